@@ -1,0 +1,24 @@
+"""
+Stochastic spiking neural networks: event-driven simulation, exact pathwise gradients, signatures of spike trains.
+Julia 1.5 or newer, standard library only.
+"""
+module SSNN
+
+include("interface.jl")
+include("elementary.jl")
+include("noise.jl")
+include("intensity.jl")
+include("current.jl")
+include("network.jl")
+include("solver.jl")
+
+# One file per intensity, current and solver; a new one is found by being there.
+for folder in ("intensities", "currents", "solvers"), file in sort(readdir(joinpath(@__DIR__, folder)))
+    endswith(file, ".jl") && include(joinpath(folder, file))
+end
+
+include("simulate.jl")
+include("tangent.jl")
+include("adjoint.jl")
+
+end

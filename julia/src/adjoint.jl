@@ -1,0 +1,303 @@
+# Reverse mode: the adjoint of the discretised map. The solution is recomputed in segments between checkpoints, from the last to the first;
+# each is recorded (states at the starts of its steps, and a tape of what its events did) and walked backwards.
+
+"""Cotangents of a solution, C-ordered like it (null where there are none), and where the host wants gradients."""
+struct AdjointData
+    spike_times::Ptr{Float64}       # (S, K)
+    v::Ptr{Float64}                 # (S, T, N)
+    i::Ptr{Float64}
+    gradients::Ptr{Coefficient}     # parallel to the problem's coefficients; null where no gradient is wanted
+    weights::Coefficient
+end
+
+@enum Deed::UInt8 CROSSED MOVED FIRED FINISHED SAVED
+
+"""What happened to neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time."""
+struct TapeEntry
+    deed::Deed
+    k::Int
+    y::Local
+    a::Float64
+    b::Float64
+    index::Int
+end
+
+"""Record of one segment: columns are steps."""
+mutable struct Tape <: Observer
+    first_step::Int
+    v::Matrix{Float64}
+    i::Matrix{Float64}
+    rate::Matrix{Float64}
+    normals::Vector{Float64}        # of all steps, one after the other
+    scale::Vector{Float64}
+    entries::Vector{TapeEntry}
+    last_entry::Vector{Int}         # of each step
+    saved_at_end::Vector{Int}       # index of the time that is the end of the step, or 0
+    column::Int
+end
+
+Tape(n, components, steps) = Tape(
+    0, zeros(n, steps), zeros(n, steps), zeros(n, steps), zeros(n * components * steps), zeros(steps), TapeEntry[], zeros(Int, steps),
+    zeros(Int, steps), 0,
+)
+
+const NOWHERE = Local(0.0, 0.0, 0.0, 0.0, 0.0)
+
+function after_full_step!(tape::Tape, run::Run, step::Step, n)
+    c = tape.column = n - tape.first_step + 1
+    copyto!(tape.v, 1 + (c - 1) * size(tape.v, 1), run.x.v, 1, size(tape.v, 1))
+    copyto!(tape.i, 1 + (c - 1) * size(tape.i, 1), run.x.i, 1, size(tape.i, 1))
+    copyto!(tape.rate, 1 + (c - 1) * size(tape.rate, 1), run.x.rate, 1, size(tape.rate, 1))
+    draws = step.num_neurons * step.num_components
+    copyto!(tape.normals, 1 + (c - 1) * draws, step.normals, step.offset + 1, draws)
+    tape.scale[c] = step.scale
+    tape.saved_at_end[c] = 0
+    tape.last_entry[c] = length(tape.entries)
+end
+
+function record!(tape::Tape, entry::TapeEntry)
+    push!(tape.entries, entry)
+    tape.last_entry[tape.column] = length(tape.entries)
+end
+
+before_spike!(tape::Tape, run::Run, step, j, y, a, τ) = record!(tape, TapeEntry(CROSSED, j, y, a, τ, run.num_spikes + 1))
+before_move!(tape::Tape, run::Run, step, k, y, a, τ) = record!(tape, TapeEntry(MOVED, k, y, a, τ, 0))
+after_spike!(tape::Tape, run::Run, step, j) = record!(tape, TapeEntry(FIRED, j, NOWHERE, 0.0, 0.0, 0))
+
+function at_save!(tape::Tape, run::Run, step::Step, index, t)
+    if t == run.problem.t0
+        return                      # the initial value itself: see `adjoint_sample!`
+    elseif t == step.stop
+        tape.saved_at_end[tape.column] = index
+    else
+        for k in eachindex(run.x.v)
+            record!(tape, TapeEntry(SAVED, k, local_state(run.x, k), piece_start(run.x, step, k), t, index))
+        end
+    end
+end
+
+function end_step!(tape::Tape, run::Run, step::Step)
+    for k in run.x.moved_neurons
+        record!(tape, TapeEntry(FINISHED, k, local_state(run.x, k), piece_start(run.x, step, k), step.stop, 0))
+    end
+end
+
+"""State of a run between two steps."""
+struct Checkpoint
+    v::Vector{Float64}
+    i::Vector{Float64}
+    s::Vector{Float64}
+    spikes::Vector{Int}
+    num_spikes::Int
+    next_save::Int
+end
+
+Checkpoint(run::Run) =
+    Checkpoint(copy(run.x.v), copy(run.x.i), copy(run.x.s), copy(run.x.spikes), run.num_spikes, run.next_save)
+
+function restore!(run::Run, c::Checkpoint)
+    x = run.x
+    copyto!(x.v, c.v)
+    copyto!(x.i, c.i)
+    copyto!(x.s, c.s)
+    copyto!(x.spikes, c.spikes)
+    for k in x.moved_neurons
+        x.moved[k] = false
+        x.spikes_in_step[k] = 0
+    end
+    empty!(x.moved_neurons)
+    run.num_spikes, run.next_save, run.stopped = c.num_spikes, c.next_save, false
+end
+
+# Room for the record of a segment, per thread. Longer solves are cut into segments, at least the square root of their steps long.
+const SEGMENT_BYTES = 32 * 2^20
+
+function segment_steps(problem::Problem)
+    per_step = 8 * problem.num_neurons * (3 + problem.num_components)
+    return min(problem.num_steps, max(SEGMENT_BYTES ÷ per_step, isqrt(problem.num_steps) + 1))
+end
+
+"""One thread's means of differentiating samples."""
+struct AdjointWorker{R<:Run,Θ<:Parameters}
+    run::R
+    tape::Tape
+    bar::StateAdjoint               # at the end, later the start, of the step at hand
+    moved_bar::StateAdjoint         # of neurons that an event has moved, or a save has looked at, within the step
+    x::State                        # as recorded at the start of the step
+    gradients::Θ                    # of the sample at hand
+    checkpoints::Vector{Checkpoint}
+    spike_times::Vector{Float64}
+    spike_neurons::Vector{Int}
+    list::Vector{Coefficient}
+    wanted::Groups
+end
+
+function AdjointWorker(problem::Problem, data::AdjointData)
+    run = Run(problem)
+    n, capacity = length(run.x.v), Int(problem.max_spikes)
+    list = host_array(data.gradients, length(run.coefficients))
+    return AdjointWorker(
+        run, Tape(n, Int(problem.num_components), Int(segment_steps(problem))), StateAdjoint(n), StateAdjoint(n), State(n),
+        Parameters(problem)::typeof(run.θ), Checkpoint[], zeros(capacity), zeros(Int, capacity), list, Groups(list, run.θ),
+    )
+end
+
+"""Adds the gradients of one sample to the worker's."""
+function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
+    run, problem, tape = w.run, w.run.problem, w.tape
+    n, total, length_of_segment = length(run.x.v), Int(problem.num_steps), size(tape.v, 2)
+    spike_bar = data.spike_times == C_NULL ? data.spike_times : row(data.spike_times, problem.max_spikes, sample)
+    v_bar = data.v == C_NULL ? run.v_saved : saved_values(problem, data.v, sample)
+    i_bar = data.i == C_NULL ? run.i_saved : saved_values(problem, data.i, sample)
+
+    begin_sample!(run, NoObserver(), sample, pointer(w.spike_times), pointer(w.spike_neurons))
+    starts = 0:length_of_segment:total-1
+    empty!(w.checkpoints)
+    push!(w.checkpoints, Checkpoint(run))
+    last_segment = 1
+    for segment in 1:length(starts)-1
+        run_steps!(run, NoObserver(), starts[segment], starts[segment+1])
+        run.stopped && break
+        push!(w.checkpoints, Checkpoint(run))
+        last_segment = segment + 1
+    end
+
+    for part in (w.bar.v, w.bar.i, w.bar.s, w.moved_bar.v, w.moved_bar.i, w.moved_bar.s, w.moved_bar.start)
+        fill!(part, 0.0)
+    end
+    for segment in last_segment:-1:1
+        restore!(run, w.checkpoints[segment])
+        tape.first_step = starts[segment]
+        empty!(tape.entries)
+        steps = run_steps!(run, tape, starts[segment], min(starts[segment] + length_of_segment, total))
+        segment == last_segment && check_finite(run, sample)
+        for column in steps:-1:1
+            step_back!(w, column, spike_bar, v_bar, i_bar)
+            column & 1023 == 0 && check_cancelled()
+        end
+    end
+    at_start = !isempty(run.saveat) && run.saveat[1] == problem.t0
+    for k in 1:n
+        w.gradients.v0[k] += w.bar.v[k] + (at_start ? saved_bar(v_bar, k, 1) : 0.0)
+        w.gradients.i0[k] += w.bar.i[k] + (at_start ? saved_bar(i_bar, k, 1) : 0.0)
+        w.gradients.alpha[k] -= w.bar.s[k]
+    end
+    return w
+end
+
+# Cotangents of values that were not asked for, or not reached, are nothing.
+@inline function saved_bar(bar::Matrix{Float64}, k, index)
+    index <= size(bar, 2) || return 0.0
+    return @inbounds isfinite(bar[k, index]) ? bar[k, index] : 0.0
+end
+
+"""Turn the cotangent at the end of a recorded step into that at its start."""
+function step_back!(w::AdjointWorker, column, spike_bar, v_bar, i_bar)
+    run, tape, x, bar = w.run, w.tape, w.x, w.bar
+    problem, θ, n = run.problem, run.θ, length(w.run.x.v)
+    index = tape.first_step + column - 1
+    start = problem.t0 + index * problem.dt
+    stop = index == problem.num_steps - 1 ? problem.t1 : problem.t0 + (index + 1) * problem.dt
+    components = Int(problem.num_components)
+    step = Step(start, stop, tape.scale[column], tape.normals, (column - 1) * n * components, n, components)
+    if tape.saved_at_end[column] > 0
+        for k in 1:n
+            bar.v[k] += saved_bar(v_bar, k, tape.saved_at_end[column])
+            bar.i[k] += saved_bar(i_bar, k, tape.saved_at_end[column])
+        end
+    end
+    first_entry = column == 1 ? 1 : tape.last_entry[column-1] + 1
+    entries = first_entry:tape.last_entry[column]
+    undo_events!(w, step, entries, spike_bar, v_bar, i_bar)
+
+    copyto!(x.v, 1, tape.v, 1 + (column - 1) * n, n)
+    copyto!(x.i, 1, tape.i, 1 + (column - 1) * n, n)
+    copyto!(x.rate, 1, tape.rate, 1 + (column - 1) * n, n)
+    for k in 1:n
+        x.input[k] = current(θ.current, k, start)
+    end
+    full_step_adjoint!(bar, w.gradients, run.solver, x, θ, step, w.wanted)
+
+    moved = w.moved_bar
+    for e in entries
+        k = tape.entries[e].k
+        bar.v[k] += moved.v[k]
+        bar.i[k] += moved.i[k]
+        bar.s[k] += moved.s[k]
+        moved.v[k] = moved.i[k] = moved.s[k] = moved.start[k] = 0.0     # the first piece starts at a fixed time
+    end
+end
+
+"""Walk the tape of one step backwards: from cotangents at its end to cotangents of the moved neurons at its start."""
+function undo_events!(w::AdjointWorker, step::Step, entries, spike_bar, v_bar, i_bar)
+    run, bar, moved, gradients = w.run, w.bar, w.moved_bar, w.gradients
+    solver, θ, synapses = run.solver, run.θ, run.synapses
+    τ_bar = 0.0
+    for e in reverse(entries)
+        entry = w.tape.entries[e]
+        deed, k, y = entry.deed, entry.k, entry.y
+        if deed == FINISHED
+            at_end = (v = bar.v[k], i = bar.i[k], s = bar.s[k])
+            bar.v[k] = bar.i[k] = bar.s[k] = 0.0
+            at_start, a_bar, _ = advance_adjoint!(gradients, solver, θ, step, k, y, at_end, entry.a, entry.b)
+            add_local!(moved, k, at_start, a_bar)
+        elseif deed == FIRED
+            τ_bar = 0.0
+            gradients.v_reset[k] -= moved.v[k]
+            gradients.alpha[k] -= moved.s[k]
+            moved.s[k] = 0.0
+            for synapse in synapses_of(synapses, k)
+                gradients.weights[synapse] += moved.i[synapses.targets[synapse]]
+            end
+        elseif deed == MOVED
+            at_end = (v = moved.v[k], i = moved.i[k], s = moved.s[k])
+            τ_bar += moved.start[k]
+            moved.v[k] = moved.i[k] = moved.s[k] = moved.start[k] = 0.0
+            at_start, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_end, entry.a, entry.b)
+            τ_bar += b_bar
+            add_local!(moved, k, at_start, a_bar)
+        elseif deed == CROSSED
+            spike_bar == C_NULL || (τ_bar += finite_or_zero(unsafe_load(spike_bar, entry.index)))
+            s_bar, rate_bar, a_bar = crossing_adjoint(solver, y, τ_bar)
+            rate_adjoint!(gradients.intensity, θ.intensity, k, y.v, y.rate, rate_bar)
+            add_local!(moved, k, (v = rate_bar * slope(θ.intensity, k, y.v, y.rate), i = 0.0, s = s_bar), a_bar)
+        else
+            at_end = (v = saved_bar(v_bar, k, entry.index), i = saved_bar(i_bar, k, entry.index), s = 0.0)
+            at_start, a_bar, _ = advance_adjoint!(gradients, solver, θ, step, k, y, at_end, entry.a, entry.b)
+            add_local!(moved, k, at_start, a_bar)
+        end
+    end
+end
+
+finite_or_zero(x) = isfinite(x) ? x : 0.0
+
+@inline function add_local!(bar::StateAdjoint, k, part, start)
+    bar.v[k] += part.v
+    bar.i[k] += part.i
+    bar.s[k] += part.s
+    bar.start[k] += start
+end
+
+@entry_point function ssnn_adjoint(problem_pointer::Ptr{Problem}, data_pointer::Ptr{AdjointData})
+    adjoint(unsafe_load(problem_pointer), unsafe_load(data_pointer))
+end
+
+function adjoint(problem::Problem, data::AdjointData)
+    workers = [AdjointWorker(problem, data) for _ in 1:num_workers(problem)]
+    chunks = chunk_ranges(problem.num_samples)
+    # Each chunk sums its own samples; the chunks are summed in their order, so that threads do not matter.
+    partial = [Parameters(problem)::typeof(workers[1].gradients) for _ in chunks]
+    foreach_chunk(problem.num_samples, problem.threads) do worker, chunk, samples
+        w = workers[worker]
+        for sample in samples
+            check_cancelled()
+            adjoint_sample!(w, data, sample)
+            scatter!(w.list, data.weights, w.gradients, w.run.synapses, sample; per_sample = true)
+            add!(partial[chunk], w.gradients)
+            clear!(w.gradients)
+        end
+    end
+    total = workers[1].gradients
+    foreach(part -> add!(total, part), partial)
+    scatter!(workers[1].list, data.weights, total, workers[1].run.synapses, 1; per_sample = false)
+end

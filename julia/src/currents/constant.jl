@@ -1,0 +1,14 @@
+"""A current that does not change in time."""
+struct ConstantCurrent <: InputCurrent
+    input_current::Vector{Float64}
+end
+
+CURRENTS["constant"] = (n, knots) -> ConstantCurrent(zeros(n))
+
+is_constant(::Type{ConstantCurrent}) = true
+parameter_arrays(c::ConstantCurrent) = (c.input_current,)
+
+@inline current(c::ConstantCurrent, k, t) = @inbounds c.input_current[k]
+@inline current_rate(c::ConstantCurrent, k, t) = 0.0
+@inline current_tangent(c::ConstantCurrent, dc::ConstantCurrent, k, t) = @inbounds dc.input_current[k]
+@inline current_adjoint!(c̄::ConstantCurrent, c::ConstantCurrent, k, t, bar) = @inbounds c̄.input_current[k] += bar

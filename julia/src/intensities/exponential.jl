@@ -1,0 +1,37 @@
+"""
+    ExponentialIntensity
+
+λ(v) = exp(β·min(v − v_th, cap))/τ, Holberg and Salvi (NeurIPS 2024), section 2.
+"""
+struct ExponentialIntensity <: Intensity
+    beta::Vector{Float64}
+    v_th::Vector{Float64}
+    tau::Vector{Float64}
+    cap::Float64
+end
+
+INTENSITIES["exponential"] = (n, settings) -> ExponentialIntensity(zeros(n), zeros(n), zeros(n), settings[1])
+
+parameter_arrays(λ::ExponentialIntensity) = (λ.beta, λ.v_th, λ.tau)
+
+# The potential above threshold, as far as it counts.
+@inline function excess(λ::ExponentialIntensity, k, v)
+    @inbounds x = v - λ.v_th[k]
+    return ifelse(x < λ.cap, x, λ.cap)
+end
+
+@inline rate(λ::ExponentialIntensity, k, v) = @inbounds fast_exp(λ.beta[k] * excess(λ, k, v)) / λ.tau[k]
+
+@inline slope(λ::ExponentialIntensity, k, v, rate) = @inbounds ifelse(v - λ.v_th[k] < λ.cap, λ.beta[k] * rate, 0.0)
+
+@inline rate_tangent(λ::ExponentialIntensity, dλ::ExponentialIntensity, k, v, rate) = @inbounds begin
+    rate * (dλ.beta[k] * excess(λ, k, v) - dλ.tau[k] / λ.tau[k]) - slope(λ, k, v, rate) * dλ.v_th[k]
+end
+
+@inline function rate_adjoint!(λ̄::ExponentialIntensity, λ::ExponentialIntensity, k, v, rate, bar)
+    @inbounds begin
+        λ̄.beta[k] += bar * rate * excess(λ, k, v)
+        λ̄.v_th[k] -= bar * slope(λ, k, v, rate)
+        λ̄.tau[k] -= bar * rate / λ.tau[k]
+    end
+end

@@ -1,0 +1,84 @@
+# The C-callable boundary. Every function that a host language may call is declared with `@entry_point`; it takes plain numbers and
+# pointers to memory that the host owns, and returns a status. No exception crosses the boundary.
+
+"""
+Version of the C interface. Raise it with every change to a signature or a struct that crosses the boundary; the host checks it at start.
+"""
+const INTERFACE_VERSION = 1
+
+const STATUS_OK = Int32(0)
+const STATUS_ERROR = Int32(1)
+const STATUS_INTERRUPTED = Int32(2)
+
+"""Thrown where a long computation sees that the host has asked it to stop."""
+struct Interrupted <: Exception end
+
+const LAST_ERROR = Ref("")
+
+function report_failure(err)
+    err isa Interrupted && return STATUS_INTERRUPTED
+    LAST_ERROR[] = sprint(showerror, root_cause(err))
+    return STATUS_ERROR
+end
+
+# A failure inside a threaded region arrives wrapped: once per task, sometimes more than once.
+root_cause(err) = err
+root_cause(err::TaskFailedException) = root_cause(isdefined(err.task, :exception) ? err.task.exception : err.task.result)
+root_cause(err::CompositeException) = isempty(err.exceptions) ? err : root_cause(first(err.exceptions))
+root_cause(err::CapturedException) = root_cause(err.ex)
+
+const ENTRY_POINTS = Dict{String,Function}()
+
+"""
+    @entry_point function name(argument::Type, ...) ... end
+
+Defines a function that the host may call through a C pointer: same arguments, result `Int32` status (0 done, 1 error with its
+message in `ssnn_last_error`, 2 interrupted). Register it by being loaded; the host asks for it by name.
+"""
+macro entry_point(definition)
+    call, body = definition.args
+    name, arguments = call.args[1], call.args[2:end]
+    types = Expr(:tuple, (argument.args[2] for argument in arguments)...)
+    return esc(quote
+        function $name($(arguments...))::Int32
+            try
+                $body
+                return STATUS_OK
+            catch err
+                return report_failure(err)
+            end
+        end
+        ENTRY_POINTS[$(string(name))] = () -> @cfunction($name, Int32, $types)
+    end)
+end
+
+"""Address of the entry point `name`, as an integer."""
+entry_point(name::AbstractString) = UInt(ENTRY_POINTS[name]())
+
+@entry_point function ssnn_interface_version(out::Ptr{Int64})
+    unsafe_store!(out, INTERFACE_VERSION)
+end
+
+# Writes at most `capacity` bytes of the last error's message and the number of bytes written.
+@entry_point function ssnn_last_error(buffer::Ptr{UInt8}, capacity::Int64, written::Ptr{Int64})
+    message = codeunits(LAST_ERROR[])
+    count = min(length(message), capacity)
+    GC.@preserve message unsafe_copyto!(buffer, pointer(message), count)
+    unsafe_store!(written, count)
+end
+
+"""The host's array behind a pointer, row-major `(…, b, a)` in NumPy being `(a, b, …)` here. No copy."""
+host_array(pointer::Ptr{T}, dims::Integer...) where {T} = unsafe_wrap(Array, pointer, Int.(dims))
+
+# The host's flag: it sets this number to stop a computation that is under way.
+const CANCEL_FLAG = Ref{Ptr{Int32}}(C_NULL)
+
+@entry_point function ssnn_set_cancel_flag(flag::Ptr{Int32})
+    CANCEL_FLAG[] = flag
+end
+
+"""Whether the host has asked to stop."""
+cancelled() = CANCEL_FLAG[] != C_NULL && unsafe_load(CANCEL_FLAG[]) != 0
+
+"""Stop here if the host has asked for it. To be called now and then in whatever may take long."""
+check_cancelled() = cancelled() && throw(Interrupted())

@@ -1,0 +1,167 @@
+# What is solved, as the host describes it, and the coefficients of one sample laid out for the solvers.
+
+"""
+A scalar coefficient as the host stores it: its value for a direction, sample, neuron and knot stands at the sum of index × stride.
+A stride of 0 is a coefficient that is shared. Counts in elements; indices from 1 here.
+"""
+struct Coefficient
+    pointer::Ptr{Float64}
+    stride_direction::Int64
+    stride_sample::Int64
+    stride_neuron::Int64
+    stride_knot::Int64
+end
+
+@inline position(c::Coefficient, sample, neuron, knot = 1, direction = 1) =
+    1 + (direction - 1) * c.stride_direction + (sample - 1) * c.stride_sample + (neuron - 1) * c.stride_neuron +
+    (knot - 1) * c.stride_knot
+
+"""The host's description of a simulation: same fields, same order, eight bytes each."""
+struct Problem
+    num_neurons::Int64
+    num_samples::Int64
+    first_sample::Int64
+    seed::UInt64
+    t0::Float64
+    t1::Float64
+    dt::Float64
+    num_steps::Int64
+    max_spikes::Int64               # room for spikes of one sample; it stops when they are all used
+    threads::Int64
+    num_components::Int64           # Brownian motions per neuron, 1 or 2
+    solver::Ptr{UInt8}
+    intensity::Ptr{UInt8}
+    current::Ptr{UInt8}
+    coefficients::Ptr{Coefficient}  # in the order of `coefficient_arrays`
+    weights::Coefficient            # its knot counts the parameter's elements
+    settings::Ptr{Float64}
+    num_settings::Int64
+    knots::Ptr{Float64}
+    num_knots::Int64
+    indptr::Ptr{Int64}
+    targets::Ptr{Int64}
+    positions::Ptr{Int64}
+    saveat::Ptr{Float64}
+    num_saves::Int64
+end
+
+"""
+Synapses in compressed sparse rows, all indices from 1: row j holds the targets of neuron j.
+"""
+struct Synapses
+    indptr::Vector{Int}
+    targets::Vector{Int}
+    positions::Vector{Int}          # of the weights in the host's parameter
+end
+
+function Synapses(problem::Problem)
+    indptr = host_array(problem.indptr, problem.num_neurons + 1) .+ 1
+    count = indptr[end] - 1
+    return Synapses(indptr, host_array(problem.targets, count) .+ 1, host_array(problem.positions, count) .+ 1)
+end
+
+@inline synapses_of(synapses::Synapses, neuron) = @inbounds synapses.indptr[neuron]:synapses.indptr[neuron+1]-1
+
+"""
+Coefficients of all neurons in one sample, one vector per coefficient. The same layout holds their tangents in one direction, and their
+gradients.
+"""
+struct Parameters{I,C}
+    mu1::Vector{Float64}
+    mu2::Vector{Float64}
+    sigma11::Vector{Float64}
+    sigma12::Vector{Float64}
+    sigma21::Vector{Float64}
+    sigma22::Vector{Float64}
+    v_reset::Vector{Float64}
+    alpha::Vector{Float64}
+    v0::Vector{Float64}
+    i0::Vector{Float64}
+    weights::Vector{Float64}        # one per synapse
+    intensity::I
+    current::C
+end
+
+"""All per-neuron coefficients in the order in which the host lists them; an array of a time-dependent current is (knot, neuron)."""
+coefficient_arrays(p::Parameters) = (
+    p.mu1, p.mu2, p.sigma11, p.sigma12, p.sigma21, p.sigma22, p.v_reset, p.alpha, p.v0, p.i0,
+    parameter_arrays(p.intensity)..., parameter_arrays(p.current)...,
+)
+
+"""Copy the coefficients of one sample (in one direction, for tangents) from the host's arrays."""
+function load!(p::Parameters, list::Vector{Coefficient}, weights::Coefficient, synapses::Synapses, sample, direction = 1)
+    for (array, coefficient) in zip(coefficient_arrays(p), list)
+        load!(array, coefficient, sample, direction)
+    end
+    if weights.pointer == C_NULL
+        fill!(p.weights, 0.0)
+    else
+        for (e, place) in enumerate(synapses.positions)
+            p.weights[e] = unsafe_load(weights.pointer, position(weights, sample, 1, place, direction))
+        end
+    end
+    return p
+end
+
+function load!(array::AbstractVecOrMat{Float64}, coefficient::Coefficient, sample, direction)
+    coefficient.pointer == C_NULL && return fill!(array, 0.0)
+    for neuron in 1:size(array, ndims(array)), knot in 1:(array isa Matrix ? size(array, 1) : 1)
+        value = unsafe_load(coefficient.pointer, position(coefficient, sample, neuron, knot, direction))
+        array isa Matrix ? (array[knot, neuron] = value) : (array[neuron] = value)
+    end
+    return array
+end
+
+"""
+Add gradients to the host's arrays and clear them here: those that each sample has of its own (`per_sample`), or those that samples share.
+"""
+function scatter!(list::Vector{Coefficient}, weights::Coefficient, p::Parameters, synapses::Synapses, sample; per_sample::Bool)
+    for (array, coefficient) in zip(coefficient_arrays(p), list)
+        (coefficient.stride_sample != 0) == per_sample || continue
+        coefficient.pointer == C_NULL || scatter!(coefficient, array, sample)
+        fill!(array, 0.0)
+    end
+    per_sample && return
+    if weights.pointer != C_NULL
+        for (e, place) in enumerate(synapses.positions)
+            add_at!(weights, position(weights, sample, 1, place), p.weights[e])
+        end
+    end
+    fill!(p.weights, 0.0)
+end
+
+function scatter!(coefficient::Coefficient, array::AbstractVecOrMat{Float64}, sample)
+    for neuron in 1:size(array, ndims(array)), knot in 1:(array isa Matrix ? size(array, 1) : 1)
+        add_at!(coefficient, position(coefficient, sample, neuron, knot), array isa Matrix ? array[knot, neuron] : array[neuron])
+    end
+end
+
+add_at!(c::Coefficient, place, value) = unsafe_store!(c.pointer, unsafe_load(c.pointer, place) + value, place)
+
+add!(total::Parameters, part::Parameters) =
+    foreach((a, b) -> a .+= b, all_arrays(total), all_arrays(part))
+
+clear!(p::Parameters) = foreach(array -> fill!(array, 0.0), all_arrays(p))
+
+all_arrays(p::Parameters) = (coefficient_arrays(p)..., p.weights)
+
+"""Registries of what a host may name. A file that defines a solver, an intensity or a current adds itself."""
+const SOLVERS = Dict{String,Any}()
+const INTENSITIES = Dict{String,Any}()
+const CURRENTS = Dict{String,Any}()
+
+function lookup(registry, kind, name)
+    haskey(registry, name) && return registry[name]
+    throw(ArgumentError("unknown $kind \"$name\"; the core knows $(join(sort(collect(keys(registry))), ", "))"))
+end
+
+"""Parameters of a problem's network, all zero, with the intensity and the current that the host names."""
+function Parameters(problem::Problem)
+    n = Int(problem.num_neurons)
+    settings = host_array(problem.settings, problem.num_settings)
+    knots = host_array(problem.knots, problem.num_knots)
+    intensity = lookup(INTENSITIES, "intensity", unsafe_string(problem.intensity))(n, settings)
+    current = lookup(CURRENTS, "input current", unsafe_string(problem.current))(n, knots)
+    num_synapses = unsafe_load(problem.indptr, n + 1)
+    return Parameters((zeros(n) for _ in 1:10)..., zeros(num_synapses), intensity, current)
+end

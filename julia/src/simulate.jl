@@ -1,0 +1,360 @@
+# One sample through time: steps, events inside them, records of spikes and of values at given times. What else is to happen along the way
+# (tangents, a tape for the adjoint) is the business of an observer.
+
+"""
+Follows a run. Methods, all optional: `begin_sample!`, `after_full_step!`, `before_spike!`, `before_move!`, `after_spike!`,
+`after_restart!`, `at_save!`, `end_step!`.
+"""
+abstract type Observer end
+
+struct NoObserver <: Observer end
+
+begin_sample!(::Observer, run) = nothing
+after_full_step!(::Observer, run, step, n) = nothing
+before_spike!(::Observer, run, step, j, y, a, τ) = nothing
+before_move!(::Observer, run, step, k, y, a, τ) = nothing
+after_spike!(::Observer, run, step, j) = nothing
+after_restart!(::Observer, run, step, k, τ) = nothing
+at_save!(::Observer, run, step, index, t) = nothing
+end_step!(::Observer, run, step) = nothing
+
+# A neuron that fires more often than this within one step shows that the step is too large for the intensity.
+const MAX_SPIKES_IN_STEP = 1000
+
+# Neurons of a full step are looked at in blocks of this size, so that finding those that fire costs little where few do.
+const BLOCK = 256
+
+"""Everything one thread needs to compute samples of a problem."""
+mutable struct Run{S<:Solver,I<:Intensity,C<:InputCurrent}
+    problem::Problem
+    solver::S
+    synapses::Synapses
+    coefficients::Vector{Coefficient}
+    saveat::Vector{Float64}
+    θ::Parameters{I,C}
+    x::State
+    window::NoiseWindow
+    last_normals::Vector{Float64}       # increments of a shortened last step
+    key::NTuple{2,UInt64}
+    firing::Vector{Int}                 # neurons that would fire in this step, and when
+    firing_times::Vector{Float64}
+    spike_times::Ptr{Float64}           # where this sample's go: as many as the problem's `max_spikes`
+    spike_neurons::Ptr{Int64}           # counted from 0
+    num_spikes::Int
+    next_save::Int
+    v_saved::Matrix{Float64}            # (neuron, time) of this sample, no columns where nothing is recorded
+    i_saved::Matrix{Float64}
+    stopped::Bool                       # the room for spikes is used up
+    sqrt_dt::Float64
+end
+
+Run(problem::Problem) = Run(problem, lookup(SOLVERS, "solver", unsafe_string(problem.solver)), Parameters(problem))
+
+function Run(problem::Problem, solver::Solver, θ::Parameters)
+    n, components = Int(problem.num_neurons), Int(problem.num_components)
+    return Run(
+        problem, solver, Synapses(problem), host_array(problem.coefficients, length(coefficient_arrays(θ))),
+        host_array(problem.saveat, problem.num_saves), θ, State(n), NoiseWindow(n, components), zeros(n * components),
+        (UInt64(0), UInt64(0)), Int[], Float64[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, zeros(n, 0), zeros(n, 0), false, sqrt(problem.dt),
+    )
+end
+
+"""Put the run at the start of `sample` (from 1); its spikes go to the given addresses."""
+function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_neurons)
+    problem, θ, x = run.problem, run.θ, run.x
+    load!(θ, run.coefficients, problem.weights, run.synapses, sample)
+    run.key = (problem.seed, UInt64(problem.first_sample + sample - 1))
+    reset!(run.window, run.key)
+    copyto!(x.v, θ.v0)
+    copyto!(x.i, θ.i0)
+    fill!(x.spikes, 0)
+    for k in x.moved_neurons        # left from a sample that stopped within a step
+        x.moved[k] = false
+        x.spikes_in_step[k] = 0
+    end
+    empty!(x.moved_neurons)
+    for k in eachindex(x.s)
+        x.s[k] = threshold(run.key, k - 1, 0) - θ.alpha[k]
+        x.input[k] = current(θ.current, k, problem.t0)
+    end
+    run.spike_times, run.spike_neurons = spike_times, spike_neurons
+    run.num_spikes, run.next_save, run.stopped = 0, 1, false
+    begin_sample!(observer, run)
+    if !isempty(run.saveat) && run.saveat[1] == problem.t0
+        step = step_at(run, 0)
+        for k in eachindex(x.v)
+            x.rate[k] = rate(θ.intensity, k, x.v[k])
+        end
+        save!(run, observer, step, problem.t0)
+    end
+    return run
+end
+
+"""Step `n` (from 0) of the base grid with its Brownian increments."""
+function step_at(run::Run, n::Int)
+    problem = run.problem
+    start = problem.t0 + n * problem.dt
+    last_one = n == problem.num_steps - 1
+    stop = last_one ? problem.t1 : problem.t0 + (n + 1) * problem.dt
+    normals, offset = normals!(run.window, n)
+    components = Int(problem.num_components)
+    shortened = last_one && problem.num_steps - (problem.t1 - problem.t0) / problem.dt > 1e-9
+    shortened || return Step(start, stop, run.sqrt_dt, normals, offset, problem.num_neurons, components)
+    # The whole base step's increment, bridged to the shorter length, so that the path does not depend on t1.
+    h = stop - start
+    bridge = sqrt(h * (problem.dt - h) / problem.dt)
+    for c in 1:components, k in 1:problem.num_neurons
+        place = k + (c - 1) * problem.num_neurons
+        pair = normal_pair(run.key, (UInt64(n >> 1), counter_word(LAST_STEP, c - 1, k - 1)))
+        run.last_normals[place] = h / run.sqrt_dt * normals[offset+place] + bridge * (iseven(n) ? pair[1] : pair[2])
+    end
+    return Step(start, stop, 1.0, run.last_normals, 0, problem.num_neurons, components)
+end
+
+"""Run steps `from` to `to` (the last excluded); stops early where the room for spikes is used up. Returns the steps begun."""
+function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
+    x, n_neurons = run.x, length(run.x.v)
+    for n in from:to-1
+        step = step_at(run, n)
+        refresh_input!(run, step)
+        first = 1
+        while first <= n_neurons
+            range = first:min(first + BLOCK - 1, n_neurons)
+            if full_step!(run.solver, x, run.θ, step, range) > 0
+                for k in range
+                    x.s_end[k] >= 0.0 && expect_spike!(run, step, k)
+                end
+            end
+            first += BLOCK
+        end
+        after_full_step!(observer, run, step, n)
+        isempty(run.firing) || resolve_events!(run, observer, step)
+        run.stopped && return n + 1 - from
+        while run.next_save <= length(run.saveat) && run.saveat[run.next_save] <= step.stop
+            save!(run, observer, step, run.saveat[run.next_save])
+        end
+        end_step!(observer, run, step)
+        turn_over!(x)
+        n & 1023 == 1023 && check_cancelled()
+    end
+    return to - from
+end
+
+function refresh_input!(run::Run{S,I,C}, step::Step) where {S,I,C}
+    is_constant(C) && return
+    for k in eachindex(run.x.input)
+        run.x.input[k] = current(run.θ.current, k, step.start)
+    end
+end
+
+function expect_spike!(run::Run, step::Step, k)
+    a = piece_start(run.x, step, k)
+    push!(run.firing, k)
+    push!(run.firing_times, clamp(crossing(run.solver, local_state(run.x, k), a), a, step.stop))
+end
+
+"""Let all neurons fire that fire in this step, in the order of time."""
+function resolve_events!(run::Run, observer::Observer, step::Step)
+    x, θ, synapses = run.x, run.θ, run.synapses
+    while !isempty(run.firing)
+        τ, j = next_spike(run)
+        while run.next_save <= length(run.saveat) && run.saveat[run.next_save] < τ
+            save!(run, observer, step, run.saveat[run.next_save])
+        end
+        before_spike!(observer, run, step, j, local_state(x, j), piece_start(x, step, j), τ)
+        move_to!(run, observer, step, j, τ)
+        outgoing = synapses_of(synapses, j)
+        for e in outgoing
+            k = synapses.targets[e]
+            k == j || move_to!(run, observer, step, k, τ)
+        end
+
+        x.spikes[j] += 1
+        x.v[j] -= θ.v_reset[j]
+        x.s[j] = threshold(run.key, j - 1, x.spikes[j]) - θ.alpha[j]
+        for e in outgoing
+            x.i[synapses.targets[e]] += θ.weights[e]
+        end
+        run.num_spikes += 1
+        unsafe_store!(run.spike_times, τ, run.num_spikes)
+        unsafe_store!(run.spike_neurons, j - 1, run.num_spikes)
+        after_spike!(observer, run, step, j)
+
+        restart!(run, observer, step, j, τ)
+        for e in outgoing
+            k = synapses.targets[e]
+            k == j || restart!(run, observer, step, k, τ)
+        end
+        if run.num_spikes == run.problem.max_spikes
+            run.stopped = true
+            empty!(run.firing)
+            empty!(run.firing_times)
+            if run.next_save <= length(run.saveat) && run.saveat[run.next_save] == τ
+                save!(run, observer, step, τ)
+            end
+            return
+        end
+        x.spikes_in_step[j] += 1
+        x.spikes_in_step[j] > MAX_SPIKES_IN_STEP && throw(ErrorException(
+            "neuron $(j - 1) fires more than $MAX_SPIKES_IN_STEP times within the step from t = $(step.start): dt is too large for its intensity",
+        ))
+    end
+end
+
+"""The earliest of the expected spikes; of two at the same time, that of the lower index."""
+function next_spike(run::Run)
+    τ, j = Inf, 0
+    for (k, t) in zip(run.firing, run.firing_times)
+        if t < τ || (t == τ && k < j)
+            τ, j = t, k
+        end
+    end
+    return τ, j
+end
+
+"""Bring neuron `k` to time τ along its piece."""
+function move_to!(run::Run, observer::Observer, step::Step, k, τ)
+    x = run.x
+    y, a = local_state(x, k), piece_start(x, step, k)
+    before_move!(observer, run, step, k, y, a, τ)
+    x.v[k], x.i[k], x.s[k] = advance(run.solver, run.θ, step, k, y, a, τ)
+    x.start[k] = τ
+    if !x.moved[k]
+        x.moved[k] = true
+        push!(x.moved_neurons, k)
+    end
+end
+
+"""Begin a new piece of neuron `k` at τ, and ask again whether it fires before the step ends."""
+function restart!(run::Run, observer::Observer, step::Step, k, τ)
+    x, θ = run.x, run.θ
+    x.rate[k] = rate(θ.intensity, k, x.v[k])
+    x.input[k] = current(θ.current, k, τ)
+    x.v_end[k], x.i_end[k], x.s_end[k] = advance(run.solver, θ, step, k, local_state(x, k), τ, step.stop)
+    after_restart!(observer, run, step, k, τ)
+    place = findfirst(isequal(k), run.firing)
+    if place !== nothing
+        deleteat!(run.firing, place)
+        deleteat!(run.firing_times, place)
+    end
+    x.s_end[k] >= 0.0 && expect_spike!(run, step, k)
+end
+
+"""Record all neurons at time `t` of this step."""
+function save!(run::Run, observer::Observer, step::Step, t)
+    x, index = run.x, run.next_save
+    if size(run.v_saved, 2) > 0
+        if t == step.stop
+            copyto!(view(run.v_saved, :, index), x.v_end)
+            copyto!(view(run.i_saved, :, index), x.i_end)
+        else
+            for k in eachindex(x.v)
+                v, i, _ = advance(run.solver, run.θ, step, k, local_state(x, k), piece_start(x, step, k), t)
+                run.v_saved[k, index], run.i_saved[k, index] = v, i
+            end
+        end
+    end
+    at_save!(observer, run, step, index, t)
+    run.next_save += 1
+end
+
+"""Raise where the solution has blown up."""
+function check_finite(run::Run, sample)
+    all(isfinite, run.x.v) && all(isfinite, run.x.s) && return
+    throw(ErrorException(
+        "the solution of sample $(sample - 1) is no longer finite: dt = $(run.problem.dt) is too large for the rates mu, " *
+        "or a parameter is too large",
+    ))
+end
+
+"""
+    foreach_chunk(work, num_samples, threads)
+
+Calls `work(worker, chunk, samples)` for consecutive ranges of samples. The ranges depend on the number of samples alone; which thread takes which does
+not matter to callers that keep one result per chunk. `work` is called with a worker number up to `threads`.
+"""
+function foreach_chunk(work, num_samples::Integer, threads::Integer)
+    chunks = chunk_ranges(num_samples)
+    workers = min(threads, length(chunks), Threads.nthreads())
+    next = Threads.Atomic{Int}(1)
+    function take_chunks(worker)
+        while (chunk = Threads.atomic_add!(next, 1)) <= length(chunks)
+            work(worker, chunk, chunks[chunk])
+        end
+    end
+    workers <= 1 && return take_chunks(1)
+    tasks = [Threads.@spawn(take_chunks(worker)) for worker in 2:workers]
+    failure = nothing
+    try
+        take_chunks(1)
+    catch err
+        failure = err
+    end
+    for task in tasks       # no task may outlive the host's arrays
+        try
+            wait(task)
+        catch err
+            failure = something(failure, err)
+        end
+    end
+    failure === nothing || throw(failure)
+    return nothing
+end
+
+const NUM_CHUNKS = 64
+
+chunk_ranges(num_samples) = [
+    (1+div((c - 1) * num_samples, min(NUM_CHUNKS, num_samples))):div(c * num_samples, min(NUM_CHUNKS, num_samples))
+    for c in 1:min(NUM_CHUNKS, num_samples)
+]
+
+"""Where the host wants a solution: C-ordered arrays (S, K), (S,) and (S, T, N)."""
+struct Outputs
+    spike_times::Ptr{Float64}
+    spike_neurons::Ptr{Int64}
+    num_spikes::Ptr{Int64}
+    truncated::Ptr{UInt8}
+    v::Ptr{Float64}
+    i::Ptr{Float64}
+end
+
+"""Row `index` of a C-ordered matrix: its address."""
+row(pointer::Ptr{T}, length, index) where {T} = pointer + sizeof(T) * length * (index - 1)
+
+"""Recorded values of one sample in the host's array, (neuron, time)."""
+saved_values(problem::Problem, pointer, sample) = unsafe_wrap(
+    Array, row(pointer, problem.num_neurons * problem.num_saves, sample), (Int(problem.num_neurons), Int(problem.num_saves)),
+)
+
+"""Solve one sample into the host's arrays."""
+function solve_sample!(run::Run, observer::Observer, outputs::Outputs, sample)
+    problem = run.problem
+    if problem.num_saves > 0
+        run.v_saved, run.i_saved = saved_values(problem, outputs.v, sample), saved_values(problem, outputs.i, sample)
+    end
+    begin_sample!(
+        run, observer, sample, row(outputs.spike_times, problem.max_spikes, sample),
+        row(outputs.spike_neurons, problem.max_spikes, sample),
+    )
+    run_steps!(run, observer, 0, Int(problem.num_steps))
+    check_finite(run, sample)
+    unsafe_store!(outputs.num_spikes, run.num_spikes, sample)
+    unsafe_store!(outputs.truncated, run.stopped, sample)
+    return run
+end
+
+@entry_point function ssnn_solve(problem_pointer::Ptr{Problem}, outputs_pointer::Ptr{Outputs})
+    solve(unsafe_load(problem_pointer), unsafe_load(outputs_pointer))
+end
+
+function solve(problem::Problem, outputs::Outputs)
+    runs = [Run(problem) for _ in 1:num_workers(problem)]
+    foreach_chunk(problem.num_samples, problem.threads) do worker, chunk, samples
+        for sample in samples
+            check_cancelled()
+            solve_sample!(runs[worker], NoObserver(), outputs, sample)
+        end
+    end
+end
+
+num_workers(problem::Problem) = max(1, min(problem.threads, problem.num_samples, Threads.nthreads()))

@@ -1,0 +1,214 @@
+"""
+    EulerMaruyama
+
+Over a piece from a to b, with ΔB the Brownian increment of the whole step of length h,
+
+    v(b) = v(a) + (b − a)·[μ1·(i(a) + I(a) − v(a)) + σ11·ΔB¹/h + σ12·ΔB²/h]
+    i(b) = i(a) + (b − a)·[−μ2·i(a) + σ21·ΔB¹/h + σ22·ΔB²/h]
+    s(b) = s(a) + (b − a)·λ(v(a))
+
+Strong order 1 for potentials and spike times (the noise is additive), 1/2 for pathwise gradients. Kloeden and Platen, "Numerical Solution of
+Stochastic Differential Equations", section 10.2.
+"""
+struct EulerMaruyama <: Solver end
+
+SOLVERS["euler_maruyama"] = EulerMaruyama()
+
+# Velocities of v and i along a piece, noise included.
+@inline function velocity(θ::Parameters, step::Step, k, y::Local)
+    @inbounds begin
+        per_time = 1.0 / duration(step)
+        noise = increment(step, k, 1) * per_time
+        dv = θ.mu1[k] * (y.i + y.input - y.v) + θ.sigma11[k] * noise
+        di = -θ.mu2[k] * y.i + θ.sigma21[k] * noise
+        if step.num_components == 2
+            noise = increment(step, k, 2) * per_time
+            dv += θ.sigma12[k] * noise
+            di += θ.sigma22[k] * noise
+        end
+    end
+    return dv, di
+end
+
+@inline function advance(::EulerMaruyama, θ::Parameters, step::Step, k, y::Local, a, b)
+    dv, di = velocity(θ, step, k, y)
+    return y.v + (b - a) * dv, y.i + (b - a) * di, y.s + (b - a) * y.rate
+end
+
+"""
+Time at which the neuron fires, if its piece from `a` goes on for long enough: s(τ) = 0.
+"""
+@inline crossing(::EulerMaruyama, y::Local, a) = a - y.s / y.rate
+
+# ∂τ from s(τ) = 0, and the adjoint of that.
+@inline crossing_tangent(::EulerMaruyama, y::Local, ds, drate, da) = da - ds / y.rate + y.s * drate / y.rate^2
+
+# (s̄, rate-bar, ā) from τ̄.
+@inline crossing_adjoint(::EulerMaruyama, y::Local, bar) = -bar / y.rate, bar * y.s / y.rate^2, bar
+
+"""Tangent of the rate λ(v(a)) in direction dθ."""
+@inline rate_change(θ::Parameters, dθ::Parameters, k, y::Local, dv) =
+    slope(θ.intensity, k, y.v, y.rate) * dv + rate_tangent(θ.intensity, dθ.intensity, k, y.v, y.rate)
+
+@inline function advance_tangent(::EulerMaruyama, θ::Parameters, dθ::Parameters, step::Step, k, y::Local, dy, a, b, da, db)
+    @inbounds begin
+        v̇, i̇ = velocity(θ, step, k, y)
+        per_time = 1.0 / duration(step)
+        noise = increment(step, k, 1) * per_time
+        dinput = current_tangent(θ.current, dθ.current, k, a) + current_rate(θ.current, k, a) * da
+        dv̇ = dθ.mu1[k] * (y.i + y.input - y.v) + θ.mu1[k] * (dy.i + dinput - dy.v) + dθ.sigma11[k] * noise
+        di̇ = -dθ.mu2[k] * y.i - θ.mu2[k] * dy.i + dθ.sigma21[k] * noise
+        if step.num_components == 2
+            noise = increment(step, k, 2) * per_time
+            dv̇ += dθ.sigma12[k] * noise
+            di̇ += dθ.sigma22[k] * noise
+        end
+        length, dlength = b - a, db - da
+        drate = rate_change(θ, dθ, k, y, dy.v)
+    end
+    return dy.v + length * dv̇ + dlength * v̇, dy.i + length * di̇ + dlength * i̇, dy.s + length * drate + dlength * y.rate
+end
+
+"""
+Given the cotangent `bar = (v, i, s)` of the state at b, returns that of the state at a, of a and of b, and adds to the gradients θ̄.
+"""
+@inline function advance_adjoint!(θ̄::Parameters, ::EulerMaruyama, θ::Parameters, step::Step, k, y::Local, bar, a, b)
+    @inbounds begin
+        v̇, i̇ = velocity(θ, step, k, y)
+        length = b - a
+        per_time = 1.0 / duration(step)
+        v̄, ī = length * bar.v, length * bar.i           # cotangents of the velocities
+        θ̄.mu1[k] += v̄ * (y.i + y.input - y.v)
+        θ̄.mu2[k] -= ī * y.i
+        noise = increment(step, k, 1) * per_time
+        θ̄.sigma11[k] += v̄ * noise
+        θ̄.sigma21[k] += ī * noise
+        if step.num_components == 2
+            noise = increment(step, k, 2) * per_time
+            θ̄.sigma12[k] += v̄ * noise
+            θ̄.sigma22[k] += ī * noise
+        end
+        drive = v̄ * θ.mu1[k]
+        current_adjoint!(θ̄.current, θ.current, k, a, drive)
+        rate_bar = length * bar.s
+        rate_adjoint!(θ̄.intensity, θ.intensity, k, y.v, y.rate, rate_bar)
+        speed = bar.v * v̇ + bar.i * i̇ + bar.s * y.rate
+        at_a = (
+            v = bar.v - drive + rate_bar * slope(θ.intensity, k, y.v, y.rate),
+            i = bar.i + drive - ī * θ.mu2[k],
+            s = bar.s,
+        )
+    end
+    return at_a, drive * current_rate(θ.current, k, a) - speed, speed
+end
+
+"""
+Advance neurons `range` over the whole step; returns how many of them reach s ≥ 0, that is, fire in it.
+"""
+function full_step!(::EulerMaruyama, x::State, θ::Parameters, step::Step, range::UnitRange{Int})
+    h, scale, z, first, second = duration(step), step.scale, step.normals, step.offset, step.offset + step.num_neurons
+    v, i, s, rates, input, v_end, i_end, s_end = x.v, x.i, x.s, x.rate, x.input, x.v_end, x.i_end, x.s_end
+    mu1, mu2, sigma11, sigma12, sigma21, sigma22 = θ.mu1, θ.mu2, θ.sigma11, θ.sigma12, θ.sigma21, θ.sigma22
+    intensity = θ.intensity
+    firing = 0
+    @inbounds if step.num_components == 1
+        @simd ivdep for k in range
+            rate_k = rate(intensity, k, v[k])
+            rates[k] = rate_k
+            noise = scale * z[first+k]
+            v_end[k] = v[k] + h * (mu1[k] * (i[k] + input[k] - v[k])) + sigma11[k] * noise
+            i_end[k] = i[k] - h * (mu2[k] * i[k]) + sigma21[k] * noise
+            s_end[k] = s[k] + h * rate_k
+            firing += s_end[k] >= 0.0
+        end
+    else
+        @simd ivdep for k in range
+            rate_k = rate(intensity, k, v[k])
+            rates[k] = rate_k
+            noise1, noise2 = scale * z[first+k], scale * z[second+k]
+            v_end[k] = v[k] + h * (mu1[k] * (i[k] + input[k] - v[k])) + sigma11[k] * noise1 + sigma12[k] * noise2
+            i_end[k] = i[k] - h * (mu2[k] * i[k]) + sigma21[k] * noise1 + sigma22[k] * noise2
+            s_end[k] = s[k] + h * rate_k
+            firing += s_end[k] >= 0.0
+        end
+    end
+    return firing
+end
+
+function full_step_tangent!(::EulerMaruyama, dx::StateTangent, x::State, θ::Parameters, dθ::Parameters, step::Step, moving::Groups)
+    h = duration(step)
+    v, i, rates, input = x.v, x.i, x.rate, x.input
+    dv, di, ds, dv_end, di_end, ds_end = dx.v, dx.i, dx.s, dx.v_end, dx.i_end, dx.s_end
+    mu1, mu2, intensity = θ.mu1, θ.mu2, θ.intensity
+    @inbounds @simd ivdep for k in eachindex(v, i, rates, dv, di, ds, dv_end, di_end, ds_end)
+        dv_end[k] = dv[k] + h * (mu1[k] * (di[k] - dv[k]))
+        di_end[k] = di[k] - h * (mu2[k] * di[k])
+        ds_end[k] = ds[k] + h * (slope(intensity, k, v[k], rates[k]) * dv[k])
+    end
+    if moving.current
+        @inbounds @simd ivdep for k in eachindex(dv_end)
+            dv_end[k] += h * mu1[k] * current_tangent(θ.current, dθ.current, k, step.start)
+        end
+    end
+    if moving.mu
+        @inbounds @simd ivdep for k in eachindex(dv_end)
+            dv_end[k] += h * (dθ.mu1[k] * (i[k] + input[k] - v[k]))
+            di_end[k] -= h * (dθ.mu2[k] * i[k])
+        end
+    end
+    if moving.sigma
+        @inbounds for k in eachindex(dv_end)
+            dv_end[k] += dθ.sigma11[k] * increment(step, k, 1)
+            di_end[k] += dθ.sigma21[k] * increment(step, k, 1)
+            if step.num_components == 2
+                dv_end[k] += dθ.sigma12[k] * increment(step, k, 2)
+                di_end[k] += dθ.sigma22[k] * increment(step, k, 2)
+            end
+        end
+    end
+    if moving.intensity
+        @inbounds @simd ivdep for k in eachindex(ds_end)
+            ds_end[k] += h * rate_tangent(intensity, dθ.intensity, k, v[k], rates[k])
+        end
+    end
+end
+
+"""Turns the cotangent `bar` of the state at the end of the step into that at its start, and adds to the wanted gradients."""
+function full_step_adjoint!(bar::StateAdjoint, θ̄::Parameters, ::EulerMaruyama, x::State, θ::Parameters, step::Step, wanted::Groups)
+    h = duration(step)
+    v, i, rates, input = x.v, x.i, x.rate, x.input
+    v̄, ī, s̄ = bar.v, bar.i, bar.s
+    mu1, mu2, intensity = θ.mu1, θ.mu2, θ.intensity
+    if wanted.current
+        @inbounds @simd ivdep for k in eachindex(v̄)
+            current_adjoint!(θ̄.current, θ.current, k, step.start, h * mu1[k] * v̄[k])
+        end
+    end
+    if wanted.mu
+        mu1_bar, mu2_bar = θ̄.mu1, θ̄.mu2
+        @inbounds @simd ivdep for k in eachindex(v̄, ī)
+            mu1_bar[k] += h * (v̄[k] * (i[k] + input[k] - v[k]))
+            mu2_bar[k] -= h * (ī[k] * i[k])
+        end
+    end
+    if wanted.sigma
+        @inbounds for k in eachindex(v̄, ī)
+            θ̄.sigma11[k] += v̄[k] * increment(step, k, 1)
+            θ̄.sigma21[k] += ī[k] * increment(step, k, 1)
+            if step.num_components == 2
+                θ̄.sigma12[k] += v̄[k] * increment(step, k, 2)
+                θ̄.sigma22[k] += ī[k] * increment(step, k, 2)
+            end
+        end
+    end
+    if wanted.intensity
+        @inbounds @simd ivdep for k in eachindex(v̄, s̄)
+            rate_adjoint!(θ̄.intensity, intensity, k, v[k], rates[k], h * s̄[k])
+        end
+    end
+    @inbounds @simd ivdep for k in eachindex(v̄, ī, s̄, v, i, rates)
+        drive = h * mu1[k] * v̄[k]
+        v̄[k] += h * slope(intensity, k, v[k], rates[k]) * s̄[k] - drive
+        ī[k] += drive - h * (mu2[k] * ī[k])
+    end
+end

@@ -1,0 +1,124 @@
+# Forward mode: tangents in P directions, carried along with the solution. Exact derivatives of the discretised map.
+
+"""Where the host wants tangents: C-ordered arrays (P, S, K) and (P, S, T, N), and the directions."""
+struct TangentOutputs
+    num_directions::Int64
+    directions::Ptr{Coefficient}    # parallel to the problem's coefficients; null where a parameter does not move
+    weights::Coefficient
+    spike_times::Ptr{Float64}
+    v::Ptr{Float64}
+    i::Ptr{Float64}
+end
+
+mutable struct TangentObserver{Θ<:Parameters} <: Observer
+    outputs::TangentOutputs
+    list::Vector{Coefficient}
+    directions::Vector{Θ}
+    states::Vector{StateTangent}
+    dτ::Vector{Float64}             # of the spike that is being handled
+    moving::Groups
+    sample::Int
+end
+
+function TangentObserver(run::Run, outputs::TangentOutputs)
+    count, n = outputs.num_directions, length(run.x.v)
+    list = host_array(outputs.directions, length(run.coefficients))
+    directions = [Parameters(run.problem)::typeof(run.θ) for _ in 1:count]
+    return TangentObserver(outputs, list, directions, [StateTangent(n) for _ in 1:count], zeros(count), Groups(list, run.θ), 1)
+end
+
+function begin_sample!(o::TangentObserver, run::Run)
+    for (p, (dθ, dx)) in enumerate(zip(o.directions, o.states))
+        load!(dθ, o.list, o.outputs.weights, run.synapses, o.sample, p)
+        copyto!(dx.v, dθ.v0)
+        copyto!(dx.i, dθ.i0)
+        dx.s .= .-dθ.alpha
+    end
+end
+
+function after_full_step!(o::TangentObserver, run::Run, step::Step, n)
+    for (dθ, dx) in zip(o.directions, o.states)
+        full_step_tangent!(run.solver, dx, run.x, run.θ, dθ, step, o.moving)
+    end
+end
+
+local_tangent(dx::StateTangent, k) = @inbounds (v = dx.v[k], i = dx.i[k], s = dx.s[k])
+start_tangent(dx::StateTangent, x::State, k) = @inbounds x.moved[k] ? dx.start[k] : 0.0
+
+function before_spike!(o::TangentObserver, run::Run, step::Step, j, y::Local, a, τ)
+    spike = run.num_spikes + 1
+    samples, capacity = run.problem.num_samples, run.problem.max_spikes
+    for (p, (dθ, dx)) in enumerate(zip(o.directions, o.states))
+        dy = local_tangent(dx, j)
+        drate = rate_change(run.θ, dθ, j, y, dy.v)
+        o.dτ[p] = crossing_tangent(run.solver, y, dy.s, drate, start_tangent(dx, run.x, j))
+        unsafe_store!(o.outputs.spike_times, o.dτ[p], spike + capacity * (o.sample - 1 + samples * (p - 1)))
+    end
+end
+
+function before_move!(o::TangentObserver, run::Run, step::Step, k, y::Local, a, τ)
+    for (p, (dθ, dx)) in enumerate(zip(o.directions, o.states))
+        da = start_tangent(dx, run.x, k)
+        dx.v[k], dx.i[k], dx.s[k] =
+            advance_tangent(run.solver, run.θ, dθ, step, k, y, local_tangent(dx, k), a, τ, da, o.dτ[p])
+        dx.start[k] = o.dτ[p]
+    end
+end
+
+function after_spike!(o::TangentObserver, run::Run, step::Step, j)
+    for (dθ, dx) in zip(o.directions, o.states)
+        dx.v[j] -= dθ.v_reset[j]
+        dx.s[j] = -dθ.alpha[j]
+        for e in synapses_of(run.synapses, j)
+            dx.i[run.synapses.targets[e]] += dθ.weights[e]
+        end
+    end
+end
+
+function after_restart!(o::TangentObserver, run::Run, step::Step, k, τ)
+    y = local_state(run.x, k)
+    for (p, (dθ, dx)) in enumerate(zip(o.directions, o.states))
+        dx.v_end[k], dx.i_end[k], dx.s_end[k] =
+            advance_tangent(run.solver, run.θ, dθ, step, k, y, local_tangent(dx, k), τ, step.stop, o.dτ[p], 0.0)
+    end
+end
+
+function at_save!(o::TangentObserver, run::Run, step::Step, index, t)
+    n, times, samples = length(run.x.v), length(run.saveat), run.problem.num_samples
+    for (p, (dθ, dx)) in enumerate(zip(o.directions, o.states)), k in 1:n
+        da = start_tangent(dx, run.x, k)
+        dv, di, _ = t == step.stop ? (dx.v_end[k], dx.i_end[k], 0.0) :
+            advance_tangent(
+                run.solver, run.θ, dθ, step, k, local_state(run.x, k), local_tangent(dx, k), piece_start(run.x, step, k), t, da, 0.0,
+            )
+        place = k + n * (index - 1 + times * (o.sample - 1 + samples * (p - 1)))
+        unsafe_store!(o.outputs.v, dv, place)
+        unsafe_store!(o.outputs.i, di, place)
+    end
+end
+
+function end_step!(o::TangentObserver, run::Run, step::Step)
+    for dx in o.states
+        dx.v, dx.v_end = dx.v_end, dx.v
+        dx.i, dx.i_end = dx.i_end, dx.i
+        dx.s, dx.s_end = dx.s_end, dx.s
+    end
+end
+
+@entry_point function ssnn_solve_tangent(
+    problem_pointer::Ptr{Problem}, outputs_pointer::Ptr{Outputs}, tangents_pointer::Ptr{TangentOutputs},
+)
+    solve_tangent(unsafe_load(problem_pointer), unsafe_load(outputs_pointer), unsafe_load(tangents_pointer))
+end
+
+function solve_tangent(problem::Problem, outputs::Outputs, tangents::TangentOutputs)
+    runs = [Run(problem) for _ in 1:num_workers(problem)]
+    observers = [TangentObserver(run, tangents) for run in runs]
+    foreach_chunk(problem.num_samples, problem.threads) do worker, chunk, samples
+        for sample in samples
+            check_cancelled()
+            observers[worker].sample = sample
+            solve_sample!(runs[worker], observers[worker], outputs, sample)
+        end
+    end
+end

@@ -1,0 +1,170 @@
+"""Input currents I(t): what drives the membrane potential from outside.
+
+A new current is a subclass of :class:`InputCurrent` here or in the user's own file, and one file in ``julia/src/currents``
+that registers the same ``kind`` for the Julia core.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import ValidationError
+from .validation import as_real_array, describe
+
+Array = NDArray[np.float64]
+
+
+class InputCurrent(abc.ABC):
+    """Base class of input currents, in units of potential.
+
+    Attributes
+    ----------
+    kind : str
+        The name under which the Julia core knows the formula.
+    parameters : dict of str to ndarray
+        What one may differentiate with respect to, in the order in which the core expects it.
+    knots : ndarray, shape (M,)
+        Times that belong to the parameters' knot axis; empty where there is none.
+    """
+
+    kind: ClassVar[str]
+    parameters: dict[str, Array]
+    knots: Array = np.empty(0)
+
+    @abc.abstractmethod
+    def slots(self, name: str, array: Array, num_samples: int, num_neurons: int) -> Array:
+        """A view of `array`, shaped like parameter `name`, of shape (S, N), or (S, N, M) where it has a knot axis."""
+
+    @abc.abstractmethod
+    def value(self, t: Array, **slots: Array) -> Array:
+        """I(t) for times of shape (S, N) or (), from the parameters as seen through :meth:`slots`."""
+
+    @abc.abstractmethod
+    def derivatives(self, t: Array, **slots: Array) -> tuple[Array, dict[str, Array]]:
+        """∂I/∂t, and ∂I/∂p for every parameter p, with p's knot axis last where it has one."""
+
+    @abc.abstractmethod
+    def replace(self, **parameters: ArrayLike) -> InputCurrent:
+        """The same current with other values of some parameters."""
+
+
+class ConstantCurrent(InputCurrent):
+    """A current that does not change in time.
+
+    Parameters
+    ----------
+    input_current : array_like, shape (), (N,) or (S, N)
+        The current, for all neurons, per neuron, or per sample and neuron.
+
+    Examples
+    --------
+    >>> ConstantCurrent([1.5, 0.0]).parameters["input_current"].shape
+    (2,)
+    """
+
+    kind = "constant"
+
+    def __init__(self, input_current: ArrayLike) -> None:
+        what = "a number or an array of shape (N,) or (S, N)"
+        self.parameters = {"input_current": as_real_array("input_current", input_current, what=what)}
+
+    def slots(self, name: str, array: Array, num_samples: int, num_neurons: int) -> Array:
+        return np.broadcast_to(array, (num_samples, num_neurons))
+
+    def value(self, t: Array, **slots: Array) -> Array:
+        return slots["input_current"]
+
+    def derivatives(self, t: Array, **slots: Array) -> tuple[Array, dict[str, Array]]:
+        shape = slots["input_current"].shape
+        return np.zeros(shape), {"input_current": np.ones(shape)}
+
+    def replace(self, **parameters: ArrayLike) -> ConstantCurrent:
+        return ConstantCurrent(parameters.get("input_current", self.parameters["input_current"]))
+
+
+class SampledCurrent(InputCurrent):
+    """A current given by samples on a grid of times: linear between them, or held; constant beyond both ends.
+
+    Parameters
+    ----------
+    times : array_like, shape (M,)
+        Increasing times of the samples.
+    values : array_like, shape (M,), (M, N) or (S, M, N)
+        The current at these times, for all neurons, per neuron, or per sample and neuron. This is the parameter
+        ``"input_current"`` of gradients.
+    interpolation : {"linear", "previous"}
+        Between two samples: a straight line, or the earlier value (a piecewise-constant current, continuous from the
+        right). With "previous" the gradient of a spike time ignores that a jump of the current might
+        move across it, which has probability zero.
+
+    Raises
+    ------
+    ValidationError
+        If the times do not increase, or the number of values is not that of the times.
+
+    Examples
+    --------
+    >>> ramp = SampledCurrent([0.0, 1.0], [0.0, 2.0])
+    >>> float(ramp.value(np.array([[0.25]]), input_current=np.array([[[0.0, 2.0]]]))[0, 0])
+    0.5
+    """
+
+    def __init__(self, times: ArrayLike, values: ArrayLike, interpolation: str = "linear") -> None:
+        self.knots = as_real_array("times", times, (1,), "an array of shape (M,)")
+        array = as_real_array("values", values, (1, 2, 3), "an array of shape (M,), (M, N) or (S, M, N)")
+        if self.knots.size == 0 or np.any(np.diff(self.knots) <= 0):
+            raise ValidationError("times must be strictly increasing and not empty")
+        if interpolation not in ("linear", "previous"):
+            raise ValidationError(f'interpolation must be "linear" or "previous", got {describe(interpolation)}')
+        if array.shape[-2 if array.ndim > 1 else 0] != self.knots.size:
+            raise ValidationError(f"values must have one entry per time ({self.knots.size}), got shape {array.shape}")
+        self.interpolation = interpolation
+        self.parameters = {"input_current": array}
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        return f"sampled_{self.interpolation}"
+
+    def slots(self, name: str, array: Array, num_samples: int, num_neurons: int) -> Array:
+        knots_last = array if array.ndim == 1 else np.swapaxes(array, -1, -2)
+        return np.broadcast_to(knots_last, (num_samples, num_neurons, self.knots.size))
+
+    def _weights(self, t: Array) -> tuple[Any, Array, Array]:
+        """Left knot of each time, the weight of the right one, and that weight's slope in time."""
+        last = self.knots.size - 1
+        left = np.clip(np.searchsorted(self.knots, t, side="right") - 1, 0, max(last - 1, 0))
+        if self.interpolation == "previous" or last == 0:
+            held = np.clip(np.searchsorted(self.knots, t, side="right") - 1, 0, last)
+            return held, np.zeros(np.shape(t)), np.zeros(np.shape(t))
+        width = self.knots[left + 1] - self.knots[left]
+        inside = (t >= self.knots[0]) & (t < self.knots[-1])
+        weight = np.clip((t - self.knots[left]) / width, 0.0, 1.0)
+        return left, weight, np.where(inside, 1.0 / width, 0.0)
+
+    def derivatives(self, t: Array, **slots: Array) -> tuple[Array, dict[str, Array]]:
+        samples = slots["input_current"]
+        t = np.broadcast_to(t, samples.shape[:-1])
+        left, weight, slope = self._weights(t)
+        right = np.minimum(left + 1, self.knots.size - 1)
+        knots = np.arange(self.knots.size)
+        partial = (knots == left[..., None]) * (1.0 - weight[..., None])
+        partial = partial + (knots == right[..., None]) * weight[..., None]
+        step = np.take_along_axis(samples, right[..., None], -1) - np.take_along_axis(samples, left[..., None], -1)
+        return slope * step[..., 0], {"input_current": partial}
+
+    def value(self, t: Array, **slots: Array) -> Array:
+        _, partial = self.derivatives(t, **slots)
+        return np.asarray((partial["input_current"] * slots["input_current"]).sum(-1))
+
+    def replace(self, **parameters: ArrayLike) -> SampledCurrent:
+        values = parameters.get("input_current", self.parameters["input_current"])
+        return SampledCurrent(self.knots, values, self.interpolation)
+
+
+def as_input_current(current: Any) -> InputCurrent:
+    """`current` itself, or the constant current that a number or an array stands for."""
+    return current if isinstance(current, InputCurrent) else ConstantCurrent(current)

@@ -1,0 +1,187 @@
+"""Who computes: the Julia core, or plain NumPy where no Julia can be had. All give the same numbers.
+
+An engine turns a :class:`Problem` into a :class:`RawSolution`, with tangents where directions are given, and pulls cotangents
+back to parameters. Nothing above this package knows how.
+"""
+
+from __future__ import annotations
+
+import abc
+import functools
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import JuliaError, ValidationError
+from ..validation import describe
+
+if TYPE_CHECKING:
+    from ..network import SLIFNetwork
+
+Array = NDArray[np.float64]
+ENGINES = ("julia", "reference")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One validated simulation: a network, a grid of times, and the noise's key.
+
+    Attributes
+    ----------
+    network : SLIFNetwork
+    t0, t1, dt : float
+        The interval and the base step; ``num_steps`` base steps, the last one perhaps shorter (docs/numerics.md).
+    num_samples, first_sample : int
+        Samples ``first_sample, …, first_sample + num_samples − 1`` are computed; the index is the noise's key.
+    seed : int
+        0 ≤ seed < 2^64.
+    max_spikes : int or None
+        A sample stops at its `max_spikes`-th spike; None for no limit.
+    v0, i0 : ndarray, shape (), (N,) or (S, N)
+    saveat : ndarray, shape (T,)
+        Increasing times at which v and i are recorded; may be empty.
+    solver : str
+    threads : int
+        How many threads may compute; the numbers do not depend on it.
+    """
+
+    network: SLIFNetwork
+    t0: float
+    t1: float
+    dt: float
+    num_steps: int
+    num_samples: int
+    first_sample: int
+    seed: int
+    max_spikes: int | None
+    v0: Array
+    i0: Array
+    saveat: Array
+    solver: str
+    threads: int
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """All that one may differentiate with respect to: the network's parameters, ``v0`` and ``i0``."""
+        return {**self.network.parameters, "v0": self.v0, "i0": self.i0}
+
+
+@dataclass(frozen=True)
+class Tangents:
+    """Derivatives of a solution in P directions."""
+
+    spike_times: Array  # (P, S, K); zero where there is no spike
+    v: Array  # (P, S, T, N)
+    i: Array
+
+
+@dataclass(frozen=True)
+class RawSolution:
+    """What an engine returns. K is `max_spikes`, or the largest number of spikes of any sample where there is no limit."""
+
+    spike_times: Array  # (S, K), inf where there is no spike
+    spike_neurons: NDArray[np.int64]  # (S, K), −1 where there is no spike
+    num_spikes: NDArray[np.int64]  # (S,)
+    truncated: NDArray[np.bool_]  # (S,)
+    v: Array  # (S, T, N)
+    i: Array
+    tangents: Tangents | None = field(default=None)
+
+
+@dataclass(frozen=True)
+class Cotangents:
+    """Derivatives of a scalar with respect to a solution; None where it does not depend on that part."""
+
+    spike_times: Array | None = None  # (S, K)
+    v: Array | None = None  # (S, T, N)
+    i: Array | None = None
+
+
+class Engine(abc.ABC):
+    """Base class of engines."""
+
+    name: str
+
+    @abc.abstractmethod
+    def solve(self, problem: Problem, directions: Mapping[str, Array] | None = None) -> RawSolution:
+        """Solve, and differentiate in P directions where `directions` maps names of parameters to arrays (P, *shape).
+
+        Parameters that are not named do not move.
+        """
+
+    def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
+        """Gradient with respect to the parameters `wrt`, each shaped like the parameter.
+
+        This general version differentiates forward, in the direction of one coordinate after the other.
+        """
+        gradients = {}
+        for name in wrt:
+            shape = problem.parameters[name].shape
+            gradient = np.zeros(int(np.prod(shape)))
+            for start in range(0, gradient.size, 64):
+                block = np.eye(gradient.size)[start : start + 64].reshape(-1, *shape)
+                tangents = self.solve(problem, {name: block}).tangents
+                assert tangents is not None
+                gradient[start : start + 64] = contract(cotangents, tangents)
+            gradients[name] = gradient.reshape(shape)
+        return gradients
+
+
+def contract(cotangents: Cotangents, tangents: Tangents) -> Array:
+    """The derivative of the scalar in each of the P directions: ⟨cotangents, tangents⟩."""
+    total = np.zeros(tangents.spike_times.shape[0])
+    for part in ("spike_times", "v", "i"):
+        bar = getattr(cotangents, part)
+        if bar is not None:
+            # Where there is no spike, or nothing was recorded after a truncation, nothing moves.
+            dot = np.nan_to_num(getattr(tangents, part))
+            total += np.tensordot(dot, np.where(np.isfinite(bar), bar, 0.0), axes=bar.ndim)
+    return total
+
+
+def resolve(engine: str = "auto") -> str:
+    """The name of the engine that `engine` stands for: "julia" or "reference".
+
+    "auto" is ``SSNN_ENGINE`` where that is set, else Julia, else, after one warning, NumPy.
+    """
+    if engine == "auto":
+        engine = os.environ.get("SSNN_ENGINE", "").strip().lower() or "auto"
+    if engine == "auto":
+        return _best_engine()
+    if engine not in ENGINES:
+        raise ValidationError(f'engine must be "auto" or one of {", ".join(ENGINES)}, got {describe(engine)}')
+    return engine
+
+
+@functools.cache
+def _best_engine() -> str:
+    from .boot import runtime
+
+    try:
+        runtime()
+    except JuliaError as error:
+        warnings.warn(
+            f"No Julia: computing with NumPy instead, which gives the same numbers much more slowly. {error} "
+            "Run `ssnn setup`, or set SSNN_ENGINE=reference to choose NumPy without this warning.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+        return "reference"
+    return "julia"
+
+
+@functools.cache
+def load(name: str) -> Engine:
+    """The engine of that name."""
+    if name == "reference":
+        from .reference import ReferenceEngine
+
+        return ReferenceEngine()
+    from .julia import JuliaEngine
+
+    return JuliaEngine()

@@ -1,0 +1,257 @@
+"""The Julia engine: hands a problem's arrays to the core's C-callable functions, without copies."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from ctypes import POINTER, Structure, c_double, c_int64, c_uint64, c_void_p
+from typing import Any
+
+import numpy as np
+
+from ..validation import require_memory
+from . import Array, Cotangents, Engine, Problem, RawSolution, Tangents
+from .boot import runtime
+
+
+class _Coefficient(Structure):
+    """`Coefficient` of julia/src/network.jl: an array and its strides, in elements."""
+
+    _fields_ = [
+        ("pointer", c_void_p),
+        ("stride_direction", c_int64),
+        ("stride_sample", c_int64),
+        ("stride_neuron", c_int64),
+        ("stride_knot", c_int64),
+    ]
+
+
+class _Problem(Structure):
+    _fields_ = [
+        ("num_neurons", c_int64),
+        ("num_samples", c_int64),
+        ("first_sample", c_int64),
+        ("seed", c_uint64),
+        ("t0", c_double),
+        ("t1", c_double),
+        ("dt", c_double),
+        ("num_steps", c_int64),
+        ("max_spikes", c_int64),
+        ("threads", c_int64),
+        ("num_components", c_int64),
+        ("solver", ctypes.c_char_p),
+        ("intensity", ctypes.c_char_p),
+        ("current", ctypes.c_char_p),
+        ("coefficients", c_void_p),
+        ("weights", _Coefficient),
+        ("settings", c_void_p),
+        ("num_settings", c_int64),
+        ("knots", c_void_p),
+        ("num_knots", c_int64),
+        ("indptr", c_void_p),
+        ("targets", c_void_p),
+        ("positions", c_void_p),
+        ("saveat", c_void_p),
+        ("num_saves", c_int64),
+    ]
+
+
+class _Outputs(Structure):
+    _fields_ = [(name, c_void_p) for name in ("spike_times", "spike_neurons", "num_spikes", "truncated", "v", "i")]
+
+
+class _TangentOutputs(Structure):
+    _fields_ = [
+        ("num_directions", c_int64),
+        ("directions", c_void_p),
+        ("weights", _Coefficient),
+        ("spike_times", c_void_p),
+        ("v", c_void_p),
+        ("i", c_void_p),
+    ]
+
+
+class _AdjointData(Structure):
+    _fields_ = [
+        ("spike_times", c_void_p),
+        ("v", c_void_p),
+        ("i", c_void_p),
+        ("gradients", c_void_p),
+        ("weights", _Coefficient),
+    ]
+
+
+# The order in which the core expects the coefficients; those of the intensity and the current follow.
+_SLOTS = ("mu1", "mu2", "sigma11", "sigma12", "sigma21", "sigma22", "v_reset", "alpha", "v0", "i0")
+_ZERO = np.zeros(())
+_BYTES = 8
+
+
+def _coefficient(view: Array, stride_direction: int = 0) -> _Coefficient:
+    """A view of shape (S, N) or (S, N, M), as the core reads it; its strides may be 0."""
+    strides = [stride // _BYTES for stride in view.strides]
+    return _Coefficient(view.ctypes.data, stride_direction, strides[0], strides[1], strides[2] if view.ndim == 3 else 0)
+
+
+class _Marshalled:
+    """A problem as the core's struct; keeps every array that the struct points to alive."""
+
+    def __init__(self, problem: Problem, capacity: int) -> None:
+        self.problem = problem
+        network = problem.network
+        self.slot_names = (*_SLOTS, *network.intensity.parameters, *network.input_current.parameters)
+        parameters = problem.parameters
+        zero = np.broadcast_to(_ZERO, (problem.num_samples, network.num_neurons))
+        self.coefficients = self.table(parameters, default=_coefficient(zero))
+        self.settings = np.array(network.intensity.settings, dtype=np.float64)
+        self.keep: list[Any] = [parameters, zero]
+        self.struct = _Problem(
+            num_neurons=network.num_neurons,
+            num_samples=problem.num_samples,
+            first_sample=problem.first_sample,
+            seed=problem.seed,
+            t0=problem.t0,
+            t1=problem.t1,
+            dt=problem.dt,
+            num_steps=problem.num_steps,
+            max_spikes=capacity,
+            threads=problem.threads,
+            num_components=network.num_noise_components,
+            solver=problem.solver.encode(),
+            intensity=network.intensity.kind.encode(),
+            current=network.input_current.kind.encode(),
+            coefficients=ctypes.addressof(self.coefficients),
+            weights=self.weights(parameters),
+            settings=self.settings.ctypes.data,
+            num_settings=self.settings.size,
+            knots=network.input_current.knots.ctypes.data,
+            num_knots=network.input_current.knots.size,
+            indptr=network.synapses.indptr.ctypes.data,
+            targets=network.synapses.targets.ctypes.data,
+            positions=network.synapses.position.ctypes.data,
+            saveat=problem.saveat.ctypes.data,
+            num_saves=problem.saveat.size,
+        )
+
+    def table(
+        self, arrays: Mapping[str, Array], default: _Coefficient | None = None, directions: bool = False
+    ) -> ctypes.Array[_Coefficient]:
+        """Coefficients of the named parameters' arrays, in the core's order; `default`, or null, where one is not named.
+
+        With `directions` the arrays have a leading axis over directions.
+        """
+        slots: dict[str, _Coefficient] = {}
+        for name, array in arrays.items():
+            if name == "weights":
+                continue
+            one, stride = (array[0], array.strides[0] // _BYTES) if directions else (array, 0)
+            for slot, view in self.problem.network.slots(name, one, self.problem.num_samples).items():
+                slots[slot] = _coefficient(view, stride)
+        missing = default if default is not None else _Coefficient()
+        return (_Coefficient * len(self.slot_names))(*(slots.get(slot, missing) for slot in self.slot_names))
+
+    @staticmethod
+    def weights(arrays: Mapping[str, Array], directions: bool = False) -> _Coefficient:
+        """The weights of `arrays` as one coefficient whose knots are the parameter's elements; null where not named."""
+        if "weights" not in arrays:
+            return _Coefficient()
+        array = arrays["weights"]
+        stride = array.strides[0] // _BYTES if directions else 0
+        return _Coefficient(array.ctypes.data, stride, 0, 0, 1)
+
+
+def _address(array: Array | None) -> int | None:
+    return None if array is None else array.ctypes.data
+
+
+class JuliaEngine(Engine):
+    """The core in ``julia/src``, called in this process."""
+
+    name = "julia"
+
+    def __init__(self) -> None:
+        julia = runtime()
+        self._solve = julia.function("ssnn_solve", POINTER(_Problem), POINTER(_Outputs))
+        self._solve_tangent = julia.function(
+            "ssnn_solve_tangent", POINTER(_Problem), POINTER(_Outputs), POINTER(_TangentOutputs)
+        )
+        self._adjoint = julia.function("ssnn_adjoint", POINTER(_Problem), POINTER(_AdjointData))
+
+    def solve(self, problem: Problem, directions: Mapping[str, Array] | None = None) -> RawSolution:
+        if problem.max_spikes is not None:
+            return self._solve_with_room(problem, problem.max_spikes, directions)
+        # A guess that is generous for most networks; where a sample outgrows it, all is computed again with more room.
+        room = 64 + 4 * problem.network.num_neurons
+        while True:
+            solution = self._solve_with_room(problem, room, None)
+            if not solution.truncated.any():
+                break
+            room *= 4
+        longest = int(solution.num_spikes.max(initial=0))
+        if directions is not None:
+            solution = self._solve_with_room(problem, longest + 1, directions)
+        tangents = solution.tangents
+        return RawSolution(
+            spike_times=np.ascontiguousarray(solution.spike_times[:, :longest]),
+            spike_neurons=np.ascontiguousarray(solution.spike_neurons[:, :longest]),
+            num_spikes=solution.num_spikes,
+            truncated=solution.truncated,
+            v=solution.v,
+            i=solution.i,
+            tangents=tangents and Tangents(tangents.spike_times[..., :longest], tangents.v, tangents.i),
+        )
+
+    def _solve_with_room(self, problem: Problem, room: int, directions: Mapping[str, Array] | None) -> RawSolution:
+        samples, neurons, times = problem.num_samples, problem.network.num_neurons, problem.saveat.size
+        require_memory("the spikes", 16.0 * samples * room, "give max_spikes, or fewer samples")
+        spike_times = np.full((samples, room), np.inf)
+        spike_neurons = np.full((samples, room), -1, dtype=np.int64)
+        num_spikes = np.zeros(samples, dtype=np.int64)
+        truncated = np.zeros(samples, dtype=np.bool_)
+        v = np.full((samples, times, neurons), np.nan)
+        i = np.full((samples, times, neurons), np.nan)
+        outputs = _Outputs(*(part.ctypes.data for part in (spike_times, spike_neurons, num_spikes, truncated, v, i)))
+        marshalled = _Marshalled(problem, room)
+        if directions is None:
+            self._solve(marshalled.struct, outputs)
+            return RawSolution(spike_times, spike_neurons, num_spikes, truncated, v, i)
+
+        blocks = {name: np.ascontiguousarray(block, dtype=np.float64) for name, block in directions.items()}
+        count = next(iter(blocks.values())).shape[0] if blocks else 0
+        times_dot = np.zeros((count, samples, room))
+        v_dot, i_dot = np.zeros((count, *v.shape)), np.zeros((count, *i.shape))
+        table = marshalled.table(blocks, directions=True)
+        tangents = _TangentOutputs(
+            count,
+            ctypes.addressof(table),
+            marshalled.weights(blocks, directions=True),
+            *(part.ctypes.data for part in (times_dot, v_dot, i_dot)),
+        )
+        self._solve_tangent(marshalled.struct, outputs, tangents)
+        return RawSolution(
+            spike_times, spike_neurons, num_spikes, truncated, v, i, Tangents(times_dot, v_dot, i_dot)
+        )
+
+    def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
+        spike_bar = cotangents.spike_times
+        room = problem.max_spikes
+        if room is None:
+            # One more than there are spikes, so that no sample stops at its last one.
+            room = (0 if spike_bar is None else spike_bar.shape[1]) + 1
+            if spike_bar is not None:
+                spike_bar = np.pad(spike_bar, ((0, 0), (0, 1)))
+        bars = [
+            None if bar is None else np.ascontiguousarray(bar, dtype=np.float64)
+            for bar in (spike_bar, cotangents.v, cotangents.i)
+        ]
+        marshalled = _Marshalled(problem, room)
+        parameters = problem.parameters
+        gradients = {name: np.zeros(parameters[name].shape) for name in wrt}
+        table = marshalled.table(gradients)
+        data = _AdjointData(
+            *(_address(bar) for bar in bars), ctypes.addressof(table), marshalled.weights(gradients)
+        )
+        self._adjoint(marshalled.struct, data)
+        return gradients
+
+

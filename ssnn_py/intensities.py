@@ -1,0 +1,117 @@
+"""Stochastic intensities λ(v): the rate at which a neuron fires, given its membrane potential.
+
+A new intensity is a subclass of :class:`Intensity` here or in the user's own file, and one file in
+``julia/src/intensities`` that registers the same ``kind`` for the Julia core.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .validation import as_float, as_real_array, require
+
+Array = NDArray[np.float64]
+
+
+class Intensity(abc.ABC):
+    """Base class of intensities λ(v), in spikes per unit of time.
+
+    Attributes
+    ----------
+    kind : str
+        The name under which the Julia core knows the formula.
+    parameters : dict of str to ndarray
+        What one may differentiate with respect to, in the order in which the core expects it; each of shape ``()``,
+        ``(N,)`` or ``(S, N)``.
+    settings : tuple of float
+        Further numbers of the formula that are fixed.
+    """
+
+    kind: ClassVar[str]
+    parameters: dict[str, Array]
+    settings: tuple[float, ...] = ()
+
+    @abc.abstractmethod
+    def rate(self, v: Array, **parameters: Array) -> Array:
+        """λ(v), elementwise; `parameters` broadcast against `v`."""
+
+    @abc.abstractmethod
+    def rate_derivatives(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, Array]]:
+        """∂λ/∂v and ∂λ/∂p for every parameter p, elementwise."""
+
+    @abc.abstractmethod
+    def replace(self, **parameters: ArrayLike) -> Intensity:
+        """The same intensity with other values of some parameters."""
+
+    def __call__(self, v: ArrayLike) -> Array:
+        """λ(v) at the intensity's own parameters."""
+        return self.rate(np.asarray(v, dtype=np.float64), **self.parameters)
+
+
+class ExponentialIntensity(Intensity):
+    r"""The exponential intensity :math:`\lambda(v) = \exp(\beta\,\min(v - v_\mathrm{th}, \mathrm{cap})) / \tau`.
+
+    Parameters
+    ----------
+    beta : array_like, shape (), (N,) or (S, N)
+        Steepness β ≥ 0, per unit of potential.
+    v_th : array_like, shape (), (N,) or (S, N)
+        Threshold: the potential at which the rate is 1/τ.
+    tau : array_like, shape (), (N,) or (S, N)
+        Time constant τ > 0, in the user's unit of time.
+    cap : float
+        Potentials further than `cap` above the threshold fire at the rate of that point; λ has zero slope there.
+
+    Raises
+    ------
+    ValidationError
+        If a value is not finite, β is negative, or τ or the cap is not positive.
+
+    References
+    ----------
+    Holberg and Salvi, NeurIPS 2024, section 2; the rate function is that of Gerstner et al., *Neuronal Dynamics*, section 9.1.
+
+    Examples
+    --------
+    >>> intensity = ExponentialIntensity(beta=5.0, v_th=1.0, tau=2.0)
+    >>> float(intensity(1.0))
+    0.5
+    """
+
+    kind = "exponential"
+
+    def __init__(
+        self, beta: ArrayLike = 5.0, v_th: ArrayLike = 1.0, tau: ArrayLike = 1.0, cap: float = 10.0
+    ) -> None:
+        shapes = "a number or an array of shape (N,) or (S, N)"
+        self.parameters = {
+            name: as_real_array(name, value, what=shapes)
+            for name, value in (("beta", beta), ("v_th", v_th), ("tau", tau))
+        }
+        require("beta", self.parameters["beta"], self.parameters["beta"] >= 0, "at least 0")
+        require("tau", self.parameters["tau"], self.parameters["tau"] > 0, "positive")
+        self.cap = as_float("cap", cap, positive=True)
+        self.settings = (self.cap,)
+
+    def rate(self, v: Array, **parameters: Array) -> Array:
+        beta, v_th, tau = parameters["beta"], parameters["v_th"], parameters["tau"]
+        return np.asarray(np.exp(beta * np.minimum(v - v_th, self.cap)) / tau)
+
+    def rate_derivatives(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, Array]]:
+        beta, v_th, tau = parameters["beta"], parameters["v_th"], parameters["tau"]
+        rate = self.rate(v, **parameters)
+        slope = np.where(v - v_th < self.cap, beta * rate, 0.0)
+        return slope, {"beta": np.minimum(v - v_th, self.cap) * rate, "v_th": -slope, "tau": -rate / tau}
+
+    def replace(self, **parameters: ArrayLike) -> ExponentialIntensity:
+        values: Mapping[str, Any] = {**self.parameters, **parameters}
+        return ExponentialIntensity(cap=self.cap, **values)
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value.tolist()}" for name, value in self.parameters.items())
+        return f"ExponentialIntensity({values}, cap={self.cap})"

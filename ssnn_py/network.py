@@ -1,0 +1,248 @@
+"""What is simulated: a network of stochastic leaky integrate-and-fire neurons, and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .currents import InputCurrent, as_input_current
+from .errors import ValidationError
+from .intensities import ExponentialIntensity, Intensity
+from .validation import as_real_array, describe, require, require_broadcastable
+
+Array = NDArray[np.float64]
+
+
+class Synapses:
+    """The connections of a network in compressed sparse rows: row j lists the targets of neuron j.
+
+    Attributes
+    ----------
+    indptr : ndarray of int64, shape (N + 1,)
+        Where each row begins in `targets`.
+    targets : ndarray of int64, shape (nnz,)
+        The receiving neuron of each synapse.
+    position : ndarray of int64, shape (nnz,)
+        Where the synapse's weight stands in the flattened parameter ``"weights"``.
+    """
+
+    def __init__(self, indptr: ArrayLike, targets: ArrayLike, position: ArrayLike) -> None:
+        self.indptr, self.targets, self.position = (
+            np.ascontiguousarray(part, dtype=np.int64) for part in (indptr, targets, position)
+        )
+
+
+class SLIFNetwork:
+    r"""A network of N stochastic leaky integrate-and-fire (SLIF) neurons.
+
+    Between spikes neuron k has membrane potential v, synaptic current i and integrated hazard s,
+
+    .. math::
+        dv_k &= \mu_1 (i_k + I_k(t) - v_k)\,dt + \sigma_{11}\,dB^1_k + \sigma_{12}\,dB^2_k \\
+        di_k &= -\mu_2 i_k\,dt + \sigma_{21}\,dB^1_k + \sigma_{22}\,dB^2_k \\
+        ds_k &= \lambda(v_k)\,dt
+
+    and neuron j fires when s_j reaches 0 from below: then v_j falls by `v_reset`, i_k rises by w_jk for every target k, and
+    s_j restarts at log U − α with U uniform on (0, 1).
+
+    Parameters
+    ----------
+    weights : array_like or scipy.sparse matrix, shape (N, N)
+        ``weights[j, k]`` is the weight from neuron j to neuron k. A zero is no synapse, and has no gradient; an explicitly
+        stored zero of a sparse matrix is a synapse.
+    input_current : float, array_like of shape (N,) or (S, N), or InputCurrent
+        I(t), in units of potential. S is the number of samples of the simulation.
+    mu : array_like, shape (2,), (N, 2) or (S, N, 2)
+        Leak rates (μ1, μ2) ≥ 0 of potential and synaptic current, per unit of time.
+    sigma : array_like, shape (), (N,), (2, 2), (N, 2, 2) or (S, N, 2, 2)
+        Diffusion matrix; a number, or one per neuron, is noise on the potential alone (σ11).
+    v_reset : array_like, shape (), (N,) or (S, N)
+        By how much the potential falls at a spike.
+    alpha : array_like, shape (), (N,) or (S, N)
+        Refractory dead zone α ≥ 0 of the integrated hazard.
+    intensity : Intensity
+        λ(v); default ``ExponentialIntensity()``.
+
+    Raises
+    ------
+    ValidationError
+        If a parameter has a wrong shape, is not finite, or is out of range.
+
+    References
+    ----------
+    Holberg and Salvi, "Exact Gradients for Stochastic Spiking Neural Networks Driven by Rough Signals", NeurIPS 2024, section 2.
+
+    Examples
+    --------
+    >>> net = SLIFNetwork(weights=np.zeros((1, 1)), input_current=1.5, mu=(15.0, 0.0), sigma=0.25, v_reset=1.4)
+    >>> net.num_neurons
+    1
+    >>> sorted(net.parameters)
+    ['alpha', 'beta', 'input_current', 'mu', 'sigma', 'tau', 'v_reset', 'v_th', 'weights']
+    """
+
+    def __init__(
+        self,
+        weights: Any,
+        input_current: Any = 0.0,
+        mu: ArrayLike = (15.0, 0.0),
+        sigma: ArrayLike = 0.0,
+        v_reset: ArrayLike = 1.4,
+        alpha: ArrayLike = 0.03,
+        intensity: Intensity | None = None,
+    ) -> None:
+        self.num_neurons, self.synapses, weight_values, self._sparse = _read_weights(weights)
+        self.input_current: InputCurrent = as_input_current(input_current)
+        self.intensity: Intensity = ExponentialIntensity() if intensity is None else intensity
+        if not isinstance(self.intensity, Intensity):
+            raise ValidationError(f"intensity must be an Intensity, got {describe(intensity)}")
+        per_neuron = "a number or an array of shape (N,) or (S, N)"
+        #: Every parameter one may differentiate with respect to, by name. Weights of a sparse matrix are its stored values.
+        self.parameters: dict[str, Array] = {
+            "weights": weight_values,
+            "mu": as_real_array("mu", mu, (1, 2, 3), "an array of shape (2,), (N, 2) or (S, N, 2)"),
+            "sigma": as_real_array(
+                "sigma", sigma, (0, 1, 2, 3, 4), "a number or an array of shape (N,), (2, 2), (N, 2, 2) or (S, N, 2, 2)"
+            ),
+            "v_reset": as_real_array("v_reset", v_reset, what=per_neuron),
+            "alpha": as_real_array("alpha", alpha, what=per_neuron),
+            **self.intensity.parameters,
+            **self.input_current.parameters,
+        }
+        require("mu", self.parameters["mu"], self.parameters["mu"] >= 0, "at least 0 (it is a rate)")
+        require("alpha", self.parameters["alpha"], self.parameters["alpha"] >= 0, "at least 0")
+        self._check_shapes()
+
+    def _check_shapes(self) -> None:
+        n = self.num_neurons
+        for name, array in self.parameters.items():
+            if name == "weights":
+                continue
+            tail = {"mu": (2,), "sigma": (2, 2) if array.ndim >= 2 else ()}.get(name, ())
+            if tail and array.shape[-len(tail) :] != tail:
+                meaning = "(2,), (N, 2) or (S, N, 2)" if name == "mu" else "(), (N,), (2, 2), (N, 2, 2) or (S, N, 2, 2)"
+                raise ValidationError(f"{name} must have shape {meaning}, got shape {array.shape}")
+            samples = array.shape[0] if array.ndim == 2 + len(tail) + self._knot_axes(name, array) else 1
+            try:
+                self.slots(name, array, max(samples, 1))
+            except ValueError:
+                raise ValidationError(
+                    f"{name} has shape {array.shape}, which does not fit a network of {n} neurons: it must be one value "
+                    f"for all, one per neuron, or one per sample and neuron"
+                ) from None
+
+    def _knot_axes(self, name: str, array: Array) -> int:
+        return int(name in self.input_current.parameters and self.input_current.knots.size > 0)
+
+    def check_samples(self, num_samples: int, extra: Mapping[str, Array]) -> None:
+        """Raise unless every parameter fits `num_samples` samples; `extra` are the initial values."""
+        for name, array in {**self.parameters, **extra}.items():
+            if name == "weights":
+                continue
+            try:
+                self.slots(name, array, num_samples)
+            except ValueError:
+                raise ValidationError(
+                    f"{name} has shape {array.shape}, which does not fit {num_samples} samples of {self.num_neurons} neurons"
+                ) from None
+
+    def slots(self, name: str, array: Array, num_samples: int) -> dict[str, Array]:
+        """The scalar coefficients that parameter `name` stands for, as views of `array` of shape (S, N[, M]).
+
+        Views, not copies: a broadcast axis has stride 0, so the same strides scatter a gradient back.
+        """
+        shape = (num_samples, self.num_neurons)
+        if name in self.input_current.parameters:
+            return {name: self.input_current.slots(name, array, *shape)}
+        if name == "mu":
+            return {f"mu{r + 1}": np.broadcast_to(array[..., r], shape) for r in range(2)}
+        if name == "sigma" and array.ndim >= 2:
+            entries = ((r, c) for r in range(2) for c in range(2))
+            return {f"sigma{r + 1}{c + 1}": np.broadcast_to(array[..., r, c], shape) for r, c in entries}
+        if name == "sigma":
+            return {"sigma11": np.broadcast_to(array, shape)}
+        return {name: np.broadcast_to(array, shape)}
+
+    @property
+    def num_noise_components(self) -> int:
+        """How many independent Brownian motions each neuron has a coefficient for: 1, or 2 where sigma is a matrix."""
+        return 2 if self.parameters["sigma"].ndim >= 2 else 1
+
+    @property
+    def weights(self) -> Any:
+        """The weights as they were given: a dense array, or a sparse matrix."""
+        return self.like_weights(self.parameters["weights"])
+
+    def like_weights(self, values: Array) -> Any:
+        """Values of the parameter ``"weights"`` in the form in which the weights were given, dense or sparse."""
+        if self._sparse is None:
+            return values
+        kind, shape = self._sparse
+        return kind((values, self.synapses.targets, self.synapses.indptr), shape=shape)
+
+    def replace(self, **parameters: Any) -> SLIFNetwork:
+        """The same network with other values of some parameters.
+
+        Parameters
+        ----------
+        **parameters : array_like
+            Any names of :attr:`parameters`, or ``intensity``. Weights of a sparse network may be given as a sparse matrix or as its
+            stored values.
+
+        Returns
+        -------
+        SLIFNetwork
+
+        Raises
+        ------
+        ValidationError
+            If a name is unknown or a value does not fit.
+
+        Examples
+        --------
+        >>> net = SLIFNetwork(weights=np.zeros((2, 2)), input_current=1.0)
+        >>> net.replace(input_current=[1.0, 2.0]).parameters["input_current"]
+        array([1., 2.])
+        """
+        unknown = sorted(set(parameters) - set(self.parameters) - {"intensity"})
+        if unknown:
+            raise ValidationError(f"unknown parameter {unknown[0]!r}; this network has {', '.join(self.parameters)}")
+        intensity = parameters.pop("intensity", self.intensity)
+        new_intensity = {k: v for k, v in parameters.items() if k in intensity.parameters}
+        new_current = {k: v for k, v in parameters.items() if k in self.input_current.parameters}
+        weights = parameters.get("weights", self.parameters["weights"])
+        if self._sparse is not None and not hasattr(weights, "tocsr"):
+            weights = self.like_weights(as_real_array("weights", weights, (1,), "the stored values of a sparse matrix"))
+        current = new_current.get("input_current", self.input_current)
+        if not isinstance(current, InputCurrent):
+            current = self.input_current.replace(**new_current)
+        own = {name: parameters.get(name, self.parameters[name]) for name in ("mu", "sigma", "v_reset", "alpha")}
+        return SLIFNetwork(
+            weights=weights,
+            input_current=current,
+            intensity=intensity.replace(**new_intensity) if new_intensity else intensity,
+            **own,
+        )
+
+    def __repr__(self) -> str:
+        return f"SLIFNetwork({self.num_neurons} neurons, {self.synapses.targets.size} synapses, {self.intensity!r})"
+
+
+def _read_weights(weights: Any) -> tuple[int, Synapses, Array, tuple[Any, tuple[int, int]] | None]:
+    """Number of neurons, synapses, values of the parameter, and how to rebuild a sparse matrix."""
+    if hasattr(weights, "tocsr"):
+        matrix = weights.tocsr().copy()
+        matrix.sum_duplicates()
+        values = as_real_array("weights", matrix.data, (1,))
+        require_broadcastable("weights", np.empty(matrix.shape, dtype=bool), (matrix.shape[0],) * 2, "(N, N)")
+        synapses = Synapses(matrix.indptr, matrix.indices, np.arange(values.size))
+        return matrix.shape[0], synapses, values, (type(matrix), matrix.shape)
+    values = as_real_array("weights", weights, (2,), "a matrix of shape (N, N)")
+    if values.shape[0] != values.shape[1] or values.size == 0:
+        raise ValidationError(f"weights must be a matrix of shape (N, N) with N ≥ 1, got shape {values.shape}")
+    rows, targets = np.nonzero(values)
+    indptr = np.searchsorted(rows, np.arange(values.shape[0] + 1))
+    return values.shape[0], Synapses(indptr, targets, rows * values.shape[0] + targets), values, None

@@ -1,0 +1,408 @@
+"""One call in, one solution out: :func:`simulate` and the :class:`Solution` it returns."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import engine as engines
+from .engine import Cotangents, Problem, RawSolution
+from .errors import ValidationError
+from .network import SLIFNetwork
+from .solvers import check_solver
+from .spike_trains import SpikeTrains
+from .validation import as_float, as_int, as_real_array, describe, require_memory
+
+Array = NDArray[np.float64]
+
+# More steps than anyone can wait for; guards against a dt of the wrong unit.
+MAX_STEPS = 10**12
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Spikes, recorded values and exact gradients of one call of :func:`simulate`.
+
+    S is the number of samples, N of neurons, T of recorded times; K is `max_spikes`, or the largest number of spikes of any sample where
+    no limit was given.
+
+    Attributes
+    ----------
+    spike_times : ndarray, shape (S, K)
+        Times of the spikes of all neurons in increasing order; inf where there is no spike.
+    spike_neurons : ndarray of int64, shape (S, K)
+        Which neuron fired; −1 where there is no spike.
+    num_spikes : ndarray of int64, shape (S,)
+    truncated : ndarray of bool, shape (S,)
+        Whether the sample stopped at `max_spikes` before `t1`. Nothing is known of it after its last spike.
+    ts : ndarray, shape (T,)
+        The times of `saveat`.
+    v, i : ndarray, shape (S, T, N)
+        Membrane potential and synaptic current at these times, continuous from the right; NaN after the end of a truncated sample.
+    """
+
+    problem: Problem = field(repr=False)
+    engine: str
+    raw: RawSolution = field(repr=False)
+
+    @property
+    def spike_times(self) -> Array:
+        return self.raw.spike_times
+
+    @property
+    def spike_neurons(self) -> NDArray[np.int64]:
+        return self.raw.spike_neurons
+
+    @property
+    def num_spikes(self) -> NDArray[np.int64]:
+        return self.raw.num_spikes
+
+    @property
+    def truncated(self) -> NDArray[np.bool_]:
+        return self.raw.truncated
+
+    @property
+    def ts(self) -> Array:
+        return self.problem.saveat
+
+    @property
+    def v(self) -> Array:
+        return self.raw.v
+
+    @property
+    def i(self) -> Array:
+        return self.raw.i
+
+    @property
+    def network(self) -> SLIFNetwork:
+        """The network that was simulated."""
+        return self.problem.network
+
+    @functools.cached_property
+    def spike_trains(self) -> SpikeTrains:
+        """The spikes alone, without what made them."""
+        return SpikeTrains.unchecked(
+            self.spike_times, self.spike_neurons, self.network.num_neurons, self.problem.t0, self.problem.t1
+        )
+
+    @property
+    def spike_counts(self) -> NDArray[np.int64]:
+        """Number of spikes of each neuron, shape (S, N)."""
+        return self.spike_trains.spike_counts
+
+    def marcus_lift(self, neurons: ArrayLike | None = None) -> Array:
+        """Marcus lift of the spike trains, see :meth:`SpikeTrains.marcus_lift`."""
+        return self.spike_trains.marcus_lift(neurons)
+
+    def vjp(
+        self,
+        spike_times_bar: ArrayLike | None = None,
+        wrt: str | Sequence[str] | None = None,
+        *,
+        v_bar: ArrayLike | None = None,
+        i_bar: ArrayLike | None = None,
+    ) -> dict[str, Any]:
+        r"""Reverse mode: the gradient of :math:`\sum \bar\tau\,\tau + \sum \bar v\,v + \sum \bar\imath\,i` in the parameters.
+
+        The exact adjoint of the discretised solution, spikes included (docs/numerics.md; Holberg and Salvi, NeurIPS 2024, theorem 3.2). The
+        solution is computed again with the same noise; the cost does not depend on the number of parameters.
+
+        Parameters
+        ----------
+        spike_times_bar : array_like, shape (S, K), optional
+            Cotangents of the spike times; those where there is no spike are ignored.
+        wrt : str or sequence of str, optional
+            Parameters of the network, ``"v0"`` or ``"i0"``; default all of them.
+        v_bar, i_bar : array_like, shape (S, T, N), optional
+            Cotangents of the recorded values; those after the end of a truncated sample are ignored.
+
+        Returns
+        -------
+        dict of str to ndarray
+            For each name an array shaped like the parameter (a sparse matrix for sparse weights).
+
+        Raises
+        ------
+        ValidationError
+            If a name is unknown, or a cotangent has the wrong shape or is not finite where it counts.
+        NoGradientError
+            If the model has no pathwise gradient.
+        """
+        names = self._names(wrt)
+        cotangents = self.cotangents(spike_times_bar, v_bar, i_bar)
+        return self.presented(engines.load(self.engine).pull_back(self.problem, cotangents, names))
+
+    def jvp(self, directions: Mapping[str, Any]) -> Array:
+        r"""Forward mode: the derivative of the spike times in one direction of the parameters.
+
+        Parameters
+        ----------
+        directions : mapping of str to array_like
+            For each parameter that moves (of the network, ``"v0"`` or ``"i0"``), its tangent; broadcast to the parameter's shape.
+
+        Returns
+        -------
+        ndarray, shape (S, K)
+            ∂τ for every spike; 0 where there is no spike.
+
+        Raises
+        ------
+        ValidationError
+            If a name is unknown or a tangent does not fit its parameter.
+
+        Examples
+        --------
+        >>> import ssnn_py as ssnn
+        >>> net = ssnn.SLIFNetwork([[0.0]], input_current=1.5, intensity=ssnn.ExponentialIntensity(beta=0.0))
+        >>> solution = ssnn.simulate(net, t1=5.0, dt=0.01, max_spikes=1, engine="reference")
+        >>> tau_dot = solution.jvp({"tau": 1.0})        # at a constant rate 1/τ the spike time is proportional to τ
+        >>> bool(np.allclose(tau_dot, solution.spike_times))
+        True
+        """
+        return self.tangents(directions).spike_times[0]
+
+    def tangents(self, directions: Mapping[str, Any]) -> engines.Tangents:
+        """Like :meth:`jvp`, for recorded values too: an object with ``spike_times`` (1, S, K), ``v`` and ``i`` (1, S, T, N)."""
+        blocks = {name: self._direction(name, value)[None] for name, value in directions.items()}
+        if not blocks:
+            raise ValidationError("directions must name at least one parameter")
+        tangents = engines.load(self.engine).solve(self.problem, blocks).tangents
+        assert tangents is not None
+        return tangents
+
+    def _names(self, wrt: str | Sequence[str] | None) -> tuple[str, ...]:
+        known = self.problem.parameters
+        names = tuple(known) if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt)
+        for name in names:
+            if name not in known:
+                raise ValidationError(f"wrt names an unknown parameter {name!r}; there are {', '.join(known)}")
+        return names
+
+    def _direction(self, name: str, value: Any) -> Array:
+        (name,) = self._names(name)
+        shape = self.problem.parameters[name].shape
+        if name == "weights" and hasattr(value, "tocsr"):
+            value = _values_at_synapses(value, self.network)
+        array = as_real_array(f"the direction of {name}", value, range(len(shape) + 1))
+        try:
+            return np.ascontiguousarray(np.broadcast_to(array, shape)).reshape(shape)
+        except ValueError:
+            raise ValidationError(f"the direction of {name} must fit shape {shape}, got shape {array.shape}") from None
+
+    @staticmethod
+    def _cotangent(name: str, value: ArrayLike, like: Array) -> Array:
+        try:
+            array = np.broadcast_to(np.asarray(value, dtype=np.float64), like.shape)
+        except (TypeError, ValueError):
+            raise ValidationError(f"{name} must have shape {like.shape}, got {describe(value)}") from None
+        counts = np.isfinite(like)
+        if not np.isfinite(array[counts]).all():
+            raise ValidationError(f"{name} must be finite wherever there is a spike or a recorded value")
+        return np.where(counts, array, 0.0)
+
+    def cotangents(
+        self, spike_times_bar: ArrayLike | None = None, v_bar: ArrayLike | None = None, i_bar: ArrayLike | None = None
+    ) -> Cotangents:
+        """Derivatives of a scalar with respect to this solution, checked against its shapes."""
+        return Cotangents(
+            # The engine learns from this array how many spikes to expect.
+            self._cotangent("spike_times_bar", 0.0 if spike_times_bar is None else spike_times_bar, self.spike_times),
+            None if v_bar is None else self._cotangent("v_bar", v_bar, self.v),
+            None if i_bar is None else self._cotangent("i_bar", i_bar, self.i),
+        )
+
+    def presented(self, gradients: dict[str, Array]) -> dict[str, Any]:
+        """Gradients in the form in which the parameters were given: sparse weights as a sparse matrix."""
+        if "weights" in gradients:
+            return {**gradients, "weights": self.network.like_weights(gradients["weights"])}
+        return dict(gradients)
+
+
+def _values_at_synapses(matrix: Any, network: SLIFNetwork) -> Array:
+    """Entries of a sparse matrix at the network's synapses, in the order of its parameter ``"weights"``."""
+    dense_like = network.parameters["weights"].ndim == 2
+    if dense_like:
+        return np.asarray(matrix.toarray(), dtype=np.float64)
+    synapses = network.synapses
+    rows = np.repeat(np.arange(network.num_neurons), np.diff(synapses.indptr))
+    return np.asarray(matrix.tocsr()[rows, synapses.targets], dtype=np.float64).ravel()
+
+
+def simulate(
+    network: SLIFNetwork,
+    t1: float,
+    dt: float,
+    *,
+    num_samples: int = 1,
+    max_spikes: int | None = None,
+    seed: int = 0,
+    t0: float = 0.0,
+    v0: ArrayLike = 0.0,
+    i0: ArrayLike = 0.0,
+    solver: str = "euler_maruyama",
+    engine: str = "auto",
+    saveat: ArrayLike | None = None,
+    threads: int | None = None,
+    first_sample: int = 0,
+) -> Solution:
+    r"""Simulate independent samples of a network from t0 to t1.
+
+    The state follows the equations of :class:`SLIFNetwork`; each neuron starts with integrated hazard log U − α. Spikes are located inside the
+    steps. The numbers depend on the seed and the step alone: not on threads, on the engine (to rounding), or on which other samples are computed.
+
+    Parameters
+    ----------
+    network : SLIFNetwork
+    t1 : float
+        End, in the user's unit of time.
+    dt : float
+        Base step. If it does not divide t1 − t0 the last step is shorter.
+    num_samples : int
+        S, the number of independent samples.
+    max_spikes : int, optional
+        A sample stops at its `max_spikes`-th spike (of all neurons together) and is marked ``truncated``; default: no limit.
+    seed : int
+        Key of the noise, from 0 to 2^64 − 1.
+    t0 : float
+    v0, i0 : array_like, shape (), (N,) or (S, N)
+        Initial potential and synaptic current.
+    solver : str
+        A name from :func:`solvers`.
+    engine : {"auto", "julia", "reference"}
+        Who computes; "auto" is ``SSNN_ENGINE`` where that is set, else Julia, else (after a warning) NumPy.
+    saveat : float or array_like of shape (T,), optional
+        Times at which v and i are recorded: an increasing array within [t0, t1], or a spacing from t0. Default: none.
+    threads : int, optional
+        How many threads may compute; default ``SSNN_NUM_THREADS``, else all of this process's cores.
+    first_sample : int
+        Index of the first sample: two calls with samples 0…63 and 64…127 give what one call gives with 0…127.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    ValidationError
+        If an argument is not what it should be.
+    JuliaError
+        If the core fails, for instance because the solution blows up at this dt.
+
+    References
+    ----------
+    Holberg and Salvi, "Exact Gradients for Stochastic Spiking Neural Networks Driven by Rough Signals", NeurIPS 2024. What
+    exactly is computed: docs/numerics.md.
+
+    Examples
+    --------
+    >>> import ssnn_py as ssnn
+    >>> net = ssnn.SLIFNetwork([[0.0]], input_current=1.5, sigma=0.25)
+    >>> solution = ssnn.simulate(net, t1=5.0, dt=0.01, num_samples=4, max_spikes=3, seed=1)
+    >>> solution.spike_times.shape
+    (4, 3)
+    """
+    problem, name = prepare(
+        network,
+        t1,
+        dt,
+        num_samples=num_samples,
+        max_spikes=max_spikes,
+        seed=seed,
+        t0=t0,
+        v0=v0,
+        i0=i0,
+        solver=solver,
+        engine=engine,
+        saveat=saveat,
+        threads=threads,
+        first_sample=first_sample,
+    )
+    return Solution(problem, name, engines.load(name).solve(problem))
+
+
+def prepare(
+    network: SLIFNetwork,
+    t1: float,
+    dt: float,
+    *,
+    num_samples: int = 1,
+    max_spikes: int | None = None,
+    seed: int = 0,
+    t0: float = 0.0,
+    v0: ArrayLike = 0.0,
+    i0: ArrayLike = 0.0,
+    solver: str = "euler_maruyama",
+    engine: str = "auto",
+    saveat: ArrayLike | None = None,
+    threads: int | None = None,
+    first_sample: int = 0,
+) -> tuple[Problem, str]:
+    """The checked problem that arguments of :func:`simulate` describe, and the name of the engine to solve it."""
+    if not isinstance(network, SLIFNetwork):
+        raise ValidationError(f"network must be an SLIFNetwork, got {describe(network)}")
+    t0, t1 = as_float("t0", t0), as_float("t1", t1)
+    dt = as_float("dt", dt, positive=True)
+    if t1 <= t0:
+        raise ValidationError(f"t1 must be after t0 = {t0}, got {t1}")
+    steps = (t1 - t0) / dt
+    if steps > MAX_STEPS or t0 + dt == t0 or t1 - dt == t1:
+        raise ValidationError(f"dt must be large enough for the interval [{t0}, {t1}]: {dt} makes {steps:.1e} steps")
+    num_samples = as_int("num_samples", num_samples, 1, 2**40)
+    times = _save_times(saveat, t0, t1)
+    cells = 16.0 * num_samples * times.size * network.num_neurons
+    require_memory("the recorded values", cells, "record fewer times, or simulate fewer samples at once")
+    require_memory("the samples", 64.0 * num_samples, "simulate fewer samples at once")
+    initial = {
+        name: as_real_array(name, value, (0, 1, 2), "a number or an array of shape (N,) or (S, N)")
+        for name, value in (("v0", v0), ("i0", i0))
+    }
+    network.check_samples(num_samples, initial)
+    name = engines.resolve(engine)
+    problem = Problem(
+        network=network,
+        t0=t0,
+        t1=t1,
+        dt=dt,
+        num_steps=max(1, math.ceil(steps - 1e-9)),
+        num_samples=num_samples,
+        first_sample=as_int("first_sample", first_sample, 0, 2**62),
+        seed=as_int("seed", seed, 0, 2**64 - 1),
+        max_spikes=None if max_spikes is None else as_int("max_spikes", max_spikes, 1, 2**40),
+        v0=initial["v0"],
+        i0=initial["i0"],
+        saveat=times,
+        solver=check_solver(solver, name),
+        threads=_default_threads() if threads is None else as_int("threads", threads, 1),
+    )
+    return problem, name
+
+
+def _default_threads() -> int:
+    given = os.environ.get("SSNN_NUM_THREADS", "").strip()
+    if given:
+        try:
+            return as_int("SSNN_NUM_THREADS", int(given), 1)
+        except ValueError:
+            raise ValidationError(f"SSNN_NUM_THREADS must be a positive integer, got {given!r}") from None
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _save_times(saveat: ArrayLike | None, t0: float, t1: float) -> Array:
+    if saveat is None:
+        return np.empty(0)
+    if np.ndim(saveat) == 0:
+        spacing = as_float("saveat", saveat, positive=True)
+        count = (t1 - t0) / spacing
+        require_memory("the times of saveat", 8.0 * count, "take a larger spacing")
+        return np.minimum(t0 + spacing * np.arange(math.floor(count + 1e-9) + 1), t1)
+    times = as_real_array("saveat", saveat, (1,), "a spacing or an increasing array of times")
+    if times.size and (times[0] < t0 or times[-1] > t1 or np.any(np.diff(times) <= 0)):
+        raise ValidationError(f"saveat must be strictly increasing within [t0, t1] = [{t0}, {t1}]")
+    return times
