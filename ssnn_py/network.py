@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,15 @@ from .intensities import ExponentialIntensity, Intensity
 from .validation import as_real_array, describe, require, require_broadcastable
 
 Array = NDArray[np.float64]
+
+# Numbers of dimensions and shapes of the network's own parameters.
+_PER_NEURON = ((0, 1, 2), "a number or an array of shape (N,) or (S, N)")
+_OWN_PARAMETERS: dict[str, tuple[tuple[int, ...], str]] = {
+    "mu": ((1, 2, 3), "an array of shape (2,), (N, 2) or (S, N, 2)"),
+    "sigma": ((0, 1, 2, 3, 4), "a number or an array of shape (N,), (2, 2), (N, 2, 2) or (S, N, 2, 2)"),
+    "v_reset": _PER_NEURON,
+    "alpha": _PER_NEURON,
+}
 
 
 class Synapses:
@@ -95,44 +105,31 @@ class SLIFNetwork:
         intensity: Intensity | None = None,
     ) -> None:
         self.num_neurons, self.synapses, weight_values, self._sparse = _read_weights(weights)
-        self.input_current: InputCurrent = as_input_current(input_current)
-        self.intensity: Intensity = ExponentialIntensity() if intensity is None else intensity
-        if not isinstance(self.intensity, Intensity):
-            raise ValidationError(f"intensity must be an Intensity, got {describe(intensity)}")
-        per_neuron = "a number or an array of shape (N,) or (S, N)"
         #: Every parameter one may differentiate with respect to, by name. Weights of a sparse matrix are its stored values.
-        self.parameters: dict[str, Array] = {
-            "weights": weight_values,
-            "mu": as_real_array("mu", mu, (1, 2, 3), "an array of shape (2,), (N, 2) or (S, N, 2)"),
-            "sigma": as_real_array(
-                "sigma", sigma, (0, 1, 2, 3, 4), "a number or an array of shape (N,), (2, 2), (N, 2, 2) or (S, N, 2, 2)"
-            ),
-            "v_reset": as_real_array("v_reset", v_reset, what=per_neuron),
-            "alpha": as_real_array("alpha", alpha, what=per_neuron),
-            **self.intensity.parameters,
-            **self.input_current.parameters,
-        }
-        require("mu", self.parameters["mu"], self.parameters["mu"] >= 0, "at least 0 (it is a rate)")
-        require("alpha", self.parameters["alpha"], self.parameters["alpha"] >= 0, "at least 0")
-        self._check_shapes()
-
-    def _check_shapes(self) -> None:
-        n = self.num_neurons
+        self.parameters: dict[str, Array] = {"weights": weight_values}
+        for name, value in (("mu", mu), ("sigma", sigma), ("v_reset", v_reset), ("alpha", alpha)):
+            self._set_own(name, value)
+        self._set_intensity(ExponentialIntensity() if intensity is None else intensity)
+        self._set_current(as_input_current(input_current))
         for name, array in self.parameters.items():
-            if name == "weights":
-                continue
-            tail = {"mu": (2,), "sigma": (2, 2) if array.ndim >= 2 else ()}.get(name, ())
-            if tail and array.shape[-len(tail) :] != tail:
-                meaning = "(2,), (N, 2) or (S, N, 2)" if name == "mu" else "(), (N,), (2, 2), (N, 2, 2) or (S, N, 2, 2)"
-                raise ValidationError(f"{name} must have shape {meaning}, got shape {array.shape}")
-            samples = array.shape[0] if array.ndim == 2 + len(tail) + self._knot_axes(name, array) else 1
-            try:
-                self.slots(name, array, max(samples, 1))
-            except ValueError:
-                raise ValidationError(
-                    f"{name} has shape {array.shape}, which does not fit a network of {n} neurons: it must be one value "
-                    f"for all, one per neuron, or one per sample and neuron"
-                ) from None
+            self._check_shape(name, array)
+
+    def _check_shape(self, name: str, array: Array) -> None:
+        if name == "weights":
+            return
+        tail = _tail(name, array)
+        if tail and array.shape[-len(tail) :] != tail:
+            raise ValidationError(f"{name} must be {_OWN_PARAMETERS[name][1]}, got shape {array.shape}")
+        try:
+            self.slots(name, array, array.shape[0] if self._has_sample_axis(name, array) else 1)
+        except ValueError:
+            raise ValidationError(
+                f"{name} has shape {array.shape}, which does not fit a network of {self.num_neurons} neurons: it must be one "
+                f"value for all, one per neuron, or one per sample and neuron"
+            ) from None
+
+    def _has_sample_axis(self, name: str, array: Array) -> bool:
+        return array.ndim == 2 + len(_tail(name, array)) + self._knot_axes(name, array)
 
     def _knot_axes(self, name: str, array: Array) -> int:
         return int(name in self.input_current.parameters and self.input_current.knots.size > 0)
@@ -140,7 +137,8 @@ class SLIFNetwork:
     def check_samples(self, num_samples: int, extra: Mapping[str, Array]) -> None:
         """Raise unless every parameter fits `num_samples` samples; `extra` are the initial values."""
         for name, array in {**self.parameters, **extra}.items():
-            if name == "weights":
+            # What has no axis of samples was checked when the network was made.
+            if name == "weights" or not (name in extra or self._has_sample_axis(name, array)):
                 continue
             try:
                 self.slots(name, array, num_samples)
@@ -190,7 +188,7 @@ class SLIFNetwork:
         ----------
         **parameters : array_like
             Any names of :attr:`parameters`, or ``intensity``. Weights of a sparse network may be given as a sparse matrix or as its
-            stored values.
+            stored values. Dense weights keep the network's synapses, also those whose weight becomes zero.
 
         Returns
         -------
@@ -210,25 +208,72 @@ class SLIFNetwork:
         unknown = sorted(set(parameters) - set(self.parameters) - {"intensity"})
         if unknown:
             raise ValidationError(f"unknown parameter {unknown[0]!r}; this network has {', '.join(self.parameters)}")
-        intensity = parameters.pop("intensity", self.intensity)
-        new_intensity = {k: v for k, v in parameters.items() if k in intensity.parameters}
-        new_current = {k: v for k, v in parameters.items() if k in self.input_current.parameters}
-        weights = parameters.get("weights", self.parameters["weights"])
-        if self._sparse is not None and not hasattr(weights, "tocsr"):
-            weights = self.like_weights(as_real_array("weights", weights, (1,), "the stored values of a sparse matrix"))
-        current = new_current.get("input_current", self.input_current)
-        if not isinstance(current, InputCurrent):
-            current = self.input_current.replace(**new_current)
-        own = {name: parameters.get(name, self.parameters[name]) for name in ("mu", "sigma", "v_reset", "alpha")}
-        return SLIFNetwork(
-            weights=weights,
-            input_current=current,
-            intensity=intensity.replace(**new_intensity) if new_intensity else intensity,
-            **own,
-        )
+        new = copy.copy(self)
+        new.parameters = dict(self.parameters)
+        intensity = parameters.get("intensity", self.intensity)
+        of_intensity = {name: value for name, value in parameters.items() if name in intensity.parameters}
+        new._set_intensity(intensity.replace(**of_intensity) if of_intensity else intensity)
+        of_current = {name: value for name, value in parameters.items() if name in self.input_current.parameters}
+        if isinstance(of_current.get("input_current"), InputCurrent):
+            new._set_current(of_current["input_current"])
+        elif of_current:
+            new._set_current(self.input_current.replace(**of_current))
+        if "weights" in parameters:
+            new._set_weights(parameters["weights"])
+        for name in ("mu", "sigma", "v_reset", "alpha"):
+            if name in parameters:
+                new._set_own(name, parameters[name])
+        for name, array in new.parameters.items():
+            if array.shape != getattr(self.parameters.get(name), "shape", None):
+                new._check_shape(name, array)
+        return new
+
+    def _set_intensity(self, intensity: Intensity) -> None:
+        if not isinstance(intensity, Intensity):
+            raise ValidationError(f"intensity must be an Intensity, got {describe(intensity)}")
+        for name in getattr(self, "intensity", intensity).parameters:
+            self.parameters.pop(name, None)
+        self.intensity = intensity
+        self.parameters.update(intensity.parameters)
+
+    def _set_current(self, current: InputCurrent) -> None:
+        for name in getattr(self, "input_current", current).parameters:
+            self.parameters.pop(name, None)
+        self.input_current = current
+        self.parameters.update(current.parameters)
+
+    def _set_own(self, name: str, value: ArrayLike) -> None:
+        ndims, meaning = _OWN_PARAMETERS[name]
+        array = as_real_array(name, value, ndims, meaning)
+        if name in ("mu", "alpha"):
+            require(name, array, array >= 0, "at least 0")
+        self.parameters[name] = array
+
+    def _set_weights(self, weights: Any) -> None:
+        """New weights for the same synapses; dense weights where there was no synapse make new ones."""
+        values = self.parameters["weights"]
+        if hasattr(weights, "tocsr") or (values.ndim == 2 and np.shape(weights) != values.shape):
+            n, self.synapses, values, self._sparse = _read_weights(weights)
+            if n != self.num_neurons:
+                raise ValidationError(f"weights must keep the network's {self.num_neurons} neurons, got {n}")
+            self.parameters["weights"] = values
+            return
+        array = as_real_array("weights", weights, (values.ndim,), f"an array of shape {values.shape}")
+        if array.shape != values.shape:
+            raise ValidationError(f"weights must have shape {values.shape}, got shape {array.shape}")
+        if np.count_nonzero(array) > np.count_nonzero(array.ravel()[self.synapses.position]):
+            self.synapses = _read_weights(array)[1]
+        self.parameters["weights"] = array
 
     def __repr__(self) -> str:
         return f"SLIFNetwork({self.num_neurons} neurons, {self.synapses.targets.size} synapses, {self.intensity!r})"
+
+
+def _tail(name: str, array: Array) -> tuple[int, ...]:
+    """Axes of a parameter that belong to one neuron."""
+    if name == "sigma":
+        return (2, 2) if array.ndim >= 2 else ()
+    return (2,) if name == "mu" else ()
 
 
 def _read_weights(weights: Any) -> tuple[int, Synapses, Array, tuple[Any, tuple[int, int]] | None]:

@@ -29,6 +29,7 @@ mutable struct Tape <: Observer
     i::Matrix{Float64}
     rate::Matrix{Float64}
     normals::Vector{Float64}        # of all steps, one after the other
+    length::Vector{Float64}
     scale::Vector{Float64}
     entries::Vector{TapeEntry}
     last_entry::Vector{Int}         # of each step
@@ -37,7 +38,7 @@ mutable struct Tape <: Observer
 end
 
 Tape(n, components, steps) = Tape(
-    0, zeros(n, steps), zeros(n, steps), zeros(n, steps), zeros(n * components * steps), zeros(steps), TapeEntry[], zeros(Int, steps),
+    0, zeros(n, steps), zeros(n, steps), zeros(n, steps), zeros(n * components * steps), zeros(steps), zeros(steps), TapeEntry[], zeros(Int, steps),
     zeros(Int, steps), 0,
 )
 
@@ -50,6 +51,7 @@ function after_full_step!(tape::Tape, run::Run, step::Step, n)
     copyto!(tape.rate, 1 + (c - 1) * size(tape.rate, 1), run.x.rate, 1, size(tape.rate, 1))
     draws = step.num_neurons * step.num_components
     copyto!(tape.normals, 1 + (c - 1) * draws, step.normals, step.offset + 1, draws)
+    tape.length[c] = step.length
     tape.scale[c] = step.scale
     tape.saved_at_end[c] = 0
     tape.last_entry[c] = length(tape.entries)
@@ -101,11 +103,7 @@ function restore!(run::Run, c::Checkpoint)
     copyto!(x.i, c.i)
     copyto!(x.s, c.s)
     copyto!(x.spikes, c.spikes)
-    for k in x.moved_neurons
-        x.moved[k] = false
-        x.spikes_in_step[k] = 0
-    end
-    empty!(x.moved_neurons)
+    settle!(x)
     run.num_spikes, run.next_save, run.stopped = c.num_spikes, c.next_save, false
 end
 
@@ -199,7 +197,7 @@ function step_back!(w::AdjointWorker, column, spike_bar, v_bar, i_bar)
     start = problem.t0 + index * problem.dt
     stop = index == problem.num_steps - 1 ? problem.t1 : problem.t0 + (index + 1) * problem.dt
     components = Int(problem.num_components)
-    step = Step(start, stop, tape.scale[column], tape.normals, (column - 1) * n * components, n, components)
+    step = Step(start, stop, tape.length[column], tape.scale[column], tape.normals, (column - 1) * n * components, n, components)
     if tape.saved_at_end[column] > 0
         for k in 1:n
             bar.v[k] += saved_bar(v_bar, k, tape.saved_at_end[column])

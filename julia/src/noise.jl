@@ -70,7 +70,7 @@ mutable struct NoiseWindow
 end
 
 # Long enough to fill vector registers, short enough that a sample that stops early wastes little.
-const WINDOW_DRAWS = 64
+const WINDOW_DRAWS = 32
 
 function NoiseWindow(num_neurons::Int, num_components::Int, purpose::Purpose = INCREMENT)
     per_pair = num_neurons * num_components
@@ -99,6 +99,10 @@ The normals of `step` (from 0): component c of neuron k is `array[offset + k + (
     end
     return (iseven(step) ? window.even : window.odd), (pair - window.first_pair) * window.per_pair
 end
+
+"""How many steps a window holds, and the first step after it."""
+window_steps(window::NoiseWindow) = 2 * window.pairs
+window_stop(window::NoiseWindow) = 2 * (window.first_pair + window.pairs)
 
 function fill_window!(window::NoiseWindow, first_pair::Int)
     window.first_pair = first_pair

@@ -3,7 +3,7 @@
 
 """
 Follows a run. Methods, all optional: `begin_sample!`, `after_full_step!`, `before_spike!`, `before_move!`, `after_spike!`,
-`after_restart!`, `at_save!`, `end_step!`.
+`after_restart!`, `at_save!`, `end_step!`; and `takes_quiet_steps` with `after_quiet_steps!` if it can follow several steps at once.
 """
 abstract type Observer end
 
@@ -15,8 +15,12 @@ before_spike!(::Observer, run, step, j, y, a, τ) = nothing
 before_move!(::Observer, run, step, k, y, a, τ) = nothing
 after_spike!(::Observer, run, step, j) = nothing
 after_restart!(::Observer, run, step, k, τ) = nothing
+takes_quiet_steps(::Observer) = false
+after_quiet_steps!(::Observer, run, from, to) = nothing
 at_save!(::Observer, run, step, index, t) = nothing
 end_step!(::Observer, run, step) = nothing
+
+takes_quiet_steps(::NoObserver) = true
 
 # A neuron that fires more often than this within one step shows that the step is too large for the intensity.
 const MAX_SPIKES_IN_STEP = 1000
@@ -46,6 +50,7 @@ mutable struct Run{S<:Solver,I<:Intensity,C<:InputCurrent}
     i_saved::Matrix{Float64}
     stopped::Bool                       # the room for spikes is used up
     sqrt_dt::Float64
+    trail::Trail
 end
 
 Run(problem::Problem) = Run(problem, lookup(SOLVERS, "solver", unsafe_string(problem.solver)), Parameters(problem))
@@ -55,7 +60,8 @@ function Run(problem::Problem, solver::Solver, θ::Parameters)
     return Run(
         problem, solver, Synapses(problem), host_array(problem.coefficients, length(coefficient_arrays(θ))),
         host_array(problem.saveat, problem.num_saves), θ, State(n), NoiseWindow(n, components), zeros(n * components),
-        (UInt64(0), UInt64(0)), Int[], Float64[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, zeros(n, 0), zeros(n, 0), false, sqrt(problem.dt),
+        (UInt64(0), UInt64(0)), Int[], Float64[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, zeros(n, 0), zeros(n, 0), false,
+        sqrt(problem.dt), Trail(n == 1 ? window_steps(NoiseWindow(n, components)) : 0),
     )
 end
 
@@ -68,11 +74,7 @@ function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_
     copyto!(x.v, θ.v0)
     copyto!(x.i, θ.i0)
     fill!(x.spikes, 0)
-    for k in x.moved_neurons        # left from a sample that stopped within a step
-        x.moved[k] = false
-        x.spikes_in_step[k] = 0
-    end
-    empty!(x.moved_neurons)
+    settle!(x)                      # of a sample that stopped within a step
     for k in eachindex(x.s)
         x.s[k] = threshold(run.key, k - 1, 0) - θ.alpha[k]
         x.input[k] = current(θ.current, k, problem.t0)
@@ -99,7 +101,7 @@ function step_at(run::Run, n::Int)
     normals, offset = normals!(run.window, n)
     components = Int(problem.num_components)
     shortened = last_one && problem.num_steps - (problem.t1 - problem.t0) / problem.dt > 1e-9
-    shortened || return Step(start, stop, run.sqrt_dt, normals, offset, problem.num_neurons, components)
+    shortened || return Step(start, stop, problem.dt, run.sqrt_dt, normals, offset, problem.num_neurons, components)
     # The whole base step's increment, bridged to the shorter length, so that the path does not depend on t1.
     h = stop - start
     bridge = sqrt(h * (problem.dt - h) / problem.dt)
@@ -108,13 +110,16 @@ function step_at(run::Run, n::Int)
         pair = normal_pair(run.key, (UInt64(n >> 1), counter_word(LAST_STEP, c - 1, k - 1)))
         run.last_normals[place] = h / run.sqrt_dt * normals[offset+place] + bridge * (iseven(n) ? pair[1] : pair[2])
     end
-    return Step(start, stop, 1.0, run.last_normals, 0, problem.num_neurons, components)
+    return Step(start, stop, h, 1.0, run.last_normals, 0, problem.num_neurons, components)
 end
 
 """Run steps `from` to `to` (the last excluded); stops early where the room for spikes is used up. Returns the steps begun."""
 function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
     x, n_neurons = run.x, length(run.x.v)
-    for n in from:to-1
+    alone = n_neurons == 1 && takes_quiet_steps(observer)
+    n = from
+    while n < to
+        alone && (n = skip_quiet_steps!(run, observer, n, to))
         step = step_at(run, n)
         refresh_input!(run, step)
         first = 1
@@ -135,9 +140,25 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
         end
         end_step!(observer, run, step)
         turn_over!(x)
-        n & 1023 == 1023 && check_cancelled()
+        n += 1
+        n & 1023 == 0 && check_cancelled()
     end
     return to - from
+end
+
+"""Take as many steps at once as have no spike and nothing to record, up to the end of the noise window; returns the step reached, before `to`."""
+function skip_quiet_steps!(run::Run, observer::Observer, from::Int, to::Int)
+    problem, window = run.problem, run.window
+    limit = min(to, Int(problem.num_steps)) - 1         # the last step may be shortened
+    if run.next_save <= length(run.saveat)
+        limit = min(limit, floor(Int, (run.saveat[run.next_save] - problem.t0) / problem.dt) - 1)
+    end
+    limit <= from && return from
+    normals!(window, from)
+    stop = min(limit, window_stop(window))
+    reached = quiet_steps!(run.solver, run.x, run.θ, run.trail, window, from, stop, problem.t0, problem.dt, run.sqrt_dt)
+    after_quiet_steps!(observer, run, from, reached)
+    return reached
 end
 
 function refresh_input!(run::Run{S,I,C}, step::Step) where {S,I,C}

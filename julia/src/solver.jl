@@ -4,7 +4,8 @@ defines a subtype, registers it in `SOLVERS`, and writes side by side
 
   * `advance(solver, θ, step, k, y, a, b)`: the state at b from the state y at a;
   * `advance_tangent(…)` and `advance_adjoint!(…)`: its tangent and its adjoint;
-  * `full_step!`, `full_step_tangent!`, `full_step_adjoint!`: the same for all neurons over a whole step, as loops that vectorise.
+  * `full_step!`, `full_step_tangent!`, `full_step_adjoint!`: the same for all neurons over a whole step, as loops that vectorise;
+  * optionally `quiet_steps!` and `quiet_steps_tangent!`: consecutive steps of a network of one neuron.
 
 Events, checkpoints, recording and threads are not its concern.
 """
@@ -14,14 +15,13 @@ abstract type Solver end
 struct Step
     start::Float64
     stop::Float64
+    length::Float64
     scale::Float64
     normals::Vector{Float64}
     offset::Int
     num_neurons::Int
     num_components::Int
 end
-
-duration(step::Step) = step.stop - step.start
 
 @inline increment(step::Step, k, c) = @inbounds step.scale * step.normals[step.offset+k+(c-1)*step.num_neurons]
 
@@ -65,6 +65,11 @@ function turn_over!(x::State)
     x.v, x.v_end = x.v_end, x.v
     x.i, x.i_end = x.i_end, x.i
     x.s, x.s_end = x.s_end, x.s
+    isempty(x.moved_neurons) || settle!(x)
+end
+
+"""Forget which neurons events have moved."""
+function settle!(x::State)
     for k in x.moved_neurons
         x.moved[k] = false
         x.spikes_in_step[k] = 0
@@ -109,3 +114,15 @@ function Groups(list::Vector{Coefficient}, θ::Parameters)
     num_intensity = length(parameter_arrays(θ.intensity))
     return Groups(any(named[1:2]), any(named[3:6]), any(named[11:10+num_intensity]), any(named[11+num_intensity:end]))
 end
+
+"""What a network of one neuron was at the starts of consecutive steps without spikes."""
+struct Trail
+    v::Vector{Float64}
+    i::Vector{Float64}
+    rate::Vector{Float64}
+end
+
+Trail(steps::Integer) = Trail(zeros(steps), zeros(steps), zeros(steps))
+
+# A solver without a version of its own for one neuron takes none of the steps at once.
+quiet_steps!(::Solver, x::State, θ::Parameters, trail::Trail, window::NoiseWindow, from, to, t0, dt, scale) = from

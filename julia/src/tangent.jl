@@ -42,6 +42,16 @@ function after_full_step!(o::TangentObserver, run::Run, step::Step, n)
     end
 end
 
+takes_quiet_steps(::TangentObserver) = true
+
+function after_quiet_steps!(o::TangentObserver, run::Run, from, to)
+    for (dθ, dx) in zip(o.directions, o.states)
+        quiet_steps_tangent!(
+            run.solver, dx, run.θ, dθ, run.trail, run.window, from, to, run.problem.t0, run.problem.dt, run.sqrt_dt, o.moving,
+        )
+    end
+end
+
 local_tangent(dx::StateTangent, k) = @inbounds (v = dx.v[k], i = dx.i[k], s = dx.s[k])
 start_tangent(dx::StateTangent, x::State, k) = @inbounds x.moved[k] ? dx.start[k] : 0.0
 

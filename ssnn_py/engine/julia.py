@@ -144,7 +144,10 @@ class _Marshalled:
         for name, array in arrays.items():
             if name == "weights":
                 continue
-            one, stride = (array[0], array.strides[0] // _BYTES) if directions else (array, 0)
+            one, stride = (array[0, ...], array.strides[0] // _BYTES) if directions else (array, 0)
+            if one.ndim == 0:       # the common case, and np.broadcast_to is slow
+                slots["sigma11" if name == "sigma" else name] = _Coefficient(one.ctypes.data, stride)
+                continue
             for slot, view in self.problem.network.slots(name, one, self.problem.num_samples).items():
                 slots[slot] = _coefficient(view, stride)
         missing = default if default is not None else _Coefficient()

@@ -17,7 +17,7 @@ SOLVERS["euler_maruyama"] = EulerMaruyama()
 # Velocities of v and i along a piece, noise included.
 @inline function velocity(θ::Parameters, step::Step, k, y::Local)
     @inbounds begin
-        per_time = 1.0 / duration(step)
+        per_time = 1.0 / step.length
         noise = increment(step, k, 1) * per_time
         dv = θ.mu1[k] * (y.i + y.input - y.v) + θ.sigma11[k] * noise
         di = -θ.mu2[k] * y.i + θ.sigma21[k] * noise
@@ -53,7 +53,7 @@ Time at which the neuron fires, if its piece from `a` goes on for long enough: s
 @inline function advance_tangent(::EulerMaruyama, θ::Parameters, dθ::Parameters, step::Step, k, y::Local, dy, a, b, da, db)
     @inbounds begin
         v̇, i̇ = velocity(θ, step, k, y)
-        per_time = 1.0 / duration(step)
+        per_time = 1.0 / step.length
         noise = increment(step, k, 1) * per_time
         dinput = current_tangent(θ.current, dθ.current, k, a) + current_rate(θ.current, k, a) * da
         dv̇ = dθ.mu1[k] * (y.i + y.input - y.v) + θ.mu1[k] * (dy.i + dinput - dy.v) + dθ.sigma11[k] * noise
@@ -76,7 +76,7 @@ Given the cotangent `bar = (v, i, s)` of the state at b, returns that of the sta
     @inbounds begin
         v̇, i̇ = velocity(θ, step, k, y)
         length = b - a
-        per_time = 1.0 / duration(step)
+        per_time = 1.0 / step.length
         v̄, ī = length * bar.v, length * bar.i           # cotangents of the velocities
         θ̄.mu1[k] += v̄ * (y.i + y.input - y.v)
         θ̄.mu2[k] -= ī * y.i
@@ -106,7 +106,7 @@ end
 Advance neurons `range` over the whole step; returns how many of them reach s ≥ 0, that is, fire in it.
 """
 function full_step!(::EulerMaruyama, x::State, θ::Parameters, step::Step, range::UnitRange{Int})
-    h, scale, z, first, second = duration(step), step.scale, step.normals, step.offset, step.offset + step.num_neurons
+    h, scale, z, first, second = step.length, step.scale, step.normals, step.offset, step.offset + step.num_neurons
     v, i, s, rates, input, v_end, i_end, s_end = x.v, x.i, x.s, x.rate, x.input, x.v_end, x.i_end, x.s_end
     mu1, mu2, sigma11, sigma12, sigma21, sigma22 = θ.mu1, θ.mu2, θ.sigma11, θ.sigma12, θ.sigma21, θ.sigma22
     intensity = θ.intensity
@@ -136,7 +136,7 @@ function full_step!(::EulerMaruyama, x::State, θ::Parameters, step::Step, range
 end
 
 function full_step_tangent!(::EulerMaruyama, dx::StateTangent, x::State, θ::Parameters, dθ::Parameters, step::Step, moving::Groups)
-    h = duration(step)
+    h = step.length
     v, i, rates, input = x.v, x.i, x.rate, x.input
     dv, di, ds, dv_end, di_end, ds_end = dx.v, dx.i, dx.s, dx.v_end, dx.i_end, dx.s_end
     mu1, mu2, intensity = θ.mu1, θ.mu2, θ.intensity
@@ -175,7 +175,7 @@ end
 
 """Turns the cotangent `bar` of the state at the end of the step into that at its start, and adds to the wanted gradients."""
 function full_step_adjoint!(bar::StateAdjoint, θ̄::Parameters, ::EulerMaruyama, x::State, θ::Parameters, step::Step, wanted::Groups)
-    h = duration(step)
+    h = step.length
     v, i, rates, input = x.v, x.i, x.rate, x.input
     v̄, ī, s̄ = bar.v, bar.i, bar.s
     mu1, mu2, intensity = θ.mu1, θ.mu2, θ.intensity
@@ -211,4 +211,68 @@ function full_step_adjoint!(bar::StateAdjoint, θ̄::Parameters, ::EulerMaruyama
         v̄[k] += h * slope(intensity, k, v[k], rates[k]) * s̄[k] - drive
         ī[k] += drive - h * (mu2[k] * ī[k])
     end
+end
+
+"""
+Steps `from` to `to` (the last excluded, all within the noise window) of a network of one neuron, in registers, up to the first in which it fires;
+returns that step, or `to`. Records on the `trail` what the tangents need.
+"""
+function quiet_steps!(::EulerMaruyama, x::State, θ::Parameters, trail::Trail, window::NoiseWindow, from, to, t0, dt, scale)
+    components = window.per_pair
+    mu1, mu2, intensity = θ.mu1[1], θ.mu2[1], θ.intensity
+    sigma11, sigma12, sigma21, sigma22 = θ.sigma11[1], θ.sigma12[1], θ.sigma21[1], θ.sigma22[1]
+    v, i, s = x.v[1], x.i[1], x.s[1]
+    n = from
+    @inbounds while n < to
+        normals, offset = normals!(window, n)
+        input = current(θ.current, 1, t0 + n * dt)
+        rate_n = rate(intensity, 1, v)
+        s_end = s + dt * rate_n
+        s_end >= 0.0 && break
+        trail.v[n-from+1], trail.i[n-from+1], trail.rate[n-from+1] = v, i, rate_n
+        noise = scale * normals[offset+1]
+        v_end = v + dt * (mu1 * (i + input - v)) + sigma11 * noise
+        i_end = i - dt * (mu2 * i) + sigma21 * noise
+        if components == 2
+            noise = scale * normals[offset+2]
+            v_end += sigma12 * noise
+            i_end += sigma22 * noise
+        end
+        v, i, s = v_end, i_end, s_end
+        n += 1
+    end
+    x.v[1], x.i[1], x.s[1] = v, i, s
+    return n
+end
+
+function quiet_steps_tangent!(
+    ::EulerMaruyama, dx::StateTangent, θ::Parameters, dθ::Parameters, trail::Trail, window::NoiseWindow, from, to, t0, dt, scale, moving::Groups,
+)
+    components = window.per_pair
+    mu1, mu2, intensity = θ.mu1[1], θ.mu2[1], θ.intensity
+    dv, di, ds = dx.v[1], dx.i[1], dx.s[1]
+    @inbounds for n in from:to-1
+        v, i, rate_n = trail.v[n-from+1], trail.i[n-from+1], trail.rate[n-from+1]
+        drive = di - dv
+        moving.current && (drive += current_tangent(θ.current, dθ.current, 1, t0 + n * dt))
+        dv_end = dv + dt * (mu1 * drive)
+        di_end = di - dt * (mu2 * di)
+        ds += dt * (slope(intensity, 1, v, rate_n) * dv)
+        if moving.mu
+            dv_end += dt * (dθ.mu1[1] * (i + current(θ.current, 1, t0 + n * dt) - v))
+            di_end -= dt * (dθ.mu2[1] * i)
+        end
+        if moving.sigma
+            normals, offset = normals!(window, n)
+            dv_end += dθ.sigma11[1] * scale * normals[offset+1]
+            di_end += dθ.sigma21[1] * scale * normals[offset+1]
+            if components == 2
+                dv_end += dθ.sigma12[1] * scale * normals[offset+2]
+                di_end += dθ.sigma22[1] * scale * normals[offset+2]
+            end
+        end
+        moving.intensity && (ds += dt * rate_tangent(intensity, dθ.intensity, 1, v, rate_n))
+        dv, di = dv_end, di_end
+    end
+    dx.v[1], dx.i[1], dx.s[1] = dv, di, ds
 end

@@ -1,0 +1,52 @@
+"""Stochastic spiking neural networks with exact pathwise gradients, computed in Julia."""
+
+from __future__ import annotations
+
+from .currents import ConstantCurrent, InputCurrent, SampledCurrent
+from .errors import JuliaError, NoGradientError, SSNNError, ValidationError
+from .gradients import value_and_grad
+from .intensities import ExponentialIntensity, Intensity
+from .losses import ExpectedSignatureLoss, FirstSpikeLoss, Loss, LossValue
+from .network import SLIFNetwork
+from .optimizers import SGD, Adam, RMSProp, piecewise_constant
+from .signatures import expected_signature, expected_signature_backprop, signature, signature_backprop
+from .simulation import Solution, simulate
+from .solvers import SolverInfo, solvers
+from .spike_trains import SpikeTrains
+from .training import DivergedError, FitResult, fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "ConstantCurrent",
+    "DivergedError",
+    "ExpectedSignatureLoss",
+    "ExponentialIntensity",
+    "FirstSpikeLoss",
+    "FitResult",
+    "InputCurrent",
+    "Intensity",
+    "JuliaError",
+    "Loss",
+    "LossValue",
+    "NoGradientError",
+    "RMSProp",
+    "SLIFNetwork",
+    "SSNNError",
+    "SampledCurrent",
+    "Solution",
+    "SolverInfo",
+    "SpikeTrains",
+    "ValidationError",
+    "expected_signature",
+    "expected_signature_backprop",
+    "fit",
+    "piecewise_constant",
+    "signature",
+    "signature_backprop",
+    "simulate",
+    "solvers",
+    "value_and_grad",
+]
