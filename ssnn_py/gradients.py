@@ -63,7 +63,7 @@ def value_and_grad(
     """
     problem, name = prepare(network, **simulate_arguments)
     engine = engines.load(name)
-    names = _checked_names(wrt, problem.parameters)
+    names = checked_names(wrt, problem.parameters)
     sizes = {key: problem.parameters[key].size for key in names}
     count = sum(sizes.values())
     forward = count <= FORWARD_DIRECTIONS
@@ -82,7 +82,8 @@ def value_and_grad(
     return value, solution.presented(gradients)
 
 
-def _checked_names(wrt: str | Sequence[str], known: dict[str, Array]) -> tuple[str, ...]:
+def checked_names(wrt: str | Sequence[str], known: dict[str, Array]) -> tuple[str, ...]:
+    """`wrt` as a tuple of different names of parameters."""
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
     for name in names:
         if name not in known:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -379,19 +378,9 @@ def prepare(
         i0=initial["i0"],
         saveat=times,
         solver=check_solver(solver, name),
-        threads=_default_threads() if threads is None else as_int("threads", threads, 1),
+        threads=engines.default_threads() if threads is None else as_int("threads", threads, 1),
     )
     return problem, name
-
-
-def _default_threads() -> int:
-    given = os.environ.get("SSNN_NUM_THREADS", "").strip()
-    if given:
-        try:
-            return as_int("SSNN_NUM_THREADS", int(given), 1)
-        except ValueError:
-            raise ValidationError(f"SSNN_NUM_THREADS must be a positive integer, got {given!r}") from None
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _save_times(saveat: ArrayLike | None, t0: float, t1: float) -> Array:

@@ -20,5 +20,6 @@ end
 include("simulate.jl")
 include("tangent.jl")
 include("adjoint.jl")
+include("signature.jl")
 
 end

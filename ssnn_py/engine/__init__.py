@@ -144,6 +144,16 @@ def contract(cotangents: Cotangents, tangents: Tangents) -> Array:
     return total
 
 
+def default_threads() -> int:
+    """``SSNN_NUM_THREADS``, else the number of cores that this process may use."""
+    given = os.environ.get("SSNN_NUM_THREADS", "").strip()
+    if given:
+        if not given.isdigit() or int(given) == 0:
+            raise ValidationError(f"SSNN_NUM_THREADS must be a positive integer, got {given!r}")
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def resolve(engine: str = "auto") -> str:
     """The name of the engine that `engine` stands for: "julia" or "reference".
 

@@ -72,12 +72,12 @@ def run(
     sample_sizes: Sequence[int] = SAMPLE_SIZES,
     progress: bool = True,
 ) -> list[Run]:
-    """Fit every setting; the same start for all, so that the lines can be compared."""
+    """Fit every setting, each from a start of its own."""
     criterion: Loss = ExpectedSignatureLoss(depth=3) if loss == "signature" else FirstSpikeLoss(n=NUM_SPIKES)
-    start = float(np.random.default_rng(seed).uniform(0.5, 2.5))
     runs = []
     for sigma in sigmas:
         for size in sample_sizes:
+            start = float(np.random.default_rng([seed, size, round(100 * sigma)]).uniform(0.5, 2.5))
             truth = network(sigma, TRUE_CURRENT)
             # Data and hold-out are samples of one solution, so they never share noise with each other.
             recorded = simulate(truth, num_samples=2 * size, seed=2**32 + seed, **SIMULATION).spike_trains

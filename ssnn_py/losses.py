@@ -1,0 +1,222 @@
+"""Losses between generated and recorded spike trains, with their exact cotangents.
+
+A new loss is a subclass of :class:`Loss`, or any function ``(generated, data) -> LossValue``, in a file of its own.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import engine as engines
+from .engine import reference_signature
+from .errors import ValidationError
+from .signatures import expected_signature, expected_signature_loss
+from .spike_trains import SpikeTrains
+from .validation import as_int, as_real_array, describe, require
+
+Array = NDArray[np.float64]
+
+
+class LossValue(NamedTuple):
+    """A loss, and its derivatives with respect to the generated solution; None where it does not depend on that part."""
+
+    value: float
+    spike_times_bar: Array | None = None  # (S, K)
+    v_bar: Array | None = None  # (S, T, N)
+    i_bar: Array | None = None
+
+
+class Loss(abc.ABC):
+    """Base class of losses."""
+
+    @abc.abstractmethod
+    def __call__(self, generated: Any, data: Any) -> LossValue:
+        """The loss of `generated` (a Solution or SpikeTrains) against `data` (likewise)."""
+
+
+def as_trains(name: str, value: Any) -> SpikeTrains:
+    """`value` itself, or the spike trains of a solution."""
+    trains = getattr(value, "spike_trains", value)
+    if not isinstance(trains, SpikeTrains):
+        raise ValidationError(f"{name} must be a Solution or SpikeTrains, got {describe(value)}")
+    return trains
+
+
+def _pair(generated: Any, data: Any, neurons: ArrayLike | None) -> tuple[SpikeTrains, SpikeTrains, SpikeTrains, Any]:
+    """The generated trains as they are, those observed of both, and where the observed spikes stand (None: all)."""
+    mine, theirs = as_trains("generated", generated), as_trains("data", data)
+    if neurons is None:
+        observed, columns = mine, None
+    else:
+        selection = mine.selection(neurons)
+        observed, columns = mine.masked(*selection), selection[0]
+        if theirs.num_neurons != observed.num_neurons:
+            theirs = theirs.select(neurons)
+    if theirs.num_neurons != observed.num_neurons:
+        raise ValidationError(
+            f"data must have the {observed.num_neurons} observed neurons of the generated trains, got {theirs.num_neurons}"
+        )
+    if (theirs.t0, theirs.t1) != (mine.t0, mine.t1):
+        raise ValidationError(
+            f"data must be observed over the same interval [{mine.t0}, {mine.t1}], got [{theirs.t0}, {theirs.t1}]"
+        )
+    return mine, observed, theirs, columns
+
+
+def _spread(times_bar: Array, columns: Any, shape: tuple[int, ...]) -> Array:
+    """Cotangents of the observed spikes, at the places of all spikes."""
+    if columns is None:
+        return times_bar
+    out = np.zeros(shape)
+    rows, places = np.nonzero(columns >= 0)
+    out[rows, columns[rows, places]] = times_bar[rows, places]
+    return out
+
+
+def matched_trains(X: SpikeTrains, Y: SpikeTrains) -> tuple[SpikeTrains, SpikeTrains]:
+    """Pairs of samples in which both keep of each neuron only as many spikes as the other has."""
+    caps = np.minimum(X.spike_counts, Y.spike_counts)
+
+    def capped(trains: SpikeTrains) -> SpikeTrains:
+        keep = np.zeros(trains.times.shape, dtype=bool)
+        for k in range(trains.num_neurons):
+            mine = trains.neurons == k
+            keep |= mine & (np.cumsum(mine, axis=1) <= caps[:, k, None])
+        # Dropped spikes stay in their columns as empty slots; only sums over spikes are taken of the result.
+        times, neurons = np.where(keep, trains.times, np.inf), np.where(keep, trains.neurons, -1)
+        order = np.argsort(~keep, axis=1, kind="stable")
+        packed = SpikeTrains.unchecked(
+            np.take_along_axis(times, order, 1), np.take_along_axis(neurons, order, 1), trains.num_neurons, trains.t0, trains.t1
+        )
+        packed.__dict__["columns"] = np.where(np.take_along_axis(keep, order, 1), order, -1)
+        return packed
+
+    return capped(X), capped(Y)
+
+
+class ExpectedSignatureLoss(Loss):
+    r"""Mean squared difference of expected signatures, :math:`\frac1W\sum_w(\mathbb E\,S^w(X)-\mathbb E\,S^w(Y))^2`.
+
+    The sum runs over the W words of levels 1 to `depth`; X and Y are the Marcus lifts of generated and recorded trains.
+
+    Parameters
+    ----------
+    depth : int
+    match_spikes : bool
+        Pair sample p of one batch with sample p of the other, and keep in both only as many spikes of each neuron as the one with fewer
+        has: later spikes have no jump and no gradient. Needs batches of equal size. The published experiments do so.
+    neurons : array_like of int, optional
+        Observe these neurons only.
+    scales : array_like, shape () or (1 + N,), optional
+        Factors for the channels (time, neurons).
+
+    References
+    ----------
+    Holberg and Salvi, NeurIPS 2024, section 5.
+
+    Examples
+    --------
+    >>> trains = SpikeTrains([[0.5]], [[0]], num_neurons=1, t0=0.0, t1=2.0)
+    >>> ExpectedSignatureLoss(depth=3)(trains, trains).value
+    0.0
+    """
+
+    def __init__(
+        self, depth: int = 3, match_spikes: bool = True, neurons: ArrayLike | None = None, scales: ArrayLike | None = None
+    ) -> None:
+        self.depth = as_int("depth", depth, 1, 64)
+        self.match_spikes = bool(match_spikes)
+        self.neurons = neurons
+        self.scales = None if scales is None else as_real_array("scales", scales, (0, 1))
+        if self.scales is not None:
+            require("scales", self.scales, self.scales > 0, "positive")
+        self._target: tuple[Any, Array] | None = None
+
+    def __call__(self, generated: Any, data: Any) -> LossValue:
+        mine, observed, theirs, columns = _pair(generated, data, self.neurons)
+        if self.match_spikes and observed.num_samples != theirs.num_samples:
+            raise ValidationError(
+                f"match_spikes pairs the samples of both batches: data must have {observed.num_samples} samples, got {theirs.num_samples}"
+            )
+        factors = self._factors(observed.num_neurons + 1)
+        if engines.resolve(getattr(generated, "engine", "auto")) == "julia":
+            target = theirs if self.match_spikes else self._mean_of(data, theirs, factors)
+            value, times_bar = expected_signature_loss(observed, target, self.depth, factors, self.match_spikes)
+        else:
+            value, times_bar = self._in_numpy(observed, theirs, factors)
+        return LossValue(value, _spread(times_bar, columns, mine.times.shape))
+
+    def _factors(self, channels: int) -> Array | None:
+        if self.scales is None:
+            return None
+        if self.scales.ndim and self.scales.size != channels:
+            raise ValidationError(f"scales must have one number per channel ({channels}), got shape {self.scales.shape}")
+        return np.ascontiguousarray(np.broadcast_to(self.scales, channels))
+
+    def _mean_of(self, data: Any, theirs: SpikeTrains, factors: Array | None) -> Array:
+        """The data's expected signature, remembered as long as the data stays the same object."""
+        if self._target is None or self._target[0] is not data:
+            self._target = (data, expected_signature(theirs, self.depth, scales=factors))
+        return self._target[1]
+
+    def _in_numpy(self, X: SpikeTrains, Y: SpikeTrains, factors: Array | None) -> tuple[float, Array]:
+        whole = X.times.shape
+        if self.match_spikes:
+            X, Y = matched_trains(X, Y)
+        mean = reference_signature.signatures(X, self.depth, factors).mean(axis=0)
+        difference = mean - reference_signature.signatures(Y, self.depth, factors).mean(axis=0)
+        cotangent = np.tile(2.0 * difference / (difference.size * X.num_samples), (X.num_samples, 1))
+        times_bar = reference_signature.signatures_backprop(X, cotangent, self.depth, factors)
+        return float((difference**2).mean()), _spread(times_bar, X.__dict__.get("columns"), whole)
+
+
+class FirstSpikeLoss(Loss):
+    r"""Difference of the average times of each neuron's first n spikes.
+
+    :math:`\frac1{nN}\sum_{j,k}\ell(\frac1S\sum_s\tau^{(s)}_{jk}-\frac1{S'}\sum_s\tau'^{(s)}_{jk})` with ℓ the square ("mse") or the absolute value
+    ("mae"). A missing spike counts as t1, and has no gradient.
+
+    Parameters
+    ----------
+    n : int
+    kind : {"mse", "mae"}
+    neurons : array_like of int, optional
+        Observe these neurons only.
+
+    References
+    ----------
+    Holberg and Salvi, NeurIPS 2024, section 5.
+
+    Examples
+    --------
+    >>> one = SpikeTrains([[0.5], [1.5]], [[0], [0]], num_neurons=1, t0=0.0, t1=2.0)
+    >>> other = SpikeTrains([[0.5]], [[0]], num_neurons=1, t0=0.0, t1=2.0)
+    >>> FirstSpikeLoss(n=1)(one, other).value
+    0.25
+    """
+
+    def __init__(self, n: int = 3, kind: str = "mse", neurons: ArrayLike | None = None) -> None:
+        self.n = as_int("n", n, 1)
+        if kind not in ("mse", "mae"):
+            raise ValidationError(f'kind must be "mse" or "mae", got {describe(kind)}')
+        self.kind = kind
+        self.neurons = neurons
+        self._target: tuple[Any, Array] | None = None
+
+    def __call__(self, generated: Any, data: Any) -> LossValue:
+        mine, observed, theirs, columns = _pair(generated, data, self.neurons)
+        if self._target is None or self._target[0] is not data:
+            self._target = (data, theirs.first_spikes(self.n).mean(axis=0))
+        places = observed.first_spike_columns(self.n)
+        difference = observed.at_columns(places).mean(axis=0) - self._target[1]
+        square = self.kind == "mse"
+        value = float((difference**2 if square else np.abs(difference)).mean())
+        slope = (2.0 * difference if square else np.sign(difference)) / (difference.size * observed.num_samples)
+        times_bar = np.zeros(observed.times.shape)
+        rows, neurons, ranks = np.nonzero(places >= 0)
+        times_bar[rows, places[rows, neurons, ranks]] = slope[neurons, ranks]
+        return LossValue(value, _spread(times_bar, columns, mine.times.shape))

@@ -1,0 +1,248 @@
+"""Spike trains of many samples as plain arrays: counts, first spikes, Marcus lift."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import ValidationError
+from .validation import as_float, as_int, as_real_array, describe
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class SpikeTrains:
+    """Spikes of N neurons in S independent samples, observed from t0 to t1.
+
+    Parameters
+    ----------
+    times : array_like, shape (S, K)
+        Times of the spikes of all neurons, not decreasing within a sample; inf where there is no spike.
+    neurons : array_like of int, shape (S, K)
+        Which neuron fired; −1 where there is no spike.
+    num_neurons : int
+    t0, t1 : float
+
+    Raises
+    ------
+    ValidationError
+        If the shapes differ, a time is NaN, outside [t0, t1] or out of order, or a neuron does not exist.
+
+    Examples
+    --------
+    >>> trains = SpikeTrains([[0.5, 1.0, np.inf]], [[0, 1, -1]], num_neurons=2, t0=0.0, t1=2.0)
+    >>> trains.spike_counts
+    array([[1, 1]])
+    """
+
+    times: Array
+    neurons: Integers
+    num_neurons: int
+    t0: float
+    t1: float
+
+    def __post_init__(self) -> None:
+        try:
+            times = np.array(self.times, dtype=np.float64, order="C", copy=True)
+            given = np.asarray(self.neurons)
+            neurons = np.array(given, dtype=np.int64, order="C", copy=True)
+        except (TypeError, ValueError):
+            raise ValidationError("times and neurons must be arrays of shape (S, K)") from None
+        if times.ndim != 2 or times.shape != neurons.shape or not np.array_equal(neurons, given):
+            raise ValidationError(
+                f"times and neurons must be real and integer arrays of the same shape (S, K), got {times.shape} and {neurons.shape}"
+            )
+        num_neurons = as_int("num_neurons", self.num_neurons, 1)
+        t0, t1 = as_float("t0", self.t0), as_float("t1", self.t1)
+        there = neurons >= 0
+        if t1 <= t0:
+            raise ValidationError(f"t1 must be after t0 = {t0}, got {t1}")
+        if neurons.max(initial=-1) >= num_neurons or neurons.min(initial=0) < -1:
+            raise ValidationError(f"neurons must be −1 (no spike) or from 0 to {num_neurons - 1}")
+        if not np.array_equal(there, np.isfinite(times)) or np.any(times[~there] != np.inf):
+            raise ValidationError("times must be finite exactly where neurons names one, and inf elsewhere")
+        if np.any((times[there] < t0) | (times[there] > t1)):
+            raise ValidationError(f"times must lie within [t0, t1] = [{t0}, {t1}]")
+        if times.shape[1] and np.any(times[:, 1:] < times[:, :-1]):
+            raise ValidationError("times must not decrease within a sample, and all inf must come last")
+        for name, value in (("times", times), ("neurons", neurons), ("num_neurons", num_neurons), ("t0", t0), ("t1", t1)):
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def unchecked(cls, times: Array, neurons: Integers, num_neurons: int, t0: float, t1: float) -> SpikeTrains:
+        """Spike trains from arrays that are known to be right; no copies, no checks."""
+        trains = object.__new__(cls)
+        trains.__dict__.update(times=times, neurons=neurons, num_neurons=num_neurons, t0=t0, t1=t1)
+        return trains
+
+    @classmethod
+    def from_lists(cls, samples: Sequence[Sequence[ArrayLike]], t0: float, t1: float) -> SpikeTrains:
+        """Spike trains from recordings: for each sample, one array of times per neuron.
+
+        Examples
+        --------
+        >>> trains = SpikeTrains.from_lists([[[0.2, 0.9], [0.5]], [[], [0.1]]], t0=0.0, t1=1.0)
+        >>> trains.times
+        array([[0.2, 0.5, 0.9],
+               [0.1, inf, inf]])
+        """
+        sizes = {len(sample) for sample in samples}
+        if len(sizes) != 1 or not sizes - {0}:
+            raise ValidationError("samples must be a list of samples with the same number of neurons, at least one")
+        rows = []
+        for sample in samples:
+            times = [as_real_array("a neuron's times", neuron, (1,), "an array of times") for neuron in sample]
+            labels = np.repeat(np.arange(len(times)), [part.size for part in times])
+            joined = np.concatenate(times)
+            order = np.argsort(joined, kind="stable")
+            rows.append((joined[order], labels[order]))
+        longest = max(row[0].size for row in rows)
+        all_times = np.full((len(rows), longest), np.inf)
+        all_neurons = np.full((len(rows), longest), -1, dtype=np.int64)
+        for index, (joined, labels) in enumerate(rows):
+            all_times[index, : joined.size] = joined
+            all_neurons[index, : joined.size] = labels
+        return cls(all_times, all_neurons, sizes.pop(), t0, t1)
+
+    @property
+    def num_samples(self) -> int:
+        return int(self.times.shape[0])
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __getitem__(self, index: Any) -> SpikeTrains:
+        """Some of the samples: a slice, an array of indices or a mask, or one index."""
+        rows = np.arange(self.num_samples)[index]
+        rows = np.atleast_1d(rows)
+        return SpikeTrains.unchecked(
+            np.ascontiguousarray(self.times[rows]), np.ascontiguousarray(self.neurons[rows]), self.num_neurons, self.t0, self.t1
+        )
+
+    @functools.cached_property
+    def num_spikes(self) -> Integers:
+        """Number of spikes of each sample, shape (S,)."""
+        return np.asarray((self.neurons >= 0).sum(axis=1))
+
+    @functools.cached_property
+    def spike_counts(self) -> Integers:
+        """Number of spikes of each neuron, shape (S, N)."""
+        flat = np.arange(self.num_samples)[:, None] * self.num_neurons + self.neurons
+        counts = np.bincount(flat[self.neurons >= 0], minlength=self.num_samples * self.num_neurons)
+        return counts.reshape(self.num_samples, self.num_neurons).astype(np.int64)
+
+    def select(self, neurons: ArrayLike | None) -> SpikeTrains:
+        """The spikes of some neurons only, renumbered in the order given; None for all.
+
+        Raises
+        ------
+        ValidationError
+            If a neuron does not exist or is named twice.
+        """
+        return self if neurons is None else self.masked(*self.selection(neurons))
+
+    def selection(self, neurons: ArrayLike) -> tuple[NDArray[np.intp], Integers, int]:
+        """Where the spikes of `neurons` stand, packed to the left: column indices (S, K′) or −1, new labels, and how many neurons."""
+        chosen = np.atleast_1d(np.asarray(neurons))
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or chosen.size == 0 or np.unique(chosen).size < chosen.size:
+            raise ValidationError(f"neurons must be a list of different indices, got {describe(neurons)}")
+        if chosen.min() < 0 or chosen.max() >= self.num_neurons:
+            raise ValidationError(f"neurons must be from 0 to {self.num_neurons - 1}, got {describe(neurons)}")
+        label = np.full(self.num_neurons + 1, -1, dtype=np.int64)
+        label[chosen] = np.arange(chosen.size)
+        new = label[self.neurons]
+        columns = np.argsort(new < 0, axis=1, kind="stable")
+        packed = np.take_along_axis(new, columns, axis=1)
+        width = int((packed >= 0).sum(axis=1).max(initial=0))
+        columns = np.where(packed >= 0, columns, -1)
+        return columns[:, :width], packed[:, :width], int(chosen.size)
+
+    def masked(self, columns: NDArray[np.intp], neurons: Integers, num_neurons: int) -> SpikeTrains:
+        """The spikes at `columns` (see :meth:`selection`)."""
+        times = np.where(columns >= 0, np.take_along_axis(self.times, np.maximum(columns, 0), axis=1), np.inf)
+        return SpikeTrains.unchecked(
+            np.ascontiguousarray(times), np.ascontiguousarray(neurons), num_neurons, self.t0, self.t1
+        )
+
+    def first_spikes(self, n: int) -> Array:
+        """Times of each neuron's first n spikes, shape (S, N, n); t1 where there are fewer."""
+        return self.at_columns(self.first_spike_columns(n))
+
+    def at_columns(self, columns: NDArray[np.intp]) -> Array:
+        """Times of the spikes at the given columns, any shape (S, …); t1 where a column is −1."""
+        flat = columns.reshape(self.num_samples, -1)
+        if self.times.shape[1] == 0:
+            return np.full(columns.shape, self.t1)
+        times = np.take_along_axis(self.times, np.maximum(flat, 0), axis=1)
+        return np.where(flat >= 0, times, self.t1).reshape(columns.shape)
+
+    def first_spike_columns(self, n: int) -> NDArray[np.intp]:
+        """Where each neuron's first n spikes stand in `times`, shape (S, N, n); −1 where there are fewer."""
+        n = as_int("n", n, 1)
+        samples, width = self.times.shape
+        columns = np.full((samples, self.num_neurons, n), -1, dtype=np.intp)
+        for k in range(self.num_neurons):
+            mine = self.neurons == k
+            rank = np.cumsum(mine, axis=1) - 1
+            rows, places = np.nonzero(mine & (rank < n))
+            columns[rows, k, rank[rows, places]] = places
+        return columns
+
+    def marcus_lift(self, neurons: ArrayLike | None = None) -> Array:
+        """Marcus lift of the càdlàg path (t, N¹, …, Nⁿ): each jump becomes a straight line in fictitious time.
+
+        The path runs through (t0, 0), (τ1, 0), (τ1, e_j), (τ2, e_j), …, (t1, counts); simultaneous spikes go along one line. This is the
+        whole path; the published code's lift has 2K points and loses the last jump of a sample that uses all K of its slots.
+
+        Parameters
+        ----------
+        neurons : array_like of int, optional
+            Observe these neurons only; default all.
+
+        Returns
+        -------
+        ndarray, shape (S, 2K + 2, 1 + N)
+            Time and counts along the path; unused points repeat the last one.
+
+        References
+        ----------
+        Holberg and Salvi, NeurIPS 2024, section 4.
+
+        Examples
+        --------
+        >>> SpikeTrains([[0.5]], [[0]], num_neurons=1, t0=0.0, t1=2.0).marcus_lift()[0]
+        array([[0. , 0. ],
+               [0.5, 0. ],
+               [0.5, 1. ],
+               [2. , 1. ]])
+        """
+        trains = self.select(neurons)
+        samples, width = trains.times.shape
+        jumps = (trains.neurons[:, :, None] == np.arange(trains.num_neurons)).astype(np.float64)
+        after = np.cumsum(jumps, axis=1)
+        times = np.minimum(trains.times, trains.t1)
+        # A spike at the time of the one before continues its line: both ends of the joint line are taken by all its spikes.
+        same = np.zeros((samples, width), dtype=bool)
+        same[:, 1:] = (trains.times[:, 1:] == trains.times[:, :-1]) & (trains.neurons[:, 1:] >= 0)
+        before = after - jumps
+        for column in range(1, width):
+            before[:, column] = np.where(same[:, column, None], before[:, column - 1], before[:, column])
+        for column in range(width - 2, -1, -1):
+            after[:, column] = np.where(same[:, column + 1, None], after[:, column + 1], after[:, column])
+        # Points between spikes of one joint line all lie at its far end, except the first spike's near end.
+        before = np.where(same[..., None], after, before)
+        lift = np.zeros((samples, 2 * width + 2, 1 + trains.num_neurons))
+        lift[:, 0, 0] = trains.t0
+        lift[:, 1:-1:2, 0] = lift[:, 2:-1:2, 0] = times
+        lift[:, 1:-1:2, 1:] = before
+        lift[:, 2:-1:2, 1:] = after
+        lift[:, -1, 0] = trains.t1
+        lift[:, -1, 1:] = trains.spike_counts
+        return lift
