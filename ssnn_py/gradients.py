@@ -67,7 +67,9 @@ def value_and_grad(
     sizes = {key: problem.parameters[key].size for key in names}
     count = sum(sizes.values())
     forward = count <= FORWARD_DIRECTIONS
-    solution = Solution(problem, name, engine.solve(problem, _unit_directions(problem.parameters, names) if forward else None))
+    solution = Solution(
+        problem, name, engine.solve(problem, _unit_directions(problem.parameters, names) if forward else None)
+    )
     value, cotangents = _checked_loss(loss(solution), solution)
     if not forward:
         gradients = engine.pull_back(problem, cotangents, names)

@@ -85,9 +85,7 @@ class ExponentialIntensity(Intensity):
 
     kind = "exponential"
 
-    def __init__(
-        self, beta: ArrayLike = 5.0, v_th: ArrayLike = 1.0, tau: ArrayLike = 1.0, cap: float = 10.0
-    ) -> None:
+    def __init__(self, beta: ArrayLike = 5.0, v_th: ArrayLike = 1.0, tau: ArrayLike = 1.0, cap: float = 10.0) -> None:
         shapes = "a number or an array of shape (N,) or (S, N)"
         self.parameters = {
             name: as_real_array(name, value, what=shapes)

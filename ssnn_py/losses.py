@@ -90,7 +90,11 @@ def matched_trains(X: SpikeTrains, Y: SpikeTrains) -> tuple[SpikeTrains, SpikeTr
         times, neurons = np.where(keep, trains.times, np.inf), np.where(keep, trains.neurons, -1)
         order = np.argsort(~keep, axis=1, kind="stable")
         packed = SpikeTrains.unchecked(
-            np.take_along_axis(times, order, 1), np.take_along_axis(neurons, order, 1), trains.num_neurons, trains.t0, trains.t1
+            np.take_along_axis(times, order, 1),
+            np.take_along_axis(neurons, order, 1),
+            trains.num_neurons,
+            trains.t0,
+            trains.t1,
         )
         packed.__dict__["columns"] = np.where(np.take_along_axis(keep, order, 1), order, -1)
         return packed
@@ -126,7 +130,11 @@ class ExpectedSignatureLoss(Loss):
     """
 
     def __init__(
-        self, depth: int = 3, match_spikes: bool = True, neurons: ArrayLike | None = None, scales: ArrayLike | None = None
+        self,
+        depth: int = 3,
+        match_spikes: bool = True,
+        neurons: ArrayLike | None = None,
+        scales: ArrayLike | None = None,
     ) -> None:
         self.depth = as_int("depth", depth, 1, 64)
         self.match_spikes = bool(match_spikes)
@@ -154,7 +162,9 @@ class ExpectedSignatureLoss(Loss):
         if self.scales is None:
             return None
         if self.scales.ndim and self.scales.size != channels:
-            raise ValidationError(f"scales must have one number per channel ({channels}), got shape {self.scales.shape}")
+            raise ValidationError(
+                f"scales must have one number per channel ({channels}), got shape {self.scales.shape}"
+            )
         return np.ascontiguousarray(np.broadcast_to(self.scales, channels))
 
     def _mean_of(self, data: Any, theirs: SpikeTrains, factors: Array | None) -> Array:

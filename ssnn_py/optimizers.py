@@ -63,7 +63,9 @@ class Optimizer(abc.ABC):
         """The memory before the first step."""
 
     @abc.abstractmethod
-    def update(self, gradients: Parameters, state: dict[str, Array], step: int) -> tuple[dict[str, Array], dict[str, Array]]:
+    def update(
+        self, gradients: Parameters, state: dict[str, Array], step: int
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
         """Changes of the parameters at `step` (from 0), and the new memory."""
 
 
@@ -80,7 +82,9 @@ class SGD(Optimizer):
     def init(self, parameters: Parameters) -> dict[str, Array]:
         return _zeros(parameters, "trace")
 
-    def update(self, gradients: Parameters, state: dict[str, Array], step: int) -> tuple[dict[str, Array], dict[str, Array]]:
+    def update(
+        self, gradients: Parameters, state: dict[str, Array], step: int
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
         rate = self.rate(step)
         new = {f"trace/{name}": self.momentum * state[f"trace/{name}"] - rate * g for name, g in gradients.items()}
         return {name: new[f"trace/{name}"] for name in gradients}, new
@@ -108,7 +112,9 @@ class RMSProp(Optimizer):
     def init(self, parameters: Parameters) -> dict[str, Array]:
         return _zeros(parameters, "square", "trace")
 
-    def update(self, gradients: Parameters, state: dict[str, Array], step: int) -> tuple[dict[str, Array], dict[str, Array]]:
+    def update(
+        self, gradients: Parameters, state: dict[str, Array], step: int
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
         rate, changes, new = self.rate(step), {}, {}
         for name, g in gradients.items():
             square = self.decay * state[f"square/{name}"] + (1.0 - self.decay) * g * g
@@ -129,7 +135,9 @@ class Adam(Optimizer):
     def init(self, parameters: Parameters) -> dict[str, Array]:
         return _zeros(parameters, "mean", "square")
 
-    def update(self, gradients: Parameters, state: dict[str, Array], step: int) -> tuple[dict[str, Array], dict[str, Array]]:
+    def update(
+        self, gradients: Parameters, state: dict[str, Array], step: int
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
         rate, changes, new = self.rate(step), {}, {}
         for name, g in gradients.items():
             mean = self.b1 * state[f"mean/{name}"] + (1.0 - self.b1) * g

@@ -76,7 +76,9 @@ def raster(trains: SpikeTrains | Solution, sample: int = 0, ax: Axes | None = No
     ValidationError
         If there is no such sample.
     """
-    trains = getattr(trains, "spike_trains", trains)
+    from .losses import as_trains
+
+    trains = as_trains("trains", trains)
     sample = as_int("sample", sample, 0, trains.times.shape[0] - 1)
     ax = figure(1, 1)[1][0, 0] if ax is None else ax
     rows = [trains.times[sample][trains.neurons[sample] == k] for k in range(trains.num_neurons)]
@@ -85,7 +87,9 @@ def raster(trains: SpikeTrains | Solution, sample: int = 0, ax: Axes | None = No
     return ax
 
 
-def potentials(solution: Solution, sample: int = 0, neurons: Sequence[int] | None = None, ax: Axes | None = None) -> Axes:
+def potentials(
+    solution: Solution, sample: int = 0, neurons: Sequence[int] | None = None, ax: Axes | None = None
+) -> Axes:
     """Membrane potentials of one sample over the recorded times, with a mark at every spike.
 
     Raises

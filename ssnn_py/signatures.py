@@ -80,7 +80,11 @@ def _as_input(X: Any, depth: int, scales: ArrayLike | None) -> tuple[SpikeTrains
         if 0 in X.shape:
             raise ValidationError(f"path must have at least one sample, point and channel, got shape {X.shape}")
         channels, samples = X.shape[2], X.shape[0]
-    require_memory("the signature", 8.0 * signature_length(channels, depth) * min(samples, 64), "take a smaller depth or fewer channels")
+    require_memory(
+        "the signature",
+        8.0 * signature_length(channels, depth) * min(samples, 64),
+        "take a smaller depth or fewer channels",
+    )
     factors = None
     if scales is not None:
         factors = as_real_array("scales", scales, (0, 1), f"a number or one per channel ({channels})")

@@ -165,7 +165,7 @@ class Solution:
         >>> bool(np.allclose(tau_dot, solution.spike_times))
         True
         """
-        return self.tangents(directions).spike_times[0]
+        return np.asarray(self.tangents(directions).spike_times[0])
 
     def tangents(self, directions: Mapping[str, Any]) -> engines.Tangents:
         """Like :meth:`jvp`, for recorded values too: an object with ``spike_times`` (1, S, K), ``v`` and ``i`` (1, S, T, N)."""
@@ -390,7 +390,7 @@ def _save_times(saveat: ArrayLike | None, t0: float, t1: float) -> Array:
         spacing = as_float("saveat", saveat, positive=True)
         count = (t1 - t0) / spacing
         require_memory("the times of saveat", 8.0 * count, "take a larger spacing")
-        return np.minimum(t0 + spacing * np.arange(math.floor(count + 1e-9) + 1), t1)
+        return np.asarray(np.minimum(t0 + spacing * np.arange(math.floor(count + 1e-9) + 1), t1))
     times = as_real_array("saveat", saveat, (1,), "a spacing or an increasing array of times")
     if times.size and (times[0] < t0 or times[-1] > t1 or np.any(np.diff(times) <= 0)):
         raise ValidationError(f"saveat must be strictly increasing within [t0, t1] = [{t0}, {t1}]")

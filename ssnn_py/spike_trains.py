@@ -72,7 +72,13 @@ class SpikeTrains:
             raise ValidationError(f"times must lie within [t0, t1] = [{t0}, {t1}]")
         if times.shape[1] and np.any(times[:, 1:] < times[:, :-1]):
             raise ValidationError("times must not decrease within a sample, and all inf must come last")
-        for name, value in (("times", times), ("neurons", neurons), ("num_neurons", num_neurons), ("t0", t0), ("t1", t1)):
+        for name, value in (
+            ("times", times),
+            ("neurons", neurons),
+            ("num_neurons", num_neurons),
+            ("t0", t0),
+            ("t1", t1),
+        ):
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -123,7 +129,11 @@ class SpikeTrains:
         rows = np.arange(self.num_samples)[index]
         rows = np.atleast_1d(rows)
         return SpikeTrains.unchecked(
-            np.ascontiguousarray(self.times[rows]), np.ascontiguousarray(self.neurons[rows]), self.num_neurons, self.t0, self.t1
+            np.ascontiguousarray(self.times[rows]),
+            np.ascontiguousarray(self.neurons[rows]),
+            self.num_neurons,
+            self.t0,
+            self.t1,
         )
 
     @functools.cached_property
@@ -151,7 +161,12 @@ class SpikeTrains:
     def selection(self, neurons: ArrayLike) -> tuple[NDArray[np.intp], Integers, int]:
         """Where the spikes of `neurons` stand, packed to the left: column indices (S, K′) or −1, new labels, and how many neurons."""
         chosen = np.atleast_1d(np.asarray(neurons))
-        if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or chosen.size == 0 or np.unique(chosen).size < chosen.size:
+        if (
+            chosen.ndim != 1
+            or chosen.dtype.kind not in "iu"
+            or chosen.size == 0
+            or np.unique(chosen).size < chosen.size
+        ):
             raise ValidationError(f"neurons must be a list of different indices, got {describe(neurons)}")
         if chosen.min() < 0 or chosen.max() >= self.num_neurons:
             raise ValidationError(f"neurons must be from 0 to {self.num_neurons - 1}, got {describe(neurons)}")
@@ -186,7 +201,7 @@ class SpikeTrains:
     def first_spike_columns(self, n: int) -> NDArray[np.intp]:
         """Where each neuron's first n spikes stand in `times`, shape (S, N, n); −1 where there are fewer."""
         n = as_int("n", n, 1)
-        samples, width = self.times.shape
+        samples = self.num_samples
         columns = np.full((samples, self.num_neurons, n), -1, dtype=np.intp)
         for k in range(self.num_neurons):
             mine = self.neurons == k

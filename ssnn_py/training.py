@@ -41,7 +41,7 @@ class FitResult:
     Attributes
     ----------
     network : SLIFNetwork
-        The trained network (None after :meth:`load` without a network to put the parameters into).
+        The trained network.
     parameters : dict of str to ndarray
         The trained parameters.
     history : dict of str to ndarray
@@ -50,7 +50,7 @@ class FitResult:
         Why training ended: "steps", "callback", "patience" or "diverged".
     """
 
-    network: SLIFNetwork | None
+    network: SLIFNetwork
     parameters: dict[str, Array]
     history: dict[str, Array]
     stopped: str = "steps"
@@ -75,8 +75,8 @@ class FitResult:
         scratch.replace(path)  # whole or not at all
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], network: SLIFNetwork | None = None) -> FitResult:
-        """Read what :meth:`save` wrote; with `network`, its parameters are replaced by the trained ones.
+    def load(cls, path: str | os.PathLike[str], network: SLIFNetwork) -> FitResult:
+        """Read what :meth:`save` wrote; the trained parameters take the place of those of `network`.
 
         Raises
         ------
@@ -100,9 +100,8 @@ class FitResult:
             return {name[len(prefix) :]: value for name, value in contents.items() if name.startswith(prefix)}
 
         parameters = part("parameters/")
-        own = {} if network is None else {name: value for name, value in parameters.items() if name in network.parameters}
-        trained = None if network is None else network.replace(**own)
-        return cls(trained, parameters, part("history/"), header["stopped"], part("state/"))
+        own = {name: value for name, value in parameters.items() if name in network.parameters}
+        return cls(network.replace(**own), parameters, part("history/"), header["stopped"], part("state/"))
 
 
 def step_seed(seed: int, step: int) -> int:
@@ -233,7 +232,7 @@ def fit(
     columns |= {name: [] for name in names}
     start = 0
     if checkpoint is not None and _exists(checkpoint):
-        resumed = FitResult.load(checkpoint)
+        resumed = FitResult.load(checkpoint, network)
         if set(resumed.parameters) != set(names):
             raise ValidationError(f"checkpoint holds {sorted(resumed.parameters)}, but wrt names {sorted(names)}")
         current, state, start = resumed.parameters, resumed.state, resumed.num_steps
@@ -263,10 +262,15 @@ def fit(
             names,
             **{**simulate_arguments, **moved, "num_samples": samples, "seed": step_seed(seed, step)},
         )
-        flat = {name: getattr(gradient, "data", gradient) if hasattr(gradient, "tocsr") else gradient for name, gradient in gradients.items()}
+        flat = {
+            name: getattr(gradient, "data", gradient) if hasattr(gradient, "tocsr") else gradient
+            for name, gradient in gradients.items()
+        }
         norm = float(np.sqrt(sum(float(np.vdot(g, g)) for g in flat.values())))
         if not (np.isfinite(value) and np.isfinite(norm)):
-            raise DivergedError(f"training diverged at step {step}: loss {value}, norm of the gradient {norm}", result("diverged"))
+            raise DivergedError(
+                f"training diverged at step {step}: loss {value}, norm of the gradient {norm}", result("diverged")
+            )
         if clip is not None and norm > clip:
             flat = {name: g * (clip / norm) for name, g in flat.items()}
         changes, state = rule.update(flat, state, step)
@@ -329,9 +333,10 @@ def _checked_bounds(bounds: Bounds | None, names: Sequence[str]) -> dict[str, tu
         try:
             low, high = (None if side is None else as_float(f"a bound of {name}", side) for side in pair)
         except (TypeError, ValueError) as error:
-            raise ValidationError(f"bounds of {name} must be a pair (low, high), got {describe(pair)}: {error}") from None
+            raise ValidationError(
+                f"bounds of {name} must be a pair (low, high), got {describe(pair)}: {error}"
+            ) from None
         if low is not None and high is not None and low > high:
             raise ValidationError(f"bounds of {name} must have low ≤ high, got {describe(pair)}")
         checked[name] = (low, high)
     return checked
-

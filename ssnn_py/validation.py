@@ -31,7 +31,9 @@ def as_real_array(name: str, value: ArrayLike, ndims: Iterable[int] = (0, 1, 2),
     except (TypeError, ValueError):
         raise ValidationError(f"{name} must be {what or 'real numbers'}, got {describe(value)}") from None
     if array.ndim not in tuple(ndims):
-        raise ValidationError(f"{name} must be {what or f'an array of {tuple(ndims)} dimensions'}, got {describe(array)}")
+        raise ValidationError(
+            f"{name} must be {what or f'an array of {tuple(ndims)} dimensions'}, got {describe(array)}"
+        )
     if not np.isfinite(array).all():
         raise ValidationError(f"{name} must be finite, but holds NaN or infinity")
     return array

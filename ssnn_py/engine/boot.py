@@ -354,7 +354,15 @@ class _EmbeddedRuntime(JuliaRuntime):
         library.jl_atexit_hook.argtypes = [ctypes.c_int]
         library.jl_atexit_hook.restype = None
 
-        options = [executable, "-C", self.cpu_target, "-O3", f"--threads={self.threads}", "--startup-file=no", "--history-file=no"]
+        options = [
+            executable,
+            "-C",
+            self.cpu_target,
+            "-O3",
+            f"--threads={self.threads}",
+            "--startup-file=no",
+            "--history-file=no",
+        ]
         words = [str(option).encode() for option in options]
         vector = (ctypes.c_char_p * (len(words) + 1))(*words, None)
         count = ctypes.c_int(len(words))
@@ -368,10 +376,8 @@ class _EmbeddedRuntime(JuliaRuntime):
 
     def _evaluate(self, code: str) -> None:
         """Evaluate in Main; a failure becomes a JuliaError with Julia's message."""
-        guarded = (
-            f"const __ssnn_failed = Ref(\"\"); " if not getattr(self, "_guarded", False) else ""
-        ) + (
-            f"__ssnn_failed[] = \"\"; try; include_string(Main, {_julia_string(code)}); "
+        guarded = ('const __ssnn_failed = Ref(""); ' if not getattr(self, "_guarded", False) else "") + (
+            f'__ssnn_failed[] = ""; try; include_string(Main, {_julia_string(code)}); '
             "catch err; __ssnn_failed[] = sprint(showerror, err); end; 0"
         )
         self._guarded = True

@@ -23,11 +23,33 @@ from ..errors import JuliaError
 
 SUITE = "bullseye"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-PACKAGES = (
-    "julia julia-common libjulia1 libllvm9 libz3-4 libedit2 libbsd0 libmd0 libffi7 libgfortran5 libquadmath0 libgit2-1.1 libgmp10 "
-    "libhttp-parser2.9 libmbedcrypto3 libmbedtls12 libmbedx509-0 libmpfr6 libopenlibm3 libpcre2-8-0 libpcre3 libdsfmt-19937-1 libtinfo6 "
-    "libunwind8 libutf8proc2"
-).split()
+PACKAGES = [
+    "julia",
+    "julia-common",
+    "libjulia1",
+    "libllvm9",
+    "libz3-4",
+    "libedit2",
+    "libbsd0",
+    "libmd0",
+    "libffi7",
+    "libgfortran5",
+    "libquadmath0",
+    "libgit2-1.1",
+    "libgmp10",
+    "libhttp-parser2.9",
+    "libmbedcrypto3",
+    "libmbedtls12",
+    "libmbedx509-0",
+    "libmpfr6",
+    "libopenlibm3",
+    "libpcre2-8-0",
+    "libpcre3",
+    "libdsfmt-19937-1",
+    "libtinfo6",
+    "libunwind8",
+    "libutf8proc2",
+]
 # What a run does not read.
 UNNEEDED = ("usr/share/doc", "usr/share/man", "usr/share/icons", "usr/share/lintian", "usr/share/metainfo")
 MARKER = "ssnn-setup.json"
@@ -141,7 +163,9 @@ def _download(scratch: Path) -> list[Path]:
     """Debian's packages, their signatures checked by apt, in a folder with lists, cache and status of their own."""
     mirror = _mirror()
     if not KEYRING.is_file():
-        raise JuliaError(f"{KEYRING} is missing: install the package debian-archive-keyring, or use `ssnn setup --debs DIR`")
+        raise JuliaError(
+            f"{KEYRING} is missing: install the package debian-archive-keyring, or use `ssnn setup --debs DIR`"
+        )
     for folder in ("lists/partial", "cache/archives/partial", "debs"):
         (scratch / folder).mkdir(parents=True)
     (scratch / "status").touch()
@@ -169,7 +193,11 @@ def _download(scratch: Path) -> list[Path]:
     _run([*apt, "update"], advice.format("the package lists"))
     try:
         done = subprocess.run(
-            [*apt, "download", *PACKAGES], cwd=scratch / "debs", capture_output=True, text=True, stdin=subprocess.DEVNULL
+            [*apt, "download", *PACKAGES],
+            cwd=scratch / "debs",
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
         )
     except FileNotFoundError:
         raise JuliaError("apt-get was not found") from None

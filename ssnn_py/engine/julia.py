@@ -145,7 +145,7 @@ class _Marshalled:
             if name == "weights":
                 continue
             one, stride = (array[0, ...], array.strides[0] // _BYTES) if directions else (array, 0)
-            if one.ndim == 0:       # the common case, and np.broadcast_to is slow
+            if one.ndim == 0:  # the common case, and np.broadcast_to is slow
                 slots["sigma11" if name == "sigma" else name] = _Coefficient(one.ctypes.data, stride)
                 continue
             for slot, view in self.problem.network.slots(name, one, self.problem.num_samples).items():
@@ -231,9 +231,7 @@ class JuliaEngine(Engine):
             *(part.ctypes.data for part in (times_dot, v_dot, i_dot)),
         )
         self._solve_tangent(marshalled.struct, outputs, tangents)
-        return RawSolution(
-            spike_times, spike_neurons, num_spikes, truncated, v, i, Tangents(times_dot, v_dot, i_dot)
-        )
+        return RawSolution(spike_times, spike_neurons, num_spikes, truncated, v, i, Tangents(times_dot, v_dot, i_dot))
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
         spike_bar = cotangents.spike_times
@@ -251,10 +249,6 @@ class JuliaEngine(Engine):
         parameters = problem.parameters
         gradients = {name: np.zeros(parameters[name].shape) for name in wrt}
         table = marshalled.table(gradients)
-        data = _AdjointData(
-            *(_address(bar) for bar in bars), ctypes.addressof(table), marshalled.weights(gradients)
-        )
+        data = _AdjointData(*(_address(bar) for bar in bars), ctypes.addressof(table), marshalled.weights(gradients))
         self._adjoint(marshalled.struct, data)
         return gradients
-
-

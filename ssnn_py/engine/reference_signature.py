@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,7 +52,7 @@ def signatures_backprop(X: SpikeTrains | Array, bar: Array, depth: int, scales: 
     points = _points(X, scales)
     samples, length, channels = points.shape
     offsets = np.cumsum([0, *(channels**level for level in range(1, depth + 1))])
-    levels = [bar[:, a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    levels = [bar[:, a:b] for a, b in itertools.pairwise(offsets)]
     before = _prefixes(points, depth)
     backward = [_exponential(np.zeros((samples, channels)), depth)]
     increments = np.diff(points, axis=1)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ SIGMAS = (0.25, 0.5)
 SAMPLE_SIZES = (16, 32, 64, 128)
 STEPS, QUICK_STEPS = 1500, 150
 NUM_SPIKES = 3
-SIMULATION = {"t1": 5.0, "dt": 0.01, "max_spikes": NUM_SPIKES}
+SIMULATION: dict[str, Any] = {"t1": 5.0, "dt": 0.01, "max_spikes": NUM_SPIKES}
 LOSSES = ("signature", "first_spikes")
 
 
@@ -112,7 +113,7 @@ def save_histories(runs: Sequence[Run], path: Path) -> None:
 
 def plot(runs: Sequence[Run], paths: Sequence[Path]) -> None:
     """Left the test loss, right the estimate of c; a row per noise level, a line per sample size."""
-    from ..plotting import figure, running_mean, save, sample_size_color
+    from ..plotting import figure, running_mean, sample_size_color, save
 
     sigmas = sorted({line.sigma for line in runs})
     fig, axes = figure(len(sigmas), 2)
@@ -127,7 +128,7 @@ def plot(runs: Sequence[Run], paths: Sequence[Path]) -> None:
         row[1].set(ylabel="input current c")
     axes[0][0].legend()
     axes[0][0].set_title("Test loss")
-    axes[0][1].set_title("Estimate of the input current (dashed: true value)")
+    axes[0][1].set_title("Estimate (dashed: true value)")
     for ax in axes[-1]:
         ax.set_xlabel("training step")
     save(fig, paths)
@@ -146,7 +147,9 @@ def table(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
-def reproduce(out: Path, quick: bool = False, loss: str = "signature", seed: int = 0, progress: bool = True) -> list[Run]:
+def reproduce(
+    out: Path, quick: bool = False, loss: str = "signature", seed: int = 0, progress: bool = True
+) -> list[Run]:
     """Run all settings, print the table, and write figure1.png, figure1.pdf and figure1.csv to `out`."""
     out.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()

@@ -1,0 +1,50 @@
+# The README's commands. Everything happens in a virtual environment of its own, .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out
+
+.PHONY: demo test lint julia-test bench examples clean
+
+# Install, set up Julia, and reproduce the published figure 1: pictures in out/.
+demo: $(VENV)/installed
+	$(BIN)/ssnn setup
+	$(BIN)/ssnn reproduce figure1 --out $(OUT)
+
+test: lint julia-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+julia-test: $(VENV)/installed-dev
+	$(BIN)/ssnn setup
+	$(BIN)/python julia/test/run.py
+
+bench: $(VENV)/installed
+	$(BIN)/ssnn setup
+	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/reverse_mode.py
+	$(BIN)/python benchmarks/scaling.py
+
+examples: $(VENV)/installed
+	$(BIN)/ssnn setup
+	for example in examples/*.py; do $(BIN)/python $$example --out $(OUT) || exit 1; done
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(OUT) dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis

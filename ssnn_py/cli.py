@@ -1,0 +1,83 @@
+"""The command line, ``ssnn``: one function per command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import SSNNError
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from . import doctor
+
+    facts = doctor.examine()
+    print(json.dumps(facts, indent=2) if arguments.json else doctor.report(facts))
+    return 0 if facts["julia"] or (facts["engine"] == "reference" and "SSNN_ENGINE" in facts["settings"]) else 1
+
+
+def _setup(arguments: argparse.Namespace) -> int:
+    from .engine import boot, debian
+
+    found = boot.look_around()
+    if arguments.debs is None and found.juliacall_installed and found.modern_julia:
+        print("juliacall has a Julia of 1.10 or newer; nothing to set up")
+        return 0
+    julia = debian.setup(arguments.debs)
+    print(f"Julia {julia.version} is set up in {julia.root}")
+    return 0
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from .experiments import figure1
+
+    figure1.reproduce(
+        arguments.out, quick=arguments.quick, loss=arguments.loss, seed=arguments.seed, progress=sys.stderr.isatty()
+    )
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of ``ssnn``."""
+    top = argparse.ArgumentParser(prog="ssnn", description="Stochastic spiking neural networks with exact gradients.")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    doctor = commands.add_parser("doctor", help="which engine and Julia are used, and what to do about what is missing")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.set_defaults(run=_doctor)
+
+    setup = commands.add_parser("setup", help="set up a private Julia, where no modern one is to be had")
+    setup.add_argument("--debs", type=Path, metavar="DIR", help="install from a folder of Debian packages")
+    setup.set_defaults(run=_setup)
+
+    reproduce = commands.add_parser("reproduce", help="rerun a published experiment")
+    reproduce.add_argument("figure", choices=["figure1"])
+    reproduce.add_argument("--quick", action="store_true", help="a tenth of the training steps")
+    reproduce.add_argument(
+        "--out", type=Path, default=Path("out"), metavar="DIR", help="where pictures go (default: out)"
+    )
+    reproduce.add_argument(
+        "--loss",
+        choices=["signature", "first_spikes"],
+        default="signature",
+        help="figure 1's loss (default: signature)",
+    )
+    reproduce.add_argument("--seed", type=int, default=0, help="key of data, start and noise (default: 0)")
+    reproduce.set_defaults(run=_reproduce)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 0, or 1 with one line on standard error."""
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except (SSNNError, OSError) as error:
+        print(f"ssnn: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("ssnn: interrupted", file=sys.stderr)
+        return 1

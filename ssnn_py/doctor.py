@@ -1,0 +1,84 @@
+"""What there is on this machine, what would be used, and what to do about what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from typing import Any
+
+from .engine import boot, debian
+
+# Run in a process of its own, so that a Julia that crashes is reported and not suffered.
+_PROBE = """
+import json
+from ssnn_py.engine import boot
+julia = boot.runtime()
+print(json.dumps({"how": julia.how, "version": julia.version, "threads": julia.threads, "cpu_target": julia.cpu_target}))
+"""
+
+
+def examine() -> dict[str, Any]:
+    """Facts about the installation; ``problems`` lists what is wrong, each with what to do."""
+    facts: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cache_folder": str(debian.cache_dir()),
+        "problems": [],
+    }
+    try:
+        facts["core_folder"] = str(boot.source_dir())
+    except Exception as error:
+        facts["core_folder"] = None
+        facts["problems"].append(str(error))
+    found = boot.look_around()
+    facts["juliacall_installed"] = found.juliacall_installed
+    facts["modern_julia"] = found.modern_julia
+    private = debian.installed()
+    facts["private_julia"] = private and private.version
+    facts["settings"] = {
+        name: os.environ[name]
+        for name in ("SSNN_ENGINE", "SSNN_JULIA", "SSNN_CACHE_DIR", "SSNN_NUM_THREADS")
+        if name in os.environ
+    }
+    facts["julia"] = None
+    try:
+        done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=600, check=False)
+        if done.returncode == 0:
+            facts["julia"] = json.loads(done.stdout.splitlines()[-1])
+        else:
+            lines = done.stderr.strip().splitlines()
+            facts["problems"].append(
+                lines[-1].split("JuliaError: ", 1)[-1] if lines else "starting Julia failed silently"
+            )
+    except subprocess.TimeoutExpired:
+        facts["problems"].append("starting Julia took more than ten minutes")
+    requested = os.environ.get("SSNN_ENGINE", "").strip().lower() or "auto"
+    facts["engine"] = requested if requested != "auto" else "julia" if facts["julia"] else "reference"
+    return facts
+
+
+def report(facts: dict[str, Any]) -> str:
+    """The facts as lines for a person."""
+    julia = facts["julia"]
+    lines = [
+        f"engine        {facts['engine']}",
+        "julia         " + (f"{julia['version']}, {julia['how']}" if julia else "none could be started"),
+    ]
+    if julia:
+        lines += [f"threads       {julia['threads']}", f"CPU target    {julia['cpu_target']}"]
+    lines += [
+        f"core          {facts['core_folder']}",
+        f"cache         {facts['cache_folder']}",
+        f"private Julia {facts['private_julia'] or 'not set up'}",
+        f"juliacall     {'installed' if facts['juliacall_installed'] else 'not installed'}"
+        + (", with a Julia of 1.10 or newer" if facts["modern_julia"] else ", no Julia of 1.10 or newer found"),
+        f"python        {facts['python']} on {facts['platform']}",
+    ]
+    lines += [f"setting       {name}={value}" for name, value in facts["settings"].items()]
+    lines += [f"problem       {problem}" for problem in facts["problems"]]
+    if facts["engine"] == "reference" and not julia:
+        lines.append("without Julia everything runs in NumPy, with the same numbers, much more slowly")
+    return "\n".join(lines)
