@@ -1,0 +1,96 @@
+# Tests of the core that need no host. On a modern Julia: `julia --project=julia -e 'using Pkg; Pkg.test()'`; on any: `include` this file.
+
+using Test, Random
+
+if !isdefined(@__MODULE__, :SSNN)
+    include(joinpath(@__DIR__, "..", "src", "SSNN.jl"))
+end
+
+@testset "elementary functions" begin
+    for x in range(-700.0, 700.0; length = 2001)
+        @test abs(SSNN.fast_exp(x) / exp(big(x)) - 1) < 4eps()
+    end
+    @test SSNN.fast_exp(-1e6) < 1e-300
+    @test isfinite(SSNN.fast_exp(1e6))
+    for u in [rand(MersenneTwister(1), 2000); 0x1p-53; 1 - 0x1p-53; 0.5; sqrt(0.5)]
+        @test abs(SSNN.fast_log(u) / log(big(u)) - 1) < 4eps()
+        s, c = SSNN.fast_sincos_turn(u)
+        @test abs(s - sin(2 * big(pi) * u)) < 4eps()
+        @test abs(c - cos(2 * big(pi) * u)) < 4eps()
+    end
+end
+
+@testset "generator" begin
+    answers = [
+        ((0x0, 0x0), (0x0, 0x0), (0xc2b6e3a8c2c69865, 0x6f81ed42f350084d)),
+        ((typemax(UInt64), typemax(UInt64)), (typemax(UInt64), typemax(UInt64)), (0xe02cb7c4d95d277a, 0xd06633d0893b8b68)),
+        ((0xa4093822299f31d0, 0x082efa98ec4e6c89), (0x243f6a8885a308d3, 0x13198a2e03707344), (0x263c7d30bb0f0af1, 0x56be8361d3311526)),
+    ]
+    for (key, counter, answer) in answers
+        @test SSNN.threefry(UInt64.(key), UInt64.(counter)) == answer
+    end
+    @test 0 < SSNN.uniform(UInt64(0)) < SSNN.uniform(typemax(UInt64)) < 1
+end
+
+@testset "noise window" begin
+    for (neurons, components) in ((1, 1), (1, 2), (3, 2), (100, 1))
+        window = SSNN.reset!(SSNN.NoiseWindow(neurons, components), (UInt64(4), UInt64(2)))
+        seen = Dict{NTuple{3,Int},Float64}()
+        for step in [0:150; 40; 3; 97], k in 1:neurons, c in 1:components
+            normals, offset = SSNN.normals!(window, step)
+            value = normals[offset+k+(c-1)*neurons]
+            pair = SSNN.normal_pair((UInt64(4), UInt64(2)), (UInt64(step >> 1), SSNN.counter_word(SSNN.INCREMENT, c - 1, k - 1)))
+            @test value == (iseven(step) ? pair[1] : pair[2])
+            @test get!(seen, (step, k, c), value) == value
+        end
+        values_seen = collect(values(seen))
+        @test length(unique(values_seen)) == length(values_seen)
+    end
+end
+
+@testset "chunks" begin
+    for samples in (1, 2, 63, 64, 65, 1000)
+        @test vcat(collect.(SSNN.chunk_ranges(samples))...) == 1:samples
+    end
+    for threads in (1, 4)
+        done = zeros(Int, 100)
+        SSNN.foreach_chunk((worker, chunk, samples) -> done[samples] .+= 1, 100, threads)
+        @test all(done .== 1)
+        @test_throws Exception SSNN.foreach_chunk((w, c, s) -> error("in a task"), 100, threads)
+    end
+end
+
+@testset "intensities and currents: derivatives" begin
+    λ = SSNN.ExponentialIntensity([4.0], [0.9], [0.3], 2.0)
+    rate(v, beta = 4.0, v_th = 0.9, tau = 0.3) = SSNN.rate(SSNN.ExponentialIntensity([beta], [v_th], [tau], 2.0), 1, v)
+    h = 1e-6
+    for v in (-1.0, 0.9, 2.5, 3.5)
+        r = SSNN.rate(λ, 1, v)
+        @test SSNN.slope(λ, 1, v, r) ≈ (rate(v + h) - rate(v - h)) / 2h rtol = 1e-7
+        direction = SSNN.ExponentialIntensity([0.3], [-0.7], [0.2], 2.0)
+        change = (rate(v, 4 + 0.3h, 0.9 - 0.7h, 0.3 + 0.2h) - rate(v, 4 - 0.3h, 0.9 + 0.7h, 0.3 - 0.2h)) / 2h
+        @test SSNN.rate_tangent(λ, direction, 1, v, r) ≈ change rtol = 1e-6
+        bar = SSNN.ExponentialIntensity([0.0], [0.0], [0.0], 2.0)
+        SSNN.rate_adjoint!(bar, λ, 1, v, r, 1.0)
+        @test 0.3bar.beta[1] - 0.7bar.v_th[1] + 0.2bar.tau[1] ≈ change rtol = 1e-6
+    end
+    linear = SSNN.SampledCurrent{true}([0.0, 1.0, 3.0], reshape([1.0, 2.0, 0.0], 3, 1))
+    held = SSNN.SampledCurrent{false}([0.0, 1.0, 3.0], reshape([1.0, 2.0, 0.0], 3, 1))
+    @test [SSNN.current(linear, 1, t) for t in (-1.0, 0.0, 0.5, 1.0, 2.0, 3.0, 9.0)] == [1, 1, 1.5, 2, 1, 0, 0]
+    @test [SSNN.current(held, 1, t) for t in (-1.0, 0.0, 0.5, 1.0, 2.0, 3.0, 9.0)] == [1, 1, 1, 2, 2, 0, 0]
+    @test [SSNN.current_rate(linear, 1, t) for t in (-1.0, 0.5, 2.0, 9.0)] == [0, 1, -1, 0]
+end
+
+@testset "failures become statuses" begin
+    @test SSNN.report_failure(SSNN.Interrupted()) == SSNN.STATUS_INTERRUPTED
+    @test SSNN.report_failure(ErrorException("plain words")) == SSNN.STATUS_ERROR
+    @test SSNN.LAST_ERROR[] == "plain words"
+    task = Threads.@spawn error("from a task")
+    try
+        wait(task)
+    catch err
+        SSNN.report_failure(err)
+    end
+    @test SSNN.LAST_ERROR[] == "from a task"
+    @test_throws ArgumentError SSNN.lookup(SSNN.SOLVERS, "solver", "unheard of")
+end

@@ -1,0 +1,78 @@
+"""Networks and finite differences that several tests use."""
+
+import numpy as np
+
+import ssnn_py as ssnn
+
+
+def one_neuron(**changes):
+    settings = dict(weights=[[0.0]], input_current=1.5, mu=(15.0, 0.0), sigma=0.25, v_reset=1.4, alpha=0.03)
+    return ssnn.SLIFNetwork(**{**settings, **changes})
+
+
+def random_network(seed, neurons=5, samples=3, density=0.6, per_sample=True, sampled=True, matrix_noise=True):
+    """A network in which every parameter has as many dimensions as it may."""
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(0, 0.5, (neurons, neurons)) * (rng.random((neurons, neurons)) < density)
+    weights[0, 0] = 0.4
+    leading = (samples,) if per_sample else ()
+    current = rng.uniform(1, 2, (*leading, neurons))
+    if sampled:
+        current = ssnn.SampledCurrent(np.linspace(0, 2, 9), rng.uniform(1, 2, (*leading, 9, neurons)))
+    return ssnn.SLIFNetwork(
+        weights=weights,
+        input_current=current,
+        mu=rng.uniform(4, 8, (neurons, 2)),
+        sigma=rng.normal(0, 0.3, (neurons, 2, 2)) if matrix_noise else rng.uniform(0.1, 0.4, neurons),
+        v_reset=rng.uniform(0.8, 1.4, (*leading, neurons)),
+        alpha=rng.uniform(0.02, 0.1, neurons),
+        intensity=ssnn.ExponentialIntensity(
+            beta=rng.uniform(3, 5, neurons),
+            v_th=rng.uniform(0.8, 1.1, (*leading, neurons)),
+            tau=rng.uniform(0.3, 0.9, neurons),
+        ),
+    )
+
+
+def run_arguments(seed, neurons=5, samples=3):
+    """A run with a shortened last step, and records inside and at the ends of steps."""
+    rng = np.random.default_rng(1000 + seed)
+    return dict(
+        t1=1.0953,
+        dt=0.02,
+        num_samples=samples,
+        seed=seed,
+        v0=rng.uniform(0, 1, (samples, neurons)),
+        i0=0.3,
+        saveat=[0.0, 0.02, 0.333, 1.0, 1.0953],
+    )
+
+
+def with_parameter(network, arguments, name, value):
+    """Solve with another value of one parameter."""
+    if name in ("v0", "i0"):
+        return ssnn.simulate(network, **{**arguments, name: value})
+    return ssnn.simulate(network.replace(**{name: value}), **arguments)
+
+
+def scalar(solution, bars):
+    """Σ bar · output over all outputs of a solution."""
+    times = np.where(np.isfinite(solution.spike_times), solution.spike_times, 0.0)
+    return (
+        (bars[0] * times).sum()
+        + (bars[1] * np.nan_to_num(solution.v)).sum()
+        + (bars[2] * np.nan_to_num(solution.i)).sum()
+    )
+
+
+def random_trains(rng, samples, spikes, neurons, ties=False):
+    counts = rng.integers(0, spikes + 1, samples)
+    times = np.full((samples, spikes), np.inf)
+    labels = np.full((samples, spikes), -1)
+    for s, n in enumerate(counts):
+        times[s, :n] = np.sort(rng.uniform(0, 2, n))
+        labels[s, :n] = rng.integers(0, neurons, n)
+        if ties and n > 2:
+            times[s, 1] = times[s, 2]
+            labels[s, 1] = (labels[s, 2] + 1) % neurons
+    return ssnn.SpikeTrains(times, labels, neurons, 0.0, 2.0)

@@ -1,0 +1,220 @@
+"""Starting Julia: each awkward way in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+import ssnn_py as ssnn
+from ssnn_py.engine import boot
+from ssnn_py.engine.boot import Surroundings, candidates
+
+FIRST_RESULT = """
+import ssnn_py as ssnn
+net = ssnn.SLIFNetwork([[0.0]], input_current=1.5, sigma=0.25)
+def run():
+    return ssnn.simulate(net, t1=2.0, dt=0.01, max_spikes=2, seed=3).spike_times[0, 0]
+"""
+
+
+def python(code, timeout=120, **environment):
+    """Run code in a fresh interpreter; returns what it printed. Fails on a crash, a hang or noise on standard error."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_RESULT + textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_the_choice_of_julia(tmp_path):
+    assert candidates(Surroundings()) == ()
+    assert candidates(Surroundings(embedded_installed=True)) == ("embedded",)
+    assert candidates(Surroundings(juliacall_installed=True)) == ("juliacall",)
+    assert candidates(Surroundings(juliacall_installed=True, embedded_installed=True)) == ("embedded",)
+    everything = Surroundings(juliacall_installed=True, modern_julia=True, embedded_installed=True)
+    assert candidates(everything) == ("juliacall", "embedded")
+    assert candidates(Surroundings(juliacall_imported=True, embedded_installed=True)) == ("juliacall",)
+    assert candidates(Surroundings(requested="embedded", juliacall_imported=True)) == ("embedded",)
+    executable = tmp_path / "julia"
+    executable.touch()
+    assert candidates(Surroundings(requested=str(executable))) == (str(executable),)
+    with pytest.raises(ssnn.JuliaError, match="SSNN_JULIA"):
+        candidates(Surroundings(requested="/nowhere/julia"))
+
+
+def test_importing_is_quick_and_starts_nothing():
+    out, _ = python("import sys; print('juliacall' in sys.modules, 'matplotlib' in sys.modules)")
+    assert out.split() == ["False", "False"]
+
+
+def test_a_wrong_ssnn_julia_says_what_to_do(tmp_path):
+    code = "try: ssnn.simulate(net, t1=1.0, dt=0.1, engine='julia')\nexcept ssnn.JuliaError as error: print(error)"
+    assert "SSNN_JULIA" in python(code, SSNN_JULIA="/nowhere/julia")[0]
+    broken = tmp_path / "julia"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    assert "does not run" in python(code, SSNN_JULIA=str(broken))[0]
+    assert "ssnn setup" in python(code, SSNN_JULIA="embedded", SSNN_CACHE_DIR=str(tmp_path / "empty"))[0]
+
+
+def test_without_julia_numpy_computes_after_one_warning(tmp_path):
+    out, err = python("print(run()); print(run())", SSNN_JULIA="embedded", SSNN_CACHE_DIR=str(tmp_path))
+    assert len(set(out.split())) == 1
+    assert err.count("RuntimeWarning") == 1
+    out_reference, err = python("print(run())", SSNN_ENGINE="reference", SSNN_CACHE_DIR=str(tmp_path))
+    assert out_reference.split()[0] == out.split()[0]
+    assert err == ""
+
+
+@pytest.mark.usefixtures("julia")
+class TestRunningJulia:
+    def test_twice_and_from_threads(self):
+        out, err = python(
+            """
+            import threading
+            results = []
+            threads = [threading.Thread(target=lambda: results.append(run())) for _ in range(4)]
+            [thread.start() for thread in threads]
+            [thread.join() for thread in threads]
+            print(len(set(results)) == 1, results[0] == run())
+            """
+        )
+        assert out.split() == ["True", "True"]
+        assert err == ""
+
+    def test_boots_in_a_forked_child(self):
+        out, _ = python(
+            """
+            import os
+            child = os.fork()
+            if child == 0:
+                print(run() > 0, flush=True)
+                os._exit(0)
+            print(os.waitpid(child, 0)[1])
+            """
+        )
+        assert out.split() == ["True", "0"]
+
+    def test_a_fork_after_the_boot_is_refused_with_advice(self):
+        out, _ = python(
+            """
+            import os, warnings
+            warnings.simplefilter("ignore")
+            run()
+            child = os.fork()
+            if child == 0:
+                try:
+                    run()
+                except ssnn.JuliaError as error:
+                    print("spawn" in str(error), flush=True)
+                os._exit(0)
+            print(os.waitpid(child, 0)[1], run() > 0)
+            """
+        )
+        assert out.split() == ["True", "0", "True"]
+
+    def test_spawned_workers(self, tmp_path):
+        script = tmp_path / "work.py"
+        script.write_text(
+            FIRST_RESULT
+            + textwrap.dedent(
+                """
+                import multiprocessing
+                def work(seed):
+                    return float(ssnn.simulate(net, t1=1.0, dt=0.01, max_spikes=1, seed=seed).spike_times[0, 0])
+                if __name__ == "__main__":
+                    work(0)
+                    with multiprocessing.get_context("spawn").Pool(2) as pool:
+                        print(pool.map(work, [1, 2]) == [work(1), work(2)])
+                """
+            )
+        )
+        done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+        assert done.stdout.split() == ["True"], done.stderr
+
+    def test_ctrl_c_stops_a_long_solve(self):
+        code = FIRST_RESULT + textwrap.dedent(
+            """
+            import time
+            run()
+            print("ready", flush=True)
+            begin = time.perf_counter()
+            try:
+                ssnn.simulate(net, t1=1e6, dt=1e-5, num_samples=4, max_spikes=10**7)
+            except KeyboardInterrupt:
+                print("stopped", time.perf_counter() - begin < 20, run() > 0, flush=True)
+            """
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stdout.readline().strip() == "ready"
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert out.split() == ["stopped", "True", "True"], err
+        assert process.returncode == 0
+
+    def test_exit_by_an_exception_is_clean(self):
+        done = subprocess.run(
+            [sys.executable, "-c", FIRST_RESULT + "run()\nraise SystemExit(7)"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert (done.returncode, done.stderr) == (7, "")
+
+    def test_errors_carry_julias_message(self, julia):
+        with pytest.raises(ssnn.JuliaError, match=r'so "quoted" \$ and nothing else'):
+            julia.eval(r'error("so \"quoted\" \$ and nothing else")')
+        with pytest.raises(ssnn.JuliaError, match="no_such_entry"):
+            julia.function("no_such_entry")
+
+    def test_facts(self, julia):
+        assert julia.how in ("embedded", "juliacall")
+        assert julia.threads >= 1
+        assert tuple(int(part) for part in julia.version.split(".")[:2]) >= (1, 5)
+        assert boot.available() == (True, julia.how)
+
+    def test_a_path_with_spaces(self, tmp_path):
+        found = boot.debian.installed()
+        if found is None:
+            pytest.skip("no private Julia is set up")
+        folder = tmp_path / "a folder with spaces"
+        folder.mkdir()
+        (folder / "debian-julia").symlink_to(found.root)
+        out, err = python("print(run() > 0)", SSNN_CACHE_DIR=str(folder), SSNN_JULIA="embedded")
+        assert (out.split(), err) == (["True"], "")
+
+    def test_an_executable_as_ssnn_julia(self):
+        found = boot.debian.installed()
+        if found is None:
+            pytest.skip("no private Julia is set up")
+        libraries = found.library_dir
+        path = os.pathsep.join([str(libraries), str(libraries / "julia"), str(found.root / "lib" / libraries.name)])
+        out, _ = python(
+            "from ssnn_py.engine import boot\nprint(run() > 0, boot.runtime().how)",
+            SSNN_JULIA=str(found.root / "usr/bin/julia"),
+            LD_LIBRARY_PATH=path,
+        )
+        assert out.split() == ["True", "embedded"]
+
+    def test_doctor(self):
+        done = subprocess.run(
+            [sys.executable, "-m", "ssnn_py", "doctor", "--json"], capture_output=True, text=True, timeout=120
+        )
+        facts = json.loads(done.stdout)
+        assert done.returncode == 0
+        assert facts["julia"]["threads"] >= 1
+        assert facts["problems"] == []
+        assert Path(facts["core_folder"]).is_dir()

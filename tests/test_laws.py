@@ -1,0 +1,89 @@
+"""Distributions against exact laws. Seeds are fixed, and tolerances are multiples of the standard error."""
+
+import numpy as np
+from helpers import one_neuron
+from scipy import stats
+
+import ssnn_py as ssnn
+from ssnn_py.engine import reference
+
+
+def test_known_answers_of_the_generator():
+    """Random123's published vectors for threefry2x64 with 20 rounds."""
+    ones = 2**64 - 1
+    pi = (0x243F6A8885A308D3, 0x13198A2E03707344), (0xA4093822299F31D0, 0x082EFA98EC4E6C89)
+    answers = {
+        ((0, 0), (0, 0)): (0xC2B6E3A8C2C69865, 0x6F81ED42F350084D),
+        ((ones, ones), (ones, ones)): (0xE02CB7C4D95D277A, 0xD06633D0893B8B68),
+        pi: (0x263C7D30BB0F0AF1, 0x56BE8361D3311526),
+    }
+    for (counter, key), answer in answers.items():
+        assert tuple(int(word) for word in reference.threefry(key, counter)) == answer
+
+
+def test_first_spike_at_a_constant_rate_is_exponential(engine):
+    network = one_neuron(alpha=0.2, intensity=ssnn.ExponentialIntensity(beta=0.0, tau=0.5))
+    times = ssnn.simulate(network, t1=50.0, dt=0.1, num_samples=2000, max_spikes=1, seed=4, engine=engine).spike_times
+    # s runs from log U − α to 0 at rate 1/τ: exponential with mean τ, after the dead time ατ.
+    assert stats.kstest(times[:, 0], stats.expon(loc=0.1, scale=0.5).cdf).pvalue > 0.01
+
+
+def test_intervals_at_a_constant_rate_are_independent_and_exponential(engine):
+    network = one_neuron(alpha=0.0, intensity=ssnn.ExponentialIntensity(beta=0.0, tau=0.5))
+    times = ssnn.simulate(network, t1=60.0, dt=0.1, num_samples=200, max_spikes=20, seed=5, engine=engine).spike_times
+    intervals = np.diff(times, axis=1)
+    assert stats.kstest(intervals.ravel(), stats.expon(scale=0.5).cdf).pvalue > 0.01
+    correlation = np.corrcoef(intervals[:, :-1].ravel(), intervals[:, 1:].ravel())[0, 1]
+    assert abs(correlation) < 4 / np.sqrt(intervals[:, 1:].size)
+
+
+def test_potential_has_the_mean_and_variance_of_the_scheme(engine):
+    """Without spikes v is the Euler scheme of an Ornstein–Uhlenbeck process: Gaussian, its moments known in closed form."""
+    samples, dt, mu, sigma, current = 4000, 0.05, 2.0, 0.7, 1.3
+    quiet = ssnn.ExponentialIntensity(beta=0.0, tau=1e12)
+    network = one_neuron(input_current=current, mu=(mu, 0.0), sigma=sigma, intensity=quiet)
+    v = ssnn.simulate(network, t1=1.0, dt=dt, num_samples=samples, seed=6, saveat=[1.0], engine=engine).v[:, 0, 0]
+    keep = 1 - mu * dt
+    mean = current * (1 - keep**20)
+    variance = sigma**2 * dt * (1 - keep**40) / (1 - keep**2)
+    assert abs(v.mean() - mean) < 4 * np.sqrt(variance / samples)
+    assert abs(v.var() - variance) < 4 * variance * np.sqrt(2 / samples)
+    assert stats.kstest((v - mean) / np.sqrt(variance), stats.norm.cdf).pvalue > 0.01
+
+
+def test_noise_components_and_neurons_are_independent(engine):
+    quiet = ssnn.ExponentialIntensity(beta=0.0, tau=1e12)
+    network = ssnn.SLIFNetwork(np.zeros((2, 2)), 0.0, (0.0, 0.0), np.eye(2), intensity=quiet)
+    solution = ssnn.simulate(network, t1=0.5, dt=0.5, num_samples=4000, seed=8, saveat=[0.5], engine=engine)
+    paths = np.concatenate([solution.v[:, 0], solution.i[:, 0]], axis=1)
+    covariance = np.cov(paths.T)
+    np.testing.assert_allclose(covariance, 0.5 * np.eye(4), atol=4 * 0.5 * np.sqrt(2 / 4000))
+
+
+def test_a_shortened_last_step_sees_the_same_brownian_path(engine):
+    quiet = ssnn.ExponentialIntensity(beta=0.0, tau=1e12)
+    network = ssnn.SLIFNetwork([[0.0]], 0.0, (0.0, 0.0), 1.0, intensity=quiet)
+    run = dict(dt=0.1, num_samples=4000, seed=10, engine=engine)
+    whole = ssnn.simulate(network, t1=0.4, saveat=[0.3, 0.4], **run).v[:, :, 0]
+    short = ssnn.simulate(network, t1=0.325, saveat=[0.3, 0.325], **run).v[:, :, 0]
+    assert np.array_equal(short[:, 0], whole[:, 0])
+    # Given B(0.4), the path at 0.325 is a bridge: mean a quarter of the way, variance h (dt − h)/dt.
+    bridge = short[:, 1] - (0.75 * whole[:, 0] + 0.25 * whole[:, 1])
+    variance = 0.025 * 0.075 / 0.1
+    assert abs(bridge.mean()) < 4 * np.sqrt(variance / 4000)
+    assert abs(bridge.var() - variance) < 4 * variance * np.sqrt(2 / 4000)
+
+
+def test_a_noiseless_neuron_fires_when_its_hazard_says(engine):
+    """σ = 0: v follows the scheme's own recursion, and the spike is where the summed rate meets the threshold."""
+    network = one_neuron(sigma=0.0)
+    solution = ssnn.simulate(network, t1=5.0, dt=0.01, num_samples=5, max_spikes=1, seed=2, engine=engine)
+    for sample in range(5):
+        word, _ = reference.threefry((2, sample), (0, reference.THRESHOLD << 36))
+        s, v, t = float(np.log(reference.uniform(word))) - 0.03, 0.0, 0.0
+        while True:
+            rate = np.exp(5 * (v - 1))
+            if s + 0.01 * rate >= 0:
+                break
+            s, v, t = s + 0.01 * rate, v + 0.01 * 15 * (1.5 - v), t + 0.01
+        assert abs(solution.spike_times[sample, 0] - (t - s / rate)) < 1e-12
