@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from .builders import feedforward_weights, random_weights, recurrent_weights
 from .currents import ConstantCurrent, InputCurrent, SampledCurrent
 from .errors import JuliaError, NoGradientError, SSNNError, ValidationError
 from .gradients import value_and_grad
-from .intensities import ExponentialIntensity, Intensity
+from .intensities import ExponentialIntensity, Intensity, ThresholdIntensity
 from .losses import ExpectedSignatureLoss, FirstSpikeLoss, Loss, LossValue
 from .network import SLIFNetwork
 from .optimizers import SGD, Adam, RMSProp, piecewise_constant
@@ -39,11 +40,15 @@ __all__ = [
     "Solution",
     "SolverInfo",
     "SpikeTrains",
+    "ThresholdIntensity",
     "ValidationError",
     "expected_signature",
     "expected_signature_backprop",
+    "feedforward_weights",
     "fit",
     "piecewise_constant",
+    "random_weights",
+    "recurrent_weights",
     "signature",
     "signature_backprop",
     "simulate",

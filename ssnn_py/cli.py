@@ -32,11 +32,15 @@ def _setup(arguments: argparse.Namespace) -> int:
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
-    from .experiments import figure1
+    progress = sys.stderr.isatty()
+    if arguments.figure == "figure1":
+        from .experiments import figure1
 
-    figure1.reproduce(
-        arguments.out, quick=arguments.quick, loss=arguments.loss, seed=arguments.seed, progress=sys.stderr.isatty()
-    )
+        figure1.reproduce(arguments.out, arguments.quick, arguments.loss, arguments.seed, progress)
+    else:
+        from .experiments import figure2
+
+        figure2.reproduce(arguments.out, arguments.quick, arguments.seed, progress)
     return 0
 
 
@@ -54,8 +58,8 @@ def parser() -> argparse.ArgumentParser:
     setup.set_defaults(run=_setup)
 
     reproduce = commands.add_parser("reproduce", help="rerun a published experiment")
-    reproduce.add_argument("figure", choices=["figure1"])
-    reproduce.add_argument("--quick", action="store_true", help="a tenth of the training steps")
+    reproduce.add_argument("figure", choices=["figure1", "figure2"])
+    reproduce.add_argument("--quick", action="store_true", help="a fraction of the training steps")
     reproduce.add_argument(
         "--out", type=Path, default=Path("out"), metavar="DIR", help="where pictures go (default: out)"
     )

@@ -47,6 +47,8 @@ def value_and_grad(
     ------
     ValidationError
         If an argument, or what the loss returned, is not what it should be.
+    NoGradientError
+        If the model has no pathwise gradient.
 
     Examples
     --------
@@ -62,6 +64,7 @@ def value_and_grad(
     True
     """
     problem, name = prepare(network, **simulate_arguments)
+    network.check_gradients()
     engine = engines.load(name)
     names = checked_names(wrt, problem.parameters)
     sizes = {key: problem.parameters[key].size for key in names}

@@ -33,6 +33,8 @@ class Intensity(abc.ABC):
     """
 
     kind: ClassVar[str]
+    #: The event: the integrated "hazard" reaches 0, or the potential itself reaches the "threshold" v_th.
+    event: ClassVar[str] = "hazard"
     parameters: dict[str, Array]
     settings: tuple[float, ...] = ()
 
@@ -113,3 +115,38 @@ class ExponentialIntensity(Intensity):
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value.tolist()}" for name, value in self.parameters.items())
         return f"ExponentialIntensity({values}, cap={self.cap})"
+
+
+class ThresholdIntensity(Intensity):
+    """Deterministic firing: a neuron fires when its potential itself reaches `v_th` from below.
+
+    There is no hazard, so α plays no part. With noise on the potential such a network can be simulated (along the solver's piecewise-linear
+    path), but has no pathwise gradient: a Brownian path that touches a threshold crosses it at once infinitely often.
+
+    Parameters
+    ----------
+    v_th : array_like, shape (), (N,) or (S, N)
+
+    Examples
+    --------
+    >>> ThresholdIntensity(v_th=1.0).event
+    'threshold'
+    """
+
+    kind = "threshold"
+    event = "threshold"
+
+    def __init__(self, v_th: ArrayLike = 1.0) -> None:
+        self.parameters = {"v_th": as_real_array("v_th", v_th, what="a number or an array of shape (N,) or (S, N)")}
+
+    def rate(self, v: Array, **parameters: Array) -> Array:
+        return np.zeros(np.shape(v))
+
+    def rate_derivatives(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, Array]]:
+        return np.zeros(np.shape(v)), {"v_th": np.zeros(np.shape(v))}
+
+    def replace(self, **parameters: ArrayLike) -> ThresholdIntensity:
+        return ThresholdIntensity(parameters.get("v_th", self.parameters["v_th"]))
+
+    def __repr__(self) -> str:
+        return f"ThresholdIntensity(v_th={self.parameters['v_th'].tolist()})"

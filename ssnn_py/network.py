@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .currents import InputCurrent, as_input_current
-from .errors import ValidationError
+from .errors import NoGradientError, ValidationError
 from .intensities import ExponentialIntensity, Intensity
 from .validation import as_real_array, describe, require, require_broadcastable
 
@@ -70,11 +70,14 @@ class SLIFNetwork:
     sigma : array_like, shape (), (N,), (2, 2), (N, 2, 2) or (S, N, 2, 2)
         Diffusion matrix; a number, or one per neuron, is noise on the potential alone (σ11).
     v_reset : array_like, shape (), (N,) or (S, N)
-        By how much the potential falls at a spike.
+        By how much the potential falls at a spike; with a hard reset, where it is put.
     alpha : array_like, shape (), (N,) or (S, N)
         Refractory dead zone α ≥ 0 of the integrated hazard.
     intensity : Intensity
         λ(v); default ``ExponentialIntensity()``.
+    reset : {"subtract", "hard"}
+        Whether a spike lowers the potential by `v_reset` or puts it to `v_reset`. A hard reset forgets the potential, and with noise on
+        it there is no pathwise gradient (:meth:`check_gradients`).
 
     Raises
     ------
@@ -103,7 +106,11 @@ class SLIFNetwork:
         v_reset: ArrayLike = 1.4,
         alpha: ArrayLike = 0.03,
         intensity: Intensity | None = None,
+        reset: str = "subtract",
     ) -> None:
+        if reset not in ("subtract", "hard"):
+            raise ValidationError(f'reset must be "subtract" or "hard", got {describe(reset)}')
+        self.reset = reset
         self.num_neurons, self.synapses, weight_values, self._sparse = _read_weights(weights)
         #: Every parameter one may differentiate with respect to, by name. Weights of a sparse matrix are its stored values.
         self.parameters: dict[str, Array] = {"weights": weight_values}
@@ -264,6 +271,45 @@ class SLIFNetwork:
         if np.count_nonzero(array) > np.count_nonzero(array.ravel()[self.synapses.position]):
             self.synapses = _read_weights(array)[1]
         self.parameters["weights"] = array
+
+    def check_gradients(self) -> None:
+        """Raise unless spike times and trajectories have pathwise derivatives.
+
+        The conditions (Holberg and Salvi, NeurIPS 2024, assumptions of theorem 3.2), with E the event function, T the transition, f the drift
+        and σ the diffusion: (i) the noise does not drive the event, ∇E·σ = 0; (ii) E is crossed transversally, ∇E·f ≠ 0; (iii) the
+        transition commutes with the noise, ∇T σ(y) = σ(T(y)); (iv) no event follows at once, E(T(y)) ≠ 0; (v) events are finitely many.
+        A hazard event with a positive intensity satisfies (i), (ii) and almost surely (iv) and (v); subtracting at a spike satisfies (iii),
+        whatever the noise.
+
+        Raises
+        ------
+        NoGradientError
+            Naming the condition that fails.
+
+        Examples
+        --------
+        >>> SLIFNetwork([[0.0]], sigma=0.5, reset="hard").check_gradients()
+        Traceback (most recent call last):
+        ssnn_py.errors.NoGradientError: condition (iii) fails: ...
+        """
+        sigma = self.parameters["sigma"]
+        noisy = bool(np.any(sigma[..., 0, :] if sigma.ndim >= 2 else sigma))
+        v_reset = self.parameters["v_reset"]
+        threshold = self.intensity.event == "threshold"
+        if threshold and noisy:
+            raise NoGradientError(
+                "condition (i) fails: the event is that the potential reaches v_th, and noise drives the potential (sigma). "
+                "Use a stochastic intensity, or no noise on v"
+            )
+        if self.reset == "hard" and noisy:
+            raise NoGradientError(
+                "condition (iii) fails: a hard reset forgets the potential, but not the noise that drives it (sigma). "
+                'Use reset="subtract", or no noise on v'
+            )
+        if threshold and np.any((v_reset >= self.parameters["v_th"]) if self.reset == "hard" else (v_reset <= 0)):
+            raise NoGradientError(
+                "condition (iv) fails: after a spike the potential is still at or above v_th, so that another event follows at once (v_reset)"
+            )
 
     def __repr__(self) -> str:
         return f"SLIFNetwork({self.num_neurons} neurons, {self.synapses.targets.size} synapses, {self.intensity!r})"

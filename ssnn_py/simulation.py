@@ -134,6 +134,7 @@ class Solution:
         NoGradientError
             If the model has no pathwise gradient.
         """
+        self.network.check_gradients()
         names = self._names(wrt)
         cotangents = self.cotangents(spike_times_bar, v_bar, i_bar)
         return self.presented(engines.load(self.engine).pull_back(self.problem, cotangents, names))
@@ -155,6 +156,8 @@ class Solution:
         ------
         ValidationError
             If a name is unknown or a tangent does not fit its parameter.
+        NoGradientError
+            If the model has no pathwise gradient.
 
         Examples
         --------
@@ -169,6 +172,7 @@ class Solution:
 
     def tangents(self, directions: Mapping[str, Any]) -> engines.Tangents:
         """Like :meth:`jvp`, for recorded values too: an object with ``spike_times`` (1, S, K), ``v`` and ``i`` (1, S, T, N)."""
+        self.network.check_gradients()
         blocks = {name: self._direction(name, value)[None] for name, value in directions.items()}
         if not blocks:
             raise ValidationError("directions must name at least one parameter")

@@ -17,6 +17,7 @@ for folder in ("intensities", "currents", "solvers"), file in sort(readdir(joinp
     endswith(file, ".jl") && include(joinpath(folder, file))
 end
 
+include("event.jl")
 include("simulate.jl")
 include("tangent.jl")
 include("adjoint.jl")

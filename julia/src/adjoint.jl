@@ -241,7 +241,8 @@ function undo_events!(w::AdjointWorker, step::Step, entries, spike_bar, v_bar, i
             add_local!(moved, k, at_start, a_bar)
         elseif deed == FIRED
             τ_bar = 0.0
-            gradients.v_reset[k] -= moved.v[k]
+            moved.v[k], v_reset_bar = reset_potential_adjoint(run.problem.hard_reset == 1, moved.v[k])
+            gradients.v_reset[k] += v_reset_bar
             gradients.alpha[k] -= moved.s[k]
             moved.s[k] = 0.0
             for synapse in synapses_of(synapses, k)
@@ -256,9 +257,8 @@ function undo_events!(w::AdjointWorker, step::Step, entries, spike_bar, v_bar, i
             add_local!(moved, k, at_start, a_bar)
         elseif deed == CROSSED
             spike_bar == C_NULL || (τ_bar += finite_or_zero(unsafe_load(spike_bar, entry.index)))
-            s_bar, rate_bar, a_bar = crossing_adjoint(solver, y, τ_bar)
-            rate_adjoint!(gradients.intensity, θ.intensity, k, y.v, y.rate, rate_bar)
-            add_local!(moved, k, (v = rate_bar * slope(θ.intensity, k, y.v, y.rate), i = 0.0, s = s_bar), a_bar)
+            at_start, a_bar = spike_time_adjoint!(gradients, solver, θ, step, k, y, entry.a, entry.b, τ_bar)
+            add_local!(moved, k, at_start, a_bar)
         else
             at_end = (v = saved_bar(v_bar, k, entry.index), i = saved_bar(i_bar, k, entry.index), s = 0.0)
             at_start, a_bar, _ = advance_adjoint!(gradients, solver, θ, step, k, y, at_end, entry.a, entry.b)

@@ -10,5 +10,19 @@ gives it, for neuron k at potential v,
   * `rate_adjoint!(λ̄, λ, k, v, rate, bar)`: adds bar · ∂λ/∂p to the gradients λ̄.
 
 All without branches, so that loops over neurons vectorise.
+
+The event it stands for is, unless the file says otherwise, that the integrated hazard s reaches 0 from below. Another event function E is
+stated by
+
+  * `fires(λ, k, v, s)`: whether E ≥ 0;
+  * `crossing(λ, k, y, speed, a)`: when E = 0 along a straight piece from `y` at time a with the given speeds of (v, i, s);
+  * `event_gradient(λ, k)`: ∇E in (v, i, s);
+  * `event_tangent(λ, dλ, k)` and `event_adjoint!(λ̄, λ, k, bar)`: derivatives of E in the parameters.
 """
 abstract type Intensity end
+
+@inline fires(λ::Intensity, k, v, s) = s >= 0.0
+@inline crossing(λ::Intensity, k, y, speed, a) = a - y.s / speed.s
+@inline event_gradient(λ::Intensity, k) = (v = 0.0, i = 0.0, s = 1.0)
+@inline event_tangent(λ::Intensity, dλ::Intensity, k) = 0.0
+@inline event_adjoint!(λ̄::Intensity, λ::Intensity, k, bar) = nothing

@@ -29,6 +29,7 @@ struct Problem
     max_spikes::Int64               # room for spikes of one sample; it stops when they are all used
     threads::Int64
     num_components::Int64           # Brownian motions per neuron, 1 or 2
+    hard_reset::Int64               # 1: a spike puts v to v_reset; 0: it lowers v by v_reset
     solver::Ptr{UInt8}
     intensity::Ptr{UInt8}
     current::Ptr{UInt8}

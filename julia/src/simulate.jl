@@ -127,7 +127,7 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
             range = first:min(first + BLOCK - 1, n_neurons)
             if full_step!(run.solver, x, run.θ, step, range) > 0
                 for k in range
-                    x.s_end[k] >= 0.0 && expect_spike!(run, step, k)
+                    fires(run.θ.intensity, k, x.v_end[k], x.s_end[k]) && expect_spike!(run, step, k)
                 end
             end
             first += BLOCK
@@ -169,9 +169,8 @@ function refresh_input!(run::Run{S,I,C}, step::Step) where {S,I,C}
 end
 
 function expect_spike!(run::Run, step::Step, k)
-    a = piece_start(run.x, step, k)
     push!(run.firing, k)
-    push!(run.firing_times, clamp(crossing(run.solver, local_state(run.x, k), a), a, step.stop))
+    push!(run.firing_times, spike_time(run.solver, run.θ, step, k, local_state(run.x, k), piece_start(run.x, step, k)))
 end
 
 """Let all neurons fire that fire in this step, in the order of time."""
@@ -191,7 +190,7 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
         end
 
         x.spikes[j] += 1
-        x.v[j] -= θ.v_reset[j]
+        x.v[j] = reset_potential(run.problem.hard_reset == 1, x.v[j], θ.v_reset[j])
         x.s[j] = threshold(run.key, j - 1, x.spikes[j]) - θ.alpha[j]
         for e in outgoing
             x.i[synapses.targets[e]] += θ.weights[e]
@@ -258,7 +257,7 @@ function restart!(run::Run, observer::Observer, step::Step, k, τ)
         deleteat!(run.firing, place)
         deleteat!(run.firing_times, place)
     end
-    x.s_end[k] >= 0.0 && expect_spike!(run, step, k)
+    fires(θ.intensity, k, x.v_end[k], x.s_end[k]) && expect_spike!(run, step, k)
 end
 
 """Record all neurons at time `t` of this step."""

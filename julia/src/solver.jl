@@ -3,6 +3,7 @@ A solver: how one neuron's state (v, i, s) moves along a piece of time without e
 defines a subtype, registers it in `SOLVERS`, and writes side by side
 
   * `advance(solver, θ, step, k, y, a, b)`: the state at b from the state y at a;
+  * `speed(solver, θ, step, k, y)`: its derivative in b, noise included;
   * `advance_tangent(…)` and `advance_adjoint!(…)`: its tangent and its adjoint;
   * `full_step!`, `full_step_tangent!`, `full_step_adjoint!`: the same for all neurons over a whole step, as loops that vectorise;
   * optionally `quiet_steps!` and `quiet_steps_tangent!`: consecutive steps of a network of one neuron.

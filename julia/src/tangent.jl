@@ -59,9 +59,8 @@ function before_spike!(o::TangentObserver, run::Run, step::Step, j, y::Local, a,
     spike = run.num_spikes + 1
     samples, capacity = run.problem.num_samples, run.problem.max_spikes
     for (p, (dθ, dx)) in enumerate(zip(o.directions, o.states))
-        dy = local_tangent(dx, j)
-        drate = rate_change(run.θ, dθ, j, y, dy.v)
-        o.dτ[p] = crossing_tangent(run.solver, y, dy.s, drate, start_tangent(dx, run.x, j))
+        da = start_tangent(dx, run.x, j)
+        o.dτ[p] = spike_time_tangent(run.solver, run.θ, dθ, step, j, y, local_tangent(dx, j), a, τ, da)
         unsafe_store!(o.outputs.spike_times, o.dτ[p], spike + capacity * (o.sample - 1 + samples * (p - 1)))
     end
 end
@@ -77,7 +76,7 @@ end
 
 function after_spike!(o::TangentObserver, run::Run, step::Step, j)
     for (dθ, dx) in zip(o.directions, o.states)
-        dx.v[j] -= dθ.v_reset[j]
+        dx.v[j] = reset_potential_tangent(run.problem.hard_reset == 1, dx.v[j], dθ.v_reset[j])
         dx.s[j] = -dθ.alpha[j]
         for e in synapses_of(run.synapses, j)
             dx.i[run.synapses.targets[e]] += dθ.weights[e]

@@ -177,7 +177,10 @@ class _Run:
         everyone = self.everyone(self.alive)
         rate, _ = self.rate(everyone)
         firing = np.zeros(self.shape, dtype=bool)
-        firing[everyone] = self.s[everyone] + (stop - start) * rate >= 0.0
+        if problem.network.intensity.event == "threshold":
+            firing[everyone] = self.piece(everyone, stop)[0] >= self.c["v_th"][everyone]
+        else:
+            firing[everyone] = self.s[everyone] + (stop - start) * rate >= 0.0
         for sample in np.flatnonzero(firing.any(axis=1)):
             self.events(int(sample), stop, saves)
         for index, t in saves:
@@ -191,6 +194,26 @@ class _Run:
         self.saved[0][at[0], index, at[1]], self.saved[1][at[0], index, at[1]] = v, i
         self.dsaved[0][:, at[0], index, at[1]], self.dsaved[1][:, at[0], index, at[1]] = dv, di
 
+    def crossings(self, at: At, stop: float) -> tuple[Array, Array]:
+        """When each neuron fires along its piece (inf: not before `stop`), and the tangents of these times."""
+        a, da = self.a[at], self.da[:, at[0], at[1]]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            if self.problem.network.intensity.event == "threshold":
+                v, dv = self.v[at], self.dv[:, at[0], at[1]]
+                v_stop, _, _, dv_stop, _, _ = self.piece(at, stop)
+                slope = (v_stop - v) / (stop - a)
+                # dv_stop is dv + (stop − a)·dslope − da·slope.
+                dslope = (dv_stop - dv + da * slope) / (stop - a)
+                gap, dgap = self.c["v_th"][at] - v, self.d["v_th"][:, at[0], at[1]] - dv
+                fires, times = v_stop >= self.c["v_th"][at], a + gap / slope
+                dtimes = da + dgap / slope - gap * dslope / slope**2
+            else:
+                rate, drate = self.rate(at)
+                s, ds = self.s[at], self.ds[:, at[0], at[1]]
+                fires, times = s + (stop - a) * rate >= 0.0, a - s / rate
+                dtimes = da - ds / rate + s * drate / rate**2
+            return np.where(fires, np.clip(times, a, stop), np.inf), dtimes
+
     def events(self, sample: int, stop: float, saves: list[tuple[int, float]]) -> None:
         """All spikes of one sample within the step, in the order of time."""
         network, problem = self.problem.network, self.problem
@@ -198,15 +221,11 @@ class _Run:
         whole = (np.full(neurons.size, sample), neurons)
         before = self.fired[sample].copy()
         while True:
-            rate, drate = self.rate(whole)
-            s, a = self.s[sample], self.a[sample]
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                times = np.where(s + (stop - a) * rate >= 0.0, np.clip(a - s / rate, a, stop), np.inf)
+            times, dtimes = self.crossings(whole, stop)
             j = int(np.argmin(times))
-            tau = float(times[j])
+            tau, dtau = float(times[j]), dtimes[:, j]
             if not np.isfinite(tau):
                 return
-            dtau = self.da[:, sample, j] - self.ds[:, sample, j] / rate[j] + s[j] * drate[:, j] / rate[j] ** 2
             for index, t in saves:
                 if t < tau and np.isnan(self.saved[0, sample, index, 0]):
                     self.save(whole, index, t)
@@ -216,8 +235,11 @@ class _Run:
             self.go((np.full(touched.size, sample), touched), tau, dtau[:, None])
             one = (np.array([sample]), np.array([j]))
             self.fired[sample, j] += 1
-            self.v[sample, j] -= self.c["v_reset"][sample, j]
-            self.dv[:, sample, j] -= self.d["v_reset"][:, sample, j]
+            if network.reset == "hard":
+                self.v[sample, j], self.dv[:, sample, j] = self.c["v_reset"][sample, j], self.d["v_reset"][:, sample, j]
+            else:
+                self.v[sample, j] -= self.c["v_reset"][sample, j]
+                self.dv[:, sample, j] -= self.d["v_reset"][:, sample, j]
             self.s[sample, j] = self.log_uniform(one)[0] - self.c["alpha"][sample, j]
             self.ds[:, sample, j] = -self.d["alpha"][:, sample, j]
             self.i[sample, targets] += self.w[synapses]

@@ -35,16 +35,10 @@ end
     return y.v + (b - a) * dv, y.i + (b - a) * di, y.s + (b - a) * y.rate
 end
 
-"""
-Time at which the neuron fires, if its piece from `a` goes on for long enough: s(τ) = 0.
-"""
-@inline crossing(::EulerMaruyama, y::Local, a) = a - y.s / y.rate
-
-# ∂τ from s(τ) = 0, and the adjoint of that.
-@inline crossing_tangent(::EulerMaruyama, y::Local, ds, drate, da) = da - ds / y.rate + y.s * drate / y.rate^2
-
-# (s̄, rate-bar, ā) from τ̄.
-@inline crossing_adjoint(::EulerMaruyama, y::Local, bar) = -bar / y.rate, bar * y.s / y.rate^2, bar
+@inline function speed(::EulerMaruyama, θ::Parameters, step::Step, k, y::Local)
+    dv, di = velocity(θ, step, k, y)
+    return (v = dv, i = di, s = y.rate)
+end
 
 """Tangent of the rate λ(v(a)) in direction dθ."""
 @inline rate_change(θ::Parameters, dθ::Parameters, k, y::Local, dv) =
@@ -103,7 +97,7 @@ Given the cotangent `bar = (v, i, s)` of the state at b, returns that of the sta
 end
 
 """
-Advance neurons `range` over the whole step; returns how many of them reach s ≥ 0, that is, fire in it.
+Advance neurons `range` over the whole step; returns how many of them fire in it.
 """
 function full_step!(::EulerMaruyama, x::State, θ::Parameters, step::Step, range::UnitRange{Int})
     h, scale, z, first, second = step.length, step.scale, step.normals, step.offset, step.offset + step.num_neurons
@@ -119,7 +113,7 @@ function full_step!(::EulerMaruyama, x::State, θ::Parameters, step::Step, range
             v_end[k] = v[k] + h * (mu1[k] * (i[k] + input[k] - v[k])) + sigma11[k] * noise
             i_end[k] = i[k] - h * (mu2[k] * i[k]) + sigma21[k] * noise
             s_end[k] = s[k] + h * rate_k
-            firing += s_end[k] >= 0.0
+            firing += fires(intensity, k, v_end[k], s_end[k])
         end
     else
         @simd ivdep for k in range
@@ -129,7 +123,7 @@ function full_step!(::EulerMaruyama, x::State, θ::Parameters, step::Step, range
             v_end[k] = v[k] + h * (mu1[k] * (i[k] + input[k] - v[k])) + sigma11[k] * noise1 + sigma12[k] * noise2
             i_end[k] = i[k] - h * (mu2[k] * i[k]) + sigma21[k] * noise1 + sigma22[k] * noise2
             s_end[k] = s[k] + h * rate_k
-            firing += s_end[k] >= 0.0
+            firing += fires(intensity, k, v_end[k], s_end[k])
         end
     end
     return firing
@@ -228,8 +222,6 @@ function quiet_steps!(::EulerMaruyama, x::State, θ::Parameters, trail::Trail, w
         input = current(θ.current, 1, t0 + n * dt)
         rate_n = rate(intensity, 1, v)
         s_end = s + dt * rate_n
-        s_end >= 0.0 && break
-        trail.v[n-from+1], trail.i[n-from+1], trail.rate[n-from+1] = v, i, rate_n
         noise = scale * normals[offset+1]
         v_end = v + dt * (mu1 * (i + input - v)) + sigma11 * noise
         i_end = i - dt * (mu2 * i) + sigma21 * noise
@@ -238,6 +230,8 @@ function quiet_steps!(::EulerMaruyama, x::State, θ::Parameters, trail::Trail, w
             v_end += sigma12 * noise
             i_end += sigma22 * noise
         end
+        fires(intensity, 1, v_end, s_end) && break
+        trail.v[n-from+1], trail.i[n-from+1], trail.rate[n-from+1] = v, i, rate_n
         v, i, s = v_end, i_end, s_end
         n += 1
     end

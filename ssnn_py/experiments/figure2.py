@@ -1,0 +1,156 @@
+"""Figure 2 of Holberg and Salvi (NeurIPS 2024): recover the synaptic weights of a feed-forward network from its spike trains.
+
+4 input, 16 hidden and 2 output neurons, all observed; three sizes of the data, mini-batches of 128.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..builders import feedforward_weights
+from ..intensities import ExponentialIntensity
+from ..losses import ExpectedSignatureLoss
+from ..network import SLIFNetwork
+from ..optimizers import RMSProp, piecewise_constant
+from ..simulation import simulate
+from ..training import FitResult, fit
+
+LAYERS = (4, 16, 2)
+DATA_SIZES = (256, 512, 1024)
+BATCH_SIZE = 128
+STEPS = (1000, 500)  # at the first and at the second learning rate
+RATES = (3e-3, 1e-3)
+V_RESET = 1.2
+SIMULATION: dict[str, Any] = {"t1": 1.0, "dt": 0.01, "max_spikes": 100, "v0": V_RESET - 0.1, "i0": V_RESET / 2}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One line of the figure: a size of the data."""
+
+    data_size: int
+    true_weights: NDArray[np.float64]
+    result: FitResult
+
+    @property
+    def distances(self) -> NDArray[np.float64]:
+        """Mean absolute distance of the weights to the true ones, before every step and at last."""
+        there = self.true_weights != 0
+        path = np.concatenate([self.result.history["weights"], self.result.network.parameters["weights"][None]])
+        return np.asarray(np.abs(path[:, there] - self.true_weights[there]).mean(axis=1))
+
+    @property
+    def test_loss(self) -> NDArray[np.float64]:
+        return self.result.history["test_loss"]
+
+
+def network(weights: NDArray[np.float64]) -> SLIFNetwork:
+    """The network of figure 2: constant input into the first layer, noise on potentials and synaptic currents."""
+    current = np.zeros(sum(LAYERS))
+    current[: LAYERS[0]] = 1.5
+    return SLIFNetwork(
+        weights=weights,
+        input_current=current,
+        mu=(6.0, 5.0),
+        sigma=0.25 * np.eye(2),
+        v_reset=V_RESET,
+        alpha=0.03,
+        intensity=ExponentialIntensity(beta=5.0, v_th=1.0, tau=1.0),
+    )
+
+
+def run(quick: bool = False, seed: int = 0, data_sizes: Sequence[int] = DATA_SIZES, progress: bool = True) -> list[Run]:
+    """Train once per size of the data, all from the same start towards the same weights."""
+    truth = feedforward_weights(LAYERS, 0.5, 1.5, gain=3.0, seed=seed)
+    start = np.where(truth != 0, np.random.default_rng([seed, 1]).uniform(0.0, 1.0, truth.shape), 0.0)
+    recorded = simulate(
+        network(truth), num_samples=max(data_sizes) + 1024, seed=2**32 + seed, **SIMULATION
+    ).spike_trains
+    shorten = 25 if quick else 1
+    first, second = (steps // shorten for steps in STEPS)
+    runs = []
+    for size in data_sizes:
+        result = fit(
+            network(start),
+            recorded[:size],
+            ExpectedSignatureLoss(depth=3),
+            wrt="weights",
+            steps=first + second,
+            optimizer=RMSProp(piecewise_constant({0: RATES[0], first: RATES[1]}), momentum=0.3),
+            batch_size=BATCH_SIZE,
+            seed=seed,
+            test_data=recorded[max(data_sizes) :],
+            test_loss=ExpectedSignatureLoss(depth=3, match_spikes=False),
+            progress=progress,
+            **SIMULATION,
+        )
+        runs.append(Run(size, truth, result))
+    return runs
+
+
+def save_histories(runs: Sequence[Run], path: Path) -> None:
+    """One CSV row per data size and step."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["data_size", "step", "loss", "test_loss", "weight_distance"])
+        for line in runs:
+            columns = (line.result.history["loss"], line.test_loss, line.distances)
+            for step, values in enumerate(zip(*columns, strict=False)):
+                writer.writerow([line.data_size, step, *(f"{value:.10g}" for value in values)])
+
+
+def plot(runs: Sequence[Run], paths: Sequence[Path]) -> None:
+    """Left the test loss, right the mean distance of the weights, a line per size of the data."""
+    from ..plotting import figure, running_mean, sample_size_color, save
+
+    fig, axes = figure(1, 2)
+    left, right = axes[0]
+    for line in runs:
+        color = sample_size_color(line.data_size, DATA_SIZES)
+        left.plot(
+            running_mean(line.test_loss, max(1, line.test_loss.size // 75)),
+            color=color,
+            label=f"{line.data_size} samples",
+        )
+        right.plot(line.distances, color=color)
+    left.set(yscale="log", xlabel="training step", ylabel="test loss (expected signature)", title="Test loss")
+    right.set(xlabel="training step", ylabel="mean |w − true w|", title="Distance to the true weights", ylim=(0, None))
+    left.legend()
+    save(fig, paths)
+
+
+def table(runs: Sequence[Run]) -> str:
+    """Start and end of every run."""
+    lines = [
+        f"{'samples':>8} {'first test loss':>16} {'last test loss':>15} {'first distance':>15} {'last distance':>14}"
+    ]
+    for line in runs:
+        tail = max(1, line.test_loss.size // 50)
+        lines.append(
+            f"{line.data_size:8d} {line.test_loss[:tail].mean():16.5g} {line.test_loss[-tail:].mean():15.5g} "
+            f"{line.distances[0]:15.4f} {line.distances[-1]:14.4f}"
+        )
+    return "\n".join(lines)
+
+
+def reproduce(out: Path, quick: bool = False, seed: int = 0, progress: bool = True) -> list[Run]:
+    """Run all sizes, print the table, and write figure2.png, figure2.pdf and figure2.csv to `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    begin = time.perf_counter()
+    runs = run(quick, seed, progress=progress)
+    seconds = time.perf_counter() - begin
+    plot(runs, [out / "figure2.png", out / "figure2.pdf"])
+    save_histories(runs, out / "figure2.csv")
+    print(table(runs))
+    print(
+        f"{len(runs)} data sizes, {runs[0].test_loss.size} steps each, in {seconds:.1f} s; figure2.png, .pdf and .csv are in {out}"
+    )
+    return runs
