@@ -1,8 +1,10 @@
 """Distributions against exact laws. Seeds are fixed, and tolerances are multiples of the standard error."""
 
 import numpy as np
+from conftest import needs_julia
 from helpers import one_neuron
 from scipy import stats
+from scipy.linalg import solve_banded
 
 import ssnn_py as ssnn
 from ssnn_py.engine import reference
@@ -87,3 +89,55 @@ def test_a_noiseless_neuron_fires_when_its_hazard_says(engine):
                 break
             s, v, t = s + 0.01 * rate, v + 0.01 * 15 * (1.5 - v), t + 0.01
         assert abs(solution.spike_times[sample, 0] - (t - s / rate)) < 1e-12
+
+
+def mean_first_spike(current, mu, sigma, beta, v_th, cells=4000):
+    """Mean first-spike time of an Ornstein–Uhlenbeck neuron with λ(v) = exp(β(v − v_th)), started at v = 0, and its derivative in the current.
+
+    The survival probability solves the Fokker–Planck equation with killing rate λ; the mean time u as a function of the start solves its adjoint,
+    μ(c − v)u′ + σ²/2·u″ − λu = −1, and ∂u/∂c the same with −μu′ on the right. Central differences on a grid that λ and the drift confine.
+    """
+    v, h = np.linspace(-3.0, 4.0, cells + 1, retstep=True)
+    drift, diffusion = mu * (current - v), np.full(v.size, sigma**2 / 2)
+    upper, lower = diffusion / h**2 + drift / (2 * h), diffusion / h**2 - drift / (2 * h)
+    diagonal = -2 * diffusion / h**2 - np.exp(beta * (v - v_th))
+    # No flux through the ends.
+    upper[0], lower[-1] = 2 * diffusion[0] / h**2, 2 * diffusion[-1] / h**2
+    banded = np.zeros((3, v.size))
+    banded[0, 1:], banded[1], banded[2, :-1] = upper[:-1], diagonal, lower[1:]
+    u = solve_banded((1, 1), banded, -np.ones(v.size))
+    du = solve_banded((1, 1), banded, -mu * np.gradient(u, h))
+    return np.interp(0.0, v, u), np.interp(0.0, v, du)
+
+
+@needs_julia
+def test_first_spike_of_a_noisy_neuron_and_its_gradient_follow_fokker_planck():
+    """Mean time and mean pathwise gradient against the equation: biased at order 1 in dt, and right within the Monte Carlo error as dt → 0."""
+    mu, sigma, beta, v_th, current, samples = 3.0, 0.8, 3.0, 1.0, 1.2, 40000
+    exact, exact_slope = mean_first_spike(current, mu, sigma, beta, v_th)
+    coarse = mean_first_spike(current, mu, sigma, beta, v_th, cells=2000)
+    assert abs(exact - coarse[0]) < 1e-4
+    assert abs(exact_slope - coarse[1]) < 1e-4
+    h = 1e-4
+    differences = [mean_first_spike(current + sign * h, mu, sigma, beta, v_th)[0] for sign in (1, -1)]
+    assert abs((differences[0] - differences[1]) / (2 * h) - exact_slope) < 1e-4
+    network = one_neuron(
+        input_current=current,
+        mu=(mu, 0.0),
+        sigma=sigma,
+        alpha=0.0,
+        intensity=ssnn.ExponentialIntensity(beta=beta, v_th=v_th),
+    )
+    biases, slope_biases = [], []
+    for seed, dt in enumerate((0.2, 0.1, 0.005)):
+        solution = ssnn.simulate(network, t1=60.0, dt=dt, num_samples=samples, max_spikes=1, seed=seed)
+        assert solution.truncated.all()
+        times, slopes = solution.spike_times[:, 0], solution.jvp({"input_current": 1.0})[:, 0]
+        biases.append((times.mean() - exact, times.std() / np.sqrt(samples)))
+        slope_biases.append((slopes.mean() - exact_slope, slopes.std() / np.sqrt(samples)))
+    for parts in (biases, slope_biases):
+        (first, e1), (second, e2), (last, e3) = parts
+        assert abs(last) < 4 * e3
+        assert abs(first) > 6 * e1, "the bias at a coarse step can be seen"
+        # Halving the step halves a bias of order 1; its own next order and the Monte Carlo error are allowed for.
+        assert abs(second) < 0.75 * abs(first) + 4 * np.hypot(e1, e2)

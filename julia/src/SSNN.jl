@@ -22,5 +22,6 @@ include("simulate.jl")
 include("tangent.jl")
 include("adjoint.jl")
 include("signature.jl")
+include("signature_kernel.jl")
 
 end

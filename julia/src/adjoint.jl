@@ -108,11 +108,11 @@ function restore!(run::Run, c::Checkpoint)
 end
 
 # Room for the record of a segment, per thread. Longer solves are cut into segments, at least the square root of their steps long.
-const SEGMENT_BYTES = 32 * 2^20
+const SEGMENT_BYTES = Ref(32 * 2^20)
 
 function segment_steps(problem::Problem)
     per_step = 8 * problem.num_neurons * (3 + problem.num_components)
-    return min(problem.num_steps, max(SEGMENT_BYTES ÷ per_step, isqrt(problem.num_steps) + 1))
+    return min(problem.num_steps, max(SEGMENT_BYTES[] ÷ per_step, isqrt(problem.num_steps) + 1))
 end
 
 """One thread's means of differentiating samples."""

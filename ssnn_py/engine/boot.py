@@ -529,7 +529,8 @@ def runtime() -> JuliaRuntime:
                 except JuliaError as error:
                     failures.append(str(error))
             if _RUNTIME is None:
-                raise JuliaError("; ".join(failures) or f"no Julia was found: {ADVICE}")
+                said = "; ".join(failures) or "no Julia was found"
+                raise JuliaError(said if "ssnn setup" in said else f"{said}: {ADVICE}")
         return _RUNTIME
 
 

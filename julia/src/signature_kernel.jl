@@ -1,0 +1,760 @@
+# Signature kernels k(X, Y) = ⟨S(X), S(Y)⟩ of spike trains (through their Marcus lift) and of piecewise-linear paths, with gradients.
+#
+# k solves the Goursat problem ∂²k/∂s∂t = c k with k = 1 where s or t starts, c = ⟨ΔX_i, ΔY_j⟩ on the cell of two straight pieces (Salvi et al.,
+# SIAM J. Math. Data Sci. 3, 2021). On a cell the solution is a power series: with k = Σ κ_mn s^m/m! t^n/n! the equation says
+# κ_{m+1,n+1} = c κ_mn, so the edges s = 0 and t = 0 give the edges s = 1 and t = 1 in closed form. Nothing is discretised; series are cut where
+# what is left out is below rounding.
+#
+# Of two spike trains, only cells of time with time (c = Δs Δt) and of two spikes of one neuron have c ≠ 0. A pair of spikes (i, j) of one
+# neuron adds the double increment D_ij over its cell to everything that is later in both.
+
+# --- four pairs at once ----------------------------------------------------------------------------------------------------------
+
+const LaneTuple = NTuple{4,VecElement{Float64}}
+
+"""Four numbers, one per pair of paths, in one vector register."""
+struct Lanes
+    v::LaneTuple
+end
+
+Lanes(x::Real) = Lanes(ntuple(_ -> VecElement(Float64(x)), Val(4)))
+lanes(f) = Lanes(ntuple(l -> VecElement(Float64(f(l))), Val(4)))
+Base.zero(::Type{Lanes}) = Lanes(0.0)
+Base.getindex(x::Lanes, l::Int) = x.v[l].value
+with_lane(x::Lanes, l, value) = lanes(m -> m == l ? value : x[m])
+
+# "contract" lets a product and a sum become one instruction.
+for (operator, instruction) in ((:+, "fadd"), (:-, "fsub"), (:*, "fmul"))
+    code = "%3 = $instruction contract <4 x double> %0, %1\nret <4 x double> %3"
+    @eval @inline Base.$operator(a::Lanes, b::Lanes) =
+        Lanes(Base.llvmcall($code, LaneTuple, Tuple{LaneTuple,LaneTuple}, a.v, b.v))
+    @eval @inline Base.$operator(a::Lanes, b::Float64) = $operator(a, Lanes(b))
+    @eval @inline Base.$operator(a::Float64, b::Lanes) = $operator(Lanes(a), b)
+end
+
+# --- one cell --------------------------------------------------------------------------------------------------------------------
+
+const MAX_TERMS = 80
+const INVERSE_FACTORIAL = [Float64(1 / factorial(big(n))) for n in 0:2MAX_TERMS+2]
+@inline inverse_factorial(n) = @inbounds INVERSE_FACTORIAL[n+1]
+
+# Up to which z a series with terms z^m/(m! (m+1)!) may be cut after so many terms.
+const REACH = [Float64((1e-17 * factorial(big(m + 1)) * factorial(big(m + 2)))^(1 / big(m + 1))) for m in 1:MAX_TERMS]
+
+"""
+How many terms the series of an edge needs. `z` bounds the sum of |c| over all cells along the edge: k grows along it like Σ z^m/m!².
+"""
+@inline function num_terms(z::Float64)
+    m = 1
+    @inbounds while z > REACH[m]
+        m == MAX_TERMS && throw(ErrorException(
+            "the paths are too long for a signature kernel: along one piece the inner products with the other path sum to " *
+            "$(round(z; sigdigits = 3)), more than $(round(REACH[end]; sigdigits = 3)); give smaller scales",
+        ))
+        m += 1
+    end
+    return m + 1
+end
+
+"""Room for the sums of one cell."""
+struct CellWork{T}
+    e::Vector{T}            # c^n/n!
+    power::Vector{T}        # c^(n-1)
+    A::Vector{T}
+    B::Vector{T}
+end
+
+CellWork{T}() where {T} = CellWork{T}((zeros(T, MAX_TERMS + 1) for _ in 1:4)...)
+
+"""
+Carry the edges of one cell to its far side: coefficients `p[1:P, i]` of s^m/m! on the edge t = 0 become those on t = 1, `q[1:Q]` of t^n/n! on
+s = 0 become those on s = 1. `k` is the value at s = t = 0; returns the double increment of k over the cell.
+
+The series are those of g·p and h·q, with c = g·h: so a piece of length zero keeps its derivatives. `J` terms in c.
+"""
+@inline function cell!(p::Matrix{T}, i, P, q::Vector{T}, Q, k::T, c::T, g, h, gain_p, gain_q, J, work::CellWork{T}) where {T}
+    e, power, A, B = work.e, work.power, work.A, work.B
+    total = zero(T)
+    @inbounds begin
+        power_n, e_n = c * 0.0 + 1.0, c
+        for n in 1:J
+            a = b = zero(T)
+            for m in 1:Q
+                a = a + q[m] * inverse_factorial(m + n)
+            end
+            for m in 1:P
+                b = b + p[m, i] * inverse_factorial(m + n)
+            end
+            corner = k * inverse_factorial(n)
+            A[n] = power_n * (corner + h * a)
+            B[n] = power_n * (corner + g * b)
+            e[n] = e_n
+            power_n = power_n * c
+            e_n = e_n * c * (1.0 / (n + 1))
+        end
+        for n in P:-1:1
+            change = n <= J ? gain_p * A[n] : zero(T)
+            for j in 1:min(J, n - 1)
+                change = change + e[j] * p[n-j, i]
+            end
+            p[n, i] = p[n, i] + change
+            total = total + change * inverse_factorial(n)
+        end
+        for n in Q:-1:1
+            change = n <= J ? gain_q * B[n] : zero(T)
+            for j in 1:min(J, n - 1)
+                change = change + e[j] * q[n-j]
+            end
+            q[n] = q[n] + change
+        end
+    end
+    return g * total
+end
+
+# --- spike trains ----------------------------------------------------------------------------------------------------------------
+
+"""
+One sample as the kernel sees it: pieces of time 1 … n, and between piece i and i + 1 an event, the spikes at that time. Long pieces are
+divided by events without spikes.
+"""
+struct Events
+    pieces::Vector{Float64}             # scaled lengths
+    letters::Vector{Vector{Int}}        # neurons of an event's spikes, counted from 1
+    spikes::Vector{Vector{Int}}         # their columns in the host's array
+    of_neuron::Vector{Vector{Int}}      # the events of each neuron, once per spike
+    joint::Bool                         # some event has several spikes
+    length::Float64                     # sum of the pieces
+end
+
+function Events(trains::SpikeTrains, sample, longest::Float64)
+    train = read!(Train(), trains, sample, Int[], Int[])
+    pieces, letters, spikes = Float64[], Vector{Int}[], Vector{Int}[]
+    function pass!(duration)
+        parts = max(1, ceil(Int, duration / longest))
+        for part in 1:parts
+            push!(pieces, duration / parts)
+            part < parts && (push!(letters, Int[]); push!(spikes, Int[]))
+        end
+    end
+    factor, now = scale(trains, 1), trains.t0
+    for n in eachindex(train.times)
+        if n == 1 || train.times[n] > train.times[n-1]
+            pass!(factor * (train.times[n] - now))
+            push!(letters, Int[])
+            push!(spikes, Int[])
+            now = train.times[n]
+        end
+        push!(letters[end], train.letters[n] - 1)
+        push!(spikes[end], train.columns[n])
+    end
+    pass!(factor * (trains.t1 - now))
+    return Events(pieces, letters, spikes, Int(trains.num_neurons))
+end
+
+function Events(pieces, letters, spikes, num_neurons::Int)
+    of_neuron = [Int[] for _ in 1:num_neurons]
+    for (event, neurons) in enumerate(letters), neuron in neurons
+        push!(of_neuron[neuron], event)
+    end
+    return Events(pieces, letters, spikes, of_neuron, any(neurons -> length(neurons) > 1, letters), sum(pieces))
+end
+
+Base.reverse(x::Events) = Events(reverse(x.pieces), reverse(x.letters), reverse(x.spikes), length(x.of_neuron))
+num_events(x::Events) = length(x.letters)
+
+"""Squares of the neurons' scales: the coefficient of two spikes of one neuron."""
+squared_scales(trains::SpikeTrains) = [scale(trains, neuron + 1)^2 for neuron in 1:trains.num_neurons]
+
+# Lattices of spikes of one neuron up to this many cells go through a table, which costs a quarter of a multiplication per pair of cells.
+const TABLE_CELLS = 1024
+
+"""
+Response of a lattice of cells with one coefficient c: if k takes the values V at the lower corners of the cells, their double increments
+are D_ij = Σ_{i' ≤ i, j' ≤ j} table[i−i'+1, j−j'+1] V_i'j'.
+"""
+function response_table(c::Float64, n::Int, m::Int)
+    P, Q = num_terms(c * m), num_terms(c * n)
+    p, work, table = zeros(P, n), CellWork{Float64}(), zeros(n, m)
+    for j in 1:m
+        q = zeros(Q)
+        for i in 1:n
+            table[i, j] = cell!(p, i, P, q, Q, Float64(i == j == 1), c, 1.0, 1.0, c, c, num_terms(c), work)
+        end
+    end
+    return table
+end
+
+"""Tables for all neurons, as large as any pair of samples needs; one per different coefficient."""
+function response_tables(squares::Vector{Float64}, X::Vector{Events}, Y::Vector{Events})
+    made = Dict{Float64,Matrix{Float64}}()
+    most(batch, neuron) = maximum(x -> length(x.of_neuron[neuron]), batch)
+    sizes = [(min(most(X, a), TABLE_CELLS), min(most(Y, a), TABLE_CELLS)) for a in eachindex(squares)]
+    return map(eachindex(squares)) do a
+        get!(made, squares[a]) do
+            same = [sizes[b] for b in eachindex(squares) if squares[b] == squares[a]]
+            response_table(squares[a], maximum(first, same), maximum(last, same))
+        end
+    end
+end
+
+"""The pairs of events of one pair of samples that share a neuron, in the order in which the sweep meets them."""
+struct Meetings
+    x_events::Vector{Int}
+    y_events::Vector{Int}
+    D::Vector{Float64}              # double increment of k over the cell
+    slope_x::Vector{Float64}        # ∂k/∂u just after event i of X at the time of event j of Y, and the other way round
+    slope_y::Vector{Float64}
+    exponents::Vector{Int}          # all in units of 2^exponent
+end
+
+Meetings() = Meetings(Int[], Int[], Float64[], Float64[], Float64[], Int[])
+foreach_field(f, m::Meetings) = foreach(name -> f(getfield(m, name)), fieldnames(Meetings))
+
+"""What one thread needs to sweep one train against four."""
+mutable struct SweepWork
+    p::Matrix{Lanes}                # per piece of X: series of k along it, at the current time of Y
+    increment::Vector{Lanes}        # per piece of X: increment of k along it
+    jump::Vector{Lanes}             # per event of X: increment of k over it
+    corner::Vector{Lanes}           # k just before each event of X, at the current time of Y
+    slope::Vector{Lanes}            # ∂k/∂w at each event of X, at the start of the current piece of Y
+    q::Vector{Lanes}
+    cell::CellWork{Lanes}
+    scalar_cell::CellWork{Float64}
+    history::Vector{Vector{Matrix{Float64}}}    # per lane and neuron: corners of the lattice so far
+    seen::Vector{Vector{Int}}                   # per lane and neuron: spikes of Y so far
+    jump_series::Vector{Matrix{Float64}}        # per lane, where no table serves
+    meetings::Vector{Meetings}
+    increments::Vector{Float64}
+    weight::Vector{Float64}
+    touched::Vector{Int}
+end
+
+SweepWork() = SweepWork(
+    zeros(Lanes, 0, 0), Lanes[], Lanes[], Lanes[], Lanes[], zeros(Lanes, MAX_TERMS + 1), CellWork{Lanes}(), CellWork{Float64}(),
+    [Matrix{Float64}[] for _ in 1:4], [Int[] for _ in 1:4], [zeros(0, 0) for _ in 1:4], [Meetings() for _ in 1:4], Float64[], Float64[], Int[],
+)
+
+function reset!(work::SweepWork, n, P, num_neurons)
+    size(work.p, 1) >= P && size(work.p, 2) >= n || (work.p = zeros(Lanes, max(P, size(work.p, 1)), max(n, size(work.p, 2))))
+    fill!(view(work.p, 1:P, 1:n), zero(Lanes))
+    for array in (work.increment, work.jump, work.corner, work.slope)
+        resize!(array, n)
+        fill!(array, zero(Lanes))
+    end
+    resize!(work.weight, n)
+    fill!(work.weight, 0.0)
+    resize!(work.increments, n)
+    foreach(seen -> (resize!(seen, num_neurons); fill!(seen, 0)), work.seen)
+    foreach(meetings -> foreach_field(empty!, meetings), work.meetings)
+end
+
+# Where k has grown beyond this, a lane is taken in smaller units.
+const HUGE, UNIT = 2.0^500, 512
+
+"""
+    sweep!(work, x, ys, squares, tables, slopes) -> (values, exponents)
+
+Kernels of train `x` with four trains: values · 2^exponents. With `slopes`, `work.meetings` holds what the gradient needs.
+"""
+function sweep!(work::SweepWork, x::Events, ys::NTuple{4,Events}, squares, tables, slopes::Bool)
+    n = length(x.pieces)
+    rows = maximum(y -> length(y.pieces), ys)
+    y_length = maximum(y -> y.length, ys)
+    lengths = [num_terms(piece * y_length) for piece in x.pieces]
+    reset!(work, n, maximum(lengths), length(squares))
+    by_table = ntuple(l -> prepare_spikes!(work, l, x, ys[l], squares), Val(4))
+    start, exponents = Lanes(1.0), zeros(Int, 4)
+    value = Lanes(1.0)
+    for row in 1:rows
+        h = lanes(l -> row <= length(ys[l].pieces) ? ys[l].pieces[row] : 0.0)
+        value = pass_time!(work, x, h, lengths, start)
+        slopes && finish_slopes!(work, row - 1, exponents)
+        for l in 1:4
+            row <= num_events(ys[l]) && pass_event!(work, l, x, ys[l], row, squares, tables, by_table[l], exponents[l], slopes)
+        end
+        if any(l -> value[l] > HUGE, 1:4)
+            factor = lanes(l -> value[l] > HUGE ? 2.0^-UNIT : 1.0)
+            exponents .+= [value[l] > HUGE ? UNIT : 0 for l in 1:4]
+            start, value = rescale!(work, factor, start), value * factor
+        end
+    end
+    return value, exponents
+end
+
+"""Move all of X's pieces through one piece of Y's time, of lengths `h`; returns k at the end of X."""
+function pass_time!(work::SweepWork, x::Events, h::Lanes, lengths, start::Lanes)
+    longest = maximum(ntuple(l -> h[l], Val(4)))
+    Q = num_terms(longest * x.length)
+    q, k, rise = work.q, start, zero(Lanes)
+    fill!(view(q, 1:Q), zero(Lanes))
+    @inbounds for i in eachindex(x.pieces)
+        g = x.pieces[i]
+        J = num_terms(g * longest)
+        below = k + work.increment[i]
+        change = cell!(work.p, i, max(lengths[i], J), q, Q, k, g * h, Lanes(g), h, h, Lanes(g), J, work.cell)
+        work.increment[i] = work.increment[i] + change
+        rise = rise + change
+        work.corner[i] = below + rise
+        work.slope[i] = q[1]
+        k = below + work.jump[i]
+    end
+    return work.corner[length(x.pieces)]
+end
+
+# Slopes along Y are those at the start of the piece after the event.
+function finish_slopes!(work::SweepWork, row, exponents)
+    for l in 1:4
+        meetings = work.meetings[l]
+        n = length(meetings.D)
+        while n > 0 && meetings.y_events[n] == row
+            meetings.slope_y[n] = ldexp(work.slope[meetings.x_events[n]][l], exponents[l] - meetings.exponents[n])
+            n -= 1
+        end
+    end
+end
+
+"""Make room for lane `l`'s lattices of spikes; returns whether tables serve all of them."""
+function prepare_spikes!(work::SweepWork, l, x::Events, y::Events, squares)
+    sizes = [(length(x.of_neuron[a]), length(y.of_neuron[a])) for a in eachindex(squares)]
+    by_table = !x.joint && !y.joint && all(size -> prod(size) <= TABLE_CELLS, sizes)
+    if by_table
+        history = work.history[l]
+        while length(history) < length(squares)
+            push!(history, zeros(0, 0))
+        end
+        for (a, room) in enumerate(sizes)
+            size(history[a], 1) == room[1] && size(history[a], 2) >= room[2] || (history[a] = zeros(room))
+        end
+    else
+        # The coefficients along an event of X sum to less than this.
+        along(neurons) = mapreduce(a -> squares[a] * length(y.of_neuron[a]), +, neurons; init = 0.0)
+        most = mapreduce(along, max, x.letters; init = 0.0)
+        work.jump_series[l] = zeros(num_terms(most), num_events(x))
+    end
+    return by_table
+end
+
+"""Move X's events through event `row` of lane `l`'s train Y."""
+function pass_event!(work::SweepWork, l, x::Events, y::Events, row, squares, tables, by_table, exponent, slopes)
+    isempty(y.letters[row]) && return
+    if by_table
+        a = y.letters[row][1]
+        columns = x.of_neuron[a]
+        increments = table_increments!(work, l, columns, a, tables[a])
+    else
+        columns = gather_coefficients!(work, x, y.letters[row], squares)
+        increments = series_increments!(work, l, x, y, columns, squares)
+    end
+    meetings = work.meetings[l]
+    @inbounds for (n, i) in enumerate(columns)
+        work.jump[i] = with_lane(work.jump[i], l, work.jump[i][l] + increments[n])
+        if slopes
+            push!(meetings.x_events, i)
+            push!(meetings.y_events, row)
+            push!(meetings.D, increments[n])
+            push!(meetings.slope_x, work.p[1, i+1][l])
+            push!(meetings.slope_y, 0.0)
+            push!(meetings.exponents, exponent)
+        end
+    end
+end
+
+function table_increments!(work::SweepWork, l, columns, a, table)
+    history, increments = work.history[l][a], work.increments
+    work.seen[l][a] += 1
+    last, n = work.seen[l][a], length(columns)
+    @inbounds begin
+        for i in 1:n
+            history[i, last] = work.corner[columns[i]][l]
+            increments[i] = 0.0
+        end
+        for j in 1:last, i in 1:n
+            V = history[i, j]
+            @simd ivdep for d in 0:n-i
+                increments[i+d] += V * table[d+1, last-j+1]
+            end
+        end
+    end
+    return increments
+end
+
+"""Events of X that share a neuron with an event of Y, in order; their coefficients are left in `work.weight`."""
+function gather_coefficients!(work::SweepWork, x::Events, neurons, squares)
+    empty!(work.touched)
+    for a in neurons, i in x.of_neuron[a]
+        work.weight[i] == 0.0 && push!(work.touched, i)
+        work.weight[i] += squares[a]
+    end
+    return sort!(work.touched)
+end
+
+function series_increments!(work::SweepWork, l, x::Events, y::Events, columns, squares)
+    r = work.jump_series[l]
+    P, Q = size(r, 1), num_terms(mapreduce(i -> work.weight[i], +, columns; init = 0.0))
+    q = zeros(Q)
+    for (n, i) in enumerate(columns)
+        c = work.weight[i]
+        work.weight[i] = 0.0
+        work.increments[n] = cell!(r, i, P, q, Q, work.corner[i][l], c, 1.0, 1.0, c, c, min(num_terms(c), P, Q), work.scalar_cell)
+    end
+    return work.increments
+end
+
+function rescale!(work::SweepWork, factor::Lanes, start::Lanes)
+    for array in (work.p, work.increment, work.jump)
+        for n in eachindex(array)
+            array[n] = array[n] * factor
+        end
+    end
+    for l in 1:4
+        factor[l] == 1.0 && continue
+        foreach(history -> history .*= factor[l], work.history[l])
+        work.jump_series[l] .*= factor[l]
+    end
+    return start * factor
+end
+
+# --- piecewise-linear paths ------------------------------------------------------------------------------------------------------
+
+"""Inner products of the pieces of one path with those of four others: `c[i, j]`, before any division of pieces."""
+struct PathCells
+    c::Matrix{Lanes}
+    c_bar::Matrix{Lanes}
+    halvings::Int                   # every piece is divided into 2^halvings, so that no |c| is large
+end
+
+# Beyond this, alternating terms of a series cancel noticeably.
+const LARGEST_COEFFICIENT = 4.0
+
+magnitude(c::Lanes) = max(abs(c[1]), abs(c[2]), abs(c[3]), abs(c[4]))
+
+function PathCells(c::Matrix{Lanes})
+    size_of = magnitude.(c)
+    longest = max(maximum(sum(size_of, dims = 1)), maximum(sum(size_of, dims = 2)))
+    halvings = 0
+    while maximum(size_of) / 4.0^halvings > LARGEST_COEFFICIENT || longest / 2.0^halvings > REACH[end] / 2
+        halvings += 1
+        halvings > 20 && throw(ErrorException("the paths are too long for a signature kernel: give smaller scales"))
+    end
+    return PathCells(c, fill(zero(Lanes), size(c)), halvings)
+end
+
+coefficient(cells::PathCells, i, j) = cells.c[i>>cells.halvings+1, j>>cells.halvings+1] * 0.25^cells.halvings
+num_pieces(cells::PathCells) = size(cells.c) .<< cells.halvings
+
+"""Terms that the series need on each divided piece of both paths."""
+function path_terms(cells::PathCells)
+    size_of = magnitude.(cells.c)
+    each(sums) = [num_terms(sums[i>>cells.halvings+1] / 2.0^cells.halvings) for i in 0:(length(sums)<<cells.halvings)-1]
+    return each(vec(sum(size_of, dims = 2))), each(vec(sum(size_of, dims = 1)))
+end
+
+"""State along X at one vertex of Y: series of k along each piece, and its increment."""
+struct Front
+    p::Matrix{Lanes}
+    increment::Vector{Lanes}
+end
+
+Front(n, P) = Front(fill(zero(Lanes), P, n), fill(zero(Lanes), n))
+Base.copy(front::Front) = Front(copy(front.p), copy(front.increment))
+
+"""Move the front through piece `j` of Y; where given, `qs` and `ks` keep each cell's edge s = 0."""
+function pass_row!(front::Front, cells::PathCells, j, P, Q, work::CellWork{Lanes}, q, qs = nothing, ks = nothing)
+    fill!(view(q, 1:Q), zero(Lanes))
+    k, one = Lanes(1.0), Lanes(1.0)
+    for i in eachindex(front.increment)
+        if qs !== nothing
+            copyto!(view(qs, 1:Q, i), view(q, 1:Q))
+            ks[i] = k
+        end
+        below = k + front.increment[i]
+        c = coefficient(cells, i - 1, j - 1)
+        change = cell!(front.p, i, P[i], q, Q, k, c, one, one, c, c, num_terms(magnitude(c)), work)
+        front.increment[i] = front.increment[i] + change
+        k = below
+    end
+end
+
+"""Kernel of one path with four; with `gradient`, also its derivative in every coefficient, added to `cells.c_bar`."""
+function path_kernel!(cells::PathCells, weights, work::CellWork{Lanes}, gradient::Bool)
+    n, rows = num_pieces(cells)
+    P, Q = path_terms(cells)
+    front, q = Front(n, maximum(P)), fill(zero(Lanes), MAX_TERMS + 1)
+    fronts = Front[]
+    for j in 1:rows
+        gradient && push!(fronts, copy(front))
+        pass_row!(front, cells, j, P, Q[j], work, q)
+    end
+    value = Lanes(1.0)
+    for change in front.increment
+        value = value + change
+    end
+    gradient && path_adjoint!(cells, weights(value), fronts, P, Q, work)
+    return value
+end
+
+function path_adjoint!(cells::PathCells, value_bar::Lanes, fronts, P, Q, work::CellWork{Lanes})
+    n = num_pieces(cells)[1]
+    bar = Front(n, maximum(P))
+    fill!(bar.increment, value_bar)
+    qs, ks = fill(zero(Lanes), maximum(Q), n), fill(zero(Lanes), n)
+    q, q_bar, u = (fill(zero(Lanes), MAX_TERMS + 1) for _ in 1:3)
+    for j in length(fronts):-1:1
+        before = fronts[j]
+        pass_row!(copy(before), cells, j, P, Q[j], work, q, qs, ks)
+        fill!(q_bar, zero(Lanes))
+        k_bar = zero(Lanes)
+        for i in n:-1:1
+            c = coefficient(cells, i - 1, j - 1)
+            k_more, c_bar = cell_adjoint!(
+                bar.p, q_bar, bar.increment[i], before.p, view(qs, :, i), i, P[i], Q[j], ks[i], c, num_terms(magnitude(c)), u,
+            )
+            bar.increment[i] = bar.increment[i] + k_bar
+            k_bar = k_bar + k_more
+            place = ((i - 1)>>cells.halvings + 1, (j - 1)>>cells.halvings + 1)
+            cells.c_bar[place...] = cells.c_bar[place...] + c_bar * 0.25^cells.halvings
+        end
+    end
+end
+
+"""
+Adjoint of `cell!` with g = h = 1 and gains c: cotangents of the far edges, `p_bar[:, i]`, `q_bar` and `total_bar`, become those of the near edges;
+returns those of the corner and of the coefficient.
+"""
+function cell_adjoint!(p_bar, q_bar, total_bar, p, q, i, P, Q, k, c, J, u)
+    k_bar = c_bar = zero(Lanes)
+    @inbounds begin
+        for n in 1:P
+            u[n] = p_bar[n, i] + total_bar * inverse_factorial(n)
+        end
+        power = Lanes(1.0)              # c^(n-1)
+        for n in 1:J
+            a = b = k * inverse_factorial(n)
+            for m in 1:Q
+                a = a + q[m] * inverse_factorial(m + n)
+            end
+            for m in 1:P
+                b = b + p[m, i] * inverse_factorial(m + n)
+            end
+            c_bar = c_bar + power * Float64(n) * (a * u[n] + b * q_bar[n])
+            e = power * inverse_factorial(n - 1)
+            for m in 1:P-n
+                c_bar = c_bar + e * u[m+n] * p[m, i]
+            end
+            for m in 1:Q-n
+                c_bar = c_bar + e * q_bar[m+n] * q[m]
+            end
+            power = power * c
+            k_bar = k_bar + power * (u[n] + q_bar[n]) * inverse_factorial(n)
+        end
+        # q_bar is both read and written: what it adds to itself comes from higher orders, so go upwards; p_bar reads it first.
+        for m in 1:P
+            total, power = p_bar[m, i], Lanes(1.0)
+            for n in 1:J
+                power = power * c
+                total = total + power * q_bar[n] * inverse_factorial(m + n)
+                m + n <= P && (total = total + power * u[m+n] * inverse_factorial(n))
+            end
+            p_bar[m, i] = total
+        end
+        for m in 1:Q
+            total, power = q_bar[m], Lanes(1.0)
+            for n in 1:J
+                power = power * c
+                total = total + power * u[n] * inverse_factorial(m + n)
+                m + n <= Q && (total = total + power * q_bar[m+n] * inverse_factorial(n))
+            end
+            q_bar[m] = total
+        end
+    end
+    return k_bar, c_bar
+end
+
+"""How points become coefficients: `sigma` 0 is the inner product of increments, else that of increments lifted by exp(−|x−y|²/2σ²)."""
+struct StaticKernel
+    sigma::Float64
+end
+
+function coefficients(static::StaticKernel, x::Matrix{Float64}, ys::NTuple{4,Matrix{Float64}})
+    n, m = size(x, 2), size(ys[1], 2)
+    if static.sigma == 0
+        dx = diff(x, dims = 2)
+        products = map(y -> dx' * diff(y, dims = 2), ys)
+        return [lanes(l -> products[l][i, j]) for i in 1:n-1, j in 1:m-1]
+    end
+    G = [lanes(l -> static_value(static, x, i, ys[l], j)) for i in 1:n, j in 1:m]
+    return [(G[i+1, j+1] - G[i+1, j]) - (G[i, j+1] - G[i, j]) for i in 1:n-1, j in 1:m-1]
+end
+
+static_value(static::StaticKernel, x, i, y, j) = exp(-sum(a -> abs2(x[a, i] - y[a, j]), axes(x, 1)) / (2 * static.sigma^2))
+
+"""Adds the gradient in the points of lane `l` to `x_bar` and, where given, `y_bar`."""
+function pull_points!(x_bar, y_bar, static::StaticKernel, c_bar::Matrix{Lanes}, l, x, y)
+    n, m = size(x, 2), size(y, 2)
+    if static.sigma == 0
+        bar = [c_bar[i, j][l] for i in 1:n-1, j in 1:m-1]
+        add_increments!(x_bar, diff(y, dims = 2) * bar')
+        y_bar === nothing || add_increments!(y_bar, diff(x, dims = 2) * bar)
+        return
+    end
+    at(i, j) = 1 <= i < n && 1 <= j < m ? c_bar[i, j][l] : 0.0
+    for j in 1:m, i in 1:n
+        G_bar = at(i - 1, j - 1) - at(i - 1, j) - at(i, j - 1) + at(i, j)
+        slope = -G_bar * static_value(static, x, i, y, j) / static.sigma^2
+        for a in axes(x, 1)
+            pull = slope * (x[a, i] - y[a, j])
+            x_bar[a, i] += pull
+            y_bar === nothing || (y_bar[a, j] -= pull)
+        end
+    end
+end
+
+function add_increments!(points_bar, increments_bar)
+    points_bar[:, 2:end] .+= increments_bar
+    points_bar[:, 1:end-1] .-= increments_bar
+end
+
+# --- batches ---------------------------------------------------------------------------------------------------------------------
+
+"""
+What the host asks for: kernels of X and Y and, where `weights` are given, the gradient of Σ weights · k in X and, where `y_bar` is
+given, in Y. C-ordered arrays.
+"""
+struct KernelJob
+    num_x::Int64
+    num_y::Int64
+    layout::Int64                   # see below
+    threads::Int64
+    logarithmic::Int64              # 1: the gradient of Σ weights · log k instead
+    values::Ptr{Float64}            # k = values · 2^exponents
+    exponents::Ptr{Int64}
+    weights::Ptr{Float64}           # or null
+    x_bar::Ptr{Float64}
+    y_bar::Ptr{Float64}             # or null
+    x_size::Int64                   # numbers per sample in the gradients
+    y_size::Int64
+end
+
+const PAIRS, GRAM, SYMMETRIC = 0, 1, 2      # k(X_s, Y_s); k(X_s, Y_r); k(X_s, X_r), each computed once
+
+place(job::KernelJob, a, b) = job.layout == PAIRS ? a : (a - 1) * job.num_y + b
+function weight(job::KernelJob, a, b)
+    w = unsafe_load(job.weights, place(job, a, b))
+    return job.layout == SYMMETRIC && a != b ? w + unsafe_load(job.weights, place(job, b, a)) : w
+end
+
+# A fixed number of groups of rows, so that sums over rows do not depend on threads.
+const NUM_GROUPS = 16
+
+"""
+    run_job(pack!, make_work, job, x_order, y_order)
+
+Calls `pack!(work, a, bs, count, y_bar)` for every sample a of X and samples bs of Y, four at a time of which `count` matter; gradients in
+Y go to `y_bar`, a row per sample, or to nothing.
+"""
+function run_job(pack!, make_work, job::KernelJob, x_order, y_order)
+    groups = min(NUM_GROUPS, Int(job.num_x))
+    gradient = job.weights != C_NULL
+    both = gradient && (job.layout == SYMMETRIC || job.y_bar != C_NULL)
+    partial = [both ? zeros(job.y_size, job.num_y) : nothing for _ in 1:groups]
+    works = [make_work() for _ in 1:max(1, min(job.threads, groups, Threads.nthreads()))]
+    foreach_chunk(groups, job.threads) do worker, group, _
+        for row in group:groups:job.num_x
+            a = x_order[row]
+            others = job.layout == PAIRS ? [a] : job.layout == SYMMETRIC ? view(y_order, row:length(y_order)) : y_order
+            for first in 1:4:length(others)
+                check_cancelled()
+                count = min(4, length(others) - first + 1)
+                pack!(works[worker], a, ntuple(l -> Int(others[min(first + l - 1, length(others))]), Val(4)), count, partial[group])
+            end
+        end
+    end
+    both || return
+    target = host_array(job.layout == SYMMETRIC ? job.x_bar : job.y_bar, job.y_size, job.num_y)
+    foreach(part -> target .+= part, partial)
+end
+
+function store_values!(job::KernelJob, a, bs, count, values, exponents)
+    for l in 1:count
+        unsafe_store!(job.values, values[l], place(job, a, bs[l]))
+        unsafe_store!(job.exponents, exponents[l], place(job, a, bs[l]))
+        job.layout == SYMMETRIC || continue
+        unsafe_store!(job.values, values[l], place(job, bs[l], a))
+        unsafe_store!(job.exponents, exponents[l], place(job, bs[l], a))
+    end
+end
+
+@entry_point function ssnn_train_kernels(x_pointer::Ptr{SpikeTrains}, y_pointer::Ptr{SpikeTrains}, job_pointer::Ptr{KernelJob})
+    train_kernels(unsafe_load(x_pointer), unsafe_load(y_pointer), unsafe_load(job_pointer))
+end
+
+function train_kernels(X::SpikeTrains, Y::SpikeTrains, job::KernelJob)
+    duration(trains) = scale(trains, 1) * (trains.t1 - trains.t0)
+    batch(trains, other) = [Events(trains, s, REACH[end] / (2 * duration(other))) for s in 1:trains.num_samples]
+    xs, ys = batch(X, Y), batch(Y, X)
+    squares = squared_scales(X)
+    tables = response_tables(squares, xs, ys)
+    gradient = job.weights != C_NULL
+    xs_back, ys_back = gradient ? (reverse.(xs), reverse.(ys)) : (xs, ys)
+    # Trains of similar length share a sweep.
+    by_length(batch) = sortperm(batch; by = x -> length(x.pieces), alg = MergeSort)
+    run_job(() -> (SweepWork(), SweepWork()), job, by_length(xs), by_length(ys)) do (ahead, back), a, bs, count, y_bar
+        values, exponents = sweep!(ahead, xs[a], map(b -> ys[b], bs), squares, tables, gradient)
+        store_values!(job, a, bs, count, values, exponents)
+        gradient || return
+        sweep!(back, xs_back[a], map(b -> ys_back[b], bs), squares, tables, true)
+        x_bar = host_array(row(job.x_bar, job.x_size, a), job.x_size)
+        for l in 1:count
+            w = weight(job, a, bs[l])
+            unit = job.logarithmic == 1 ? exponents[l] : 0
+            job.logarithmic == 1 && (w /= values[l])
+            b_bar = y_bar === nothing ? nothing : view(y_bar, :, bs[l])
+            pull_times!(x_bar, b_bar, xs[a], ys[bs[l]], ahead.meetings[l], back.meetings[l], w, unit, scale(X, 1))
+        end
+    end
+end
+
+# A spike's time moves the line along which k jumps. With J the jump of k there and J̃ that of the kernel k̃ of what follows,
+# ∂k/∂τ_i = ∫ (k J̃ − J k̃) dw; as J and J̃ change only at events of Y that share a neuron, by D_ij and D̃_ij, and ∂²k/∂u∂w = k between
+# events, the integral is a sum: Σ_j D̃_ij ∂k/∂u − D_ij ∂k̃/∂ũ.
+function pull_times!(x_bar, y_bar, x::Events, y::Events, ahead::Meetings, back::Meetings, weight, unit, time_scale)
+    count = length(ahead.D)
+    for n in 1:count
+        m = count + 1 - n
+        exponent = ahead.exponents[n] + back.exponents[m] - unit
+        factor = weight * time_scale
+        share!(x_bar, x.spikes[ahead.x_events[n]], factor * ldexp(back.D[m] * ahead.slope_x[n] - ahead.D[n] * back.slope_x[m], exponent))
+        y_bar === nothing && continue
+        share!(y_bar, y.spikes[ahead.y_events[n]], factor * ldexp(back.D[m] * ahead.slope_y[n] - ahead.D[n] * back.slope_y[m], exponent))
+    end
+end
+
+share!(times_bar, columns, amount) = foreach(column -> times_bar[column] += amount / length(columns), columns)
+
+@entry_point function ssnn_path_kernels(
+    x_points::Ptr{Float64}, y_points::Ptr{Float64}, x_length::Int64, y_length::Int64, channels::Int64, sigma::Float64,
+    job_pointer::Ptr{KernelJob},
+)
+    job = unsafe_load(job_pointer)
+    points(pointer, s, length) = host_array(row(pointer, channels * length, s), channels, length)
+    path_kernels(
+        [points(x_points, s, x_length) for s in 1:job.num_x], [points(y_points, s, y_length) for s in 1:job.num_y], StaticKernel(sigma), job,
+    )
+end
+
+function path_kernels(xs, ys, static::StaticKernel, job::KernelJob)
+    gradient = job.weights != C_NULL
+    run_job(CellWork{Lanes}, job, 1:job.num_x, 1:job.num_y) do work, a, bs, count, y_bar
+        x, four = xs[a], map(b -> ys[b], bs)
+        cells = PathCells(coefficients(static, x, four))
+        weights(value) = lanes(l -> l > count ? 0.0 : weight(job, a, bs[l]) / (job.logarithmic == 1 ? value[l] : 1.0))
+        value = path_kernel!(cells, weights, work, gradient)
+        store_values!(job, a, bs, count, value, (0, 0, 0, 0))
+        gradient || return
+        x_bar = host_array(row(job.x_bar, job.x_size, a), size(x)...)
+        for l in 1:count
+            b_bar = y_bar === nothing ? nothing : reshape(view(y_bar, :, bs[l]), size(four[l]))
+            pull_points!(x_bar, b_bar, static, cells.c_bar, l, x, four[l])
+        end
+    end
+end

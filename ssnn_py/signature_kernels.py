@@ -1,0 +1,590 @@
+r"""Signature kernels :math:`k(X, Y) = \langle S(X), S(Y)\rangle`, their Gram matrices, and the distance of distributions they induce."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import engine as engines
+from .engine import default_threads, reference_signature
+from .errors import ValidationError
+from .signatures import TrainsStruct, as_path_input, julia_function, signature, signature_backprop, trains_struct
+from .spike_trains import SpikeTrains
+from .validation import as_float, as_int, as_real_array, describe, require_memory
+
+Array: TypeAlias = NDArray[np.float64]
+PAIRS, GRAM, SYMMETRIC = 0, 1, 2  # layouts of julia/src/signature_kernel.jl
+
+
+class _JobStruct(Structure):
+    """`KernelJob` of julia/src/signature_kernel.jl."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("num_x", "num_y", "layout", "threads", "logarithmic")),
+        *((name, c_void_p) for name in ("values", "exponents", "weights", "x_bar", "y_bar")),
+        *((name, c_int64) for name in ("x_size", "y_size")),
+    ]
+
+
+class _Result(NamedTuple):
+    """Kernels as mantissa · 2^exponent, and gradients of their weighted sum."""
+
+    mantissas: Array
+    exponents: NDArray[np.int64]
+    x_bar: Array | None = None
+    y_bar: Array | None = None
+
+    @property
+    def values(self) -> Array:
+        with np.errstate(over="ignore"):
+            values = np.ldexp(self.mantissas, self.exponents)
+        if not np.isfinite(values).all():
+            raise ValidationError(
+                "the kernel is too large for float64: give smaller scales (see median_scales), or normalize=True"
+            )
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class SignatureKernel:
+    r"""The options of a signature kernel :math:`k(X, Y) = \langle S(X), S(Y)\rangle`.
+
+    Without `depth` the sum over all words is taken: k solves :math:`\partial^2 k/\partial s\,\partial t = \langle\dot X,\dot Y\rangle k`, which is
+    solved exactly on each cell of two straight pieces (a power series, cut below rounding), not on a grid.
+
+    Parameters
+    ----------
+    depth : int, optional
+        Truncate the signatures to words of this length; computed from the signatures themselves, d + … + d^depth numbers per sample.
+    scales : array_like, shape () or (d,), optional
+        Factors for the channels (time, neurons); default 1. Kernels grow like exp(2·√(lengths of both paths)): see :func:`median_scales`.
+    lift : {"linear", "rbf"}
+        What the increments' inner products are taken of: the points, or their images under the kernel :math:`e^{-|x-y|^2/2\sigma^2}`, joined
+        by straight lines.
+    sigma : float
+        The width σ of "rbf".
+    dyadic_order : int
+        Insert 2^dyadic_order − 1 points into every piece before an "rbf" lift, so that its image approaches that of the whole line.
+        Cost grows like 4^dyadic_order.
+    normalize : bool
+        :math:`k(X,Y)/\sqrt{k(X,X)\,k(Y,Y)}`, at most 1. Spike trains may then be far longer than float64 could hold the kernel of: their
+        kernels are carried as mantissa and exponent.
+    engine : {"auto", "julia", "reference"}
+
+    Raises
+    ------
+    ValidationError
+        If an option is not what it should be.
+
+    Notes
+    -----
+    The series need that no piece of one path has inner products with the other that sum to more than about 600 (say, 600 spikes of
+    one neuron at scale 1); beyond, an error asks for smaller scales.
+
+    References
+    ----------
+    Salvi, Cass, Foster, Lyons and Yang, "The signature kernel is the solution of a Goursat PDE", SIAM J. Math. Data Sci. 3, 2021.
+
+    Examples
+    --------
+    One straight piece each: :math:`k = I_0(2\sqrt{\langle x, y\rangle})`.
+
+    >>> kernel = SignatureKernel()
+    >>> float(kernel.pairs([[0.0], [1.0]], [[0.0], [1.0]])[0])
+    2.2795853023360673
+    """
+
+    depth: int | None = None
+    scales: ArrayLike | None = None
+    lift: str = "linear"
+    sigma: float = 1.0
+    dyadic_order: int = 0
+    normalize: bool = False
+    engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.depth is not None:
+            as_int("depth", self.depth, 1, 64)
+        if self.lift not in ("linear", "rbf"):
+            raise ValidationError(f'lift must be "linear" or "rbf", got {describe(self.lift)}')
+        if self.lift == "rbf" and self.depth is not None:
+            raise ValidationError('depth must be None where lift is "rbf"')
+        as_float("sigma", self.sigma, positive=True)
+        as_int("dyadic_order", self.dyadic_order, 0, 20)
+        if self.dyadic_order and self.lift == "linear":
+            raise ValidationError('dyadic_order must be 0 where lift is "linear", which needs no refinement')
+
+    def pairs(self, X: Any, Y: Any) -> Array:
+        """k(X_s, Y_s), shape (S,)."""
+        return self._normalized(*self._inputs(X, Y, PAIRS), PAIRS)[0]
+
+    def gram(self, X: Any, Y: Any = None) -> Array:
+        """k(X_s, Y_r), shape (S, R); of X with itself, each pair computed once, without Y."""
+        layout = SYMMETRIC if Y is None else GRAM
+        return self._normalized(*self._inputs(X, Y, layout), layout)[0]
+
+    def pull_back(self, X: Any, Y: Any, weights: Array, layout: int) -> tuple[Array, Array, Array | None]:
+        """Kernels, and the gradient of Σ weights · k in X and Y (SYMMETRIC: all of it in X), shaped like them."""
+        inputs = self._inputs(X, Y, layout)
+        if not self.normalize:
+            result = self._run(*inputs, layout, weights)
+            assert result.x_bar is not None
+            return result.values, result.x_bar, result.y_bar
+        values, _, _ = self._normalized(*inputs, layout)
+        # ∂k̂ = k̂ (∂ log k(X, Y) − ½ ∂ log k(X, X) − ½ ∂ log k(Y, Y)); X moves in both arguments of k(X, X).
+        pulls = weights * values
+        x_bar, y_bar = self._run(*inputs, layout, pulls, logarithmic=True)[2:]
+        assert x_bar is not None
+        rows, columns = (pulls, pulls) if layout == PAIRS else (pulls.sum(axis=1), pulls.sum(axis=0))
+        if layout == SYMMETRIC:
+            x_bar = x_bar + self._own_pull(inputs[0], rows + columns)
+        else:
+            x_bar = x_bar + self._own_pull(inputs[0], rows)
+            y_bar = None if y_bar is None else y_bar + self._own_pull(inputs[1], columns)
+        return values, x_bar, y_bar
+
+    def _own_pull(self, X: SpikeTrains | Array, pulls: Array) -> Array:
+        x_bar = self._run(X, X, PAIRS, -pulls, logarithmic=True).x_bar
+        assert x_bar is not None
+        return x_bar
+
+    def _inputs(self, X: Any, Y: Any, layout: int) -> tuple[SpikeTrains | Array, SpikeTrains | Array]:
+        depth = self.depth or 1
+        x, channels, *_ = as_path_input(X, depth, self.scales, "X")
+        if layout == SYMMETRIC:
+            return x, x
+        y, others, *_ = as_path_input(Y, depth, self.scales, "Y")
+        if channels != others:
+            raise ValidationError(f"Y must have the {channels} channels of X, got {others}")
+        if layout == PAIRS and len(x) != len(y):
+            raise ValidationError(f"Y must have the {len(x)} samples of X, got {len(y)}")
+        return x, y
+
+    def _normalized(self, X: SpikeTrains | Array, Y: SpikeTrains | Array, layout: int) -> tuple[Array, None, None]:
+        result = self._run(X, Y, layout)
+        if not self.normalize:
+            return result.values, None, None
+        own = [self._run(Z, Z, PAIRS) for Z in ((X,) if layout == SYMMETRIC else (X, Y))]
+        (mx, ex), (my, ey) = ((part.mantissas, part.exponents) for part in (own[0], own[-1]))
+        if layout != PAIRS:
+            mx, ex = mx[:, None], ex[:, None]
+        # Exponents are even multiples, so their halves are whole.
+        values = np.ldexp(result.mantissas / (np.sqrt(mx) * np.sqrt(my)), result.exponents - (ex + ey) // 2)
+        if not np.isfinite(values).all():
+            raise ValidationError("the kernel is too large for float64: give smaller scales (see median_scales)")
+        return values, None, None
+
+    def _run(
+        self,
+        X: SpikeTrains | Array,
+        Y: SpikeTrains | Array,
+        layout: int,
+        weights: Array | None = None,
+        logarithmic: bool = False,
+    ) -> _Result:
+        shape = (len(X),) if layout == PAIRS else (len(X), len(Y))
+        require_memory("the Gram matrix", 8.0 * math.prod(shape), "give fewer samples")
+        channels = X.num_neurons + 1 if isinstance(X, SpikeTrains) else X.shape[2]
+        scales = None
+        if self.scales is not None:
+            scales = np.ascontiguousarray(np.broadcast_to(np.asarray(self.scales, dtype=np.float64), channels))
+        if self.depth is not None:
+            return self._truncated(X, Y, layout, self.depth, scales, weights, logarithmic)
+        trains = isinstance(X, SpikeTrains) and isinstance(Y, SpikeTrains) and self.lift == "linear"
+        in_julia = engines.resolve(self.engine) == "julia"
+        if trains and in_julia:
+            return self._in_julia(X, Y, layout, scales, weights, logarithmic, shape)
+        x, y = (self._points(Z, scales) for Z in (X, Y))
+        run = self._in_julia if in_julia else self._in_numpy
+        result = run(x, y, layout, None, weights, logarithmic, shape)
+        if weights is None:
+            return result
+        bars = [
+            None if bar is None else self._points_bar(bar, Z, scales)
+            for bar, Z in ((result.x_bar, X), (result.y_bar, Y))
+        ]
+        return result._replace(x_bar=bars[0], y_bar=bars[1])
+
+    def _points(self, X: SpikeTrains | Array, scales: Array | None) -> Array:
+        """Scaled and refined points of paths, or of the Marcus lifts of trains."""
+        points = X.marcus_lift() if isinstance(X, SpikeTrains) else X
+        points = points if scales is None else points * scales
+        if self.dyadic_order:
+            points = np.einsum("rl,sld->srd", _refinement(points.shape[1], self.dyadic_order), points)
+        return np.ascontiguousarray(points)
+
+    def _points_bar(self, bar: Array, X: SpikeTrains | Array, scales: Array | None) -> Array:
+        if self.dyadic_order:
+            length = (bar.shape[1] - 1) // 2**self.dyadic_order + 1
+            bar = np.einsum("rl,srd->sld", _refinement(length, self.dyadic_order), bar)
+        bar = bar if scales is None else bar * scales
+        return reference_signature.times_bar(X, bar) if isinstance(X, SpikeTrains) else bar
+
+    def _in_julia(
+        self,
+        X: SpikeTrains | Array,
+        Y: SpikeTrains | Array,
+        layout: int,
+        scales: Array | None,
+        weights: Array | None,
+        logarithmic: bool,
+        shape: tuple[int, ...],
+    ) -> _Result:
+        values, exponents = np.zeros(shape), np.zeros(shape, dtype=np.int64)
+        x_like, y_like = (Z.times if isinstance(Z, SpikeTrains) else Z for Z in (X, Y))
+        x_bar = None if weights is None else np.zeros(x_like.shape)
+        y_bar = None if weights is None or layout == SYMMETRIC else np.zeros(y_like.shape)
+        weights = None if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
+        job = _JobStruct(
+            len(X),
+            len(Y),
+            layout,
+            default_threads(),
+            int(logarithmic),
+            *(None if part is None else part.ctypes.data for part in (values, exponents, weights, x_bar, y_bar)),
+            math.prod(x_like.shape[1:]),
+            math.prod(y_like.shape[1:]),
+        )
+        if isinstance(X, SpikeTrains):
+            assert isinstance(Y, SpikeTrains)
+            run = julia_function("ssnn_train_kernels", *[POINTER(TrainsStruct)] * 2, POINTER(_JobStruct))
+            run(trains_struct(X, scales), trains_struct(Y, scales), job)
+        else:
+            assert not isinstance(Y, SpikeTrains)
+            run = julia_function(
+                "ssnn_path_kernels", c_void_p, c_void_p, c_int64, c_int64, c_int64, c_double, POINTER(_JobStruct)
+            )
+            sigma = self.sigma if self.lift == "rbf" else 0.0
+            run(X.ctypes.data, Y.ctypes.data, X.shape[1], Y.shape[1], X.shape[2], sigma, job)
+        return _Result(values, exponents, x_bar, y_bar)
+
+    def _in_numpy(
+        self, X: Any, Y: Any, layout: int, _: None, weights: Array | None, logarithmic: bool, shape: tuple[int, ...]
+    ) -> _Result:
+        sigma = self.sigma if self.lift == "rbf" else None
+        rows, columns = np.indices((len(X), len(Y))).reshape(2, -1) if layout != PAIRS else [np.arange(len(X))] * 2
+        values = reference_signature.kernels(X[rows], Y[columns], sigma)
+        exponents = np.zeros(shape, dtype=np.int64)
+        if weights is None:
+            return _Result(values.reshape(shape), exponents)
+        pulls = weights.ravel() / values if logarithmic else weights.ravel()
+        x_bars, y_bars = reference_signature.kernels_backprop(X[rows], Y[columns], pulls, sigma)
+        x_bar, y_bar = np.zeros(X.shape), np.zeros(Y.shape)
+        np.add.at(x_bar, rows, x_bars)
+        np.add.at(y_bar, columns, y_bars)
+        if layout == SYMMETRIC:
+            return _Result(values.reshape(shape), exponents, x_bar + y_bar)
+        return _Result(values.reshape(shape), exponents, x_bar, y_bar)
+
+    def _truncated(
+        self,
+        X: SpikeTrains | Array,
+        Y: SpikeTrains | Array,
+        layout: int,
+        depth: int,
+        scales: Array | None,
+        weights: Array | None,
+        logarithmic: bool,
+    ) -> _Result:
+        options = {"depth": depth, "scales": scales, "engine": self.engine}
+        one = signature(X, **options)
+        other = one if Y is X else signature(Y, **options)
+        values = 1.0 + (np.einsum("sw,sw->s", one, other) if layout == PAIRS else one @ other.T)
+        exponents = np.zeros(values.shape, dtype=np.int64)
+        if weights is None:
+            return _Result(values, exponents)
+        pulls = weights / values if logarithmic else weights
+        if layout == PAIRS:
+            one_bar, other_bar = pulls[:, None] * other, pulls[:, None] * one
+        else:
+            one_bar, other_bar = pulls @ other, pulls.T @ one
+        if layout == SYMMETRIC:
+            return _Result(values, exponents, signature_backprop(X, one_bar + other_bar, **options))
+        bars = (signature_backprop(X, one_bar, **options), signature_backprop(Y, other_bar, **options))
+        return _Result(values, exponents, *bars)
+
+
+def _refinement(length: int, order: int) -> Array:
+    """Matrix that inserts 2^order − 1 points into every piece."""
+    fine = np.linspace(0, length - 1, (length - 1) * 2**order + 1)
+    left = np.minimum(fine.astype(np.int64), max(length - 2, 0))
+    matrix = np.zeros((fine.size, length))
+    matrix[np.arange(fine.size), left] += 1.0 - (fine - left)
+    matrix[np.arange(fine.size), np.minimum(left + 1, length - 1)] += fine - left
+    return matrix
+
+
+def _like(X: Any, bar: Array) -> Array:
+    """A gradient without the leading axis where one path of shape (L, d) was given."""
+    single = not isinstance(getattr(X, "spike_trains", X), SpikeTrains) and np.ndim(X) == 2
+    return bar[0] if single else bar
+
+
+def signature_kernel(X: Any, Y: Any, **options: Any) -> Array:
+    r"""Signature kernels :math:`\langle S(X_s), S(Y_s)\rangle` of pairs of samples.
+
+    Parameters
+    ----------
+    X, Y : SpikeTrains, Solution or array_like of shape (L, d) or (S, L, d)
+        Spike trains, which stand for their Marcus lifts with the channels (time, neuron 0, …), or points of piecewise-linear paths; as
+        many samples each.
+    **options
+        Those of :class:`SignatureKernel`: depth, scales, lift, sigma, dyadic_order, normalize, engine.
+
+    Returns
+    -------
+    ndarray, shape (S,)
+
+    Raises
+    ------
+    ValidationError
+        If the inputs do not fit each other, an option is wrong, or the kernel is too large for float64.
+
+    Examples
+    --------
+    >>> X = SpikeTrains([[0.5]], [[0]], num_neurons=1, t0=0.0, t1=1.0)
+    >>> Y = SpikeTrains([[0.7]], [[0]], num_neurons=1, t0=0.0, t1=1.0)
+    >>> signature_kernel(X, Y, depth=1)             # 1 + 1·1 (time) + 1·1 (spikes)
+    array([3.])
+    >>> bool(signature_kernel(X, Y)[0] > 3)
+    True
+    """
+    return SignatureKernel(**options).pairs(X, Y)
+
+
+def signature_kernel_backprop(X: Any, Y: Any, cotangent: ArrayLike, **options: Any) -> tuple[Array, Array]:
+    r"""Gradient of :math:`\sum_s \bar k_s\,k(X_s, Y_s)` in X and in Y.
+
+    Parameters
+    ----------
+    X, Y, **options
+        As for :func:`signature_kernel`.
+    cotangent : array_like, shape (S,)
+
+    Returns
+    -------
+    X_bar, Y_bar : ndarray
+        Shaped like the points, or (S, K) like the spike times (0 where there is no spike).
+
+    Notes
+    -----
+    Exact to rounding. A spike's time stands between two pieces of time; simultaneous spikes share the derivative of moving together.
+    """
+    weights = as_real_array("cotangent", cotangent, (0, 1))
+    kernel = SignatureKernel(**options)
+    samples = len(kernel._inputs(X, Y, PAIRS)[0])
+    if weights.size != samples:
+        raise ValidationError(f"cotangent must have shape ({samples},), got {describe(weights)}")
+    _, x_bar, y_bar = kernel.pull_back(X, Y, weights.reshape(samples), PAIRS)
+    assert y_bar is not None
+    return _like(X, x_bar), _like(Y, y_bar)
+
+
+def signature_kernel_gram(X: Any, Y: Any = None, **options: Any) -> Array:
+    r"""Gram matrix :math:`\langle S(X_s), S(Y_r)\rangle`.
+
+    Parameters
+    ----------
+    X : SpikeTrains, Solution or array_like of shape (L, d) or (S, L, d)
+    Y : like X, optional
+        Default X: a symmetric matrix, each pair computed once.
+    **options
+        Those of :class:`SignatureKernel`.
+
+    Returns
+    -------
+    ndarray, shape (S, R)
+
+    Raises
+    ------
+    ValidationError
+        As for :func:`signature_kernel`.
+
+    Examples
+    --------
+    >>> X = SpikeTrains([[0.5], [0.2]], [[0], [0]], num_neurons=1, t0=0.0, t1=1.0)
+    >>> K = signature_kernel_gram(X, normalize=True)
+    >>> bool(np.allclose(np.diag(K), 1.0)), bool(K[0, 1] < 1)
+    (True, True)
+    """
+    return SignatureKernel(**options).gram(X, Y)
+
+
+def signature_kernel_gram_backprop(X: Any, Y: Any, cotangent: ArrayLike, **options: Any) -> tuple[Array, Array | None]:
+    r"""Gradient of :math:`\sum_{sr} \bar K_{sr}\,k(X_s, Y_r)` in X and in Y.
+
+    Parameters
+    ----------
+    X, Y, **options
+        As for :func:`signature_kernel_gram`; with Y None the whole gradient is taken in X.
+    cotangent : array_like, shape (S, R)
+
+    Returns
+    -------
+    X_bar, Y_bar : ndarray
+        As for :func:`signature_kernel_backprop`; Y_bar is None where Y is.
+    """
+    layout = SYMMETRIC if Y is None else GRAM
+    kernel = SignatureKernel(**options)
+    weights = as_real_array("cotangent", cotangent, (2,))
+    x, y = kernel._inputs(X, Y, layout)
+    if weights.shape != (len(x), len(y)):
+        raise ValidationError(f"cotangent must have shape {(len(x), len(y))}, got {describe(weights)}")
+    _, x_bar, y_bar = kernel.pull_back(X, Y, weights, layout)
+    return _like(X, x_bar), None if y_bar is None else _like(Y, y_bar)
+
+
+def mmd_weights(num_x: int, num_y: int, unbiased: bool) -> tuple[Array, Array, Array]:
+    """Weights of the kernels of X with X, Y with Y and X with Y in MMD²."""
+    if unbiased and min(num_x, num_y) < 2:
+        raise ValidationError(
+            f"an unbiased estimate needs at least 2 samples of X and Y, got {num_x} and {num_y}: give unbiased=False"
+        )
+
+    def own(count: int) -> Array:
+        if unbiased:
+            return (1.0 - np.eye(count)) / (count * (count - 1))
+        return np.full((count, count), 1.0 / count**2)
+
+    return own(num_x), own(num_y), np.full((num_x, num_y), -2.0 / (num_x * num_y))
+
+
+def signature_mmd(X: Any, Y: Any, *, unbiased: bool = True, **options: Any) -> float:
+    r"""Squared maximum mean discrepancy of two samples, :math:`\|\mathbb E\,S(X)-\mathbb E\,S(Y)\|^2`.
+
+    Parameters
+    ----------
+    X, Y : SpikeTrains, Solution or array_like of shape (S, L, d)
+        As many samples as you like of each.
+    unbiased : bool
+        Leave out the kernels of samples with themselves; the estimate may then be negative.
+    **options
+        Those of :class:`SignatureKernel`.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValidationError
+        As for :func:`signature_kernel`, or if `unbiased` has fewer than 2 samples to work with.
+
+    References
+    ----------
+    Gretton, Borgwardt, Rasch, Schölkopf and Smola, "A kernel two-sample test", J. Mach. Learn. Res. 13, 2012.
+
+    Examples
+    --------
+    >>> X = SpikeTrains([[0.5], [0.2]], [[0], [0]], num_neurons=1, t0=0.0, t1=1.0)
+    >>> signature_mmd(X, X, unbiased=False)
+    0.0
+    """
+    kernel = SignatureKernel(**options)
+    grams = kernel.gram(X), kernel.gram(Y), kernel.gram(X, Y)
+    weights = mmd_weights(*grams[2].shape, unbiased)
+    return float(sum((w * K).sum() for w, K in zip(weights, grams, strict=True)))
+
+
+def signature_mmd_backprop(X: Any, Y: Any, cotangent: float = 1.0, *, unbiased: bool = True, **options: Any) -> Array:
+    """Gradient of cotangent · MMD² in X, shaped like the points or the spike times of X.
+
+    Parameters and errors as for :func:`signature_mmd`.
+    """
+    kernel = SignatureKernel(**options)
+    x, y = kernel._inputs(X, Y, GRAM)
+    weights = mmd_weights(len(x), len(y), unbiased)
+    own = kernel.pull_back(X, None, weights[0], SYMMETRIC)[1]
+    cross = kernel.pull_back(X, Y, weights[2], GRAM)[1]
+    return _like(X, as_float("cotangent", cotangent) * (own + cross))
+
+
+class TwoSampleTest(NamedTuple):
+    """Result of :func:`two_sample_test`: MMD², and how often chance alone would exceed it."""
+
+    statistic: float
+    p_value: float
+
+
+def two_sample_test(X: Any, Y: Any, num_permutations: int = 1000, seed: int = 0, **options: Any) -> TwoSampleTest:
+    """Permutation test of whether X and Y have the same distribution, by the unbiased MMD² of the signature kernel.
+
+    Parameters
+    ----------
+    X, Y : SpikeTrains, Solution or array_like of shape (S, L, d)
+        At least 2 samples each.
+    num_permutations : int
+        How often all samples are divided anew; the smallest possible p-value is 1/(1 + num_permutations).
+    seed : int
+        Of the permutations.
+    **options
+        Those of :class:`SignatureKernel`.
+
+    Returns
+    -------
+    TwoSampleTest
+        ``statistic`` and ``p_value``, the fraction of divisions, the given one included, with an MMD² at least as large.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> early, late = (SpikeTrains(rng.uniform(a, a + 0.5, (20, 1)), np.zeros((20, 1)), 1, 0.0, 1.0) for a in (0.0, 0.5))
+    >>> two_sample_test(early, late, num_permutations=200).p_value < 0.01
+    True
+    """
+    rounds = as_int("num_permutations", num_permutations, 1)
+    kernel = SignatureKernel(**options)
+    cross = kernel.gram(X, Y)
+    n, m = cross.shape
+    mmd_weights(n, m, unbiased=True)
+    gram = np.block([[kernel.gram(X), cross], [cross.T, kernel.gram(Y)]])
+    np.fill_diagonal(gram, 0.0)
+    rng = np.random.default_rng(as_int("seed", seed, 0))
+    first = np.zeros((rounds + 1, n + m))
+    first[0, :n] = 1.0
+    for row in first[1:]:
+        row[rng.permutation(n + m)[:n]] = 1.0
+    second = 1.0 - first
+    both = first @ gram
+    within_x, across, within_y = (
+        np.einsum("rs,rs->r", a, b) for a, b in ((both, first), (both, second), (second @ gram, second))
+    )
+    statistics = within_x / (n * (n - 1)) + within_y / (m * (m - 1)) - 2.0 * across / (n * m)
+    # Equal divisions give equal statistics only up to rounding.
+    exceeding = np.count_nonzero(statistics >= statistics[0] - 1e-12 * np.abs(gram).max())
+    return TwoSampleTest(float(statistics[0]), exceeding / (rounds + 1))
+
+
+def median_scales(X: Any) -> Array:
+    """Scales that give the median sample a variation of 1 in every channel: 1 over the median of each channel's total variation.
+
+    A channel that does not move in most samples gets the mean instead of the median; one that never moves, 1.
+
+    Parameters
+    ----------
+    X : SpikeTrains, Solution or array_like of shape (S, L, d)
+
+    Returns
+    -------
+    ndarray, shape (d,)
+
+    Examples
+    --------
+    >>> median_scales(SpikeTrains([[0.5, 1.0]], [[0, 0]], num_neurons=1, t0=0.0, t1=4.0))
+    array([0.25, 0.5 ])
+    """
+    x = as_path_input(X, 1, None, "X")[0]
+    if isinstance(x, SpikeTrains):
+        duration = np.full((len(x), 1), x.t1 - x.t0)
+        variation = np.hstack([duration, x.spike_counts])
+    else:
+        variation = np.abs(np.diff(x, axis=1)).sum(axis=1)
+    middle = np.median(variation, axis=0)
+    middle = np.where(middle > 0, middle, variation.mean(axis=0))
+    return np.asarray(1.0 / np.where(middle > 0, middle, 1.0))
