@@ -2,7 +2,6 @@ r"""Signature kernels :math:`k(X, Y) = \langle S(X), S(Y)\rangle`, their Gram ma
 
 from __future__ import annotations
 
-import ctypes
 import math
 from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 from dataclasses import dataclass

@@ -68,17 +68,19 @@ def signature_length(channels: int, depth: int) -> int:
     return sum(channels**level for level in range(1, depth + 1))
 
 
-def _as_input(X: Any, depth: int, scales: ArrayLike | None) -> tuple[SpikeTrains | Array, int, int, Array | None]:
+def as_path_input(
+    X: Any, depth: int, scales: ArrayLike | None, name: str = "path"
+) -> tuple[SpikeTrains | Array, int, int, Array | None]:
     """Spike trains or points (S, L, d), the number of channels, the depth and the scales, all checked."""
     X = getattr(X, "spike_trains", X)
     depth = as_int("depth", depth, 1, 64)
     if isinstance(X, SpikeTrains):
         channels, samples = X.num_neurons + 1, X.num_samples
     else:
-        X = as_real_array("path", X, (2, 3), "points of shape (L, d) or (S, L, d)")
+        X = as_real_array(name, X, (2, 3), "points of shape (L, d) or (S, L, d)")
         X = X[None] if X.ndim == 2 else X
         if 0 in X.shape:
-            raise ValidationError(f"path must have at least one sample, point and channel, got shape {X.shape}")
+            raise ValidationError(f"{name} must have at least one sample, point and channel, got shape {X.shape}")
         channels, samples = X.shape[2], X.shape[0]
     require_memory(
         "the signature",
@@ -124,7 +126,7 @@ def signature(path: Any, depth: int, *, scales: ArrayLike | None = None, engine:
     >>> signature([[0.0, 0.0], [1.0, 2.0]], depth=2)
     array([1. , 2. , 0.5, 1. , 1. , 2. ])
     """
-    X, channels, depth, factors = _as_input(path, depth, scales)
+    X, channels, depth, factors = as_path_input(path, depth, scales)
     samples = X.num_samples if isinstance(X, SpikeTrains) else X.shape[0]
     require_memory("the signatures", 8.0 * signature_length(channels, depth) * samples, "use expected_signature")
     single = not isinstance(X, SpikeTrains) and np.ndim(path) == 2
@@ -165,7 +167,7 @@ def signature_backprop(
     array([[-4.],
            [ 4.]])
     """
-    X, channels, depth, factors = _as_input(path, depth, scales)
+    X, channels, depth, factors = as_path_input(path, depth, scales)
     samples = X.num_samples if isinstance(X, SpikeTrains) else X.shape[0]
     bar = as_real_array("cotangent", cotangent, (1, 2))
     size = signature_length(channels, depth)
@@ -209,7 +211,7 @@ def expected_signature(X: Any, depth: int, *, scales: ArrayLike | None = None, e
     >>> expected_signature(trains, depth=1)         # the mean of (t1 − t0, number of spikes)
     array([2., 1.])
     """
-    Y, channels, depth, factors = _as_input(X, depth, scales)
+    Y, channels, depth, factors = as_path_input(X, depth, scales)
     if isinstance(Y, SpikeTrains) and engines.resolve(engine) == "julia":
         out = np.zeros(signature_length(channels, depth))
         run = julia_function("ssnn_expected_signature", POINTER(TrainsStruct), c_int64, c_int64, c_void_p)
@@ -234,7 +236,7 @@ def expected_signature_backprop(
     ndarray
         Shaped like the paths, or (S, K) like the spike times.
     """
-    Y, channels, depth, factors = _as_input(X, depth, scales)
+    Y, channels, depth, factors = as_path_input(X, depth, scales)
     bar = as_real_array("cotangent", cotangent, (1,))
     samples = Y.num_samples if isinstance(Y, SpikeTrains) else Y.shape[0]
     if bar.size != signature_length(channels, depth):

@@ -1,0 +1,90 @@
+"""Cost of gradients: reverse mode against the forward solve, the number of parameters, figure 2's training step, and memory on a long run.
+
+Run with ``python benchmarks/reverse_mode.py``.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+import numpy as np
+from common import milliseconds, table
+
+import ssnn_py as ssnn
+from ssnn_py.experiments import figure2
+
+
+def network(neurons: int, seed: int = 0) -> ssnn.SLIFNetwork:
+    weights = ssnn.recurrent_weights(neurons, gain=0.5, seed=seed)
+    return ssnn.SLIFNetwork(weights, 1.2, mu=(6.0, 5.0), sigma=0.25 * np.eye(2), v_reset=1.2)
+
+
+def reverse_against_forward() -> None:
+    rows = []
+    cases = [
+        ("figure 2", figure2.network(ssnn.feedforward_weights([4, 16, 2], gain=3.0)), 128, figure2.SIMULATION),
+        ("22, all to all", network(22), 128, {"t1": 1.0, "dt": 0.01, "max_spikes": 200}),
+        ("200, all to all", network(200), 16, {"t1": 1.0, "dt": 0.01, "max_spikes": 2000}),
+    ]
+    for name, net, samples, arguments in cases:
+        run = {**arguments, "num_samples": samples, "seed": 1}
+        solution = ssnn.simulate(net, **run)
+        bar = np.where(np.isfinite(solution.spike_times), 1.0, 0.0)
+        forward, _ = milliseconds(lambda run=run, net=net: ssnn.simulate(net, **run), 30)
+        weights, _ = milliseconds(lambda s=solution, bar=bar: s.vjp(bar, "weights"), 30)
+        one, _ = milliseconds(lambda s=solution, bar=bar: s.vjp(bar, "alpha"), 30)
+        everything, _ = milliseconds(lambda s=solution, bar=bar: s.vjp(bar), 30)
+        synapses = net.synapses.targets.size
+        spikes = float(solution.num_spikes.mean())
+        rows.append([name, samples, spikes, synapses, forward, one, weights, everything, weights / forward])
+    print("milliseconds, medians; reverse mode computes the solution again")
+    head = [
+        "network",
+        "samples",
+        "spikes/sample",
+        "weights",
+        "forward",
+        "∂ one scalar",
+        "∂ all weights",
+        "∂ everything",
+        "∂ weights/forward",
+    ]
+    print(table(head, rows))
+
+
+def training_step() -> None:
+    truth = ssnn.feedforward_weights(figure2.LAYERS, gain=3.0)
+    data = ssnn.simulate(figure2.network(truth), num_samples=128, seed=1, **figure2.SIMULATION).spike_trains
+    result = ssnn.fit(
+        figure2.network(truth * 0.7),
+        data,
+        ssnn.ExpectedSignatureLoss(3),
+        "weights",
+        steps=150,
+        optimizer=ssnn.RMSProp(1e-6),
+        **figure2.SIMULATION,
+    )
+    times = np.sort(1e3 * result.history["seconds"][10:])
+    print(
+        f"\ntraining step of figure 2 (128 samples, 22 neurons, all weights): median {np.median(times):.1f} ms, min {times[0]:.1f} ms"
+    )
+
+
+def long_run(steps: int) -> None:
+    net = network(100)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    solution = ssnn.simulate(net, t1=0.001 * steps, dt=0.001, seed=1)
+    bar = np.ones(solution.spike_times.shape)
+    gradient = solution.vjp(bar, "weights")["weights"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(
+        f"\n{steps} steps of 100 neurons, {int(solution.num_spikes[0])} spikes: gradient in all {np.count_nonzero(gradient)} weights; "
+        f"peak memory of the process {peak / 1024**2:.2f} GiB ({before / 1024**2:.2f} GiB before)"
+    )
+
+
+if __name__ == "__main__":
+    reverse_against_forward()
+    training_step()
+    long_run(10**6 if "--long" in sys.argv else 10**5)
