@@ -40,7 +40,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     else:
         from .experiments import figure2
 
-        figure2.reproduce(arguments.out, arguments.quick, arguments.seed, progress)
+        figure2.reproduce(arguments.out, arguments.quick, arguments.seed, progress, arguments.rate_scale)
     return 0
 
 
@@ -68,6 +68,9 @@ def parser() -> argparse.ArgumentParser:
         choices=["signature", "first_spikes"],
         default="signature",
         help="figure 1's loss (default: signature)",
+    )
+    reproduce.add_argument(
+        "--rate-scale", type=float, default=1.0, metavar="X", help="multiply figure 2's learning rates (default: 1)"
     )
     reproduce.add_argument("--seed", type=int, default=0, help="key of data, start and noise (default: 0)")
     reproduce.set_defaults(run=_reproduce)

@@ -53,62 +53,97 @@ How many terms the series of an edge needs. `z` bounds the sum of |c| over all c
         ))
         m += 1
     end
-    return m + 1
+    return m
 end
+
+"""Terms in c itself, one more: they count for the corner too."""
+@inline num_coefficient_terms(c::Float64) = num_terms(c) + 1
 
 """Room for the sums of one cell."""
 struct CellWork{T}
     e::Vector{T}            # c^n/n!
-    power::Vector{T}        # c^(n-1)
     A::Vector{T}
     B::Vector{T}
 end
 
-CellWork{T}() where {T} = CellWork{T}((zeros(T, MAX_TERMS + 1) for _ in 1:4)...)
+CellWork{T}() where {T} = CellWork{T}((zeros(T, MAX_TERMS + 1) for _ in 1:3)...)
 
 """
-Carry the edges of one cell to its far side: coefficients `p[1:P, i]` of s^m/m! on the edge t = 0 become those on t = 1, `q[1:Q]` of t^n/n! on
+Carry the edges of one cell to its far side: coefficients `p[1:N, i]` of s^m/m! on the edge t = 0 become those on t = 1, `q[1:N]` of t^n/n! on
 s = 0 become those on s = 1. `k` is the value at s = t = 0; returns the double increment of k over the cell.
 
-The series are those of g·p and h·q, with c = g·h: so a piece of length zero keeps its derivatives. `J` terms in c.
+The series are those of g·p and h·q, and c = g·gain_p = h·gain_q: so a piece of length zero keeps its derivatives. `J` ≤ N terms in c.
 """
-@inline function cell!(p::Matrix{T}, i, P, q::Vector{T}, Q, k::T, c::T, g, h, gain_p, gain_q, J, work::CellWork{T}) where {T}
-    e, power, A, B = work.e, work.power, work.A, work.B
+@inline function cell!(p::Matrix{T}, i, N, q, k::T, c::T, g, h, gain_p, gain_q, J, work::CellWork{T}) where {T}
+    e, A, B = work.e, work.A, work.B
     total = zero(T)
     @inbounds begin
-        power_n, e_n = c * 0.0 + 1.0, c
+        power = c * 0.0 + 1.0           # c^(n-1)
         for n in 1:J
             a = b = zero(T)
-            for m in 1:Q
+            for m in 1:N
                 a = a + q[m] * inverse_factorial(m + n)
-            end
-            for m in 1:P
                 b = b + p[m, i] * inverse_factorial(m + n)
             end
             corner = k * inverse_factorial(n)
-            A[n] = power_n * (corner + h * a)
-            B[n] = power_n * (corner + g * b)
-            e[n] = e_n
-            power_n = power_n * c
-            e_n = e_n * c * (1.0 / (n + 1))
+            A[n] = power * gain_p * (corner + h * a)
+            B[n] = power * gain_q * (corner + g * b)
+            power = power * c
+            e[n] = power * inverse_factorial(n)
         end
-        for n in P:-1:1
-            change = n <= J ? gain_p * A[n] : zero(T)
+        for n in N:-1:1
+            to_p, to_q = n <= J ? (A[n], B[n]) : (zero(T), zero(T))
             for j in 1:min(J, n - 1)
-                change = change + e[j] * p[n-j, i]
+                to_p = to_p + e[j] * p[n-j, i]
+                to_q = to_q + e[j] * q[n-j]
             end
-            p[n, i] = p[n, i] + change
-            total = total + change * inverse_factorial(n)
-        end
-        for n in Q:-1:1
-            change = n <= J ? gain_q * B[n] : zero(T)
-            for j in 1:min(J, n - 1)
-                change = change + e[j] * q[n-j]
-            end
-            q[n] = q[n] + change
+            p[n, i] = p[n, i] + to_p
+            q[n] = q[n] + to_q
+            total = total + to_p * inverse_factorial(n)
         end
     end
     return g * total
+end
+
+"""
+The same for few terms, written out: most cells of trains with many spikes. Products of orders m and n with m + n > N + 1 are below rounding.
+"""
+@generated function small_cell!(p::Matrix{T}, i, q, k::T, c::T, g, h, gain_p, gain_q, ::Val{N}, ::Val{J}) where {T,N,J}
+    name(letter) = n -> Symbol(letter, n)
+    P, Q, A, B, e = name.((:p, :q, :A, :B, :e))
+    code = Expr(:block, (:($(P(m)) = p[$m, i]; $(Q(m)) = q[$m]) for m in 1:N)...)
+    for n in 1:J
+        push!(code.args, :(a = b = zero(T)))
+        for m in 1:N+1-n
+            push!(code.args, :(a = a + $(Q(m)) * $(inverse_factorial(m + n)); b = b + $(P(m)) * $(inverse_factorial(m + n))))
+        end
+        push!(code.args, :(corner = k * $(inverse_factorial(n))))
+        push!(code.args, :($(A(n)) = power * gain_p * (corner + h * a); $(B(n)) = power * gain_q * (corner + g * b)))
+        push!(code.args, :(power = power * c; $(e(n)) = power * $(inverse_factorial(n))))
+    end
+    for n in 1:N
+        push!(code.args, n <= J ? :(to_p = $(A(n)); to_q = $(B(n))) : :(to_p = to_q = zero(T)))
+        for j in 1:min(J, n - 1)
+            push!(code.args, :(to_p = to_p + $(e(j)) * $(P(n - j)); to_q = to_q + $(e(j)) * $(Q(n - j))))
+        end
+        push!(code.args, :(p[$n, i] = $(P(n)) + to_p; q[$n] = $(Q(n)) + to_q; total = total + to_p * $(inverse_factorial(n))))
+    end
+    return quote
+        $(Expr(:meta, :inline))
+        power, total = c * 0.0 + 1.0, zero(T)
+        @inbounds $code
+        g * total
+    end
+end
+
+# As many rows as `best_cell!` may write for N terms.
+padded_terms(N) = max(N, 8)
+
+@inline function best_cell!(p::Matrix{Lanes}, i, N, q, k, c, g, h, gain_p, gain_q, J, work)
+    N <= 4 && J <= 3 && return small_cell!(p, i, q, k, c, g, h, gain_p, gain_q, Val(4), Val(3))
+    N <= 6 && J <= 4 && return small_cell!(p, i, q, k, c, g, h, gain_p, gain_q, Val(6), Val(4))
+    N <= 8 && J <= 5 && return small_cell!(p, i, q, k, c, g, h, gain_p, gain_q, Val(8), Val(5))
+    return cell!(p, i, max(N, J), q, k, c, g, h, gain_p, gain_q, J, work)
 end
 
 # --- spike trains ----------------------------------------------------------------------------------------------------------------
@@ -119,18 +154,19 @@ divided by events without spikes.
 """
 struct Events
     pieces::Vector{Float64}             # scaled lengths
+    terms::Vector{Int}                  # that the series along each piece need
     letters::Vector{Vector{Int}}        # neurons of an event's spikes, counted from 1
     spikes::Vector{Vector{Int}}         # their columns in the host's array
     of_neuron::Vector{Vector{Int}}      # the events of each neuron, once per spike
     joint::Bool                         # some event has several spikes
-    length::Float64                     # sum of the pieces
 end
 
-function Events(trains::SpikeTrains, sample, longest::Float64)
+"""Sample of a batch; `other_length` is the scaled length of the time that the kernel pairs it with."""
+function Events(trains::SpikeTrains, sample, other_length::Float64)
     train = read!(Train(), trains, sample, Int[], Int[])
     pieces, letters, spikes = Float64[], Vector{Int}[], Vector{Int}[]
     function pass!(duration)
-        parts = max(1, ceil(Int, duration / longest))
+        parts = max(1, ceil(Int, 2 * duration * other_length / REACH[end]))
         for part in 1:parts
             push!(pieces, duration / parts)
             part < parts && (push!(letters, Int[]); push!(spikes, Int[]))
@@ -148,18 +184,18 @@ function Events(trains::SpikeTrains, sample, longest::Float64)
         push!(spikes[end], train.columns[n])
     end
     pass!(factor * (trains.t1 - now))
-    return Events(pieces, letters, spikes, Int(trains.num_neurons))
+    return Events(pieces, num_terms.(pieces .* other_length), letters, spikes, Int(trains.num_neurons))
 end
 
-function Events(pieces, letters, spikes, num_neurons::Int)
+function Events(pieces, terms, letters, spikes, num_neurons::Int)
     of_neuron = [Int[] for _ in 1:num_neurons]
     for (event, neurons) in enumerate(letters), neuron in neurons
         push!(of_neuron[neuron], event)
     end
-    return Events(pieces, letters, spikes, of_neuron, any(neurons -> length(neurons) > 1, letters), sum(pieces))
+    return Events(pieces, terms, letters, spikes, of_neuron, any(neurons -> length(neurons) > 1, letters))
 end
 
-Base.reverse(x::Events) = Events(reverse(x.pieces), reverse(x.letters), reverse(x.spikes), length(x.of_neuron))
+Base.reverse(x::Events) = Events(reverse(x.pieces), reverse(x.terms), reverse(x.letters), reverse(x.spikes), length(x.of_neuron))
 num_events(x::Events) = length(x.letters)
 
 """Squares of the neurons' scales: the coefficient of two spikes of one neuron."""
@@ -173,12 +209,13 @@ Response of a lattice of cells with one coefficient c: if k takes the values V a
 are D_ij = Σ_{i' ≤ i, j' ≤ j} table[i−i'+1, j−j'+1] V_i'j'.
 """
 function response_table(c::Float64, n::Int, m::Int)
-    P, Q = num_terms(c * m), num_terms(c * n)
-    p, work, table = zeros(P, n), CellWork{Float64}(), zeros(n, m)
+    J = num_coefficient_terms(c)
+    N = max(num_terms(c * max(n, m)), J)
+    p, work, table = zeros(N, n), CellWork{Float64}(), zeros(n, m)
     for j in 1:m
-        q = zeros(Q)
+        q = zeros(N)
         for i in 1:n
-            table[i, j] = cell!(p, i, P, q, Q, Float64(i == j == 1), c, 1.0, 1.0, c, c, num_terms(c), work)
+            table[i, j] = cell!(p, i, N, q, Float64(i == j == 1), c, 1.0, 1.0, c, c, J, work)
         end
     end
     return table
@@ -187,12 +224,12 @@ end
 """Tables for all neurons, as large as any pair of samples needs; one per different coefficient."""
 function response_tables(squares::Vector{Float64}, X::Vector{Events}, Y::Vector{Events})
     made = Dict{Float64,Matrix{Float64}}()
-    most(batch, neuron) = maximum(x -> length(x.of_neuron[neuron]), batch)
-    sizes = [(min(most(X, a), TABLE_CELLS), min(most(Y, a), TABLE_CELLS)) for a in eachindex(squares)]
-    return map(eachindex(squares)) do a
-        get!(made, squares[a]) do
-            same = [sizes[b] for b in eachindex(squares) if squares[b] == squares[a]]
-            response_table(squares[a], maximum(first, same), maximum(last, same))
+    most(batch, a) = min(maximum(x -> length(x.of_neuron[a]), batch), TABLE_CELLS)
+    sizes = [(most(X, a), most(Y, a)) for a in eachindex(squares)]
+    return map(squares) do c
+        get!(made, c) do
+            same = sizes[squares .== c]
+            response_table(c, maximum(first, same), maximum(last, same))
         end
     end
 end
@@ -208,7 +245,10 @@ struct Meetings
 end
 
 Meetings() = Meetings(Int[], Int[], Float64[], Float64[], Float64[], Int[])
-foreach_field(f, m::Meetings) = foreach(name -> f(getfield(m, name)), fieldnames(Meetings))
+
+function clear!(m::Meetings)
+    foreach(empty!, (m.x_events, m.y_events, m.D, m.slope_x, m.slope_y, m.exponents))
+end
 
 """What one thread needs to sweep one train against four."""
 mutable struct SweepWork
@@ -220,9 +260,10 @@ mutable struct SweepWork
     q::Vector{Lanes}
     cell::CellWork{Lanes}
     scalar_cell::CellWork{Float64}
-    history::Vector{Vector{Matrix{Float64}}}    # per lane and neuron: corners of the lattice so far
-    seen::Vector{Vector{Int}}                   # per lane and neuron: spikes of Y so far
-    jump_series::Vector{Matrix{Float64}}        # per lane, where no table serves
+    history::Vector{Vector{Float64}}        # per lane: corners of all neurons' lattices so far
+    places::Vector{Vector{Int}}             # per lane and neuron: where the next spike of Y puts its row of corners
+    starts::Vector{Vector{Int}}             # and where the lattice begins
+    jump_series::Vector{Matrix{Float64}}    # per lane, where no table serves
     meetings::Vector{Meetings}
     increments::Vector{Float64}
     weight::Vector{Float64}
@@ -231,12 +272,17 @@ end
 
 SweepWork() = SweepWork(
     zeros(Lanes, 0, 0), Lanes[], Lanes[], Lanes[], Lanes[], zeros(Lanes, MAX_TERMS + 1), CellWork{Lanes}(), CellWork{Float64}(),
-    [Matrix{Float64}[] for _ in 1:4], [Int[] for _ in 1:4], [zeros(0, 0) for _ in 1:4], [Meetings() for _ in 1:4], Float64[], Float64[], Int[],
+    [Float64[] for _ in 1:4], [Int[] for _ in 1:4], [Int[] for _ in 1:4], [zeros(0, 0) for _ in 1:4], [Meetings() for _ in 1:4],
+    Float64[], Float64[], Int[],
 )
 
-function reset!(work::SweepWork, n, P, num_neurons)
-    size(work.p, 1) >= P && size(work.p, 2) >= n || (work.p = zeros(Lanes, max(P, size(work.p, 1)), max(n, size(work.p, 2))))
-    fill!(view(work.p, 1:P, 1:n), zero(Lanes))
+function reset!(work::SweepWork, n, terms)
+    if size(work.p, 1) != terms || size(work.p, 2) < n
+        work.p = zeros(Lanes, terms, n)
+    end
+    @inbounds for i in 1:n, m in 1:terms
+        work.p[m, i] = zero(Lanes)
+    end
     for array in (work.increment, work.jump, work.corner, work.slope)
         resize!(array, n)
         fill!(array, zero(Lanes))
@@ -244,12 +290,16 @@ function reset!(work::SweepWork, n, P, num_neurons)
     resize!(work.weight, n)
     fill!(work.weight, 0.0)
     resize!(work.increments, n)
-    foreach(seen -> (resize!(seen, num_neurons); fill!(seen, 0)), work.seen)
-    foreach(meetings -> foreach_field(empty!, meetings), work.meetings)
+    foreach(clear!, work.meetings)
 end
 
 # Where k has grown beyond this, a lane is taken in smaller units.
 const HUGE, UNIT = 2.0^500, 512
+
+shrink_factor(value::Lanes) = lanes(l -> value[l] > HUGE ? 2.0^-UNIT : 1.0)
+longest_lane(x::Lanes) = max(max(x[1], x[2]), max(x[3], x[4]))
+lane_pieces(ys::NTuple{4,Events}, row) = lanes(l -> row <= length(ys[l].pieces) ? ys[l].pieces[row] : 0.0)
+lane_terms(ys::NTuple{4,Events}, row) = maximum(map(y -> row <= length(y.terms) ? y.terms[row] : 1, ys))
 
 """
     sweep!(work, x, ys, squares, tables, slopes) -> (values, exponents)
@@ -258,40 +308,36 @@ Kernels of train `x` with four trains: values · 2^exponents. With `slopes`, `wo
 """
 function sweep!(work::SweepWork, x::Events, ys::NTuple{4,Events}, squares, tables, slopes::Bool)
     n = length(x.pieces)
-    rows = maximum(y -> length(y.pieces), ys)
-    y_length = maximum(y -> y.length, ys)
-    lengths = [num_terms(piece * y_length) for piece in x.pieces]
-    reset!(work, n, maximum(lengths), length(squares))
+    reset!(work, n, padded_terms(max(maximum(x.terms), maximum(map(y -> maximum(y.terms), ys))) + 1))
     by_table = ntuple(l -> prepare_spikes!(work, l, x, ys[l], squares), Val(4))
-    start, exponents = Lanes(1.0), zeros(Int, 4)
-    value = Lanes(1.0)
-    for row in 1:rows
-        h = lanes(l -> row <= length(ys[l].pieces) ? ys[l].pieces[row] : 0.0)
-        value = pass_time!(work, x, h, lengths, start)
+    start, value, exponents = Lanes(1.0), Lanes(1.0), (0, 0, 0, 0)
+    for row in 1:maximum(map(y -> length(y.pieces), ys))
+        value = pass_time!(work, x, lane_pieces(ys, row), lane_terms(ys, row), start)
         slopes && finish_slopes!(work, row - 1, exponents)
         for l in 1:4
             row <= num_events(ys[l]) && pass_event!(work, l, x, ys[l], row, squares, tables, by_table[l], exponents[l], slopes)
         end
-        if any(l -> value[l] > HUGE, 1:4)
-            factor = lanes(l -> value[l] > HUGE ? 2.0^-UNIT : 1.0)
-            exponents .+= [value[l] > HUGE ? UNIT : 0 for l in 1:4]
-            start, value = rescale!(work, factor, start), value * factor
+        if longest_lane(value) > HUGE
+            factor = shrink_factor(value)
+            rescale!(work, factor)
+            start, value = start * factor, value * factor
+            exponents = ntuple(l -> exponents[l] + (factor[l] == 1.0 ? 0 : UNIT), Val(4))
         end
     end
     return value, exponents
 end
 
 """Move all of X's pieces through one piece of Y's time, of lengths `h`; returns k at the end of X."""
-function pass_time!(work::SweepWork, x::Events, h::Lanes, lengths, start::Lanes)
-    longest = maximum(ntuple(l -> h[l], Val(4)))
-    Q = num_terms(longest * x.length)
-    q, k, rise = work.q, start, zero(Lanes)
-    fill!(view(q, 1:Q), zero(Lanes))
+function pass_time!(work::SweepWork, x::Events, h::Lanes, terms::Int, start::Lanes)
+    longest = longest_lane(h)
+    p, q, k, rise = work.p, work.q, start, zero(Lanes)
+    fill!(q, zero(Lanes))
     @inbounds for i in eachindex(x.pieces)
         g = x.pieces[i]
-        J = num_terms(g * longest)
+        wide = Lanes(g)
         below = k + work.increment[i]
-        change = cell!(work.p, i, max(lengths[i], J), q, Q, k, g * h, Lanes(g), h, h, Lanes(g), J, work.cell)
+        N, J = max(x.terms[i], terms), num_coefficient_terms(g * longest)
+        change = best_cell!(p, i, N, q, k, h * wide, wide, h, h, wide, J, work.cell)
         work.increment[i] = work.increment[i] + change
         rise = rise + change
         work.corner[i] = below + rise
@@ -315,43 +361,38 @@ end
 
 """Make room for lane `l`'s lattices of spikes; returns whether tables serve all of them."""
 function prepare_spikes!(work::SweepWork, l, x::Events, y::Events, squares)
-    sizes = [(length(x.of_neuron[a]), length(y.of_neuron[a])) for a in eachindex(squares)]
-    by_table = !x.joint && !y.joint && all(size -> prod(size) <= TABLE_CELLS, sizes)
+    places, starts, stop = resize!(work.places[l], length(squares)), resize!(work.starts[l], length(squares)), 0
+    by_table = !x.joint && !y.joint
+    for a in eachindex(squares)
+        cells = length(x.of_neuron[a]) * length(y.of_neuron[a])
+        by_table &= cells <= TABLE_CELLS
+        places[a] = starts[a] = stop
+        stop += cells
+    end
     if by_table
-        history = work.history[l]
-        while length(history) < length(squares)
-            push!(history, zeros(0, 0))
-        end
-        for (a, room) in enumerate(sizes)
-            size(history[a], 1) == room[1] && size(history[a], 2) >= room[2] || (history[a] = zeros(room))
-        end
+        length(work.history[l]) < stop && resize!(work.history[l], stop)
     else
-        # The coefficients along an event of X sum to less than this.
-        along(neurons) = mapreduce(a -> squares[a] * length(y.of_neuron[a]), +, neurons; init = 0.0)
-        most = mapreduce(along, max, x.letters; init = 0.0)
-        work.jump_series[l] = zeros(num_terms(most), num_events(x))
+        # The coefficients along an event sum to less than this.
+        along(neurons, other) = mapreduce(a -> squares[a] * length(other.of_neuron[a]), +, neurons; init = 0.0)
+        most(one, other) = mapreduce(neurons -> along(neurons, other), max, one.letters; init = 0.0)
+        work.jump_series[l] = zeros(num_coefficient_terms(max(most(x, y), most(y, x))), num_events(x))
     end
     return by_table
 end
 
 """Move X's events through event `row` of lane `l`'s train Y."""
 function pass_event!(work::SweepWork, l, x::Events, y::Events, row, squares, tables, by_table, exponent, slopes)
-    isempty(y.letters[row]) && return
-    if by_table
-        a = y.letters[row][1]
-        columns = x.of_neuron[a]
-        increments = table_increments!(work, l, columns, a, tables[a])
-    else
-        columns = gather_coefficients!(work, x, y.letters[row], squares)
-        increments = series_increments!(work, l, x, y, columns, squares)
-    end
+    neurons = y.letters[row]
+    isempty(neurons) && return
+    columns = by_table ? x.of_neuron[neurons[1]] : gather_coefficients!(work, x, neurons, squares)
+    by_table ? table_increments!(work, l, columns, neurons[1], tables[neurons[1]]) : series_increments!(work, l, columns)
     meetings = work.meetings[l]
     @inbounds for (n, i) in enumerate(columns)
-        work.jump[i] = with_lane(work.jump[i], l, work.jump[i][l] + increments[n])
+        work.jump[i] = with_lane(work.jump[i], l, work.jump[i][l] + work.increments[n])
         if slopes
             push!(meetings.x_events, i)
             push!(meetings.y_events, row)
-            push!(meetings.D, increments[n])
+            push!(meetings.D, work.increments[n])
             push!(meetings.slope_x, work.p[1, i+1][l])
             push!(meetings.slope_y, 0.0)
             push!(meetings.exponents, exponent)
@@ -360,22 +401,22 @@ function pass_event!(work::SweepWork, l, x::Events, y::Events, row, squares, tab
 end
 
 function table_increments!(work::SweepWork, l, columns, a, table)
-    history, increments = work.history[l][a], work.increments
-    work.seen[l][a] += 1
-    last, n = work.seen[l][a], length(columns)
+    history, increments, n = work.history[l], work.increments, length(columns)
+    n == 0 && return
+    start, stop = work.starts[l][a], work.places[l][a]
+    work.places[l][a] = stop + n
     @inbounds begin
         for i in 1:n
-            history[i, last] = work.corner[columns[i]][l]
+            history[stop+i] = work.corner[columns[i]][l]
             increments[i] = 0.0
         end
-        for j in 1:last, i in 1:n
-            V = history[i, j]
+        for from in start:n:stop, i in 1:n
+            V, column = history[from+i], (stop - from) ÷ n + 1
             @simd ivdep for d in 0:n-i
-                increments[i+d] += V * table[d+1, last-j+1]
+                increments[i+d] += V * table[d+1, column]
             end
         end
     end
-    return increments
 end
 
 """Events of X that share a neuron with an event of Y, in order; their coefficients are left in `work.weight`."""
@@ -388,30 +429,26 @@ function gather_coefficients!(work::SweepWork, x::Events, neurons, squares)
     return sort!(work.touched)
 end
 
-function series_increments!(work::SweepWork, l, x::Events, y::Events, columns, squares)
+function series_increments!(work::SweepWork, l, columns)
     r = work.jump_series[l]
-    P, Q = size(r, 1), num_terms(mapreduce(i -> work.weight[i], +, columns; init = 0.0))
-    q = zeros(Q)
+    q = zeros(size(r, 1))
     for (n, i) in enumerate(columns)
         c = work.weight[i]
         work.weight[i] = 0.0
-        work.increments[n] = cell!(r, i, P, q, Q, work.corner[i][l], c, 1.0, 1.0, c, c, min(num_terms(c), P, Q), work.scalar_cell)
+        J = num_coefficient_terms(c)
+        work.increments[n] = cell!(r, i, size(r, 1), q, work.corner[i][l], c, 1.0, 1.0, c, c, J, work.scalar_cell)
     end
-    return work.increments
 end
 
-function rescale!(work::SweepWork, factor::Lanes, start::Lanes)
-    for array in (work.p, work.increment, work.jump)
-        for n in eachindex(array)
-            array[n] = array[n] * factor
-        end
+"""Take the lanes in other units."""
+function rescale!(work::SweepWork, factor::Lanes)
+    for array in (work.p, work.increment, work.jump), n in eachindex(array)
+        array[n] = array[n] * factor
     end
     for l in 1:4
-        factor[l] == 1.0 && continue
-        foreach(history -> history .*= factor[l], work.history[l])
+        work.history[l] .*= factor[l]
         work.jump_series[l] .*= factor[l]
     end
-    return start * factor
 end
 
 # --- piecewise-linear paths ------------------------------------------------------------------------------------------------------
@@ -460,16 +497,17 @@ Base.copy(front::Front) = Front(copy(front.p), copy(front.increment))
 
 """Move the front through piece `j` of Y; where given, `qs` and `ks` keep each cell's edge s = 0."""
 function pass_row!(front::Front, cells::PathCells, j, P, Q, work::CellWork{Lanes}, q, qs = nothing, ks = nothing)
-    fill!(view(q, 1:Q), zero(Lanes))
+    fill!(q, zero(Lanes))
     k, one = Lanes(1.0), Lanes(1.0)
     for i in eachindex(front.increment)
         if qs !== nothing
-            copyto!(view(qs, 1:Q, i), view(q, 1:Q))
+            copyto!(view(qs, :, i), 1, q, 1, size(qs, 1))
             ks[i] = k
         end
         below = k + front.increment[i]
         c = coefficient(cells, i - 1, j - 1)
-        change = cell!(front.p, i, P[i], q, Q, k, c, one, one, c, c, num_terms(magnitude(c)), work)
+        J = num_coefficient_terms(magnitude(c))
+        change = best_cell!(front.p, i, max(P[i], Q), q, k, c, one, one, c, c, J, work)
         front.increment[i] = front.increment[i] + change
         k = below
     end
@@ -479,7 +517,7 @@ end
 function path_kernel!(cells::PathCells, weights, work::CellWork{Lanes}, gradient::Bool)
     n, rows = num_pieces(cells)
     P, Q = path_terms(cells)
-    front, q = Front(n, maximum(P)), fill(zero(Lanes), MAX_TERMS + 1)
+    front, q = Front(n, padded_terms(max(maximum(P), maximum(Q)) + 1)), fill(zero(Lanes), MAX_TERMS + 1)
     fronts = Front[]
     for j in 1:rows
         gradient && push!(fronts, copy(front))
@@ -495,9 +533,9 @@ end
 
 function path_adjoint!(cells::PathCells, value_bar::Lanes, fronts, P, Q, work::CellWork{Lanes})
     n = num_pieces(cells)[1]
-    bar = Front(n, maximum(P))
+    bar = Front(n, size(fronts[1].p, 1))
     fill!(bar.increment, value_bar)
-    qs, ks = fill(zero(Lanes), maximum(Q), n), fill(zero(Lanes), n)
+    qs, ks = fill(zero(Lanes), size(bar.p)), fill(zero(Lanes), n)
     q, q_bar, u = (fill(zero(Lanes), MAX_TERMS + 1) for _ in 1:3)
     for j in length(fronts):-1:1
         before = fronts[j]
@@ -506,9 +544,9 @@ function path_adjoint!(cells::PathCells, value_bar::Lanes, fronts, P, Q, work::C
         k_bar = zero(Lanes)
         for i in n:-1:1
             c = coefficient(cells, i - 1, j - 1)
-            k_more, c_bar = cell_adjoint!(
-                bar.p, q_bar, bar.increment[i], before.p, view(qs, :, i), i, P[i], Q[j], ks[i], c, num_terms(magnitude(c)), u,
-            )
+            J = num_coefficient_terms(magnitude(c))
+            N = max(P[i], Q[j], J)
+            k_more, c_bar = cell_adjoint!(bar.p, q_bar, bar.increment[i], before.p, qs, i, N, ks[i], c, J, u)
             bar.increment[i] = bar.increment[i] + k_bar
             k_bar = k_bar + k_more
             place = ((i - 1)>>cells.halvings + 1, (j - 1)>>cells.halvings + 1)
@@ -521,48 +559,43 @@ end
 Adjoint of `cell!` with g = h = 1 and gains c: cotangents of the far edges, `p_bar[:, i]`, `q_bar` and `total_bar`, become those of the near edges;
 returns those of the corner and of the coefficient.
 """
-function cell_adjoint!(p_bar, q_bar, total_bar, p, q, i, P, Q, k, c, J, u)
+function cell_adjoint!(p_bar, q_bar, total_bar, p, q, i, N, k, c, J, u)
     k_bar = c_bar = zero(Lanes)
     @inbounds begin
-        for n in 1:P
+        for n in 1:N
             u[n] = p_bar[n, i] + total_bar * inverse_factorial(n)
         end
         power = Lanes(1.0)              # c^(n-1)
         for n in 1:J
             a = b = k * inverse_factorial(n)
-            for m in 1:Q
-                a = a + q[m] * inverse_factorial(m + n)
-            end
-            for m in 1:P
+            for m in 1:N
+                a = a + q[m, i] * inverse_factorial(m + n)
                 b = b + p[m, i] * inverse_factorial(m + n)
             end
             c_bar = c_bar + power * Float64(n) * (a * u[n] + b * q_bar[n])
             e = power * inverse_factorial(n - 1)
-            for m in 1:P-n
-                c_bar = c_bar + e * u[m+n] * p[m, i]
-            end
-            for m in 1:Q-n
-                c_bar = c_bar + e * q_bar[m+n] * q[m]
+            for m in 1:N-n
+                c_bar = c_bar + e * (u[m+n] * p[m, i] + q_bar[m+n] * q[m, i])
             end
             power = power * c
             k_bar = k_bar + power * (u[n] + q_bar[n]) * inverse_factorial(n)
         end
-        # q_bar is both read and written: what it adds to itself comes from higher orders, so go upwards; p_bar reads it first.
-        for m in 1:P
+        # Orders add only to lower ones, and p_bar is done before q_bar changes.
+        for m in 1:N
             total, power = p_bar[m, i], Lanes(1.0)
             for n in 1:J
                 power = power * c
                 total = total + power * q_bar[n] * inverse_factorial(m + n)
-                m + n <= P && (total = total + power * u[m+n] * inverse_factorial(n))
+                m + n <= N && (total = total + power * u[m+n] * inverse_factorial(n))
             end
             p_bar[m, i] = total
         end
-        for m in 1:Q
+        for m in 1:N
             total, power = q_bar[m], Lanes(1.0)
             for n in 1:J
                 power = power * c
                 total = total + power * u[n] * inverse_factorial(m + n)
-                m + n <= Q && (total = total + power * q_bar[m+n] * inverse_factorial(n))
+                m + n <= N && (total = total + power * q_bar[m+n] * inverse_factorial(n))
             end
             q_bar[m] = total
         end
@@ -690,7 +723,7 @@ end
 
 function train_kernels(X::SpikeTrains, Y::SpikeTrains, job::KernelJob)
     duration(trains) = scale(trains, 1) * (trains.t1 - trains.t0)
-    batch(trains, other) = [Events(trains, s, REACH[end] / (2 * duration(other))) for s in 1:trains.num_samples]
+    batch(trains, other) = [Events(trains, s, duration(other)) for s in 1:trains.num_samples]
     xs, ys = batch(X, Y), batch(Y, X)
     squares = squared_scales(X)
     tables = response_tables(squares, xs, ys)
