@@ -111,6 +111,8 @@ class SLIFNetwork:
         if reset not in ("subtract", "hard"):
             raise ValidationError(f'reset must be "subtract" or "hard", got {describe(reset)}')
         self.reset = reset
+        #: What an engine remembers of the parameters' arrays, by any key of its own; shared with networks made by `replace`.
+        self.memory: dict[Any, Any] = {}
         self.num_neurons, self.synapses, weight_values, self._sparse = _read_weights(weights)
         #: Every parameter one may differentiate with respect to, by name. Weights of a sparse matrix are its stored values.
         self.parameters: dict[str, Array] = {"weights": weight_values}
@@ -145,7 +147,7 @@ class SLIFNetwork:
         """Raise unless every parameter fits `num_samples` samples; `extra` are the initial values."""
         for name, array in {**self.parameters, **extra}.items():
             # What has no axis of samples was checked when the network was made.
-            if name == "weights" or not (name in extra or self._has_sample_axis(name, array)):
+            if array.ndim == 0 or name == "weights" or not (name in extra or self._has_sample_axis(name, array)):
                 continue
             try:
                 self.slots(name, array, num_samples)

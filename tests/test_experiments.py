@@ -7,7 +7,7 @@ import pytest
 from conftest import needs_julia
 
 from ssnn_py import cli
-from ssnn_py.experiments import figure1
+from ssnn_py.experiments import figure1, figure2
 
 
 @needs_julia
@@ -31,6 +31,21 @@ def test_figure_1_in_one_setting(engine, monkeypatch):
     monkeypatch.setattr(figure1, "QUICK_STEPS", 25)
     (line,) = figure1.run(quick=True, sigmas=[0.25], sample_sizes=[16], progress=False)
     assert np.abs(line.estimates[-1] - 1.5) < np.abs(line.start - 1.5)
+
+
+@needs_julia
+def test_figure_2_approaches_the_weights(tmp_path, capsys):
+    assert cli.main(["reproduce", "figure2", "--quick", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "figure2.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "figure2.pdf").read_bytes().startswith(b"%PDF")
+    with (tmp_path / "figure2.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(figure2.DATA_SIZES) * 60
+    for size in figure2.DATA_SIZES:
+        mine = [row for row in rows if int(row["data_size"]) == size]
+        assert float(mine[-1]["weight_distance"]) < 0.9 * float(mine[0]["weight_distance"])
+        assert float(mine[-1]["test_loss"]) < 0.7 * float(mine[0]["test_loss"])
+    assert capsys.readouterr().out.count("\n") == 5
 
 
 def test_a_bad_command_is_one_line_on_standard_error(tmp_path, capsys, monkeypatch):

@@ -282,10 +282,11 @@ end
 
 function adjoint(problem::Problem, data::AdjointData)
     workers = [AdjointWorker(problem, data) for _ in 1:num_workers(problem)]
-    chunks = chunk_ranges(problem.num_samples)
+    limit = chunk_limit(length(workers[1].gradients.weights))
+    chunks = chunk_ranges(problem.num_samples, limit)
     # Each chunk sums its own samples; the chunks are summed in their order, so that threads do not matter.
     partial = [Parameters(problem)::typeof(workers[1].gradients) for _ in chunks]
-    foreach_chunk(problem.num_samples, problem.threads) do worker, chunk, samples
+    foreach_chunk(problem.num_samples, problem.threads; limit = limit) do worker, chunk, samples
         w = workers[worker]
         for sample in samples
             check_cancelled()

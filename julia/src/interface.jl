@@ -16,8 +16,9 @@ struct Interrupted <: Exception end
 const LAST_ERROR = Ref("")
 
 function report_failure(err)
-    err isa Interrupted && return STATUS_INTERRUPTED
-    LAST_ERROR[] = sprint(showerror, root_cause(err))
+    cause = root_cause(err)
+    (cause isa Interrupted || cause isa InterruptException) && return STATUS_INTERRUPTED
+    LAST_ERROR[] = sprint(showerror, cause)
     return STATUS_ERROR
 end
 

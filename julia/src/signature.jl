@@ -329,15 +329,16 @@ function shift!(times_bar, train::Train, group, amount)
 end
 
 """
-Sum over samples of `term!(work, sample)`, a vector: chunk by chunk in a fixed order.
+Sum over samples of what `add_term!(sum, work, sample)` adds: chunk by chunk in a fixed order.
 """
-function chunked_sum(term!, make_work, size, num_samples, threads)
-    chunks = chunk_ranges(num_samples)
+function chunked_sum(add_term!, make_work, size, num_samples, threads)
+    limit = chunk_limit(size)
+    chunks = chunk_ranges(num_samples, limit)
     partial = [zeros(size) for _ in chunks]
     works = [make_work() for _ in 1:max(1, min(threads, length(chunks), Threads.nthreads()))]
-    foreach_chunk(num_samples, threads) do worker, chunk, samples
+    foreach_chunk(num_samples, threads; limit = limit) do worker, chunk, samples
         for sample in samples
-            partial[chunk] .+= term!(works[worker], sample)
+            add_term!(partial[chunk], works[worker], sample)
         end
     end
     total = zeros(size)
@@ -348,8 +349,8 @@ end
 """Expected signature of a batch: the mean over samples."""
 function expected_signature(trains::SpikeTrains, depth, threads)
     length_of_words = signature_length(Int(trains.num_neurons) + 1, depth)
-    total = chunked_sum(() -> SignatureWork(trains.num_neurons, depth), length_of_words, trains.num_samples, threads) do work, sample
-        train_signature!(work, trains, read!(work.train, trains, sample, Int[], work.seen)).values
+    total = chunked_sum(() -> SignatureWork(trains.num_neurons, depth), length_of_words, trains.num_samples, threads) do sum, work, sample
+        sum .+= train_signature!(work, trains, read!(work.train, trains, sample, Int[], work.seen)).values
     end
     return total ./ trains.num_samples
 end
@@ -368,7 +369,8 @@ end
 end
 
 @entry_point function ssnn_expected_signature(pointer::Ptr{SpikeTrains}, depth::Int64, threads::Int64, out::Ptr{Float64})
-    mean = expected_signature(unsafe_load(pointer), depth, threads)
+    trains = unsafe_load(pointer)
+    mean = expected_signature(trains, depth, threads)
     GC.@preserve mean unsafe_copyto!(out, Base.pointer(mean), length(mean))
 end
 
@@ -408,10 +410,10 @@ end
 """E S(X) − E S(Y) over matched pairs."""
 function matched_difference(X::SpikeTrains, Y::SpikeTrains, depth, threads)
     size = signature_length(Int(X.num_neurons) + 1, depth)
-    total = chunked_sum(() -> SignatureWork(X.num_neurons, depth), size, X.num_samples, threads) do work, sample
+    total = chunked_sum(() -> SignatureWork(X.num_neurons, depth), size, X.num_samples, threads) do sum, work, sample
         caps = matched_caps!(work, X, Y, sample)
-        mine = copy(train_signature!(work, X, read!(work.train, X, sample, caps, work.seen)).values)
-        mine .-= train_signature!(work, Y, read!(work.train, Y, sample, caps, work.seen)).values
+        sum .+= train_signature!(work, X, read!(work.train, X, sample, caps, work.seen)).values
+        sum .-= train_signature!(work, Y, read!(work.train, Y, sample, caps, work.seen)).values
     end
     return total ./ X.num_samples
 end

@@ -150,9 +150,9 @@ end
 
 """
 One sample as the kernel sees it: pieces of time 1 … n, and between piece i and i + 1 an event, the spikes at that time. Long pieces are
-divided by events without spikes.
+divided by events without spikes. Mutable only so that four of them are passed as four references.
 """
-struct Events
+mutable struct Events
     pieces::Vector{Float64}             # scaled lengths
     terms::Vector{Int}                  # that the series along each piece need
     letters::Vector{Vector{Int}}        # neurons of an event's spikes, counted from 1
@@ -201,8 +201,8 @@ num_events(x::Events) = length(x.letters)
 """Squares of the neurons' scales: the coefficient of two spikes of one neuron."""
 squared_scales(trains::SpikeTrains) = [scale(trains, neuron + 1)^2 for neuron in 1:trains.num_neurons]
 
-# Lattices of spikes of one neuron up to this many cells go through a table, which costs a quarter of a multiplication per pair of cells.
-const TABLE_CELLS = 1024
+# Lattices of up to so many spikes of one neuron on each side go through a table: faster than a series per cell, and quadratic in their size.
+const TABLE_SIDE = 96
 
 """
 Response of a lattice of cells with one coefficient c: if k takes the values V at the lower corners of the cells, their double increments
@@ -224,7 +224,7 @@ end
 """Tables for all neurons, as large as any pair of samples needs; one per different coefficient."""
 function response_tables(squares::Vector{Float64}, X::Vector{Events}, Y::Vector{Events})
     made = Dict{Float64,Matrix{Float64}}()
-    most(batch, a) = min(maximum(x -> length(x.of_neuron[a]), batch), TABLE_CELLS)
+    most(batch, a) = min(maximum(x -> length(x.of_neuron[a]), batch), TABLE_SIDE)
     sizes = [(most(X, a), most(Y, a)) for a in eachindex(squares)]
     return map(squares) do c
         get!(made, c) do
@@ -293,20 +293,23 @@ function reset!(work::SweepWork, n, terms)
     foreach(clear!, work.meetings)
 end
 
-# Where k has grown beyond this, a lane is taken in smaller units.
-const HUGE, UNIT = 2.0^500, 512
+# Where k has grown beyond HUGE, a lane is taken in units larger by 2^UNIT. One row of cells adds less than the rest of the range of floats. What is
+# then below TINY counts for nothing, but would slow down arithmetic as it fades away.
+const HUGE, UNIT, TINY = 2.0^900, 512, 2.0^-700
 
 shrink_factor(value::Lanes) = lanes(l -> value[l] > HUGE ? 2.0^-UNIT : 1.0)
+shrink_exponents(factor::Lanes) = ntuple(l -> factor[l] == 1.0 ? 0 : UNIT, Val(4))
 longest_lane(x::Lanes) = max(max(x[1], x[2]), max(x[3], x[4]))
 lane_pieces(ys::NTuple{4,Events}, row) = lanes(l -> row <= length(ys[l].pieces) ? ys[l].pieces[row] : 0.0)
 lane_terms(ys::NTuple{4,Events}, row) = maximum(map(y -> row <= length(y.terms) ? y.terms[row] : 1, ys))
 
 """
-    sweep!(work, x, ys, squares, tables, slopes) -> (values, exponents)
+    sweep!(work, x, ys, count, squares, tables, slopes) -> (values, exponents)
 
-Kernels of train `x` with four trains: values · 2^exponents. With `slopes`, `work.meetings` holds what the gradient needs.
+Kernels of train `x` with four trains, of which the first `count` matter: values · 2^exponents. With `slopes`, `work.meetings` holds what the
+gradient needs.
 """
-function sweep!(work::SweepWork, x::Events, ys::NTuple{4,Events}, squares, tables, slopes::Bool)
+function sweep!(work::SweepWork, x::Events, ys::NTuple{4,Events}, count, squares, tables, slopes::Bool)
     n = length(x.pieces)
     reset!(work, n, padded_terms(max(maximum(x.terms), maximum(map(y -> maximum(y.terms), ys))) + 1))
     by_table = ntuple(l -> prepare_spikes!(work, l, x, ys[l], squares), Val(4))
@@ -314,14 +317,14 @@ function sweep!(work::SweepWork, x::Events, ys::NTuple{4,Events}, squares, table
     for row in 1:maximum(map(y -> length(y.pieces), ys))
         value = pass_time!(work, x, lane_pieces(ys, row), lane_terms(ys, row), start)
         slopes && finish_slopes!(work, row - 1, exponents)
-        for l in 1:4
+        for l in 1:count
             row <= num_events(ys[l]) && pass_event!(work, l, x, ys[l], row, squares, tables, by_table[l], exponents[l], slopes)
         end
         if longest_lane(value) > HUGE
             factor = shrink_factor(value)
             rescale!(work, factor)
-            start, value = start * factor, value * factor
-            exponents = ntuple(l -> exponents[l] + (factor[l] == 1.0 ? 0 : UNIT), Val(4))
+            start, value = rescaled(start, factor), rescaled(value, factor)
+            exponents = exponents .+ shrink_exponents(factor)
         end
     end
     return value, exponents
@@ -364,10 +367,10 @@ function prepare_spikes!(work::SweepWork, l, x::Events, y::Events, squares)
     places, starts, stop = resize!(work.places[l], length(squares)), resize!(work.starts[l], length(squares)), 0
     by_table = !x.joint && !y.joint
     for a in eachindex(squares)
-        cells = length(x.of_neuron[a]) * length(y.of_neuron[a])
-        by_table &= cells <= TABLE_CELLS
+        n, m = length(x.of_neuron[a]), length(y.of_neuron[a])
+        by_table &= max(n, m) <= TABLE_SIDE
         places[a] = starts[a] = stop
-        stop += cells
+        stop += n * m
     end
     if by_table
         length(work.history[l]) < stop && resize!(work.history[l], stop)
@@ -440,14 +443,16 @@ function series_increments!(work::SweepWork, l, columns)
     end
 end
 
+rescaled(x::Float64, factor::Float64) = ifelse(abs(x * factor) < TINY, 0.0, x * factor)
+rescaled(x::Lanes, factor::Lanes) = lanes(l -> rescaled(x[l], factor[l]))
+
 """Take the lanes in other units."""
 function rescale!(work::SweepWork, factor::Lanes)
     for array in (work.p, work.increment, work.jump), n in eachindex(array)
-        array[n] = array[n] * factor
+        array[n] = rescaled(array[n], factor)
     end
-    for l in 1:4
-        work.history[l] .*= factor[l]
-        work.jump_series[l] .*= factor[l]
+    for l in 1:4, array in (work.history[l], work.jump_series[l])
+        array .= rescaled.(array, factor[l])
     end
 end
 
@@ -691,7 +696,7 @@ function run_job(pack!, make_work, job::KernelJob, x_order, y_order)
     both = gradient && (job.layout == SYMMETRIC || job.y_bar != C_NULL)
     partial = [both ? zeros(job.y_size, job.num_y) : nothing for _ in 1:groups]
     works = [make_work() for _ in 1:max(1, min(job.threads, groups, Threads.nthreads()))]
-    foreach_chunk(groups, job.threads) do worker, group, _
+    function visit(worker, group, _)
         for row in group:groups:job.num_x
             a = x_order[row]
             others = job.layout == PAIRS ? [a] : job.layout == SYMMETRIC ? view(y_order, row:length(y_order)) : y_order
@@ -702,6 +707,7 @@ function run_job(pack!, make_work, job::KernelJob, x_order, y_order)
             end
         end
     end
+    length(works) == 1 ? foreach(group -> visit(1, group, nothing), 1:groups) : foreach_chunk(visit, groups, length(works))
     both || return
     target = host_array(job.layout == SYMMETRIC ? job.x_bar : job.y_bar, job.y_size, job.num_y)
     foreach(part -> target .+= part, partial)
@@ -732,10 +738,10 @@ function train_kernels(X::SpikeTrains, Y::SpikeTrains, job::KernelJob)
     # Trains of similar length share a sweep.
     by_length(batch) = sortperm(batch; by = x -> length(x.pieces), alg = MergeSort)
     run_job(() -> (SweepWork(), SweepWork()), job, by_length(xs), by_length(ys)) do (ahead, back), a, bs, count, y_bar
-        values, exponents = sweep!(ahead, xs[a], map(b -> ys[b], bs), squares, tables, gradient)
+        values, exponents = sweep!(ahead, xs[a], map(b -> ys[b], bs), count, squares, tables, gradient)
         store_values!(job, a, bs, count, values, exponents)
         gradient || return
-        sweep!(back, xs_back[a], map(b -> ys_back[b], bs), squares, tables, true)
+        sweep!(back, xs_back[a], map(b -> ys_back[b], bs), count, squares, tables, true)
         x_bar = host_array(row(job.x_bar, job.x_size, a), job.x_size)
         for l in 1:count
             w = weight(job, a, bs[l])
@@ -751,14 +757,15 @@ end
 # ∂k/∂τ_i = ∫ (k J̃ − J k̃) dw; as J and J̃ change only at events of Y that share a neuron, by D_ij and D̃_ij, and ∂²k/∂u∂w = k between
 # events, the integral is a sum: Σ_j D̃_ij ∂k/∂u − D_ij ∂k̃/∂ũ.
 function pull_times!(x_bar, y_bar, x::Events, y::Events, ahead::Meetings, back::Meetings, weight, unit, time_scale)
-    count = length(ahead.D)
+    count, factor = length(ahead.D), weight * time_scale
     for n in 1:count
         m = count + 1 - n
         exponent = ahead.exponents[n] + back.exponents[m] - unit
-        factor = weight * time_scale
-        share!(x_bar, x.spikes[ahead.x_events[n]], factor * ldexp(back.D[m] * ahead.slope_x[n] - ahead.D[n] * back.slope_x[m], exponent))
-        y_bar === nothing && continue
-        share!(y_bar, y.spikes[ahead.y_events[n]], factor * ldexp(back.D[m] * ahead.slope_y[n] - ahead.D[n] * back.slope_y[m], exponent))
+        # Each factor may be as large as HUGE, and all together need not be.
+        D, D_back = ldexp(ahead.D[n], exponent ÷ 2), ldexp(back.D[m], exponent ÷ 2)
+        term(slope, slope_back) = factor * (D_back * ldexp(slope, exponent - exponent ÷ 2) - D * ldexp(slope_back, exponent - exponent ÷ 2))
+        share!(x_bar, x.spikes[ahead.x_events[n]], term(ahead.slope_x[n], back.slope_x[m]))
+        y_bar === nothing || share!(y_bar, y.spikes[ahead.y_events[n]], term(ahead.slope_y[n], back.slope_y[m]))
     end
 end
 

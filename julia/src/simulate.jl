@@ -288,13 +288,14 @@ function check_finite(run::Run, sample)
 end
 
 """
-    foreach_chunk(work, num_samples, threads)
+    foreach_chunk(work, num_samples, threads; limit = 64)
 
-Calls `work(worker, chunk, samples)` for consecutive ranges of samples. The ranges depend on the number of samples alone; which thread takes which does
+Calls `work(worker, chunk, samples)` for consecutive ranges of samples. There are at most `limit` ranges,
+and they depend on the number of samples alone; which thread takes which does
 not matter to callers that keep one result per chunk. `work` is called with a worker number up to `threads`.
 """
-function foreach_chunk(work, num_samples::Integer, threads::Integer)
-    chunks = chunk_ranges(num_samples)
+function foreach_chunk(work, num_samples::Integer, threads::Integer; limit = NUM_CHUNKS)
+    chunks = chunk_ranges(num_samples, limit)
     workers = min(threads, length(chunks), Threads.nthreads())
     next = Threads.Atomic{Int}(1)
     function take_chunks(worker)
@@ -323,10 +324,13 @@ end
 
 const NUM_CHUNKS = 64
 
-chunk_ranges(num_samples) = [
-    (1+div((c - 1) * num_samples, min(NUM_CHUNKS, num_samples))):div(c * num_samples, min(NUM_CHUNKS, num_samples))
-    for c in 1:min(NUM_CHUNKS, num_samples)
-]
+function chunk_ranges(num_samples, limit = NUM_CHUNKS)
+    count = min(limit, num_samples)
+    return [(1+div((c - 1) * num_samples, count)):div(c * num_samples, count) for c in 1:count]
+end
+
+"""How many chunks to sum over when each keeps a partial sum of `size` numbers: fewer where that would fill the memory."""
+chunk_limit(size) = clamp(2^18 ÷ (size + 1), 16, NUM_CHUNKS)
 
 """Where the host wants a solution: C-ordered arrays (S, K), (S,) and (S, T, N)."""
 struct Outputs

@@ -10,14 +10,17 @@ import abc
 import atexit
 import contextlib
 import ctypes
+import hashlib
 import importlib.util
 import os
+import platform
 import queue
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,9 +31,11 @@ from ..errors import JuliaError
 from . import debian, default_threads
 
 INTERFACE_VERSION = 1
-MODERN = (1, 10)
+MODERN = (1, 10)  # what juliacall may start
+EMBEDDABLE = (1, 5)
 _INTERRUPTED = 2
 _MESSAGE_BYTES = 1 << 16
+_COMPILED_KEPT = 8
 ADVICE = "run `ssnn setup` (Linux), or install Julia 1.10 or newer, or choose SSNN_ENGINE=reference; `ssnn doctor` tells more"
 
 
@@ -99,12 +104,23 @@ def look_around() -> Surroundings:
 
 def _modern_julia() -> Path | None:
     """A Julia that juliacall can use, where one can be seen at once."""
-    managed = Path(sys.prefix) / "julia_env" / "pyjuliapkg" / "install" / "bin" / "julia"
     named = [os.environ.get(name, "") for name in ("PYTHON_JULIACALL_EXE", "PYTHON_JULIAPKG_EXE")]
-    for candidate in (*named, str(managed), shutil.which("julia") or ""):
+    for candidate in (*named, str(_juliapkg_project() / "pyjuliapkg/install/bin/julia"), shutil.which("julia") or ""):
         if candidate and julia_version(candidate) >= MODERN:
             return Path(candidate)
     return None
+
+
+def _juliapkg_project() -> Path:
+    """Where juliapkg keeps its project and the Julia that it has downloaded."""
+    given = os.environ.get("PYTHON_JULIAPKG_PROJECT", "").strip()
+    if given:
+        return Path(given)
+    prefix = sys.prefix if sys.prefix != sys.base_prefix else os.environ.get("CONDA_PREFIX")
+    if prefix:
+        return Path(prefix) / "julia_env"
+    depot = os.environ.get("JULIA_DEPOT_PATH", "").split(os.pathsep)[0]
+    return (Path(depot) if depot else Path.home() / ".julia") / "environments" / "pyjuliapkg"
 
 
 def julia_version(executable: str) -> tuple[int, ...]:
@@ -133,12 +149,15 @@ class JuliaRuntime(abc.ABC):
         Julia's threads.
     cpu_target : str
         The processor that code is compiled for.
+    library : str
+        Path of libjulia.
     """
 
     how: str
     version: str
     threads: int
     cpu_target: str
+    library: str
 
     def __init__(self) -> None:
         self._pid = os.getpid()
@@ -227,18 +246,21 @@ class _JuliacallRuntime(JuliaRuntime):
             "PYTHON_JULIACALL_THREADS": str(default_threads()),
             "PYTHON_JULIACALL_OPTIMIZE": "3",
         }
-        if executable is not None:
-            defaults["PYTHON_JULIAPKG_EXE"] = executable
         for name, value in defaults.items():
             os.environ.setdefault(name, value)
+        if executable is not None:
+            os.environ["PYTHON_JULIAPKG_EXE"] = executable
         self._lock = threading.Lock()
         try:
-            from juliacall import Main  # type: ignore[import-not-found, import-untyped, unused-ignore]
+            # juliapkg reports on standard output, which belongs to the program.
+            with contextlib.redirect_stdout(sys.stderr):
+                from juliacall import CONFIG, Main  # type: ignore[import-not-found, import-untyped, unused-ignore]
         except ImportError as error:
             raise JuliaError(f"juliacall cannot be imported ({error}): pip install juliacall") from error
         except Exception as error:
             raise JuliaError(f"juliacall could not start Julia: {error}") from error
         self._main = Main
+        self.library = str(CONFIG.get("libpath") or "")
         version = str(Main.seval("string(VERSION)"))
         if tuple(int(part) for part in version.split(".")[:2]) < MODERN:
             raise JuliaError(f"juliacall has started Julia {version}; ssnn_py needs 1.10 or newer in it")
@@ -270,77 +292,124 @@ class _JuliacallRuntime(JuliaRuntime):
             raise JuliaError(str(error)) from error
 
 
+class _Call:
+    """A task for Julia's thread; `done` is held until it has run."""
+
+    __slots__ = ("arguments", "done", "error", "result", "state", "task")
+
+    def __init__(self, task: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self.task, self.arguments = task, arguments
+        self.state = "waiting"  # then "running" and "finished", or "withdrawn"
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.done = threading.Lock()
+        self.done.acquire()
+
+
 class _EmbeddedRuntime(JuliaRuntime):
     """libjulia through its C API, owned by one thread of its own.
 
     An older Julia can be called only by the thread that started it. Callers hand their calls over and wait; waiting, unlike a call
-    into C, can be interrupted by Ctrl-C, which then asks the core to stop.
+    into C, can be interrupted by Ctrl-C, which then asks the core to stop. There is one in a process: libjulia can be started once.
     """
 
     how = "embedded"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._root = root
-        self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._library: ctypes.CDLL | None = None
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._switch = threading.Lock()  # guards the states of calls, and whom the cancel flag is meant for
+        self._closing = False
         self._thread = threading.Thread(target=self._serve, name="julia", daemon=True)
         self._thread.start()
-        self._perform(self._boot, ())
-        self._connect()
         atexit.register(self._stop)
 
+    def start(self, executable: Path, private: bool) -> None:
+        """Start libjulia unless it runs, and load the core; may be tried again after a failure."""
+        self._perform(self._boot, (executable, private))
+        self._connect()
+
     def _serve(self) -> None:
-        while True:
-            call = self._calls.get()
-            if call is None:
-                return
-            task, arguments, outcome, done = call
+        while (call := self._calls.get()) is not None:
+            with self._switch:
+                if self._closing:
+                    break
+                if call.state == "withdrawn":
+                    continue
+                call.state = "running"
+                self._cancel.value = 0
             try:
-                outcome.append(task(*arguments))
+                call.result = call.task(*call.arguments)
             except BaseException as error:
-                outcome.append(error)
-            finally:
-                del task, arguments, call
-                done.release()
+                call.error = error
+            with self._switch:
+                call.state = "finished"
+            call.done.release()
+            del call  # or the caller's arrays would live until the next call
+        if self._library is not None:
+            self._library.jl_atexit_hook(0)
 
     def _perform(self, task: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         self.check_process()
-        outcome: list[Any] = []
-        done = threading.Lock()
-        done.acquire()
-        self._calls.put((task, arguments, outcome, done))
-        interrupted: BaseException | None = None
-        while True:
-            try:
-                done.acquire()
-                break
-            except BaseException as interrupt:
-                # The core still writes into the caller's arrays: stop it, and wait until it has.
-                interrupted = interrupt
+        call = _Call(task, arguments)
+        try:
+            self._calls.put(call)
+            call.done.acquire()
+        except BaseException:
+            # A running core still writes into the caller's arrays: stop it, and wait until it has stopped.
+            while not self._withdraw(call):
+                with contextlib.suppress(BaseException):
+                    call.done.acquire()
+            raise
+        if call.error is not None:
+            raise call.error
+        return call.result
+
+    def _withdraw(self, call: _Call) -> bool:
+        """Whether `call` is out of the way; asks it to stop where it runs."""
+        with self._switch:
+            if call.state == "running":
                 self._cancel.value = 1
-        if interrupted is not None:
-            self._cancel.value = 0
-            raise interrupted
-        result = outcome[0]
-        if isinstance(result, BaseException):
-            raise result
-        return result
+            elif call.state == "waiting":
+                call.state = "withdrawn"
+            return call.state != "running"
 
     def _stop(self) -> None:
-        if os.getpid() == self._pid and self._thread.is_alive():
-            with contextlib.suppress(Exception):
-                self._perform(self._library.jl_atexit_hook, (0,))
-            self._calls.put(None)
-            self._thread.join(timeout=5)
+        if os.getpid() != self._pid:
+            return
+        with self._switch:
+            self._closing = True
+            self._cancel.value = 1
+        self._calls.put(None)
+        self._thread.join(timeout=5)
 
-    def _boot(self) -> None:
-        libraries, executable, image = _embedded_files(self._root)
-        _preload(libraries)
+    def _boot(self, executable: Path, private: bool) -> None:
+        libraries, image = _embedded_files(executable)
+        if self._library is None:
+            self._library = self._load_library(libraries, executable, image, private)
+            self.version = self._text("string(VERSION)")
+        compiled = _compiled_core(executable, image, self.cpu_target, _library_path(libraries) if private else "")
+        if compiled is not None:
+            try:
+                self._evaluate(_load_compiled(compiled))
+                return
+            except JuliaError:
+                pass  # stale after all: the source will do
+        self._evaluate(f"include({_julia_string(str(source_dir() / 'src' / 'SSNN.jl'))})")
+
+    def _load_library(self, libraries: Path, executable: Path, image: Path, private: bool) -> ctypes.CDLL:
+        if hasattr(ctypes.CDLL(None), "jl_parse_opts"):
+            raise JuliaError(
+                "another Julia runs in this process already, and a second one cannot: if it is juliacall's, set SSNN_JULIA=juliacall"
+            )
+        if private:
+            _preload(libraries)
+        self.library = str(libraries / "libjulia.so.1")
         try:
-            library = ctypes.CDLL(str(libraries / "libjulia.so.1"), mode=ctypes.RTLD_GLOBAL)
+            library = ctypes.CDLL(self.library, mode=ctypes.RTLD_GLOBAL)
         except OSError as error:
             raise JuliaError(f"libjulia cannot be loaded ({error}): {ADVICE}") from None
-        self._library = library
         self.cpu_target = _cpu_target()
         self.threads = default_threads()
         library.jl_parse_opts.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
@@ -354,40 +423,29 @@ class _EmbeddedRuntime(JuliaRuntime):
         library.jl_atexit_hook.argtypes = [ctypes.c_int]
         library.jl_atexit_hook.restype = None
 
-        options = [
-            executable,
-            "-C",
-            self.cpu_target,
-            "-O3",
-            f"--threads={self.threads}",
-            "--startup-file=no",
-            "--history-file=no",
-        ]
-        words = [str(option).encode() for option in options]
+        options = ["-C", self.cpu_target, "-O3", f"--threads={self.threads}", "--startup-file=no", "--history-file=no"]
+        words = [word.encode() for word in (str(executable), *options)]
         vector = (ctypes.c_char_p * (len(words) + 1))(*words, None)
         count = ctypes.c_int(len(words))
         pointer = ctypes.cast(vector, ctypes.POINTER(ctypes.c_char_p))
         library.jl_parse_opts(ctypes.byref(count), ctypes.byref(pointer))
         with _kept_signal_handlers(), _private_environment():
             library.jl_init_with_image__threading(str(executable.parent).encode(), str(image).encode())
-        core = source_dir() / "src" / "SSNN.jl"
-        self._evaluate(f"include({_julia_string(str(core))})")
-        self.version = self._text("string(VERSION)")
+        library.jl_eval_string(b'const __ssnn_failed = Ref(""); 0')
+        return library
 
     def _evaluate(self, code: str) -> None:
         """Evaluate in Main; a failure becomes a JuliaError with Julia's message."""
-        guarded = ('const __ssnn_failed = Ref(""); ' if not getattr(self, "_guarded", False) else "") + (
+        self._number(
             f'__ssnn_failed[] = ""; try; include_string(Main, {_julia_string(code)}); '
-            "catch err; __ssnn_failed[] = sprint(showerror, err); end; 0"
+            "catch err; __ssnn_failed[] = sprint(showerror, err); end; UInt64(0)"
         )
-        self._guarded = True
-        if self._library.jl_eval_string(guarded.encode()) is None:
-            raise JuliaError("Julia could not evaluate its own start-up code")
         message = self._text("__ssnn_failed[]")
         if message:
             raise JuliaError(message)
 
     def _number(self, code: str) -> int:
+        assert self._library is not None
         boxed = self._library.jl_eval_string(code.encode())
         if boxed is None:
             raise JuliaError(f"Julia could not evaluate {code}")
@@ -399,7 +457,11 @@ class _EmbeddedRuntime(JuliaRuntime):
         return ctypes.string_at(address, length).decode(errors="replace")
 
     def _address(self, name: str) -> int:
-        return int(self._perform(self._number, (f"UInt64(SSNN.entry_point({_julia_string(name)}))",)))
+        return int(self._perform(self._number_of_entry, (name,)))
+
+    def _number_of_entry(self, name: str) -> int:
+        self._evaluate(f"global __ssnn_address = UInt64(SSNN.entry_point({_julia_string(name)}))")
+        return self._number("__ssnn_address")
 
     def eval(self, code: str) -> None:
         self._perform(self._evaluate, (code,))
@@ -410,24 +472,31 @@ def _julia_string(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _embedded_files(root: Path) -> tuple[Path, Path, Path]:
-    """Folder of libraries, executable and system image of a Julia laid out like a distribution's."""
-    import platform
-
-    executable = root / "usr/bin/julia"
-    for libraries in (root / "usr/lib" / f"{platform.machine()}-linux-gnu", root / "usr/lib64", root / "usr/lib"):
+def _embedded_files(executable: Path) -> tuple[Path, Path]:
+    """Folder of libraries and system image of the Julia with that executable."""
+    prefix = executable.parent.parent
+    for libraries in (prefix / "lib" / f"{platform.machine()}-linux-gnu", prefix / "lib64", prefix / "lib"):
         image = libraries / "julia" / "sys.so"
         if image.is_file() and (libraries / "libjulia.so.1").exists():
-            return libraries, executable, image
-    raise JuliaError(f"{root} holds no libjulia.so.1 with its system image: run `ssnn setup` again")
+            return libraries, image
+    raise JuliaError(f"{prefix} holds no libjulia.so.1 with its system image: {ADVICE}")
+
+
+def _library_folders(libraries: Path) -> tuple[Path, Path]:
+    """The private Julia's two folders of libraries: below ``usr/lib`` and below ``lib``."""
+    return libraries, libraries.parents[2] / "lib" / libraries.name
+
+
+def _library_path(libraries: Path) -> str:
+    """``LD_LIBRARY_PATH`` with which the private Julia runs as a program."""
+    return os.pathsep.join(str(folder) for folder in (*_library_folders(libraries), libraries / "julia"))
 
 
 def _preload(libraries: Path) -> None:
     """Load what libjulia needs by absolute path, so that no search path has to name the private folder."""
-    here = [libraries, libraries.parents[2] / "lib" / libraries.name]
     waiting = sorted(
         path
-        for folder in here
+        for folder in _library_folders(libraries)
         for path in folder.glob("lib*.so.*")
         if path.is_symlink() or len(path.name.split(".so.")[1].split(".")) == 1
         if not path.name.startswith(("libjulia", "libunwind-", "libpcreposix", "libpcre32", "libpcre16", "libpcrecpp"))
@@ -447,9 +516,6 @@ def _preload(libraries: Path) -> None:
 
 def _cpu_target() -> str:
     """A processor that an old LLVM knows and that has this one's vector instructions."""
-    given = os.environ.get("JULIA_CPU_TARGET", "").strip()
-    if given:
-        return given
     try:
         information = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -458,6 +524,69 @@ def _cpu_target() -> str:
     if not {"avx2", "fma", "bmi2"} <= flags:
         return "generic"
     return "znver2" if {"clwb", "clzero", "sse4a", "rdpid"} <= flags else "haswell"
+
+
+def _compiled_core(executable: Path, image: Path, cpu_target: str, library_path: str) -> Path | None:
+    """A depot with the core as Julia precompiles it, which loads much faster than its source; made where there is none.
+
+    None where it cannot be made, for instance because the cache is not writable. It is found again by what it was made from.
+    """
+    core = source_dir()
+    try:
+        sources = [core / "Project.toml", *sorted((core / "src").rglob("*.jl")), image]
+        made_from = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sources]
+        key = hashlib.sha256(repr((cpu_target, made_from)).encode()).hexdigest()[:16]
+        shelf = debian.cache_dir() / "compiled"
+        depot = shelf / key
+        if depot.is_dir():
+            return depot
+        shelf.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="new-", dir=shelf) as scratch:
+            environment = {name: value for name, value in os.environ.items() if not name.startswith("JULIA_")}
+            environment |= {"JULIA_DEPOT_PATH": f"{scratch}/depot", "JULIA_LOAD_PATH": f"{core}{os.pathsep}@stdlib"}
+            if library_path:
+                environment["LD_LIBRARY_PATH"] = library_path
+            options = [
+                "-J",
+                str(image),
+                "-C",
+                cpu_target,
+                "--startup-file=no",
+                "--history-file=no",
+                "-e",
+                "import SSNN",
+            ]
+            subprocess.run(
+                [str(executable), *options],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=300,
+                check=True,
+            )
+            with contextlib.suppress(OSError):  # another process may have been first
+                Path(scratch, "depot").rename(depot)
+        for old in sorted(shelf.glob("[!n]*"), key=lambda path: path.stat().st_mtime)[:-_COMPILED_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+        return depot if depot.is_dir() else None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _load_compiled(depot: Path) -> str:
+    """Julia code that loads the core from `depot`, and fails rather than compile it anew."""
+    core = source_dir()
+    uuid = re.search(r'^uuid = "(.+)"$', (core / "Project.toml").read_text(), re.MULTILINE)
+    assert uuid is not None
+    return f"""
+        pushfirst!(DEPOT_PATH, {_julia_string(str(depot))})
+        try
+            Base._require_search_from_serialized(Base.PkgId(Base.UUID("{uuid[1]}"), "SSNN"), {_julia_string(str(core / "src" / "SSNN.jl"))})
+        finally
+            popfirst!(DEPOT_PATH)
+        end
+        const SSNN = Base.loaded_modules[Base.PkgId(Base.UUID("{uuid[1]}"), "SSNN")]
+    """
 
 
 @contextlib.contextmanager
@@ -488,7 +617,18 @@ def _private_environment() -> Iterator[None]:
 # --- starting it, once -----------------------------------------------------------------------------------------------------------
 
 _RUNTIME: JuliaRuntime | None = None
+_EMBEDDED: _EmbeddedRuntime | None = None
 _BOOTING = threading.Lock()
+
+
+def _unlock_after_fork() -> None:
+    global _BOOTING
+    _BOOTING = threading.Lock()
+
+
+# A thread that was booting when the process forked does not exist in the child, and would never let go.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_after_fork)
 
 
 def _start(candidate: str) -> JuliaRuntime:
@@ -498,13 +638,24 @@ def _start(candidate: str) -> JuliaRuntime:
         found = debian.installed()
         if found is None:
             raise JuliaError(f"no embedded Julia is set up in {debian.cache_dir()}: {ADVICE}")
-        return _EmbeddedRuntime(found.root)
+        return _start_embedded(found.root / "usr/bin/julia", private=True)
     version = julia_version(candidate)
     if version == (0,):
         raise JuliaError(f"SSNN_JULIA names {candidate!r}, which does not run as a Julia executable")
     if version >= MODERN:
         return _JuliacallRuntime(candidate)
-    return _EmbeddedRuntime(Path(candidate).resolve().parents[2])
+    if version[:2] != EMBEDDABLE:
+        number = ".".join(map(str, version))
+        raise JuliaError(f"SSNN_JULIA names {candidate!r}, a Julia {number}; 1.10 or newer is needed, or 1.5")
+    return _start_embedded(Path(candidate).resolve(), private=False)
+
+
+def _start_embedded(executable: Path, private: bool) -> JuliaRuntime:
+    global _EMBEDDED
+    if _EMBEDDED is None:
+        _EMBEDDED = _EmbeddedRuntime()
+    _EMBEDDED.start(executable, private)
+    return _EMBEDDED
 
 
 def runtime() -> JuliaRuntime:
@@ -521,6 +672,7 @@ def runtime() -> JuliaRuntime:
         return _RUNTIME
     with _BOOTING:
         if _RUNTIME is None:
+            source_dir()
             failures = []
             for candidate in candidates(look_around()):
                 try:

@@ -102,10 +102,9 @@ class _Marshalled:
         network = problem.network
         self.slot_names = (*_SLOTS, *network.intensity.parameters, *network.input_current.parameters)
         parameters = problem.parameters
-        zero = np.broadcast_to(_ZERO, (problem.num_samples, network.num_neurons))
-        self.coefficients = self.table(parameters, default=_coefficient(zero))
+        self.coefficients = self.table(parameters, default=_Coefficient(_ZERO.ctypes.data))
         self.settings = np.array(network.intensity.settings, dtype=np.float64)
-        self.keep: list[Any] = [parameters, zero]
+        self.keep: list[Any] = [parameters]
         self.struct = _Problem(
             num_neurons=network.num_neurons,
             num_samples=problem.num_samples,
@@ -146,14 +145,25 @@ class _Marshalled:
         for name, array in arrays.items():
             if name == "weights":
                 continue
-            one, stride = (array[0, ...], array.strides[0] // _BYTES) if directions else (array, 0)
-            if one.ndim == 0:  # the common case, and np.broadcast_to is slow
-                slots["sigma11" if name == "sigma" else name] = _Coefficient(one.ctypes.data, stride)
+            if directions:
+                slots |= self.views(name, array[0, ...], array.strides[0] // _BYTES)
                 continue
-            for slot, view in self.problem.network.slots(name, one, self.problem.num_samples).items():
-                slots[slot] = _coefficient(view, stride)
+            if default is None:
+                slots |= self.views(name, array)
+                continue
+            # Training asks again and again for the same parameters: the network remembers, and its successors share the memory.
+            key = (name, self.problem.num_samples)
+            remembered = self.problem.network.memory.get(key)
+            if remembered is None or remembered[0] is not array:
+                remembered = self.problem.network.memory[key] = (array, self.views(name, array))
+            slots |= remembered[1]
         missing = default if default is not None else _Coefficient()
         return (_Coefficient * len(self.slot_names))(*(slots.get(slot, missing) for slot in self.slot_names))
+
+    def views(self, name: str, array: Array, stride_direction: int = 0) -> dict[str, _Coefficient]:
+        """The scalar coefficients that `array` stands for."""
+        slots = self.problem.network.slots(name, array, self.problem.num_samples)
+        return {slot: _coefficient(view, stride_direction) for slot, view in slots.items()}
 
     @staticmethod
     def weights(arrays: Mapping[str, Array], directions: bool = False) -> _Coefficient:
