@@ -23,11 +23,17 @@ def _setup(arguments: argparse.Namespace) -> int:
     from .engine import boot, debian
 
     found = boot.look_around()
-    if arguments.debs is None and found.juliacall_installed and found.modern_julia:
-        print("juliacall has a Julia of 1.10 or newer; nothing to set up")
-        return 0
-    julia = debian.setup(arguments.debs)
-    print(f"Julia {julia.version} is set up in {julia.root}")
+    if arguments.debs is None and found.juliacall_installed:
+        if found.modern_julia:
+            print("juliacall has a Julia of 1.10 or newer; nothing to set up")
+            return 0
+        if found.requested == "juliacall" or not debian.possible():
+            julia = boot.runtime()  # juliapkg downloads one
+            print(f"Julia {julia.version} is set up by juliacall")
+            return 0
+    private = debian.setup(arguments.debs)
+    boot.prepare()
+    print(f"Julia {private.version} is set up in {private.root}")
     return 0
 
 

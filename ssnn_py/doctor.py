@@ -16,7 +16,7 @@ _PROBE = """
 import json
 from ssnn_py.engine import boot
 julia = boot.runtime()
-print(json.dumps({"how": julia.how, "version": julia.version, "threads": julia.threads, "cpu_target": julia.cpu_target}))
+print(json.dumps({name: getattr(julia, name) for name in ("how", "version", "threads", "cpu_target", "library")}))
 """
 
 
@@ -68,7 +68,11 @@ def report(facts: dict[str, Any]) -> str:
         "julia         " + (f"{julia['version']}, {julia['how']}" if julia else "none could be started"),
     ]
     if julia:
-        lines += [f"threads       {julia['threads']}", f"CPU target    {julia['cpu_target']}"]
+        lines += [
+            f"threads       {julia['threads']}",
+            f"CPU target    {julia['cpu_target']}",
+            f"libjulia      {julia['library']}",
+        ]
     lines += [
         f"core          {facts['core_folder']}",
         f"cache         {facts['cache_folder']}",

@@ -511,9 +511,11 @@ function pass_row!(front::Front, cells::PathCells, j, P, Q, work::CellWork{Lanes
         end
         below = k + front.increment[i]
         c = coefficient(cells, i - 1, j - 1)
-        J = num_coefficient_terms(magnitude(c))
-        change = best_cell!(front.p, i, max(P[i], Q), q, k, c, one, one, c, c, J, work)
-        front.increment[i] = front.increment[i] + change
+        if magnitude(c) > 0.0       # else k is the sum of its edges, and nothing changes along them
+            J = num_coefficient_terms(magnitude(c))
+            change = best_cell!(front.p, i, max(P[i], Q), q, k, c, one, one, c, c, J, work)
+            front.increment[i] = front.increment[i] + change
+        end
         k = below
     end
 end

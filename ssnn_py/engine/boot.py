@@ -686,6 +686,16 @@ def runtime() -> JuliaRuntime:
         return _RUNTIME
 
 
+def prepare() -> None:
+    """Compile the core for the private Julia ahead of its first start, where that is possible."""
+    found = debian.installed()
+    with contextlib.suppress(JuliaError):
+        if found is not None:
+            executable = found.root / "usr/bin/julia"
+            libraries, image = _embedded_files(executable)
+            _compiled_core(executable, image, _cpu_target(), _library_path(libraries))
+
+
 def available() -> tuple[bool, str]:
     """Whether there seems to be a Julia to start, and how or why not; starts nothing."""
     if _RUNTIME is not None:

@@ -53,6 +53,7 @@ PACKAGES = [
 # What a run does not read.
 UNNEEDED = ("usr/share/doc", "usr/share/man", "usr/share/icons", "usr/share/lintian", "usr/share/metainfo")
 MARKER = "ssnn-setup.json"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,15 @@ def installed() -> DebianJulia | None:
         return None
 
 
+def possible() -> bool:
+    """Whether this machine has what it takes to fetch the private Julia: Linux with Debian's tools."""
+    return (
+        platform.system() == "Linux"
+        and platform.machine() in _ARCHITECTURES
+        and all(shutil.which(tool) for tool in ("apt-get", "dpkg-deb"))
+    )
+
+
 def setup(debs: Path | None = None) -> DebianJulia:
     """Install the private Julia unless it is there: from Debian's archive with apt, or from a folder of ``.deb`` files.
 
@@ -95,7 +105,7 @@ def setup(debs: Path | None = None) -> DebianJulia:
         With what to do: no apt, no network, a missing or damaged package, an unwritable cache.
     """
     machine = platform.machine()
-    if platform.system() != "Linux" or machine not in ("x86_64", "aarch64"):
+    if platform.system() != "Linux" or machine not in _ARCHITECTURES:
         raise JuliaError(
             f"the private Julia is Debian's, for Linux on x86_64 or aarch64; this is {platform.system()} on {machine}. "
             "Install Julia 1.10 or newer, and ssnn_py will find it."
@@ -103,6 +113,8 @@ def setup(debs: Path | None = None) -> DebianJulia:
     if shutil.which("dpkg-deb") is None:
         raise JuliaError("dpkg-deb was not found; it unpacks the packages. Install dpkg, or Julia 1.10 or newer.")
     with _writable_cache() as cache, _lock(cache / "setup.lock"):
+        for abandoned in cache.glob("setup-*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
         present = installed()
         if present is not None and debs is None:
             return present
@@ -135,51 +147,61 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _run(command: list[str], what: str) -> str:
+def _run(command: list[str], what: str, cwd: Path | None = None) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, cwd=cwd)
     except FileNotFoundError:
-        raise JuliaError(f"{command[0]} was not found, so ssnn cannot {what}") from None
+        raise JuliaError(
+            f"{command[0]} was not found, which is needed to {what}: use `ssnn setup --debs DIR`"
+        ) from None
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise JuliaError(f"could not {what}: {' '.join(said[-3:]) or f'{command[0]} failed'}")
     return done.stdout
 
 
-def _mirror() -> str:
-    """The Debian mirror that this machine's apt is configured for."""
-    listing = _run(["apt-get", "indextargets", "--format", "$(ORIGIN)|$(REPO_URI)"], "read apt's configuration")
-    mirrors = [line.split("|", 1)[1].strip() for line in listing.splitlines() if line.startswith("Debian|")]
-    main = [uri for uri in mirrors if "security" not in uri]
-    if main:
-        return main[0]
-    raise JuliaError(
-        "apt on this machine names no Debian mirror (perhaps `apt-get update` was never run): run it once, or copy the packages "
-        "here and use `ssnn setup --debs DIR`"
+def _mirrors() -> list[str]:
+    """Debian mirrors to try: those that this machine's apt is configured for, then Debian's own."""
+    # Without release information the listing is complete even where `apt-get update` was never run.
+    listing = _run(
+        ["apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)"], "read apt's configuration"
     )
+    configured = [uri for uri in listing.split() if uri.rstrip("/").endswith("/debian")]
+    return list(dict.fromkeys([*configured]))
 
 
 def _download(scratch: Path) -> list[Path]:
-    """Debian's packages, their signatures checked by apt, in a folder with lists, cache and status of their own."""
-    mirror = _mirror()
+    """Debian's packages from the first mirror that has them."""
     if not KEYRING.is_file():
         raise JuliaError(
             f"{KEYRING} is missing: install the package debian-archive-keyring, or use `ssnn setup --debs DIR`"
         )
-    for folder in ("lists/partial", "cache/archives/partial", "debs"):
-        (scratch / folder).mkdir(parents=True)
-    (scratch / "status").touch()
-    (scratch / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror} {SUITE} main\n")
+    failures = []
+    for number, mirror in enumerate(_mirrors()):
+        folder = scratch / f"apt{number}"
+        try:
+            return _download_from(mirror, folder)
+        except JuliaError as error:
+            failures.append(error)
+    raise failures[0]
+
+
+def _download_from(mirror: str, folder: Path) -> list[Path]:
+    """The packages, their signatures checked by apt, in a folder with lists, cache and status of their own."""
+    for name in ("lists/partial", "cache/archives/partial", "debs"):
+        (folder / name).mkdir(parents=True)
+    (folder / "status").touch()
+    (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror} {SUITE} main\n")
     options = {
-        "Dir::Etc::sourcelist": scratch / "sources.list",
+        "Dir::Etc::sourcelist": folder / "sources.list",
         "Dir::Etc::sourceparts": "/dev/null",
         "Dir::Etc::preferencesparts": "/dev/null",
-        "Dir::State": scratch,
-        "Dir::State::lists": scratch / "lists",
-        "Dir::State::status": scratch / "status",
-        "Dir::Cache": scratch / "cache",
+        "Dir::State": folder,
+        "Dir::State::lists": folder / "lists",
+        "Dir::State::status": folder / "status",
+        "Dir::Cache": folder / "cache",
         "APT::Sandbox::User": "root",  # apt's own user may not enter a private folder
-        "APT::Architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()],
+        "APT::Architecture": _ARCHITECTURES[platform.machine()],
         "APT::Update::Error-Mode": "any",
         "Acquire::Languages": "none",
         "Acquire::Check-Valid-Until": "false",  # an archived suite is no longer renewed; its signature still counts
@@ -191,20 +213,8 @@ def _download(scratch: Path) -> list[Path]:
     apt = ["apt-get", "-q", *flags]
     advice = f"fetch {{}} from Debian's mirror {mirror} (is there a network? else `ssnn setup --debs DIR`)"
     _run([*apt, "update"], advice.format("the package lists"))
-    try:
-        done = subprocess.run(
-            [*apt, "download", *PACKAGES],
-            cwd=scratch / "debs",
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
-    except FileNotFoundError:
-        raise JuliaError("apt-get was not found") from None
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise JuliaError(f"could not {advice.format('the packages')}: {' '.join(said[-3:])}")
-    return _given(scratch / "debs")
+    _run([*apt, "download", *PACKAGES], advice.format("the packages"), cwd=folder / "debs")
+    return _given(folder / "debs")
 
 
 def _given(folder: Path) -> list[Path]:
@@ -222,9 +232,13 @@ def _given(folder: Path) -> list[Path]:
         pairs = (line.split(maxsplit=1) for line in sums.read_text().splitlines() if line.strip())
         wanted = {name.strip().lstrip("*"): digest for digest, name in pairs}
         for file in files:
-            if file.name in wanted and hashlib.sha256(file.read_bytes()).hexdigest() != wanted[file.name]:
+            if wanted.get(file.name, _checksum(file)) != _checksum(file):
                 raise JuliaError(f"{file} is damaged or incomplete: its checksum is not the one in {sums}")
     return files
+
+
+def _checksum(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _unpack(files: list[Path], scratch: Path, cache: Path) -> DebianJulia:
@@ -237,7 +251,7 @@ def _unpack(files: list[Path], scratch: Path, cache: Path) -> DebianJulia:
     julia = next(file for file in files if file.name.startswith("julia_"))
     version = _run(["dpkg-deb", "-f", str(julia), "Version"], f"read {julia.name}").strip()
     # The marker comes last and the folder moves in one step: what is not whole is never taken for a setup.
-    marker = {"version": version, "packages": sorted(file.name for file in files)}
+    marker = {"version": version, "packages": {file.name: _checksum(file) for file in sorted(files)}}
     (root / MARKER).write_text(json.dumps(marker, indent=1))
     final = cache / "debian-julia"
     if final.exists():
