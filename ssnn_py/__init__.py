@@ -7,9 +7,21 @@ from .currents import ConstantCurrent, InputCurrent, SampledCurrent
 from .errors import JuliaError, NoGradientError, SSNNError, ValidationError
 from .gradients import value_and_grad
 from .intensities import ExponentialIntensity, Intensity, ThresholdIntensity
-from .losses import ExpectedSignatureLoss, FirstSpikeLoss, Loss, LossValue
+from .losses import ExpectedSignatureLoss, FirstSpikeLoss, Loss, LossValue, SignatureMMD
 from .network import SLIFNetwork
 from .optimizers import SGD, Adam, RMSProp, piecewise_constant
+from .signature_kernels import (
+    SignatureKernel,
+    TwoSampleTest,
+    median_scales,
+    signature_kernel,
+    signature_kernel_backprop,
+    signature_kernel_gram,
+    signature_kernel_gram_backprop,
+    signature_mmd,
+    signature_mmd_backprop,
+    two_sample_test,
+)
 from .signatures import expected_signature, expected_signature_backprop, signature, signature_backprop
 from .simulation import Solution, simulate
 from .solvers import SolverInfo, solvers
@@ -37,21 +49,32 @@ __all__ = [
     "SLIFNetwork",
     "SSNNError",
     "SampledCurrent",
+    "SignatureKernel",
+    "SignatureMMD",
     "Solution",
     "SolverInfo",
     "SpikeTrains",
     "ThresholdIntensity",
+    "TwoSampleTest",
     "ValidationError",
     "expected_signature",
     "expected_signature_backprop",
     "feedforward_weights",
     "fit",
+    "median_scales",
     "piecewise_constant",
     "random_weights",
     "recurrent_weights",
     "signature",
     "signature_backprop",
+    "signature_kernel",
+    "signature_kernel_backprop",
+    "signature_kernel_gram",
+    "signature_kernel_gram_backprop",
+    "signature_mmd",
+    "signature_mmd_backprop",
     "simulate",
     "solvers",
+    "two_sample_test",
     "value_and_grad",
 ]

@@ -16,7 +16,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
     facts = doctor.examine()
     print(json.dumps(facts, indent=2) if arguments.json else doctor.report(facts))
-    return 0 if facts["julia"] or (facts["engine"] == "reference" and "SSNN_ENGINE" in facts["settings"]) else 1
+    chosen = facts["settings"].get("SSNN_ENGINE", "").strip().lower()
+    return 0 if facts["julia"] or chosen == "reference" else 1
 
 
 def _setup(arguments: argparse.Namespace) -> int:

@@ -15,8 +15,13 @@ from .engine import boot, debian
 _PROBE = """
 import json
 from ssnn_py.engine import boot
-julia = boot.runtime()
-print(json.dumps({name: getattr(julia, name) for name in ("how", "version", "threads", "cpu_target", "library")}))
+from ssnn_py.errors import SSNNError
+try:
+    julia = boot.runtime()
+    found = {name: getattr(julia, name) for name in ("how", "version", "threads", "cpu_target", "library")}
+except SSNNError as error:
+    found = {"problem": " ".join(str(error).split())}
+print(json.dumps(found))
 """
 
 
@@ -46,13 +51,15 @@ def examine() -> dict[str, Any]:
     facts["julia"] = None
     try:
         done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=600, check=False)
-        if done.returncode == 0:
-            facts["julia"] = json.loads(done.stdout.splitlines()[-1])
-        else:
+        said = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+        if said is None:
             lines = done.stderr.strip().splitlines()
-            facts["problems"].append(
-                lines[-1].split("JuliaError: ", 1)[-1] if lines else "starting Julia failed silently"
-            )
+            last = lines[-1] if lines else "silently"
+            facts["problems"].append(f"starting Julia ended the process (status {done.returncode}): {last}")
+        elif "problem" in said:
+            facts["problems"].append(said["problem"])
+        else:
+            facts["julia"] = said
     except subprocess.TimeoutExpired:
         facts["problems"].append("starting Julia took more than ten minutes")
     requested = os.environ.get("SSNN_ENGINE", "").strip().lower() or "auto"

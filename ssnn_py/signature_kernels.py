@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
 from .engine import default_threads, reference_signature
-from .errors import ValidationError
+from .errors import JuliaError, ValidationError
 from .signatures import TrainsStruct, as_path_input, julia_function, signature, signature_backprop, trains_struct
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, as_real_array, describe, require_memory
@@ -252,6 +252,15 @@ class SignatureKernel:
             math.prod(x_like.shape[1:]),
             math.prod(y_like.shape[1:]),
         )
+        try:
+            self._call(X, Y, scales, job)
+        except JuliaError as error:
+            if "smaller scales" in str(error):
+                raise ValidationError(str(error)) from None
+            raise
+        return _Result(values, exponents, x_bar, y_bar)
+
+    def _call(self, X: SpikeTrains | Array, Y: SpikeTrains | Array, scales: Array | None, job: _JobStruct) -> None:
         if isinstance(X, SpikeTrains):
             assert isinstance(Y, SpikeTrains)
             run = julia_function("ssnn_train_kernels", *[POINTER(TrainsStruct)] * 2, POINTER(_JobStruct))
@@ -263,7 +272,6 @@ class SignatureKernel:
             )
             sigma = self.sigma if self.lift == "rbf" else 0.0
             run(X.ctypes.data, Y.ctypes.data, X.shape[1], Y.shape[1], X.shape[2], sigma, job)
-        return _Result(values, exponents, x_bar, y_bar)
 
     def _in_numpy(
         self,

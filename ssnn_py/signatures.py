@@ -76,6 +76,8 @@ def as_path_input(
     depth = as_int("depth", depth, 1, 64)
     if isinstance(X, SpikeTrains):
         channels, samples = X.num_neurons + 1, X.num_samples
+        if samples == 0:
+            raise ValidationError(f"{name} must have at least one sample, got none")
     else:
         X = as_real_array(name, X, (2, 3), "points of shape (L, d) or (S, L, d)")
         X = X[None] if X.ndim == 2 else X

@@ -1,7 +1,7 @@
 """Starting Julia: each awkward way in a process of its own."""
 
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +15,8 @@ import ssnn_py as ssnn
 from ssnn_py.engine import boot
 from ssnn_py.engine.boot import Surroundings, candidates
 
+ROOT = Path(__file__).resolve().parents[1]
+SEARCH_PATH = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 FIRST_RESULT = """
 import ssnn_py as ssnn
 net = ssnn.SLIFNetwork([[0.0]], input_current=1.5, sigma=0.25)
@@ -23,17 +25,47 @@ def run():
 """
 
 
-def python(code, timeout=120, **environment):
+def python(code, timeout=120, arguments=(), **environment):
     """Run code in a fresh interpreter; returns what it printed. Fails on a crash, a hang or noise on standard error."""
     done = subprocess.run(
-        [sys.executable, "-c", FIRST_RESULT + textwrap.dedent(code)],
+        [sys.executable, "-c", FIRST_RESULT + textwrap.dedent(code), *arguments],
         capture_output=True,
         text=True,
         timeout=timeout,
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONPATH": SEARCH_PATH, **environment},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
+
+
+def start_python(code):
+    """A fresh interpreter running code, once it has said "ready"."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", FIRST_RESULT + textwrap.dedent(code)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": SEARCH_PATH},
+    )
+    assert process.stdout.readline().strip() == "ready"
+    return process
+
+
+# An entry point that runs until it is stopped, at most a minute.
+FOREVER = r"""
+from ssnn_py.engine.boot import runtime
+import ctypes, threading, time
+julia = runtime()
+julia.eval('''@eval SSNN @entry_point function ssnn_test_forever(started::Ptr{Int32})
+    unsafe_store!(started, Int32(1))
+    deadline = time() + 60
+    while time() < deadline
+        check_cancelled()
+    end
+end''')
+forever = julia.function("ssnn_test_forever", ctypes.c_void_p)
+started = ctypes.c_int32(0)
+"""
 
 
 def test_the_choice_of_julia(tmp_path):
@@ -139,11 +171,17 @@ class TestRunningJulia:
                 """
             )
         )
-        done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "PYTHONPATH": SEARCH_PATH},
+        )
         assert done.stdout.split() == ["True"], done.stderr
 
     def test_ctrl_c_stops_a_long_solve(self):
-        code = FIRST_RESULT + textwrap.dedent(
+        process = start_python(
             """
             import time
             run()
@@ -155,15 +193,121 @@ class TestRunningJulia:
                 print("stopped", time.perf_counter() - begin < 20, run() > 0, flush=True)
             """
         )
-        process = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert process.stdout.readline().strip() == "ready"
         time.sleep(1.0)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         assert out.split() == ["stopped", "True", "True"], err
         assert process.returncode == 0
+
+    def test_ctrl_c_outside_julia_and_termination_are_pythons(self):
+        for number, status in ((signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)):
+            process = start_python(
+                """
+                import time
+                run()
+                print("ready", flush=True)
+                try:
+                    time.sleep(60)
+                except KeyboardInterrupt:
+                    print("interrupted", run() > 0)
+                """
+            )
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+            assert process.returncode == status, err
+            assert out.split() == (["interrupted", "True"] if number == signal.SIGINT else [])
+
+    def test_ctrl_c_stops_only_the_interrupted_callers_own_call(self):
+        process = start_python(
+            FOREVER
+            + """
+import signal
+outcome = []
+def other():
+    try:
+        forever(ctypes.addressof(started))
+    except BaseException as error:
+        outcome.append(type(error).__name__)
+thread = threading.Thread(target=other, daemon=True)
+thread.start()
+while not started.value:
+    time.sleep(0.01)
+print("ready", flush=True)
+try:
+    julia.eval("nothing")  # waits behind the other thread's call
+except KeyboardInterrupt:
+    print("withdrawn", thread.is_alive(), outcome)
+"""
+        )
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)  # leaving stops the other thread's call as well
+        assert (out.split(), err, process.returncode) == (["withdrawn", "True", "[]"], "", 0)
+
+    def test_a_broken_core_is_reported_and_may_be_mended(self, tmp_path):
+        broken = tmp_path / "julia"
+        (broken / "src").mkdir(parents=True)
+        (broken / "src" / "SSNN.jl").write_text('error("a broken core")')
+        shutil.copy(ROOT / "julia" / "Project.toml", broken)
+        out, err = python(
+            """
+            import sys
+            from pathlib import Path
+            from ssnn_py.engine import boot
+            whole = boot.source_dir()
+            boot.source_dir = lambda: Path(sys.argv[1])
+            for _ in range(2):
+                try:
+                    boot.runtime()
+                except ssnn.JuliaError as error:
+                    print("a broken core" in str(error))
+            boot.source_dir = lambda: whole
+            print(run() > 0)
+            """,
+            arguments=[str(broken)],
+            SSNN_JULIA="embedded",
+        )
+        assert (out.split(), err) == (["True", "True", "True"], "")
+
+    def test_a_second_julia_is_refused(self):
+        found = boot.debian.installed()
+        if found is None:
+            pytest.skip("no private Julia is set up")
+        out, _ = python(
+            """
+            import ctypes
+            from ssnn_py.engine import boot
+            libraries = boot.debian.installed().library_dir
+            boot._preload(libraries)
+            other = ctypes.CDLL(str(libraries / "libjulia.so.1"), mode=ctypes.RTLD_GLOBAL)
+            try:
+                boot.runtime()
+            except ssnn.JuliaError as error:
+                print("another Julia" in str(error))
+            """,
+            SSNN_JULIA="embedded",
+        )
+        assert out.split() == ["True"]
+
+    def test_an_unwritable_cache_only_costs_time(self, tmp_path):
+        found = boot.debian.installed()
+        if found is None:
+            pytest.skip("no private Julia is set up")
+        (tmp_path / "debian-julia").symlink_to(found.root)
+        (tmp_path / "compiled").write_text("in the way")
+        out, err = python("print(run() > 0)", SSNN_CACHE_DIR=str(tmp_path), SSNN_JULIA="embedded")
+        assert (out.split(), err) == (["True"], "")
+
+    def test_the_core_is_compiled_once(self, tmp_path):
+        found = boot.debian.installed()
+        if found is None:
+            pytest.skip("no private Julia is set up")
+        (tmp_path / "debian-julia").symlink_to(found.root)
+        for _ in range(2):
+            out, err = python("print(run() > 0)", SSNN_CACHE_DIR=str(tmp_path), SSNN_JULIA="embedded")
+            assert (out.split(), err) == (["True"], "")
+            compiled = [path.stat().st_mtime_ns for path in (tmp_path / "compiled").rglob("*.ji")]
+            assert len(compiled) == 1
 
     def test_exit_by_an_exception_is_clean(self):
         done = subprocess.run(
@@ -171,6 +315,7 @@ class TestRunningJulia:
             capture_output=True,
             text=True,
             timeout=120,
+            env={**os.environ, "PYTHONPATH": SEARCH_PATH},
         )
         assert (done.returncode, done.stderr) == (7, "")
 
@@ -208,13 +353,3 @@ class TestRunningJulia:
             LD_LIBRARY_PATH=path,
         )
         assert out.split() == ["True", "embedded"]
-
-    def test_doctor(self):
-        done = subprocess.run(
-            [sys.executable, "-m", "ssnn_py", "doctor", "--json"], capture_output=True, text=True, timeout=120
-        )
-        facts = json.loads(done.stdout)
-        assert done.returncode == 0
-        assert facts["julia"]["threads"] >= 1
-        assert facts["problems"] == []
-        assert Path(facts["core_folder"]).is_dir()

@@ -80,8 +80,10 @@ def test_a_missing_package_is_named(cache, debs):
 def test_a_half_finished_setup_does_not_count(cache, debs):
     (cache / "debian-julia").mkdir(parents=True)
     (cache / "debian-julia" / "usr").mkdir()
+    (cache / "setup-killed").mkdir()
     assert debian.installed() is None
     assert debian.setup(debs).version == "1.5.3+test"
+    assert not (cache / "setup-killed").exists()
 
 
 def test_an_unwritable_cache_says_what_to_do(tmp_path, monkeypatch, debs):
@@ -95,7 +97,7 @@ def test_an_unwritable_cache_says_what_to_do(tmp_path, monkeypatch, debs):
 def test_no_network_is_an_error_and_the_next_try_recovers(cache, debs, tmp_path, monkeypatch):
     if shutil.which("apt-get") is None or not debian.KEYRING.is_file():
         pytest.skip("Debian's apt is not here")
-    monkeypatch.setattr(debian, "_mirror", lambda: f"file://{tmp_path}/no-such-mirror")
+    monkeypatch.setattr(debian, "_mirrors", lambda: [f"file://{tmp_path}/no-such-mirror"])
     with pytest.raises(ssnn.JuliaError, match="--debs"):
         debian.setup()
     assert debian.installed() is None

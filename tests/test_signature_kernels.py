@@ -110,6 +110,15 @@ def rational_levels(trains, depth):
     return levels
 
 
+def test_a_path_of_one_point_has_kernel_one(engine):
+    Y = [[0.0, 1.0], [2.0, 3.0]]
+    assert signature_kernel([[1.0, 2.0]], Y, engine=engine).tolist() == [1.0]
+    X_bar, Y_bar = signature_kernel_backprop([[1.0, 2.0]], Y, [1.0], engine=engine)
+    assert not X_bar.any()
+    assert not Y_bar.any()
+    assert (X_bar.shape, Y_bar.shape) == ((1, 2), (2, 2))
+
+
 @pytest.mark.parametrize("product", [1e-9, 0.3, 1.0, 7.5, 90.0, -0.3, -3.0])
 def test_one_straight_piece_each(engine, product):
     expected = special.i0(2 * np.sqrt(product)) if product > 0 else special.j0(2 * np.sqrt(-product))
@@ -260,9 +269,10 @@ def test_simultaneous_spikes_go_along_one_line(engine):
     Y = ssnn.SpikeTrains([[0.3, 0.6, 0.6]], [[1, 0, 0]], 2, 0.0, 1.0)
     as_path = np.array([[0, 0, 0], [0.5, 0, 0], [0.5, 1, 1], [0.9, 1, 1], [0.9, 2, 1], [1.0, 2, 1]])
     as_other = np.array([[0, 0, 0], [0.3, 0, 0], [0.3, 0, 1], [0.6, 0, 1], [0.6, 2, 1], [1.0, 2, 1]])
-    np.testing.assert_allclose(
-        signature_kernel(X, Y, engine=engine), signature_kernel(as_path, as_other, engine=engine), rtol=1e-13
-    )
+    for one, other in ((as_path, as_other), (X, as_other), (as_path, Y)):
+        np.testing.assert_allclose(
+            signature_kernel(X, Y, engine=engine), signature_kernel(one, other, engine=engine), rtol=1e-13
+        )
 
     def value(shift):
         return signature_kernel(moved(X, X.times + np.array([shift, shift, 0.0])), Y, engine=engine)[0]
@@ -329,7 +339,7 @@ def test_kernels_too_large_for_floats():
     np.testing.assert_allclose([X_bar[i] for i in indices], expected, rtol=1e-5, atol=1e-6)
     long = uniform_trains(rng, 2, 1000, 100)
     assert 0 < signature_kernel_gram(long, normalize=True)[0, 1] < 1
-    with pytest.raises(ssnn.SSNNError, match="smaller scales"):
+    with pytest.raises(ssnn.ValidationError, match="smaller scales"):
         signature_kernel_gram(X, scales=3.0)
 
 
@@ -401,6 +411,7 @@ def test_median_scales_give_unit_variation():
     ("arguments", "options", "message"),
     [
         ((THREE, THREE[0]), {}, "Y must have the 2 samples"),
+        ((THREE[:0], THREE), {}, "X must have at least one sample"),
         ((THREE, [[0.0], [1.0]]), {}, "Y must have the 2 channels"),
         ((np.zeros(3), THREE), {}, "X must be points"),
         (([[0.0, np.nan], [1.0, 1.0]], THREE), {}, "X must be finite"),

@@ -1,9 +1,9 @@
 # Signature kernels k(X, Y) = ⟨S(X), S(Y)⟩ of spike trains (through their Marcus lift) and of piecewise-linear paths, with gradients.
 #
-# k solves the Goursat problem ∂²k/∂s∂t = c k with k = 1 where s or t starts, c = ⟨ΔX_i, ΔY_j⟩ on the cell of two straight pieces (Salvi et al.,
-# SIAM J. Math. Data Sci. 3, 2021). On a cell the solution is a power series: with k = Σ κ_mn s^m/m! t^n/n! the equation says
-# κ_{m+1,n+1} = c κ_mn, so the edges s = 0 and t = 0 give the edges s = 1 and t = 1 in closed form. Nothing is discretised; series are cut where
-# what is left out is below rounding.
+# k solves the Goursat problem ∂²k/∂s∂t = c k with k = 1 where s or t starts, c = ⟨ΔX_i, ΔY_j⟩ on the cell of two straight pieces
+# (Salvi et al., SIAM J. Math. Data Sci. 3, 2021). On a cell the solution is a power series: with k = Σ κ_mn s^m/m! t^n/n! the equation says
+# κ_{m+1,n+1} = c κ_mn, so the edges s = 0 and t = 0 give the edges s = 1 and t = 1 in closed form. Nothing is discretised; series are cut
+# where what is left out is below rounding.
 #
 # Of two spike trains, only cells of time with time (c = Δs Δt) and of two spikes of one neuron have c ≠ 0. A pair of spikes (i, j) of one
 # neuron adds the double increment D_ij over its cell to everything that is later in both.
@@ -234,21 +234,17 @@ function response_tables(squares::Vector{Float64}, X::Vector{Events}, Y::Vector{
     end
 end
 
-"""The pairs of events of one pair of samples that share a neuron, in the order in which the sweep meets them."""
-struct Meetings
-    x_events::Vector{Int}
-    y_events::Vector{Int}
-    D::Vector{Float64}              # double increment of k over the cell
-    slope_x::Vector{Float64}        # ∂k/∂u just after event i of X at the time of event j of Y, and the other way round
-    slope_y::Vector{Float64}
-    exponents::Vector{Int}          # all in units of 2^exponent
+"""A pair of events that share a neuron, as a sweep meets it."""
+struct Meeting
+    x_event::Int
+    y_event::Int
+    D::Float64                  # double increment of k over the cell
+    slope_x::Float64            # ∂k/∂u just after the event of X at the time of the event of Y, and the other way round
+    slope_y::Float64
+    exponent::Int               # all in units of 2^exponent
 end
 
-Meetings() = Meetings(Int[], Int[], Float64[], Float64[], Float64[], Int[])
-
-function clear!(m::Meetings)
-    foreach(empty!, (m.x_events, m.y_events, m.D, m.slope_x, m.slope_y, m.exponents))
-end
+with_slope_y(m::Meeting, slope) = Meeting(m.x_event, m.y_event, m.D, m.slope_x, slope, m.exponent)
 
 """What one thread needs to sweep one train against four."""
 mutable struct SweepWork
@@ -264,7 +260,7 @@ mutable struct SweepWork
     places::Vector{Vector{Int}}             # per lane and neuron: where the next spike of Y puts its row of corners
     starts::Vector{Vector{Int}}             # and where the lattice begins
     jump_series::Vector{Matrix{Float64}}    # per lane, where no table serves
-    meetings::Vector{Meetings}
+    meetings::Vector{Vector{Meeting}}       # per lane, where the gradient is wanted
     increments::Vector{Float64}
     weight::Vector{Float64}
     touched::Vector{Int}
@@ -272,7 +268,7 @@ end
 
 SweepWork() = SweepWork(
     zeros(Lanes, 0, 0), Lanes[], Lanes[], Lanes[], Lanes[], zeros(Lanes, MAX_TERMS + 1), CellWork{Lanes}(), CellWork{Float64}(),
-    [Float64[] for _ in 1:4], [Int[] for _ in 1:4], [Int[] for _ in 1:4], [zeros(0, 0) for _ in 1:4], [Meetings() for _ in 1:4],
+    [Float64[] for _ in 1:4], [Int[] for _ in 1:4], [Int[] for _ in 1:4], [zeros(0, 0) for _ in 1:4], [Meeting[] for _ in 1:4],
     Float64[], Float64[], Int[],
 )
 
@@ -290,7 +286,7 @@ function reset!(work::SweepWork, n, terms)
     resize!(work.weight, n)
     fill!(work.weight, 0.0)
     resize!(work.increments, n)
-    foreach(clear!, work.meetings)
+    foreach(empty!, work.meetings)
 end
 
 # Where k has grown beyond HUGE, a lane is taken in units larger by 2^UNIT. One row of cells adds less than the rest of the range of floats. What is
@@ -354,13 +350,16 @@ end
 function finish_slopes!(work::SweepWork, row, exponents)
     for l in 1:4
         meetings = work.meetings[l]
-        n = length(meetings.D)
-        while n > 0 && meetings.y_events[n] == row
-            meetings.slope_y[n] = ldexp(work.slope[meetings.x_events[n]][l], exponents[l] - meetings.exponents[n])
+        n = length(meetings)
+        @inbounds while n > 0 && meetings[n].y_event == row
+            slope = work.slope[meetings[n].x_event][l]
+            meetings[n] = with_slope_y(meetings[n], in_units(slope, exponents[l] - meetings[n].exponent))
             n -= 1
         end
     end
 end
+
+in_units(x, exponent) = exponent == 0 ? x : ldexp(x, exponent)
 
 """Make room for lane `l`'s lattices of spikes; returns whether tables serve all of them."""
 function prepare_spikes!(work::SweepWork, l, x::Events, y::Events, squares)
@@ -392,14 +391,7 @@ function pass_event!(work::SweepWork, l, x::Events, y::Events, row, squares, tab
     meetings = work.meetings[l]
     @inbounds for (n, i) in enumerate(columns)
         work.jump[i] = with_lane(work.jump[i], l, work.jump[i][l] + work.increments[n])
-        if slopes
-            push!(meetings.x_events, i)
-            push!(meetings.y_events, row)
-            push!(meetings.D, work.increments[n])
-            push!(meetings.slope_x, work.p[1, i+1][l])
-            push!(meetings.slope_y, 0.0)
-            push!(meetings.exponents, exponent)
-        end
+        slopes && push!(meetings, Meeting(i, row, work.increments[n], work.p[1, i+1][l], 0.0, exponent))
     end
 end
 
@@ -471,6 +463,7 @@ const LARGEST_COEFFICIENT = 4.0
 magnitude(c::Lanes) = max(abs(c[1]), abs(c[2]), abs(c[3]), abs(c[4]))
 
 function PathCells(c::Matrix{Lanes})
+    isempty(c) && return PathCells(c, copy(c), 0)
     size_of = magnitude.(c)
     longest = max(maximum(sum(size_of, dims = 1)), maximum(sum(size_of, dims = 2)))
     halvings = 0
@@ -522,6 +515,7 @@ end
 
 """Kernel of one path with four; with `gradient`, also its derivative in every coefficient, added to `cells.c_bar`."""
 function path_kernel!(cells::PathCells, weights, work::CellWork{Lanes}, gradient::Bool)
+    isempty(cells.c) && return Lanes(1.0)
     n, rows = num_pieces(cells)
     P, Q = path_terms(cells)
     front, q = Front(n, padded_terms(max(maximum(P), maximum(Q)) + 1)), fill(zero(Lanes), MAX_TERMS + 1)
@@ -750,28 +744,33 @@ function train_kernels(X::SpikeTrains, Y::SpikeTrains, job::KernelJob)
             unit = job.logarithmic == 1 ? exponents[l] : 0
             job.logarithmic == 1 && (w /= values[l])
             b_bar = y_bar === nothing ? nothing : view(y_bar, :, bs[l])
-            pull_times!(x_bar, b_bar, xs[a], ys[bs[l]], ahead.meetings[l], back.meetings[l], w, unit, scale(X, 1))
+            pull_times!(x_bar, b_bar, xs[a], ys[bs[l]], ahead.meetings[l], back.meetings[l], w * scale(X, 1), unit)
         end
     end
 end
 
 # A spike's time moves the line along which k jumps. With J the jump of k there and J̃ that of the kernel k̃ of what follows,
-# ∂k/∂τ_i = ∫ (k J̃ − J k̃) dw; as J and J̃ change only at events of Y that share a neuron, by D_ij and D̃_ij, and ∂²k/∂u∂w = k between
-# events, the integral is a sum: Σ_j D̃_ij ∂k/∂u − D_ij ∂k̃/∂ũ.
-function pull_times!(x_bar, y_bar, x::Events, y::Events, ahead::Meetings, back::Meetings, weight, unit, time_scale)
-    count, factor = length(ahead.D), weight * time_scale
-    for n in 1:count
-        m = count + 1 - n
-        exponent = ahead.exponents[n] + back.exponents[m] - unit
-        # Each factor may be as large as HUGE, and all together need not be.
-        D, D_back = ldexp(ahead.D[n], exponent ÷ 2), ldexp(back.D[m], exponent ÷ 2)
-        term(slope, slope_back) = factor * (D_back * ldexp(slope, exponent - exponent ÷ 2) - D * ldexp(slope_back, exponent - exponent ÷ 2))
-        share!(x_bar, x.spikes[ahead.x_events[n]], term(ahead.slope_x[n], back.slope_x[m]))
-        y_bar === nothing || share!(y_bar, y.spikes[ahead.y_events[n]], term(ahead.slope_y[n], back.slope_y[m]))
+# ∂k/∂τ_i = ∫ (k J̃ − J k̃) dw. As J and J̃ change only at events of Y that share a neuron, by D_ij and D̃_ij, and ∂²k/∂u∂w = k
+# between events, the integral is a sum: Σ_j D̃_ij ∂k/∂u − D_ij ∂k̃/∂ũ, with ∂/∂ũ backwards in time.
+function pull_times!(x_bar, y_bar, x::Events, y::Events, ahead::Vector{Meeting}, back::Vector{Meeting}, factor, unit)
+    for (n, one) in enumerate(ahead)
+        other = back[length(ahead)+1-n]
+        exponent = one.exponent + other.exponent - unit
+        half = exponent ÷ 2             # each factor may be as large as HUGE, and all together need not be
+        D, D_back, rest = in_units(one.D, half), in_units(other.D, half), exponent - half
+        slope = D_back * in_units(one.slope_x, rest) - D * in_units(other.slope_x, rest)
+        share!(x_bar, x.spikes[one.x_event], factor * slope)
+        y_bar === nothing && continue
+        slope = D_back * in_units(one.slope_y, rest) - D * in_units(other.slope_y, rest)
+        share!(y_bar, y.spikes[one.y_event], factor * slope)
     end
 end
 
-share!(times_bar, columns, amount) = foreach(column -> times_bar[column] += amount / length(columns), columns)
+function share!(times_bar, columns, amount)
+    for column in columns
+        times_bar[column] += amount / length(columns)
+    end
+end
 
 @entry_point function ssnn_path_kernels(
     x_points::Ptr{Float64}, y_points::Ptr{Float64}, x_length::Int64, y_length::Int64, channels::Int64, sigma::Float64,

@@ -358,8 +358,10 @@ class _EmbeddedRuntime(JuliaRuntime):
             call.done.acquire()
         except BaseException:
             # A running core still writes into the caller's arrays: stop it, and wait until it has stopped.
-            while not self._withdraw(call):
+            while True:
                 with contextlib.suppress(BaseException):
+                    if self._withdraw(call):
+                        break
                     call.done.acquire()
             raise
         if call.error is not None:

@@ -1,0 +1,80 @@
+"""The command line: status, one line on standard error, and what `doctor` says."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ssnn_py import cli, doctor
+from ssnn_py.engine import debian
+from ssnn_py.errors import ValidationError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def ssnn(*words, **environment):
+    search_path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.run(
+        [sys.executable, "-m", "ssnn_py", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": search_path, **environment},
+    )
+
+
+@pytest.mark.usefixtures("julia")
+def test_doctor_with_julia():
+    done = ssnn("doctor", "--json")
+    facts = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert facts["engine"] == os.environ.get("SSNN_ENGINE", "julia")
+    assert facts["problems"] == []
+    assert facts["julia"]["threads"] >= 1
+    assert Path(facts["julia"]["library"]).is_file()
+    assert Path(facts["core_folder"]).is_dir()
+    assert facts["julia"]["version"] in doctor.report(facts)
+
+
+def test_doctor_without_julia_says_what_to_do(tmp_path):
+    nothing = {"SSNN_JULIA": "embedded", "SSNN_CACHE_DIR": str(tmp_path), "SSNN_ENGINE": "auto"}
+    done = ssnn("doctor", **nothing)
+    assert done.returncode == 1
+    assert "none could be started" in done.stdout
+    assert "ssnn setup" in done.stdout
+    assert done.stderr == ""
+    chosen = ssnn("doctor", "--json", **{**nothing, "SSNN_ENGINE": "reference"})
+    assert (chosen.returncode, json.loads(chosen.stdout)["engine"]) == (0, "reference")
+
+
+def test_a_wrong_setting_is_a_problem_that_doctor_names(tmp_path):
+    done = ssnn("doctor", SSNN_NUM_THREADS="many", SSNN_JULIA="/nowhere/julia", SSNN_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 1
+    assert "/nowhere/julia" in done.stdout
+
+
+def test_errors_are_one_line_and_status_1(monkeypatch, capsys):
+    def fail(problem):
+        def setup(debs):
+            raise problem
+
+        monkeypatch.setattr(debian, "setup", setup)
+        return cli.main(["setup", "--debs", "anywhere"])
+
+    assert fail(ValidationError("two\nlines")) == 1
+    assert capsys.readouterr().err == "ssnn: two lines\n"
+    assert fail(OSError(28, "No space left on device")) == 1
+    assert "No space left" in capsys.readouterr().err
+    assert fail(KeyboardInterrupt()) == 1
+    assert capsys.readouterr().err == "ssnn: interrupted\n"
+
+
+@pytest.mark.parametrize("words", [[], ["dance"], ["reproduce", "figure3"]])
+def test_unknown_commands_are_refused_with_the_usage(words, capsys):
+    with pytest.raises(SystemExit) as refusal:
+        cli.main(words)
+    assert refusal.value.code == 2
+    assert "usage: ssnn" in capsys.readouterr().err
