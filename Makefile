@@ -30,6 +30,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/reverse_mode.py
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/kernels.py 32
 
 examples: $(VENV)/installed
 	$(BIN)/ssnn setup

@@ -1,8 +1,7 @@
 """Gram matrices of signature kernels with their gradients: accuracy and time, against pySigLib where it is installed.
 
 128 × 128 pairs of spike trains like those of figure 1 (3 spikes of one neuron) and of figure 2 (up to 100 spikes of 22 neurons), with scales that keep the
-kernel moderate. pySigLib solves the Goursat problem on a grid, refined dyadically; its order is raised until refining further changes little or the grid no longer fits. Run with
-``python benchmarks/kernels.py``; for the comparison, in an environment that has ``pysiglib`` and PyTorch.
+kernel moderate. pySigLib solves the Goursat problem on a dyadically refined grid, or with polynomials of a given order. Run with ``python benchmarks/kernels.py``; for the comparison, in an environment that has ``pysiglib`` and PyTorch.
 """
 
 from __future__ import annotations
@@ -67,20 +66,29 @@ def ours(X: ssnn.SpikeTrains, Y: ssnn.SpikeTrains, scales: np.ndarray, repeats: 
     return gram, forward, both
 
 
-def theirs(X: np.ndarray, Y: np.ndarray, order: int, repeats: int) -> tuple[np.ndarray, float, float]:
+def theirs(X: np.ndarray, Y: np.ndarray, setting: dict[str, object], repeats: int) -> tuple[np.ndarray, float, float]:
     import pysiglib
 
     bar = np.ones((len(X), len(Y)))
-    gram = np.asarray(pysiglib.sig_kernel_gram(X, Y, order, n_jobs=2))
-    forward, _ = milliseconds(lambda: pysiglib.sig_kernel_gram(X, Y, order, n_jobs=2), repeats, 0)
-    both, _ = milliseconds(lambda: pysiglib.sig_kernel_gram_backprop(bar, X, Y, order, n_jobs=2), repeats, 0)
-    return gram, forward, forward + both
+    options = {**setting, "n_jobs": 2}
+    gram = np.asarray(pysiglib.sig_kernel_gram(X, Y, **options))
+    forward, _ = milliseconds(lambda: pysiglib.sig_kernel_gram(X, Y, **options), repeats, 0)
+    gradient = pysiglib.sig_kernel_gram_backprop
+    both, _ = milliseconds(lambda: gradient(bar, X, Y, left_deriv=True, right_deriv=True, **options), repeats, 0)
+    return gram, forward, both
+
+
+POLYNOMIAL = [{"method": "polynomial", "order": order} for order in (4, 8, 16, 24)]
+GRID = [{"method": "finite_difference", "dyadic_order": order} for order in (0, 2)]
 
 
 def main(samples: int) -> None:
     rows = []
     peer = importlib.util.find_spec("pysiglib") is not None
-    for name, make, orders in (("figure 1", figure_1_trains, (0, 2, 4, 6)), ("figure 2", figure_2_trains, (0, 1, 2))):
+    for name, make, settings in (
+        ("figure 1", figure_1_trains, GRID + POLYNOMIAL),
+        ("figure 2", figure_2_trains, GRID[:1] + POLYNOMIAL[:2]),
+    ):
         X, Y = make(samples, 1), make(samples, 2)
         scales = ssnn.median_scales(X)
         gram, forward, both = ours(X, Y, scales, 5)
@@ -90,13 +98,12 @@ def main(samples: int) -> None:
             lifts = X.marcus_lift() * scales, Y.marcus_lift() * scales
             error = max(abs(gram[k, k] / exact(lifts[0][k], lifts[1][k], 40) - 1) for k in range(3))
         rows.append([name, "ssnn", "exact", spikes, forward, both, error, 1.0])
-        for order in orders if peer else ():
+        for setting in settings if peer else []:
             lifts = X.marcus_lift() * scales, Y.marcus_lift() * scales
-            other, their_forward, their_both = theirs(*lifts, order, 1)
+            other, their_forward, their_both = theirs(*lifts, setting, 1 if name == "figure 2" else 5)
             difference = float(np.abs(other / gram - 1).max())
-            rows.append(
-                [name, "pySigLib", f"order {order}", spikes, their_forward, their_both, difference, their_both / both]
-            )
+            label = f"{setting['method']}, order {setting.get('order', setting.get('dyadic_order'))}"
+            rows.append([name, "pySigLib", label, spikes, their_forward, their_both, difference, their_both / both])
     print(
         f"Gram matrix {samples} × {samples}; milliseconds; error: largest relative difference to exact arithmetic (ssnn), to ssnn (pySigLib)"
     )

@@ -141,7 +141,7 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
         end_step!(observer, run, step)
         turn_over!(x)
         n += 1
-        n & 1023 == 0 && check_cancelled()
+        check_cancelled()
     end
     return to - from
 end
@@ -297,13 +297,18 @@ not matter to callers that keep one result per chunk. `work` is called with a wo
 function foreach_chunk(work, num_samples::Integer, threads::Integer; limit = NUM_CHUNKS)
     chunks = chunk_ranges(num_samples, limit)
     workers = min(threads, length(chunks), Threads.nthreads())
+    workers <= 1 && return foreach(chunk -> work(1, chunk, chunks[chunk]), eachindex(chunks))
     next = Threads.Atomic{Int}(1)
+    # Atomic operations of older Julias keep the counter's address alone: without this it could be freed while it counts.
+    GC.@preserve next share_chunks(work, chunks, workers, next)
+end
+
+function share_chunks(work, chunks, workers, next)
     function take_chunks(worker)
         while (chunk = Threads.atomic_add!(next, 1)) <= length(chunks)
             work(worker, chunk, chunks[chunk])
         end
     end
-    workers <= 1 && return take_chunks(1)
     tasks = [Threads.@spawn(take_chunks(worker)) for worker in 2:workers]
     failure = nothing
     try

@@ -94,3 +94,5 @@ end
     @test SSNN.LAST_ERROR[] == "from a task"
     @test_throws ArgumentError SSNN.lookup(SSNN.SOLVERS, "solver", "unheard of")
 end
+
+include("signature_tests.jl")

@@ -161,13 +161,15 @@ def _run(command: list[str], what: str, cwd: Path | None = None) -> str:
 
 
 def _mirrors() -> list[str]:
-    """Debian mirrors to try: those that this machine's apt is configured for, then Debian's own."""
+    """Debian mirrors to try: those that this machine's apt is configured for."""
     # Without release information the listing is complete even where `apt-get update` was never run.
     listing = _run(
         ["apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)"], "read apt's configuration"
     )
     configured = [uri for uri in listing.split() if uri.rstrip("/").endswith("/debian")]
-    return list(dict.fromkeys([*configured]))
+    if not configured:
+        raise JuliaError("apt on this machine is configured for no Debian mirror: use `ssnn setup --debs DIR`")
+    return list(dict.fromkeys(configured))
 
 
 def _download(scratch: Path) -> list[Path]:
