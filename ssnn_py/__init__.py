@@ -10,6 +10,7 @@ from .intensities import ExponentialIntensity, Intensity, ThresholdIntensity
 from .losses import ExpectedSignatureLoss, FirstSpikeLoss, Loss, LossValue, SignatureMMD
 from .network import SLIFNetwork
 from .optimizers import SGD, Adam, RMSProp, piecewise_constant
+from .potential_losses import PotentialLoss, SumLoss
 from .signature_kernels import (
     SignatureKernel,
     TwoSampleTest,
@@ -45,6 +46,7 @@ __all__ = [
     "Loss",
     "LossValue",
     "NoGradientError",
+    "PotentialLoss",
     "RMSProp",
     "SLIFNetwork",
     "SSNNError",
@@ -54,6 +56,7 @@ __all__ = [
     "Solution",
     "SolverInfo",
     "SpikeTrains",
+    "SumLoss",
     "ThresholdIntensity",
     "TwoSampleTest",
     "ValidationError",

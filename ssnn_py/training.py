@@ -246,7 +246,7 @@ def fit(
     stopped = "steps"
     for step in _steps(start, steps, progress):
         begin = time.perf_counter()
-        batch = trains if size == trains.num_samples else trains[batch_indices(trains.num_samples, size, seed, step)]
+        batch = data if size == trains.num_samples else trains[batch_indices(trains.num_samples, size, seed, step)]
         here = network.replace(**{name: value for name, value in current.items() if name in network.parameters})
         moved = {name: value for name, value in current.items() if name in initial}
         tested: list[float] = []

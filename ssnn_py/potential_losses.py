@@ -1,0 +1,142 @@
+"""Losses on recorded membrane potentials, and sums of losses: spikes, potentials, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import ValidationError
+from .losses import Loss, LossValue
+from .signature_kernels import mmd_weights, signature_kernel_gram, signature_kernel_gram_backprop
+from .signatures import expected_signature, expected_signature_backprop
+from .validation import as_float, as_int, as_real_array, describe
+
+Array = NDArray[np.float64]
+
+
+class PotentialLoss(Loss):
+    r"""A signature loss on the paths (t, v_1, …, v_n) of recorded potentials, piecewise linear between the times of ``saveat``.
+
+    Parameters
+    ----------
+    kind : {"mmd", "expected_signature"}
+        The squared MMD of the signature kernel (biased), or the mean squared difference of expected signatures to `depth`.
+    depth : int
+        For "expected_signature".
+    neurons : array_like of int, optional
+        Observe these neurons only; default all.
+    scales : array_like, shape () or (1 + n,), optional
+        Factors for the channels (time, potentials). Kernels grow like exp(2·√(lengths of both paths)), and a recorded potential is rough: its length
+        grows with the number of recorded times, so that small scales or few times are advised (:func:`median_scales` of the paths).
+
+    Notes
+    -----
+    Generated and recorded solutions must be recorded at the same times. Data may be a Solution, or an array of potentials (S, T, N).
+
+    References
+    ----------
+    Holberg and Salvi, NeurIPS 2024, section 4.
+
+    Examples
+    --------
+    >>> import ssnn_py as ssnn
+    >>> net = ssnn.SLIFNetwork([[0.0]], input_current=1.0, sigma=0.2)
+    >>> solution = ssnn.simulate(net, t1=1.0, dt=0.01, num_samples=4, saveat=0.2)
+    >>> bool(abs(PotentialLoss()(solution, solution).value) < 1e-12)
+    True
+    """
+
+    def __init__(
+        self,
+        kind: str = "mmd",
+        depth: int = 3,
+        neurons: ArrayLike | None = None,
+        scales: ArrayLike | None = None,
+    ) -> None:
+        if kind not in ("mmd", "expected_signature"):
+            raise ValidationError(f'kind must be "mmd" or "expected_signature", got {describe(kind)}')
+        self.kind = kind
+        self.depth = as_int("depth", depth, 1, 64)
+        self.neurons = None if neurons is None else np.atleast_1d(np.asarray(neurons))
+        self.scales = None if scales is None else as_real_array("scales", scales, (0, 1))
+
+    def __call__(self, generated: Any, data: Any) -> LossValue:
+        if not hasattr(generated, "v") or generated.ts.size < 2:
+            raise ValidationError("generated must be a Solution recorded at two times or more (saveat)")
+        times = generated.ts
+        if hasattr(data, "ts") and not np.array_equal(data.ts, times):
+            raise ValidationError("data must be recorded at the same times as the generated solution (saveat)")
+        X = self._paths("generated", times, generated.v)
+        Y = self._paths("data", times, getattr(data, "v", data))
+        value, bar = self._mmd(X, Y) if self.kind == "mmd" else self._expected(X, Y)
+        v_bar = np.zeros(generated.v.shape)
+        columns = slice(None) if self.neurons is None else self.neurons
+        v_bar[..., columns] = bar[..., 1:]
+        return LossValue(value, None, v_bar)
+
+    def _paths(self, name: str, times: Array, potentials: Any) -> Array:
+        v = np.asarray(potentials, dtype=np.float64)
+        if v.ndim != 3 or v.shape[1] != times.size:
+            raise ValidationError(f"{name} must hold potentials of shape (S, {times.size}, N), got shape {v.shape}")
+        if not np.isfinite(v).all():
+            raise ValidationError(
+                f"{name} must be recorded to the end: potentials of a sample cut short by max_spikes are NaN"
+            )
+        if self.neurons is not None:
+            if self.neurons.dtype.kind not in "iu" or self.neurons.min() < 0 or self.neurons.max() >= v.shape[2]:
+                raise ValidationError(f"neurons must be from 0 to {v.shape[2] - 1}, got {describe(self.neurons)}")
+            v = v[..., self.neurons]
+        clock = np.broadcast_to(times[None, :, None], (*v.shape[:2], 1))
+        return np.concatenate([clock, v], axis=2)
+
+    def _mmd(self, X: Array, Y: Array) -> tuple[float, Array]:
+        weights = mmd_weights(len(X), len(Y), unbiased=False)
+        pairs = ((X, None), (Y, None), (X, Y))
+        grams = (signature_kernel_gram(*pair, scales=self.scales) for pair in pairs)
+        value = float(sum((w * K).sum() for w, K in zip(weights, grams, strict=True)))
+        own, _ = signature_kernel_gram_backprop(X, None, weights[0], scales=self.scales)
+        cross, _ = signature_kernel_gram_backprop(X, Y, weights[2], scales=self.scales)
+        return value, own + cross
+
+    def _expected(self, X: Array, Y: Array) -> tuple[float, Array]:
+        means = (expected_signature(paths, self.depth, scales=self.scales) for paths in (X, Y))
+        difference = next(means) - next(means)
+        bar = expected_signature_backprop(X, 2.0 * difference / difference.size, self.depth, scales=self.scales)
+        return float((difference**2).mean()), bar
+
+
+class SumLoss(Loss):
+    """A weighted sum of losses, for instance one on spikes and one on potentials.
+
+    Parameters
+    ----------
+    losses : sequence of losses
+    weights : sequence of float, optional
+        Default 1 each.
+    """
+
+    def __init__(self, losses: Sequence[Loss], weights: Sequence[float] | None = None) -> None:
+        if not losses or not all(callable(loss) for loss in losses):
+            raise ValidationError(f"losses must be losses, at least one, got {describe(losses)}")
+        self.losses = tuple(losses)
+        self.weights = tuple(as_float("weights", w) for w in (weights if weights is not None else [1.0] * len(losses)))
+        if len(self.weights) != len(self.losses):
+            raise ValidationError(
+                f"weights must have one number per loss ({len(self.losses)}), got {len(self.weights)}"
+            )
+
+    def __call__(self, generated: Any, data: Any) -> LossValue:
+        results = [loss(generated, data) for loss in self.losses]
+        value = sum(w * result[0] for w, result in zip(self.weights, results, strict=True))
+        bars: list[Array | None] = []
+        for part in range(1, 4):
+            parts = [
+                (w, result[part] if len(result) > part else None)
+                for w, result in zip(self.weights, results, strict=True)
+            ]
+            terms = [w * np.asarray(bar) for w, bar in parts if bar is not None]
+            bars.append(np.asarray(np.sum(terms, axis=0)) if terms else None)
+        return LossValue(float(value), *bars)
