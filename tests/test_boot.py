@@ -188,7 +188,7 @@ class TestRunningJulia:
             print("ready", flush=True)
             begin = time.perf_counter()
             try:
-                ssnn.simulate(net, t1=1e6, dt=1e-5, num_samples=4, max_spikes=10**7)
+                ssnn.simulate(net, t1=1e6, dt=1e-5, num_samples=4, max_spikes=10**6)
             except KeyboardInterrupt:
                 print("stopped", time.perf_counter() - begin < 20, run() > 0, flush=True)
             """
@@ -205,8 +205,8 @@ class TestRunningJulia:
                 """
                 import time
                 run()
-                print("ready", flush=True)
                 try:
+                    print("ready", flush=True)
                     time.sleep(60)
                 except KeyboardInterrupt:
                     print("interrupted", run() > 0)
