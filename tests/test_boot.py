@@ -40,8 +40,10 @@ def python(code, timeout=120, arguments=(), **environment):
 
 def start_python(code):
     """A fresh interpreter running code, once it has said "ready"."""
+    # Whoever runs the tests may ignore SIGINT, as background jobs do, and children inherit that.
+    listen = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
     process = subprocess.Popen(
-        [sys.executable, "-c", FIRST_RESULT + textwrap.dedent(code)],
+        [sys.executable, "-c", listen + FIRST_RESULT + textwrap.dedent(code)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
