@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import bisect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ValidationError
-from .validation import as_float, describe
+from .validation import as_float, as_int, describe
 
 Array = NDArray[np.float64]
 Parameters = Mapping[str, Array]
@@ -25,38 +26,61 @@ def piecewise_constant(rates: Mapping[int, float]) -> Callable[[int], float]:
     rates : mapping of int to float
         The rate from each step on; one must be for step 0.
 
+    Returns
+    -------
+    callable
+        The rate as a function of the step, for the `learning_rate` of an optimizer.
+
+    Raises
+    ------
+    ValidationError
+        If there is no rate for step 0, a step is negative or a rate is not positive.
+
     Examples
     --------
     >>> rate = piecewise_constant({0: 3e-3, 1000: 1e-3})
     >>> rate(999), rate(1000)
     (0.003, 0.001)
     """
-    if 0 not in rates:
-        raise ValidationError(f"rates must give the rate from step 0 on, got {describe(dict(rates))}")
-    steps = sorted(rates)
+    if not isinstance(rates, Mapping) or 0 not in rates:
+        raise ValidationError(f"rates must map steps to rates, from step 0 on, got {describe(rates)}")
+    steps = sorted(as_int("a step of rates", step, 0) for step in rates)
     values = [as_float(f"the rate from step {step}", rates[step], positive=True) for step in steps]
-    return lambda step: values[int(np.searchsorted(steps, step, side="right")) - 1]
+    return lambda step: values[bisect.bisect_right(steps, step) - 1]
 
 
 @dataclass(frozen=True)
 class Optimizer(abc.ABC):
-    """Base class: `init` makes the memory, `update` turns gradients into changes of the parameters."""
+    """Base class: `init` makes the memory, `update` turns gradients into changes of the parameters.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+        A positive number, or a function of the step (from 0) such as :func:`piecewise_constant`.
+
+    Raises
+    ------
+    ValidationError
+        If a setting is out of its range.
+    """
 
     learning_rate: Schedule
 
     def __post_init__(self) -> None:
         if not callable(self.learning_rate):
             as_float("learning_rate", self.learning_rate, positive=True)
-        for name, low, high in (("decay", 0, 1), ("momentum", 0, 1), ("b1", 0, 1), ("b2", 0, 1)):
+        for name in ("decay", "momentum", "b1", "b2"):
             value = getattr(self, name, 0.0)
-            if not low <= as_float(name, value) < high:
-                raise ValidationError(f"{name} must be at least {low} and below {high}, got {value}")
-        if hasattr(self, "eps"):
-            as_float("eps", self.eps, nonnegative=True)
+            if not 0 <= as_float(name, value) < 1:
+                raise ValidationError(f"{name} must be at least 0 and below 1, got {value}")
+        # Where a gradient is exactly zero, as for weights without a synapse, eps alone keeps 0/0 out of the parameters.
+        as_float("eps", getattr(self, "eps", 1.0), positive=True)
 
     def rate(self, step: int) -> float:
         """The learning rate at a step (from 0)."""
-        return float(self.learning_rate(step)) if callable(self.learning_rate) else self.learning_rate
+        if callable(self.learning_rate):
+            return as_float(f"learning_rate at step {step}", self.learning_rate(step), nonnegative=True)
+        return float(self.learning_rate)
 
     @abc.abstractmethod
     def init(self, parameters: Parameters) -> dict[str, Array]:
@@ -75,7 +99,25 @@ def _zeros(parameters: Parameters, *parts: str) -> dict[str, Array]:
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """m ← momentum·m − rate·g; the parameters change by m."""
+    """Gradient descent with momentum: m ← momentum·m − rate·g; the parameters change by m.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+    momentum : float
+        From 0 to below 1; default 0.
+
+    References
+    ----------
+    Polyak, "Some methods of speeding up the convergence of iteration methods", USSR Comput. Math. Math. Phys. 4, 1964.
+
+    Examples
+    --------
+    >>> rule = SGD(0.1)
+    >>> changes, state = rule.update({"c": np.array(2.0)}, rule.init({"c": np.array(1.0)}), step=0)
+    >>> float(changes["c"])
+    -0.2
+    """
 
     momentum: float = 0.0
 
@@ -94,6 +136,16 @@ class SGD(Optimizer):
 class RMSProp(Optimizer):
     """RMSProp with momentum: ν ← decay·ν + (1 − decay)·g², m ← momentum·m − rate·g/√(ν + eps); the parameters change by m.
 
+    Parameters
+    ----------
+    learning_rate : float or callable
+    decay, momentum : float
+        From 0 to below 1; default 0.9 and 0.
+    eps : float
+        Positive; default 1e-8.
+
+    References
+    ----------
     Tieleman and Hinton, "Lecture 6.5 – rmsprop", 2012.
 
     Examples
@@ -125,7 +177,33 @@ class RMSProp(Optimizer):
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam with bias correction. Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1."""
+    """Adam, with bias correction.
+
+    In step t = 1, 2, …: m ← b1·m + (1 − b1)·g, ν ← b2·ν + (1 − b2)·g²; the parameters change by −rate·m̂/(√ν̂ + eps), where
+    m̂ = m/(1 − b1ᵗ) and ν̂ = ν/(1 − b2ᵗ).
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+        Default 1e-3.
+    b1, b2 : float
+        From 0 to below 1; default 0.9 and 0.999.
+    eps : float
+        Positive; default 1e-8.
+
+    References
+    ----------
+    Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
+
+    Examples
+    --------
+    The first change is the learning rate, whatever the gradient:
+
+    >>> rule = Adam(0.1)
+    >>> changes, state = rule.update({"c": np.array(2.0)}, rule.init({"c": np.array(1.0)}), step=0)
+    >>> round(float(changes["c"]), 6)
+    -0.1
+    """
 
     learning_rate: Schedule = 1e-3
     b1: float = 0.9

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
+import inspect
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,23 +20,33 @@ from numpy.typing import NDArray
 
 from .errors import SSNNError, ValidationError
 from .gradients import checked_names, value_and_grad
-from .losses import LossValue, as_trains
+from .losses import Loss, LossValue
 from .network import SLIFNetwork
 from .optimizers import Optimizer, RMSProp
-from .simulation import Solution
-from .validation import as_float, as_int, as_real_array, describe
+from .simulation import Solution, prepare, simulate
+from .spike_trains import SpikeTrains
+from .validation import as_float, as_int, describe, require_memory
 
 Array = NDArray[np.float64]
-Loss = Callable[[Any, Any], Any]
+LossFunction = Callable[[Any, Any], Any]
 Bounds = Mapping[str, tuple[float | None, float | None]]
 
 
 class DivergedError(SSNNError):
-    """Training met a loss or a gradient that is not finite; ``result`` is the :class:`FitResult` up to the last good step."""
+    """Training cannot go on: a loss or gradient is not finite, a parameter left its range, or a simulation failed.
+
+    Attributes
+    ----------
+    result : FitResult
+        The training as it stood before the step that failed.
+    """
 
     def __init__(self, message: str, result: FitResult) -> None:
         super().__init__(message)
         self.result = result
+
+
+FORMAT = {"format": "ssnn-fit", "version": 1}
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,10 @@ class FitResult:
         Per step: ``"loss"``, ``"seconds"``, ``"test_loss"`` where there is test data, and each trained parameter before the step.
     stopped : str
         Why training ended: "steps", "callback", "patience" or "diverged".
+    state : dict of str to ndarray
+        What the optimizer remembers.
+    settings : dict of str to int, float, str or None
+        What the numbers depend on besides data, loss and optimizer; a training resumes only under the same.
     """
 
     network: SLIFNetwork
@@ -55,6 +74,7 @@ class FitResult:
     history: dict[str, Array]
     stopped: str = "steps"
     state: dict[str, Array] = field(default_factory=dict, repr=False)
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def num_steps(self) -> int:
@@ -66,9 +86,8 @@ class FitResult:
         arrays = {f"parameters/{name}": value for name, value in self.parameters.items()}
         arrays |= {f"history/{name}": value for name, value in self.history.items()}
         arrays |= {f"state/{name}": value for name, value in self.state.items()}
-        header = np.array(json.dumps({"format": "ssnn-fit", "version": 1, "stopped": self.stopped}))
-        path = Path(path)
-        path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+        header = np.array(json.dumps({**FORMAT, "stopped": self.stopped, "settings": self.settings}))
+        path = _npz(path)
         scratch = path.with_name(path.name + ".part")
         with scratch.open("wb") as file:
             np.savez(file, header=header, **cast(dict[str, Any], arrays))
@@ -83,14 +102,14 @@ class FitResult:
         ValidationError
             If the file is not a saved result.
         """
-        path = Path(path)
-        path = path if path.exists() or path.suffix == ".npz" else path.with_name(path.name + ".npz")
+        path = _npz(path)
         try:
             with np.load(path, allow_pickle=False) as file:
                 contents = {name: file[name] for name in file.files}
             header = json.loads(str(contents.pop("header")))
-            if header["format"] != "ssnn-fit":
-                raise KeyError("format")
+            if {key: header[key] for key in FORMAT} != FORMAT:
+                raise ValueError(f"format {header['format']!r}, version {header['version']!r}")
+            stopped, settings = header["stopped"], header["settings"]
         except FileNotFoundError:
             raise ValidationError(f"path must be a saved result, but there is no {path}") from None
         except Exception as error:
@@ -101,7 +120,7 @@ class FitResult:
 
         parameters = part("parameters/")
         own = {name: value for name, value in parameters.items() if name in network.parameters}
-        return cls(network.replace(**own), parameters, part("history/"), header["stopped"], part("state/"))
+        return cls(network.replace(**own), parameters, part("history/"), stopped, part("state/"), settings)
 
 
 def step_seed(seed: int, step: int) -> int:
@@ -120,7 +139,7 @@ def step_seed(seed: int, step: int) -> int:
 def fit(
     network: SLIFNetwork,
     data: Any,
-    loss: Loss,
+    loss: LossFunction,
     wrt: str | Sequence[str],
     steps: int,
     optimizer: Optimizer | None = None,
@@ -129,11 +148,12 @@ def fit(
     num_samples: int | None = None,
     seed: int = 0,
     test_data: Any = None,
-    test_loss: Loss | None = None,
+    test_loss: LossFunction | None = None,
     bounds: Bounds | None = None,
     clip_norm: float | None = None,
-    callback: Callable[[int, dict[str, float]], bool | None] | None = None,
+    callback: Callable[[int, dict[str, Any]], bool | None] | None = None,
     patience: int | None = None,
+    record_every: int = 1,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 100,
     progress: bool = False,
@@ -147,8 +167,8 @@ def fit(
     ----------
     network : SLIFNetwork
         Where to start.
-    data : SpikeTrains or Solution
-        Recordings to be matched.
+    data : SpikeTrains, Solution or ndarray of shape (S, T, N)
+        Recordings to be matched: spikes, spikes and potentials, or potentials alone.
     loss : callable
         ``loss(generated, data) -> LossValue``, for instance :class:`ExpectedSignatureLoss`.
     wrt : str or sequence of str
@@ -164,17 +184,22 @@ def fit(
     seed : int
         Key of all noise and of the order of the batches.
     test_data, test_loss : optional
-        Evaluated on the generated batch of every step; `test_loss` defaults to `loss`.
+        Evaluated on the generated batch of every step; `test_loss` defaults to `loss`, and may return a number alone.
     bounds : mapping of str to (low, high), optional
-        After every step the parameter is projected into [low, high]; None leaves a side open.
+        After every step the parameter is projected into [low, high]; None leaves a side open. Bounds of weights are those of the
+        network's synapses, and make no new ones.
     clip_norm : float, optional
         Gradients are scaled down to this global Euclidean norm where they exceed it.
     callback : callable, optional
-        ``callback(step, record)`` after every step; training ends where it returns True.
+        ``callback(step, record)`` after every step, with what the history keeps of it; training ends where it returns True.
     patience : int, optional
         Training ends when the test loss (without test data, the loss) has not reached a new minimum for so many steps.
+    record_every : int
+        Parameters go into the history every so many steps; default every step.
     checkpoint : path, optional
         An ``.npz`` file, written every `checkpoint_every` steps and at the end. If it exists, training resumes from it, to the same numbers.
+    checkpoint_every : int
+        Default 100.
     progress : bool
         Show a progress bar.
     **simulate_arguments
@@ -187,9 +212,11 @@ def fit(
     Raises
     ------
     ValidationError
-        If an argument is not what it should be.
+        If an argument is not what it should be, or the checkpoint is that of another training.
+    NoGradientError
+        If the model has no pathwise gradient.
     DivergedError
-        If a loss or gradient is not finite; the error keeps the result up to there.
+        If training cannot go on; the error keeps the result up to there.
 
     Examples
     --------
@@ -204,97 +231,135 @@ def fit(
     """
     if not isinstance(network, SLIFNetwork):
         raise ValidationError(f"network must be an SLIFNetwork, got {describe(network)}")
-    if not callable(loss):
-        raise ValidationError(f"loss must be callable, got {describe(loss)}")
-    trains = as_trains("data", data)
+    for label, function in (("loss", loss), ("test_loss", test_loss), ("callback", callback)):
+        if not callable(function) and not (function is None and label != "loss"):
+            raise ValidationError(f"{label} must be callable, got {describe(function)}")
+    recorded = _num_samples("data", data)
+    if test_data is not None:
+        _num_samples("test_data", test_data)
+    elif test_loss is not None:
+        raise ValidationError("test_loss needs test_data")
     rule = RMSProp(1e-3) if optimizer is None else optimizer
     if not isinstance(rule, Optimizer):
         raise ValidationError(f"optimizer must be an Optimizer, got {describe(optimizer)}")
     steps = as_int("steps", steps, 0)
     seed = as_int("seed", seed, 0, 2**64 - 1)
-    size = trains.num_samples if batch_size is None else as_int("batch_size", batch_size, 1, trains.num_samples)
+    size = recorded if batch_size is None else as_int("batch_size", batch_size, 1, recorded)
     samples = size if num_samples is None else as_int("num_samples", num_samples, 1)
     clip = None if clip_norm is None else as_float("clip_norm", clip_norm, positive=True)
     patience = None if patience is None else as_int("patience", patience, 1)
+    record_every = as_int("record_every", record_every, 1)
     checkpoint_every = as_int("checkpoint_every", checkpoint_every, 1)
-    if test_loss is not None and test_data is None:
-        raise ValidationError("test_loss needs test_data")
-    for name in ("seed", "num_samples"):
-        simulate_arguments.pop(name, None)
-    initial = {name: as_real_array(name, simulate_arguments.get(name, 0.0), (0, 1, 2)) for name in ("v0", "i0")}
-    parameters = {**network.parameters, **initial}
-    names = checked_names(wrt, parameters)
-    limits = _checked_bounds(bounds, names)
+    path = None if checkpoint is None else _checkpoint_path(checkpoint)
 
-    current = {name: np.array(parameters[name], copy=True) for name in names}
-    state = rule.init(current)
-    columns: dict[str, list[Any]] = {"loss": [], "seconds": [], **({"test_loss": []} if test_data is not None else {})}
-    columns |= {name: [] for name in names}
-    start = 0
-    if checkpoint is not None and _exists(checkpoint):
-        resumed = FitResult.load(checkpoint, network)
-        if set(resumed.parameters) != set(names):
-            raise ValidationError(f"checkpoint holds {sorted(resumed.parameters)}, but wrt names {sorted(names)}")
+    run: dict[str, Any] = {**simulate_arguments, "num_samples": samples}
+    try:
+        inspect.signature(simulate).bind(network, **run)
+    except TypeError as error:
+        raise ValidationError(f"arguments of simulate: {error}") from None
+    problem, _ = prepare(network, **run)
+    network.check_gradients()
+    names = checked_names(wrt, problem.parameters)
+    current = {name: np.array(problem.parameters[name]) for name in names}
+    limits = _checked_bounds(bounds, network, current)
+    kept = 8.0 * sum(value.size for value in current.values()) * math.ceil(steps / record_every)
+    require_memory("the history of the parameters", kept, "take a larger record_every")
+
+    # A loss remembers what it computed of its data: one that meets two sets of data in turn would do so in vain.
+    test = test_loss or (copy.copy(loss) if isinstance(loss, Loss) else loss)
+    settings = {key: getattr(problem, key) for key in ("t0", "t1", "dt", "max_spikes", "num_samples", "first_sample")}
+    settings |= {"solver": problem.solver, "seed": seed, "batch_size": size, "record_every": record_every}
+    watched = "loss" if test_data is None else "test_loss"
+    columns: dict[str, list[Any]] = {name: [] for name in ("loss", watched, "seconds", *names)}
+    state, start = rule.init(current), 0
+    if path is not None and path.exists():
+        resumed = FitResult.load(path, network)
+        _check_resumable(
+            resumed, FitResult(network, current, {name: np.empty(0) for name in columns}, "", state, settings)
+        )
         current, state, start = resumed.parameters, resumed.state, resumed.num_steps
         columns = {name: list(resumed.history[name]) for name in columns}
 
+    def at(parameters: Mapping[str, Array]) -> SLIFNetwork:
+        return network.replace(**{name: value for name, value in parameters.items() if name in network.parameters})
+
+    here = at(current)
+    lowest, since = math.inf, 0  # of the watched loss, and how many steps ago
+    for value in columns[watched]:
+        lowest, since = (value, 0) if value < lowest else (lowest, since + 1)
+
     def result(stopped: str) -> FitResult:
-        own = {name: value for name, value in current.items() if name in network.parameters}
         history = {name: np.array(values) for name, values in columns.items()}
-        return FitResult(network.replace(**own), dict(current), history, stopped, dict(state))
+        return FitResult(here, dict(current), history, stopped, dict(state), settings)
 
-    stopped = "steps"
-    for step in _steps(start, steps, progress):
-        begin = time.perf_counter()
-        batch = data if size == trains.num_samples else trains[batch_indices(trains.num_samples, size, seed, step)]
-        here = network.replace(**{name: value for name, value in current.items() if name in network.parameters})
-        moved = {name: value for name, value in current.items() if name in initial}
-        tested: list[float] = []
+    def diverged(step: int, why: object) -> DivergedError:
+        advice = "a smaller learning rate, clip_norm or bounds may help"
+        return DivergedError(f"training diverged at step {step}: {why} ({advice})", result("diverged"))
 
-        def compare(solution: Solution, batch: Any = batch, tested: list[float] = tested) -> LossValue:
-            if test_data is not None:
-                tested.append(float((test_loss or loss)(solution, test_data)[0]))
-            return cast(LossValue, loss(solution, batch))
+    batch, tested = data, math.nan
 
-        value, gradients = value_and_grad(
-            compare,
-            here,
-            names,
-            **{**simulate_arguments, **moved, "num_samples": samples, "seed": step_seed(seed, step)},
-        )
-        flat = {
-            name: getattr(gradient, "data", gradient) if hasattr(gradient, "tocsr") else gradient
-            for name, gradient in gradients.items()
-        }
-        norm = float(np.sqrt(sum(float(np.vdot(g, g)) for g in flat.values())))
-        if not (np.isfinite(value) and np.isfinite(norm)):
-            raise DivergedError(
-                f"training diverged at step {step}: loss {value}, norm of the gradient {norm}", result("diverged")
-            )
-        if clip is not None and norm > clip:
-            flat = {name: g * (clip / norm) for name, g in flat.items()}
-        changes, state = rule.update(flat, state, step)
-        for name in names:
-            columns[name].append(current[name])
-            low, high = limits.get(name, (None, None))
-            new = current[name] + changes[name]
-            current[name] = new if low is None and high is None else np.clip(new, low, high)
-        columns["loss"].append(value)
-        columns["seconds"].append(time.perf_counter() - begin)
-        if tested:
-            columns["test_loss"].append(tested[0])
-        watched = columns["test_loss" if tested else "loss"]
-        if callback is not None and callback(step, {"loss": value, **({"test_loss": tested[0]} if tested else {})}):
-            stopped = "callback"
-        elif patience is not None and len(watched) - 1 - int(np.argmin(watched)) >= patience:
-            stopped = "patience"
-        if checkpoint is not None and ((step + 1) % checkpoint_every == 0 or stopped != "steps"):
-            result(stopped).save(checkpoint)
-        if stopped != "steps":
-            break
+    def compare(solution: Solution) -> LossValue:
+        nonlocal tested
+        if test_data is not None:
+            outcome = test(solution, test_data)
+            try:
+                tested = float(outcome[0] if isinstance(outcome, tuple) else outcome)
+            except (TypeError, ValueError, IndexError):
+                raise ValidationError(
+                    f"test_loss must return a number, or a LossValue, got {describe(outcome)}"
+                ) from None
+        return cast(LossValue, loss(solution, batch))
+
+    stopped = "patience" if patience is not None and since >= patience else "steps"
+    with _progress_bar(start, steps) if progress else contextlib.nullcontext() as bar:
+        for step in range(start, steps if stopped == "steps" else start):
+            begin = time.perf_counter()
+            if size < recorded:
+                batch = _samples(data, batch_indices(recorded, size, seed, step))
+            initial = {name: current[name] for name in ("v0", "i0") if name in current}
+            try:
+                arguments = run | initial | {"seed": step_seed(seed, step)}
+                value, gradients = value_and_grad(compare, here, names, **arguments)
+            except SSNNError as error:
+                if step == start:  # then it is an argument that is wrong, not the training
+                    raise
+                raise diverged(step, error) from error
+            flat = {name: g.data if hasattr(g, "tocsr") else g for name, g in gradients.items()}
+            norm = math.sqrt(sum(float(np.vdot(g, g)) for g in flat.values()))
+            if not (math.isfinite(value) and math.isfinite(norm)):
+                raise diverged(step, f"loss {value}, norm of the gradient {norm}")
+            if clip is not None and norm > clip:
+                flat = {name: g * (clip / norm) for name, g in flat.items()}
+            try:
+                changes, new_state = rule.update(flat, state, step)
+                new = {name: np.asarray(before + changes[name]) for name, before in current.items()}
+                for name, (low, high) in limits.items():
+                    new[name] = np.asarray(np.minimum(np.maximum(new[name], low), high))
+                there = at(new)
+            except SSNNError as error:
+                raise diverged(step, error) from error
+
+            record: dict[str, Any] = {"loss": value, watched: value if test_data is None else tested}
+            record |= {"seconds": time.perf_counter() - begin, **current}
+            for name, entry in record.items():
+                if name not in current or step % record_every == 0:
+                    columns[name].append(entry)
+            current, state, here = new, new_state, there
+            lowest, since = (record[watched], 0) if record[watched] < lowest else (lowest, since + 1)
+            if bar is not None:
+                bar.set_postfix_str(f"loss {value:.3g}", refresh=False)
+                bar.update()
+            if callback is not None and callback(step, record):
+                stopped = "callback"
+            elif patience is not None and since >= patience:
+                stopped = "patience"
+            if stopped != "steps":
+                break
+            if path is not None and (step + 1) % checkpoint_every == 0:
+                result(stopped).save(path)
     done = result(stopped)
-    if checkpoint is not None:
-        done.save(checkpoint)
+    if path is not None:
+        done.save(path)
     return done
 
 
@@ -303,40 +368,104 @@ def batch_indices(num_samples: int, size: int, seed: int, step: int) -> NDArray[
 
     A pure function of the step, so that a resumed training sees the same batches.
     """
-    positions = np.arange(step * size, (step + 1) * size)
-    epochs = positions // num_samples
-    out = np.empty(size, dtype=np.int64)
-    for epoch in np.unique(epochs):
-        order = np.random.default_rng([seed, int(epoch)]).permutation(num_samples)
-        out[epochs == epoch] = order[positions[epochs == epoch] % num_samples]
-    return out
+    first, last = step * size // num_samples, ((step + 1) * size - 1) // num_samples
+    orders = np.concatenate([_order(num_samples, seed, epoch) for epoch in range(first, last + 1)])
+    begin = step * size - first * num_samples
+    return orders[begin : begin + size]
 
 
-def _steps(start: int, stop: int, progress: bool) -> Any:
-    if not progress:
-        return range(start, stop)
+@functools.lru_cache(maxsize=2)
+def _order(num_samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, epoch]).permutation(num_samples)
+
+
+@dataclass(frozen=True)
+class _Recordings:
+    """Some samples of a :class:`Solution`, as far as losses look at it."""
+
+    spike_trains: SpikeTrains
+    ts: Array
+    v: Array
+    i: Array
+
+
+def _num_samples(name: str, data: Any) -> int:
+    if isinstance(data, np.ndarray) and data.ndim == 3 and len(data):
+        return len(data)
+    trains = getattr(data, "spike_trains", data)
+    if not isinstance(trains, SpikeTrains):
+        raise ValidationError(
+            f"{name} must be a Solution, SpikeTrains or an array of shape (S, T, N), got {describe(data)}"
+        )
+    return trains.num_samples
+
+
+def _samples(data: Any, rows: NDArray[np.int64]) -> Any:
+    if isinstance(data, Solution):
+        return _Recordings(data.spike_trains[rows], data.ts, data.v[rows], data.i[rows])
+    return data[rows]
+
+
+def _progress_bar(start: int, stop: int) -> Any:
     from tqdm.auto import tqdm
 
-    return tqdm(range(start, stop), initial=start, total=stop, unit="step", mininterval=0.5)
+    return tqdm(initial=start, total=stop, unit="step", mininterval=0.5)
 
 
-def _exists(path: str | os.PathLike[str]) -> bool:
+def _npz(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
-    return path.exists() or path.with_name(path.name + ".npz").exists()
+    return path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
 
 
-def _checked_bounds(bounds: Bounds | None, names: Sequence[str]) -> dict[str, tuple[float | None, float | None]]:
+def _checkpoint_path(checkpoint: Any) -> Path:
+    try:
+        path = _npz(checkpoint)
+    except (TypeError, ValueError):
+        raise ValidationError(f"checkpoint must be the path of a file, got {describe(checkpoint)}") from None
+    if not path.parent.is_dir():
+        raise ValidationError(f"checkpoint must be in an existing folder, but there is no {path.parent}")
+    return path
+
+
+def _check_resumable(resumed: FitResult, fresh: FitResult) -> None:
+    """Raise unless the training that was saved is the one that would start now."""
+    for what, key in (("trained parameters", "parameters"), ("optimizer state", "state")):
+        shapes = [{name: np.shape(x) for name, x in getattr(fit, key).items()} for fit in (resumed, fresh)]
+        if shapes[0] != shapes[1]:
+            raise ValidationError(f"checkpoint has {what} {shapes[0]}, not {shapes[1]}")
+    if set(resumed.history) != set(fresh.history):
+        raise ValidationError(f"checkpoint has the history {sorted(resumed.history)}, not {sorted(fresh.history)}")
+    for key, value in fresh.settings.items():
+        if resumed.settings.get(key) != value:
+            raise ValidationError(f"checkpoint was written with {key} = {resumed.settings.get(key)}, got {value}")
+
+
+def _checked_bounds(
+    bounds: Bounds | None, network: SLIFNetwork, start: Mapping[str, Array]
+) -> dict[str, tuple[Array, Array]]:
+    """The least and greatest value of every entry of the bounded parameters."""
+    if not isinstance(bounds, Mapping | None):
+        raise ValidationError(f"bounds must map names to pairs (low, high), got {describe(bounds)}")
     checked = {}
     for name, pair in (bounds or {}).items():
-        if name not in names:
-            raise ValidationError(f"bounds names {name!r}, which is not trained; wrt names {', '.join(names)}")
+        if name not in start:
+            raise ValidationError(f"bounds names {name!r}, which is not trained; wrt names {', '.join(start)}")
         try:
-            low, high = (None if side is None else as_float(f"a bound of {name}", side) for side in pair)
-        except (TypeError, ValueError) as error:
-            raise ValidationError(
-                f"bounds of {name} must be a pair (low, high), got {describe(pair)}: {error}"
-            ) from None
-        if low is not None and high is not None and low > high:
+            low, high = pair
+        except (TypeError, ValueError):
+            raise ValidationError(f"bounds of {name} must be a pair (low, high), got {describe(pair)}") from None
+        low = -math.inf if low is None else as_float(f"bounds of {name}", low)
+        high = math.inf if high is None else as_float(f"bounds of {name}", high)
+        if low > high:
             raise ValidationError(f"bounds of {name} must have low ≤ high, got {describe(pair)}")
-        checked[name] = (low, high)
+        bounded = np.ones(start[name].shape, dtype=bool)
+        if name == "weights" and bounded.ndim == 2:
+            bounded[:] = False
+            bounded.ravel()[network.synapses.position] = True
+        outside = start[name][bounded & ((start[name] < low) | (start[name] > high))]
+        if outside.size:
+            raise ValidationError(
+                f"bounds of {name} must hold at the start, got {describe(pair)}, but {outside[0]} there"
+            )
+        checked[name] = (np.where(bounded, low, -math.inf), np.where(bounded, high, math.inf))
     return checked
