@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from .builders import feedforward_weights, random_weights, recurrent_weights
-from .currents import ConstantCurrent, InputCurrent, SampledCurrent
+from .currents import ConstantCurrent, InputCurrent, JuliaFunction, SampledCurrent
+from .diffusions import AffineDiffusion, ConstantDiffusion, Diffusion
+from .engine.packages import install_sciml
 from .errors import JuliaError, NoGradientError, SSNNError, ValidationError
 from .gradients import value_and_grad
 from .intensities import ExponentialIntensity, Intensity, ThresholdIntensity
 from .losses import ExpectedSignatureLoss, FirstSpikeLoss, Loss, LossValue, SignatureMMD
+from .multilevel import Level, MultilevelEstimate, multilevel
 from .network import SLIFNetwork
 from .optimizers import SGD, Adam, RMSProp, piecewise_constant
 from .potential_losses import PotentialLoss, SumLoss
@@ -34,7 +37,10 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD",
     "Adam",
+    "AffineDiffusion",
     "ConstantCurrent",
+    "ConstantDiffusion",
+    "Diffusion",
     "DivergedError",
     "ExpectedSignatureLoss",
     "ExponentialIntensity",
@@ -43,8 +49,11 @@ __all__ = [
     "InputCurrent",
     "Intensity",
     "JuliaError",
+    "JuliaFunction",
+    "Level",
     "Loss",
     "LossValue",
+    "MultilevelEstimate",
     "NoGradientError",
     "PotentialLoss",
     "RMSProp",
@@ -64,7 +73,9 @@ __all__ = [
     "expected_signature_backprop",
     "feedforward_weights",
     "fit",
+    "install_sciml",
     "median_scales",
+    "multilevel",
     "piecewise_constant",
     "random_weights",
     "recurrent_weights",

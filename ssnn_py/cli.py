@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .errors import SSNNError
+from .errors import SSNNError, ValidationError
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
@@ -21,8 +21,14 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _setup(arguments: argparse.Namespace) -> int:
-    from .engine import boot, debian
+    from .engine import boot, debian, packages
 
+    if arguments.cuda:
+        raise ValidationError("--cuda: there is no CUDA engine; the core computes on the processor's cores")
+    if arguments.sciml:
+        packages.install_sciml()
+        print("the solvers of DifferentialEquations.jl are set up in juliacall's project")
+        return 0
     found = boot.look_around()
     if arguments.debs is None and found.juliacall_installed:
         if found.modern_julia:
@@ -62,6 +68,10 @@ def parser() -> argparse.ArgumentParser:
 
     setup = commands.add_parser("setup", help="set up a private Julia, where no modern one is to be had")
     setup.add_argument("--debs", type=Path, metavar="DIR", help="install from a folder of Debian packages")
+    setup.add_argument(
+        "--sciml", action="store_true", help="add the solvers of DifferentialEquations.jl to juliacall's Julia"
+    )
+    setup.add_argument("--cuda", action="store_true", help=argparse.SUPPRESS)
     setup.set_defaults(run=_setup)
 
     reproduce = commands.add_parser("reproduce", help="rerun a published experiment")

@@ -7,6 +7,9 @@ that registers the same ``kind`` for the Julia core.
 from __future__ import annotations
 
 import abc
+import ctypes
+import functools
+import hashlib
 from typing import Any, ClassVar
 
 import numpy as np
@@ -163,6 +166,74 @@ class SampledCurrent(InputCurrent):
     def replace(self, **parameters: ArrayLike) -> SampledCurrent:
         values = parameters.get("input_current", self.parameters["input_current"])
         return SampledCurrent(self.knots, values, self.interpolation)
+
+
+class JuliaFunction(InputCurrent):
+    """A current that is one's own Julia function, compiled by the core: no slower than those it knows.
+
+    Parameters
+    ----------
+    source : str
+        A Julia expression that is a function: ``"t -> ..."`` of time, or ``"(t, neuron) -> ..."`` with neurons counted from 0. Base is
+        there; for what a package defines, give ``"begin import Package; t -> ... end"``. It is run with the rights of this process.
+    derivative : str, optional
+        Likewise its derivative in time. Gradients need it: a spike that moves meets another current.
+
+    Raises
+    ------
+    ValidationError
+        If an argument is not a text.
+    JuliaError
+        At the first simulation, with Julia's message, if it is not such a function; or if a gradient lacks the derivative.
+
+    Notes
+    -----
+    There is nothing in it to differentiate with respect to, and the NumPy engine cannot run it.
+
+    Examples
+    --------
+    >>> JuliaFunction("t -> 1.5 + 0.5sin(2pi * t)", derivative="t -> pi * cos(2pi * t)").parameters
+    {}
+    """
+
+    def __init__(self, source: str, derivative: str | None = None) -> None:
+        for name, text in (("source", source), ("derivative", derivative)):
+            if name == "derivative" and text is None:
+                continue
+            if not isinstance(text, str) or not text.strip() or "\0" in text:
+                raise ValidationError(f'{name} must be the text of a Julia function, "t -> ...", got {describe(text)}')
+        self.source, self.derivative = source, derivative
+        self.parameters = {}
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        """Its name in the core, which compiles it when it is first asked for."""
+        return _define_in_julia(self.source, self.derivative)
+
+    def slots(self, name: str, array: Array, num_samples: int, num_neurons: int) -> Array:
+        raise ValidationError(f"a JuliaFunction has no parameter {name!r}")
+
+    def value(self, t: Array, **slots: Array) -> Array:
+        raise ValidationError(
+            "a JuliaFunction can be computed by Julia alone: engine must not be 'reference' for this input_current"
+        )
+
+    def derivatives(self, t: Array, **slots: Array) -> tuple[Array, dict[str, Array]]:
+        return self.value(t), {}
+
+    def replace(self, **parameters: ArrayLike) -> JuliaFunction:
+        return self
+
+
+@functools.cache
+def _define_in_julia(source: str, derivative: str | None) -> str:
+    from .engine.boot import runtime
+
+    name = f"julia_function_{hashlib.sha256(repr((source, derivative)).encode()).hexdigest()[:16]}"
+    text = ctypes.c_char_p
+    given = None if derivative is None else derivative.encode()
+    runtime().function("ssnn_define_current", text, text, text)(name.encode(), source.encode(), given)
+    return name
 
 
 def as_input_current(current: Any) -> InputCurrent:

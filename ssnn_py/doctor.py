@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
-from .engine import boot, debian
+from .engine import boot, debian, packages
 
 # Run in a process of its own, so that a Julia that crashes is reported and not suffered.
 _PROBE = """
@@ -41,6 +41,7 @@ def examine() -> dict[str, Any]:
     found = boot.look_around()
     facts["juliacall_installed"] = found.juliacall_installed
     facts["modern_julia"] = found.modern_julia
+    facts["sciml_installed"] = packages.sciml_installed()
     private = debian.installed()
     facts["private_julia"] = private and private.version
     facts["settings"] = {
@@ -86,6 +87,8 @@ def report(facts: dict[str, Any]) -> str:
         f"private Julia {facts['private_julia'] or 'not set up'}",
         f"juliacall     {'installed' if facts['juliacall_installed'] else 'not installed'}"
         + (", with a Julia of 1.10 or newer" if facts["modern_julia"] else ", no Julia of 1.10 or newer found"),
+        "SciML         "
+        + ("installed" if facts["sciml_installed"] else "not installed; `ssnn setup --sciml` adds its solvers"),
         f"python        {facts['python']} on {facts['platform']}",
     ]
     lines += [f"setting       {name}={value}" for name, value in facts["settings"].items()]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .currents import InputCurrent, as_input_current
+from .diffusions import ConstantDiffusion, Diffusion
 from .errors import NoGradientError, ValidationError
 from .intensities import ExponentialIntensity, Intensity
 from .validation import as_real_array, describe, require, require_broadcastable
@@ -51,11 +52,11 @@ class SLIFNetwork:
     Between spikes neuron k has membrane potential v, synaptic current i and integrated hazard s,
 
     .. math::
-        dv_k &= \mu_1 (i_k + I_k(t) - v_k)\,dt + \sigma_{11}\,dB^1_k + \sigma_{12}\,dB^2_k \\
+        dv_k &= \mu_1 (i_k + I_k(t) - v_k)\,dt + g(v_k)\,(\sigma_{11}\,dB^1_k + \sigma_{12}\,dB^2_k) \\
         di_k &= -\mu_2 i_k\,dt + \sigma_{21}\,dB^1_k + \sigma_{22}\,dB^2_k \\
         ds_k &= \lambda(v_k)\,dt
 
-    and neuron j fires when s_j reaches 0 from below: then v_j falls by `v_reset`, i_k rises by w_jk for every target k, and
+    (g = 1 unless `diffusion` says otherwise), and neuron j fires when s_j reaches 0 from below: then v_j falls by `v_reset`, i_k rises by w_jk for every target k, and
     s_j restarts at log U − α with U uniform on (0, 1).
 
     Parameters
@@ -78,6 +79,11 @@ class SLIFNetwork:
     reset : {"subtract", "hard"}
         Whether a spike lowers the potential by `v_reset` or puts it to `v_reset`. A hard reset forgets the potential, and with noise on
         it there is no pathwise gradient (:meth:`check_gradients`).
+    diffusion : Diffusion
+        The factor g(v) of the noise on the potential; default ``ConstantDiffusion()``, additive noise. Where g varies, there are pathwise
+        gradients only if spikes leave the potential alone (``v_reset = 0``).
+    interpretation : {"ito", "stratonovich"}
+        Of the stochastic differential equation where g varies; every solver solves the equation that is meant.
 
     Raises
     ------
@@ -107,10 +113,16 @@ class SLIFNetwork:
         alpha: ArrayLike = 0.03,
         intensity: Intensity | None = None,
         reset: str = "subtract",
+        diffusion: Diffusion | None = None,
+        interpretation: str = "ito",
     ) -> None:
-        if reset not in ("subtract", "hard"):
-            raise ValidationError(f'reset must be "subtract" or "hard", got {describe(reset)}')
-        self.reset = reset
+        for argument, choice, allowed in (
+            ("reset", reset, ("subtract", "hard")),
+            ("interpretation", interpretation, ("ito", "stratonovich")),
+        ):
+            if choice not in allowed:
+                raise ValidationError(f'{argument} must be "{allowed[0]}" or "{allowed[1]}", got {describe(choice)}')
+        self.reset, self.interpretation = reset, interpretation
         #: What an engine remembers of the parameters' arrays, by any key of its own; shared with networks made by `replace`.
         self.memory: dict[Any, Any] = {}
         self.num_neurons, self.synapses, weight_values, self._sparse = _read_weights(weights)
@@ -120,6 +132,7 @@ class SLIFNetwork:
             self._set_own(name, value)
         self._set_intensity(ExponentialIntensity() if intensity is None else intensity)
         self._set_current(as_input_current(input_current))
+        self._set_diffusion(ConstantDiffusion() if diffusion is None else diffusion)
         for name, array in self.parameters.items():
             self._check_shape(name, array)
 
@@ -196,7 +209,7 @@ class SLIFNetwork:
         Parameters
         ----------
         **parameters : array_like
-            Any names of :attr:`parameters`, or ``intensity``. Weights of a sparse network may be given as a sparse matrix or as its
+            Any names of :attr:`parameters`, or ``intensity`` or ``diffusion``. Weights of a sparse network may be given as a sparse matrix or as its
             stored values. Dense weights keep the network's synapses, also those whose weight becomes zero.
 
         Returns
@@ -214,7 +227,7 @@ class SLIFNetwork:
         >>> net.replace(input_current=[1.0, 2.0]).parameters["input_current"]
         array([1., 2.])
         """
-        unknown = sorted(set(parameters) - set(self.parameters) - {"intensity"})
+        unknown = sorted(set(parameters) - set(self.parameters) - {"intensity", "diffusion"})
         if unknown:
             raise ValidationError(f"unknown parameter {unknown[0]!r}; this network has {', '.join(self.parameters)}")
         new = copy.copy(self)
@@ -227,6 +240,10 @@ class SLIFNetwork:
             new._set_current(of_current["input_current"])
         elif of_current:
             new._set_current(self.input_current.replace(**of_current))
+        diffusion = parameters.get("diffusion", self.diffusion)
+        of_diffusion = {name: value for name, value in parameters.items() if name in diffusion.parameters}
+        if of_diffusion or "diffusion" in parameters:
+            new._set_diffusion(diffusion.replace(**of_diffusion) if of_diffusion else diffusion)
         if "weights" in parameters:
             new._set_weights(parameters["weights"])
         for name in ("mu", "sigma", "v_reset", "alpha"):
@@ -250,6 +267,14 @@ class SLIFNetwork:
             self.parameters.pop(name, None)
         self.input_current = current
         self.parameters.update(current.parameters)
+
+    def _set_diffusion(self, diffusion: Diffusion) -> None:
+        if not isinstance(diffusion, Diffusion):
+            raise ValidationError(f"diffusion must be a Diffusion, got {describe(diffusion)}")
+        for name in getattr(self, "diffusion", diffusion).parameters:
+            self.parameters.pop(name, None)
+        self.diffusion = diffusion
+        self.parameters.update(diffusion.parameters)
 
     def _set_own(self, name: str, value: ArrayLike) -> None:
         ndims, meaning = _OWN_PARAMETERS[name]
@@ -280,8 +305,8 @@ class SLIFNetwork:
         The conditions (Holberg and Salvi, NeurIPS 2024, assumptions of theorem 3.2), with E the event function, T the transition, f the drift
         and σ the diffusion: (i) the noise does not drive the event, ∇E·σ = 0; (ii) E is crossed transversally, ∇E·f ≠ 0; (iii) the
         transition commutes with the noise, ∇T σ(y) = σ(T(y)); (iv) no event follows at once, E(T(y)) ≠ 0; (v) events are finitely many.
-        A hazard event with a positive intensity satisfies (i), (ii) and almost surely (iv) and (v); subtracting at a spike satisfies (iii),
-        whatever the noise.
+        A hazard event with a positive intensity satisfies (i), (ii) and almost surely (iv) and (v); subtracting at a spike satisfies (iii)
+        for additive noise, and for any noise where nothing is subtracted (v_reset = 0).
 
         Raises
         ------
@@ -307,6 +332,11 @@ class SLIFNetwork:
             raise NoGradientError(
                 "condition (iii) fails: a hard reset forgets the potential, but not the noise that drives it (sigma). "
                 'Use reset="subtract", or no noise on v'
+            )
+        if noisy and not self.diffusion.additive and np.any(v_reset):
+            raise NoGradientError(
+                "condition (iii) fails: the noise depends on the potential (diffusion), and a spike moves the potential (v_reset). "
+                "Use v_reset=0, or additive noise"
             )
         if threshold and np.any((v_reset >= self.parameters["v_th"]) if self.reset == "hard" else (v_reset <= 0)):
             raise NoGradientError(

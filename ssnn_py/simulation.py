@@ -15,7 +15,7 @@ from . import engine as engines
 from .engine import Cotangents, Problem, RawSolution
 from .errors import ValidationError
 from .network import SLIFNetwork
-from .solvers import check_solver
+from .solvers import check_solver, engine_of
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, as_real_array, describe, require_memory
 
@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 
 # More steps than anyone can wait for; guards against a dt of the wrong unit.
 MAX_STEPS = 10**12
+# The dyadic nodes of the Brownian path are numbered by 64 bits: these, those below a step, and the steps.
+MAX_NOISE_LEVELS = 20
 
 
 @dataclass(frozen=True)
@@ -254,6 +256,8 @@ def simulate(
     saveat: ArrayLike | None = None,
     threads: int | None = None,
     first_sample: int = 0,
+    noise_dt: float | None = None,
+    **options: Any,
 ) -> Solution:
     r"""Simulate independent samples of a network from t0 to t1.
 
@@ -286,6 +290,11 @@ def simulate(
         How many threads may compute; default ``SSNN_NUM_THREADS``, else all of this process's cores.
     first_sample : int
         Index of the first sample: two calls with samples 0…63 and 64…127 give what one call gives with 0…127.
+    noise_dt : float, optional
+        Step on which the Brownian path is laid out, default `dt`; `dt` must be ``noise_dt / 2^k``. Solves with the same seed and noise_dt
+        see one and the same path, whatever their dt and solver (docs/numerics.md); the end of a last step that is shorter excepted.
+    **options
+        For a solver of DifferentialEquations.jl: its own keyword arguments (``adaptive=True, abstol=1e-6``).
 
     Returns
     -------
@@ -326,6 +335,8 @@ def simulate(
         saveat=saveat,
         threads=threads,
         first_sample=first_sample,
+        noise_dt=noise_dt,
+        **options,
     )
     return Solution(problem, name, engines.load(name).solve(problem))
 
@@ -346,6 +357,8 @@ def prepare(
     saveat: ArrayLike | None = None,
     threads: int | None = None,
     first_sample: int = 0,
+    noise_dt: float | None = None,
+    **options: Any,
 ) -> tuple[Problem, str]:
     """The checked problem that arguments of :func:`simulate` describe, and the name of the engine to solve it."""
     if not isinstance(network, SLIFNetwork):
@@ -367,7 +380,7 @@ def prepare(
         for name, value in (("v0", v0), ("i0", i0))
     }
     network.check_samples(num_samples, initial)
-    name = engines.resolve(engine)
+    name = engine_of(solver, engine)
     problem = Problem(
         network=network,
         t0=t0,
@@ -381,10 +394,24 @@ def prepare(
         v0=initial["v0"],
         i0=initial["i0"],
         saveat=times,
-        solver=check_solver(solver, name),
+        solver=check_solver(solver, name, network, options),
+        noise_levels=_noise_levels(dt, noise_dt),
+        options=options,
         threads=engines.default_threads() if threads is None else as_int("threads", threads, 1),
     )
     return problem, name
+
+
+def _noise_levels(dt: float, noise_dt: float | None) -> int:
+    if noise_dt is None:
+        return 0
+    ratio = as_float("noise_dt", noise_dt, positive=True) / dt
+    levels = round(math.log2(ratio))
+    if not 0 <= levels <= MAX_NOISE_LEVELS or abs(ratio / 2**levels - 1) > 1e-9:
+        raise ValidationError(
+            f"noise_dt must be dt·2^k with k from 0 to {MAX_NOISE_LEVELS}, got {noise_dt} for dt = {dt}"
+        )
+    return levels
 
 
 def _save_times(saveat: ArrayLike | None, t0: float, t1: float) -> Array:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from .errors import ValidationError
 from .validation import describe
+
+if TYPE_CHECKING:
+    from .network import SLIFNetwork
+
+#: What a solver of DifferentialEquations.jl is called by: this and its name there.
+SCIML = "sciml:"
 
 
 @dataclass(frozen=True)
@@ -18,10 +26,18 @@ class SolverInfo:
         As given to ``simulate(solver=...)``.
     strong_order : float
         Strong order of potentials with additive noise.
+    multiplicative_order : float or None
+        Strong order of potentials with state-dependent noise; None where the solver takes additive noise only.
     spike_time_order, gradient_order : float
-        Strong orders of spike times and of their pathwise gradients.
+        Strong orders of spike times and of their pathwise gradients, additive noise.
+    bias_order : float
+        Order of the bias of mean spike times and mean gradients.
     noise : str
         The noise it takes.
+    gradients : tuple of str
+        Modes of differentiation: "forward", "reverse".
+    stages : int
+        Evaluations of drift and intensity in a step: its cost.
     engines : tuple of str
         The engines that have it.
     reference : str
@@ -30,11 +46,15 @@ class SolverInfo:
 
     name: str
     strong_order: float
+    multiplicative_order: float | None
     spike_time_order: float
     gradient_order: float
+    bias_order: float
     noise: str
-    engines: tuple[str, ...]
+    stages: int
     reference: str
+    gradients: tuple[str, ...] = ("forward", "reverse")
+    engines: tuple[str, ...] = ("julia", "reference")
 
 
 SOLVERS: dict[str, SolverInfo] = {
@@ -43,31 +63,106 @@ SOLVERS: dict[str, SolverInfo] = {
         SolverInfo(
             name="euler_maruyama",
             strong_order=1.0,
+            multiplicative_order=0.5,
             spike_time_order=1.0,
             gradient_order=0.5,
-            noise="additive",
-            engines=("julia", "reference"),
+            bias_order=1.0,
+            noise="additive, multiplicative (Itô)",
+            stages=1,
             reference="Kloeden and Platen, Numerical Solution of Stochastic Differential Equations, section 10.2",
+        ),
+        SolverInfo(
+            name="milstein",
+            strong_order=1.0,
+            multiplicative_order=1.0,
+            spike_time_order=1.0,
+            gradient_order=0.5,
+            bias_order=1.0,
+            noise="additive, commutative multiplicative (Itô)",
+            stages=1,
+            reference="Kloeden and Platen, Numerical Solution of Stochastic Differential Equations, section 10.3",
+        ),
+        SolverInfo(
+            name="stochastic_heun",
+            strong_order=1.0,
+            multiplicative_order=1.0,
+            spike_time_order=1.0,
+            gradient_order=0.5,
+            bias_order=2.0,
+            noise="additive, commutative multiplicative (Stratonovich)",
+            stages=2,
+            reference="Rüemelin, SIAM Journal on Numerical Analysis 19, 1982",
+        ),
+        SolverInfo(
+            name="shark",
+            strong_order=1.5,
+            multiplicative_order=None,
+            spike_time_order=1.5,
+            gradient_order=0.75,
+            bias_order=2.0,
+            noise="additive",
+            stages=2,
+            reference="Foster, dos Reis and Strange, SIAM Journal on Numerical Analysis 62, 2024",
+        ),
+        SolverInfo(
+            name="exact_ou",
+            strong_order=1.5,
+            multiplicative_order=None,
+            spike_time_order=1.5,
+            gradient_order=0.75,
+            bias_order=2.0,
+            noise="additive",
+            stages=2,
+            reference="docs/numerics.md; the Brownian parabola is of Foster, Lyons and Oberhauser, SIAM J. Numer. Anal. 58, 2020",
         ),
     )
 }
 
 
 def solvers() -> list[SolverInfo]:
-    """All solvers that `simulate` knows by name.
+    """All native solvers that `simulate` knows by name; those of DifferentialEquations.jl are called ``"sciml:NAME"``.
 
     Examples
     --------
     >>> [solver.name for solver in solvers()]
-    ['euler_maruyama']
+    ['euler_maruyama', 'milstein', 'stochastic_heun', 'shark', 'exact_ou']
     """
     return list(SOLVERS.values())
 
 
-def check_solver(name: object, engine: str) -> str:
-    """`name` itself if that solver exists and the engine has it."""
+def engine_of(solver: object, engine: str) -> str:
+    """The engine to use: that of the solver where it is one of DifferentialEquations.jl, else what `engine` stands for."""
+    from . import engine as engines
+
+    if isinstance(solver, str) and solver.startswith(SCIML):
+        if engine not in ("auto", "sciml"):
+            raise ValidationError(f'engine must be "auto" or "sciml" for solver {solver!r}, got {describe(engine)}')
+        return "sciml"
+    if engine == "sciml":
+        raise ValidationError(f'solver must be "{SCIML}NAME" for engine "sciml", got {describe(solver)}')
+    return engines.resolve(engine)
+
+
+def check_solver(name: object, engine: str, network: SLIFNetwork, options: Mapping[str, Any]) -> str:
+    """`name` itself if that solver exists, the engine has it, and it takes the network's noise and the options."""
+    if engine == "sciml":
+        from .engine.sciml import SCIML_SOLVERS
+
+        short = name.removeprefix(SCIML) if isinstance(name, str) else name
+        if short not in SCIML_SOLVERS or short == name:
+            allowed = ", ".join(SCIML + known for known in SCIML_SOLVERS)
+            raise ValidationError(f"solver must be one of {allowed} for engine 'sciml', got {describe(name)}")
+        return str(name)
     if not isinstance(name, str) or name not in SOLVERS:
-        raise ValidationError(f"solver must be one of {', '.join(SOLVERS)}, got {describe(name)}")
-    if engine not in SOLVERS[name].engines:
-        raise ValidationError(f"solver {name!r} is not one of the {engine} engine; it has {SOLVERS[name].engines}")
+        raise ValidationError(f"solver must be one of {', '.join(SOLVERS)}, or {SCIML}NAME, got {describe(name)}")
+    solver = SOLVERS[name]
+    if engine not in solver.engines:
+        raise ValidationError(f"solver {name!r} is not one of the {engine} engine; it has {solver.engines}")
+    if options:
+        raise ValidationError(f"{next(iter(options))} is not an argument of simulate with solver {name!r}")
+    if solver.multiplicative_order is None and not network.diffusion.additive:
+        takes = ", ".join(other.name for other in SOLVERS.values() if other.multiplicative_order is not None)
+        raise ValidationError(
+            f"solver {name!r} takes additive noise only, and this network's diffusion depends on the potential; take one of {takes}"
+        )
     return name

@@ -9,11 +9,14 @@ include("elementary.jl")
 include("noise.jl")
 include("intensity.jl")
 include("current.jl")
+include("diffusion.jl")
 include("network.jl")
+include("dual.jl")
 include("solver.jl")
+include("walk.jl")
 
-# One file per intensity, current and solver; a new one is found by being there.
-for folder in ("intensities", "currents", "solvers"), file in sort(readdir(joinpath(@__DIR__, folder)))
+# One file per intensity, current, diffusion and solver; a new one is found by being there.
+for folder in ("intensities", "currents", "diffusions", "solvers"), file in sort(readdir(joinpath(@__DIR__, folder)))
     endswith(file, ".jl") && include(joinpath(folder, file))
 end
 
@@ -23,5 +26,7 @@ include("tangent.jl")
 include("adjoint.jl")
 include("signature.jl")
 include("signature_kernel.jl")
+include("sciml.jl")
+include("precompile.jl")
 
 end

@@ -12,7 +12,7 @@ end
 
 @enum Deed::UInt8 CROSSED MOVED FIRED FINISHED SAVED
 
-"""What happened to neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time."""
+"""What happened to neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time; ẏ the speed at a spike."""
 struct TapeEntry
     deed::Deed
     k::Int
@@ -20,7 +20,10 @@ struct TapeEntry
     a::Float64
     b::Float64
     index::Int
+    ẏ::NamedTuple{(:v, :i, :s),NTuple{3,Float64}}
 end
+
+TapeEntry(deed, k, y, a, b, index) = TapeEntry(deed, k, y, a, b, index, STANDING)
 
 """Record of one segment: columns are steps."""
 mutable struct Tape <: Observer
@@ -29,17 +32,19 @@ mutable struct Tape <: Observer
     i::Matrix{Float64}
     rate::Matrix{Float64}
     normals::Vector{Float64}        # of all steps, one after the other
+    areas::Vector{Float64}          # likewise; empty where steps come without
     length::Vector{Float64}
     scale::Vector{Float64}
+    area_scale::Vector{Float64}
     entries::Vector{TapeEntry}
     last_entry::Vector{Int}         # of each step
     saved_at_end::Vector{Int}       # index of the time that is the end of the step, or 0
     column::Int
 end
 
-Tape(n, components, steps) = Tape(
-    0, zeros(n, steps), zeros(n, steps), zeros(n, steps), zeros(n * components * steps), zeros(steps), zeros(steps), TapeEntry[], zeros(Int, steps),
-    zeros(Int, steps), 0,
+Tape(n, components, steps, areas::Bool) = Tape(
+    0, zeros(n, steps), zeros(n, steps), zeros(n, steps), zeros(n * components * steps), zeros(areas ? n * components * steps : 0),
+    zeros(steps), zeros(steps), zeros(steps), TapeEntry[], zeros(Int, steps), zeros(Int, steps), 0,
 )
 
 const NOWHERE = Local(0.0, 0.0, 0.0, 0.0, 0.0)
@@ -51,8 +56,10 @@ function after_full_step!(tape::Tape, run::Run, step::Step, n)
     copyto!(tape.rate, 1 + (c - 1) * size(tape.rate, 1), run.x.rate, 1, size(tape.rate, 1))
     draws = step.num_neurons * step.num_components
     copyto!(tape.normals, 1 + (c - 1) * draws, step.normals, step.offset + 1, draws)
+    isempty(tape.areas) || copyto!(tape.areas, 1 + (c - 1) * draws, step.areas, step.area_offset + 1, draws)
     tape.length[c] = step.length
     tape.scale[c] = step.scale
+    tape.area_scale[c] = step.area_scale
     tape.saved_at_end[c] = 0
     tape.last_entry[c] = length(tape.entries)
 end
@@ -62,7 +69,8 @@ function record!(tape::Tape, entry::TapeEntry)
     tape.last_entry[tape.column] = length(tape.entries)
 end
 
-before_spike!(tape::Tape, run::Run, step, j, y, a, τ) = record!(tape, TapeEntry(CROSSED, j, y, a, τ, run.num_spikes + 1))
+before_spike!(tape::Tape, run::Run, step, spike, y, a) =
+    record!(tape, TapeEntry(CROSSED, spike.k, y, a, spike.time, run.num_spikes + 1, spike.ẏ))
 before_move!(tape::Tape, run::Run, step, k, y, a, τ) = record!(tape, TapeEntry(MOVED, k, y, a, τ, 0))
 after_spike!(tape::Tape, run::Run, step, j) = record!(tape, TapeEntry(FIRED, j, NOWHERE, 0.0, 0.0, 0))
 
@@ -110,8 +118,8 @@ end
 # Room for the record of a segment, per thread. Longer solves are cut into segments, at least the square root of their steps long.
 const SEGMENT_BYTES = Ref(32 * 2^20)
 
-function segment_steps(problem::Problem)
-    per_step = 8 * problem.num_neurons * (3 + problem.num_components)
+function segment_steps(problem::Problem, areas::Bool)
+    per_step = 8 * problem.num_neurons * (3 + problem.num_components * (1 + areas))
     return min(problem.num_steps, max(SEGMENT_BYTES[] ÷ per_step, isqrt(problem.num_steps) + 1))
 end
 
@@ -135,7 +143,7 @@ function AdjointWorker(problem::Problem, data::AdjointData)
     n, capacity = length(run.x.v), Int(problem.max_spikes)
     list = host_array(data.gradients, length(run.coefficients))
     return AdjointWorker(
-        run, Tape(n, Int(problem.num_components), Int(segment_steps(problem))), StateAdjoint(n), StateAdjoint(n), State(n),
+        run, Tape(n, Int(problem.num_components), Int(segment_steps(problem, run.keeps_areas)), run.keeps_areas), StateAdjoint(n), StateAdjoint(n), State(n),
         Parameters(problem)::typeof(run.θ), Checkpoint[], zeros(capacity), zeros(Int, capacity), list, Groups(list, run.θ),
     )
 end
@@ -197,7 +205,11 @@ function step_back!(w::AdjointWorker, column, spike_bar, v_bar, i_bar)
     start = problem.t0 + index * problem.dt
     stop = index == problem.num_steps - 1 ? problem.t1 : problem.t0 + (index + 1) * problem.dt
     components = Int(problem.num_components)
-    step = Step(start, stop, tape.length[column], tape.scale[column], tape.normals, (column - 1) * n * components, n, components)
+    offset = (column - 1) * n * components
+    step = Step(
+        start, stop, tape.length[column], tape.scale[column], tape.normals, offset, tape.area_scale[column], tape.areas, offset, n, components,
+        run.key, level(run.path), index, run.nodes,
+    )
     if tape.saved_at_end[column] > 0
         for k in 1:n
             bar.v[k] += saved_bar(v_bar, k, tape.saved_at_end[column])
@@ -257,7 +269,10 @@ function undo_events!(w::AdjointWorker, step::Step, entries, spike_bar, v_bar, i
             add_local!(moved, k, at_start, a_bar)
         elseif deed == CROSSED
             spike_bar == C_NULL || (τ_bar += finite_or_zero(unsafe_load(spike_bar, entry.index)))
-            at_start, a_bar = spike_time_adjoint!(gradients, solver, θ, step, k, y, entry.a, entry.b, τ_bar)
+            at_τ = (v = moved.v[k], i = moved.i[k], s = moved.s[k])
+            τ_bar += moved.start[k]
+            moved.v[k] = moved.i[k] = moved.s[k] = moved.start[k] = 0.0
+            at_start, a_bar = spike_adjoint!(gradients, solver, θ, step, k, y, at_τ, entry.a, entry.b, entry.ẏ, τ_bar)
             add_local!(moved, k, at_start, a_bar)
         else
             at_end = (v = saved_bar(v_bar, k, entry.index), i = saved_bar(i_bar, k, entry.index), s = 0.0)

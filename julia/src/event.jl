@@ -1,25 +1,35 @@
 # The event rule: when a neuron fires, and how that time depends on everything before it. With E the event function and τ the time at which it vanishes along
 # a piece, E(y(τ)) = 0 gives ∂τ = −(∇E · ∂y + ∂_θE)/(∇E · ẏ), where ∂y is the change of the state at the fixed time τ.
 
-"""Time at which neuron k fires along its piece from `a`, if the piece goes on for long enough."""
-spike_time(solver::Solver, θ::Parameters, step::Step, k, y::Local, a) =
-    clamp(crossing(θ.intensity, k, y, speed(solver, θ, step, k, y), a), a, step.stop)
-
 along(gradient, y) = gradient.v * y.v + gradient.i * y.i + gradient.s * y.s
 
-function spike_time_tangent(solver::Solver, θ::Parameters, dθ::Parameters, step::Step, k, y::Local, dy, a, τ, da)
-    v, i, s = advance_tangent(solver, θ, dθ, step, k, y, dy, a, τ, da, 0.0)
-    gradient = event_gradient(θ.intensity, k)
-    change = along(gradient, (v = v, i = i, s = s)) + event_tangent(θ.intensity, dθ.intensity, k)
-    return -change / along(gradient, speed(solver, θ, step, k, y))
+"""∂τ, from the change `dy` = (v, i, s) of neuron k's state at the fixed time τ, and from its speed ẏ there."""
+function crossing_tangent(λ::Intensity, dλ::Intensity, k, dy, ẏ)
+    gradient = event_gradient(λ, k)
+    return -(along(gradient, dy) + event_tangent(λ, dλ, k)) / along(gradient, ẏ)
 end
 
-"""Cotangents of the state at `a` and of a from that of τ; adds to the gradients θ̄."""
-function spike_time_adjoint!(θ̄::Parameters, solver::Solver, θ::Parameters, step::Step, k, y::Local, a, τ, τ_bar)
-    gradient = event_gradient(θ.intensity, k)
-    bar = -τ_bar / along(gradient, speed(solver, θ, step, k, y))
-    event_adjoint!(θ̄.intensity, θ.intensity, k, bar)
-    at_τ = (v = bar * gradient.v, i = bar * gradient.i, s = bar * gradient.s)
+"""Cotangent (v, i, s) of neuron k's state at the fixed time τ, from that of τ; adds to the gradients λ̄."""
+function crossing_adjoint!(λ̄::Intensity, λ::Intensity, k, ẏ, τ_bar)
+    gradient = event_gradient(λ, k)
+    bar = -τ_bar / along(gradient, ẏ)
+    event_adjoint!(λ̄, λ, k, bar)
+    return (v = bar * gradient.v, i = bar * gradient.i, s = bar * gradient.s)
+end
+
+"""∂τ of neuron k's spike at τ, where its speed is ẏ, and the tangent of its state there, at the moving time τ."""
+function spike_tangent(solver::Solver, θ::Parameters, dθ::Parameters, step::Step, k, y::Local, dy, a, da, τ, ẏ)
+    v, i, s = advance_tangent(solver, θ, dθ, step, k, y, dy, a, τ, da, 0.0)
+    dτ = crossing_tangent(θ.intensity, dθ.intensity, k, (v = v, i = i, s = s), ẏ)
+    return dτ, (v = v + ẏ.v * dτ, i = i + ẏ.i * dτ, s = s + ẏ.s * dτ)
+end
+
+"""
+Given the cotangents of neuron k's state just before its spike, and of τ by itself, those of the state at `a` and of a; adds to the gradients θ̄.
+"""
+function spike_adjoint!(θ̄::Parameters, solver::Solver, θ::Parameters, step::Step, k, y::Local, bar, a, τ, ẏ, τ_bar)
+    crossing = crossing_adjoint!(θ̄.intensity, θ.intensity, k, ẏ, τ_bar + along(ẏ, bar))
+    at_τ = (v = bar.v + crossing.v, i = bar.i + crossing.i, s = bar.s + crossing.s)
     at_a, a_bar, _ = advance_adjoint!(θ̄, solver, θ, step, k, y, at_τ, a, τ)
     return at_a, a_bar
 end

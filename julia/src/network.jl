@@ -29,10 +29,13 @@ struct Problem
     max_spikes::Int64               # room for spikes of one sample; it stops when they are all used
     threads::Int64
     num_components::Int64           # Brownian motions per neuron, 1 or 2
+    noise_levels::Int64             # a step is this many halvings of a noise step
     hard_reset::Int64               # 1: a spike puts v to v_reset; 0: it lowers v by v_reset
+    stratonovich::Int64             # how a state-dependent diffusion is meant; 0: Itô
     solver::Ptr{UInt8}
     intensity::Ptr{UInt8}
     current::Ptr{UInt8}
+    diffusion::Ptr{UInt8}
     coefficients::Ptr{Coefficient}  # in the order of `coefficient_arrays`
     weights::Coefficient            # its knot counts the parameter's elements
     settings::Ptr{Float64}
@@ -67,7 +70,7 @@ end
 Coefficients of all neurons in one sample, one vector per coefficient. The same layout holds their tangents in one direction, and their
 gradients.
 """
-struct Parameters{I,C}
+struct Parameters{I,C,D}
     mu1::Vector{Float64}
     mu2::Vector{Float64}
     sigma11::Vector{Float64}
@@ -81,12 +84,14 @@ struct Parameters{I,C}
     weights::Vector{Float64}        # one per synapse
     intensity::I
     current::C
+    diffusion::D
+    stratonovich::Bool
 end
 
 """All per-neuron coefficients in the order in which the host lists them; an array of a time-dependent current is (knot, neuron)."""
 coefficient_arrays(p::Parameters) = (
     p.mu1, p.mu2, p.sigma11, p.sigma12, p.sigma21, p.sigma22, p.v_reset, p.alpha, p.v0, p.i0,
-    parameter_arrays(p.intensity)..., parameter_arrays(p.current)...,
+    parameter_arrays(p.intensity)..., parameter_arrays(p.current)..., parameter_arrays(p.diffusion)...,
 )
 
 """Copy the coefficients of one sample (in one direction, for tangents) from the host's arrays."""
@@ -146,10 +151,11 @@ clear!(p::Parameters) = foreach(array -> fill!(array, 0.0), all_arrays(p))
 
 all_arrays(p::Parameters) = (coefficient_arrays(p)..., p.weights)
 
-"""Registries of what a host may name. A file that defines a solver, an intensity or a current adds itself."""
+"""Registries of what a host may name. A file that defines a solver, an intensity, a current or a diffusion adds itself."""
 const SOLVERS = Dict{String,Any}()
 const INTENSITIES = Dict{String,Any}()
 const CURRENTS = Dict{String,Any}()
+const DIFFUSIONS = Dict{String,Any}()
 
 function lookup(registry, kind, name)
     haskey(registry, name) && return registry[name]
@@ -163,6 +169,7 @@ function Parameters(problem::Problem)
     knots = host_array(problem.knots, problem.num_knots)
     intensity = lookup(INTENSITIES, "intensity", unsafe_string(problem.intensity))(n, settings)
     current = lookup(CURRENTS, "input current", unsafe_string(problem.current))(n, knots)
+    diffusion = lookup(DIFFUSIONS, "diffusion", unsafe_string(problem.diffusion))(n)
     num_synapses = unsafe_load(problem.indptr, n + 1)
-    return Parameters((zeros(n) for _ in 1:10)..., zeros(num_synapses), intensity, current)
+    return Parameters((zeros(n) for _ in 1:10)..., zeros(num_synapses), intensity, current, diffusion, problem.stratonovich == 1)
 end

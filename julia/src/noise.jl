@@ -115,3 +115,133 @@ function fill_window!(window::NoiseWindow, first_pair::Int)
     end
     return window
 end
+
+# --- the Brownian path -----------------------------------------------------------------------------------------------------------
+# An interval of one path is known by its increment W and its space-time Lévy area H; halves of it by one normal pair more.
+
+"""
+    halves(w, h, length, z) -> (w, h) of the left half, (w, h) of the right half
+
+The conditional law of the halves of an interval given the whole, from two standard normals `z`: Foster, Lyons and Oberhauser, "An optimal
+polynomial approximation of Brownian motion", SIAM Journal on Numerical Analysis 58 (2020), theorem 5.3 onwards.
+"""
+@inline function halves(w, h, length, z)
+    middle, difference = sqrt(length / 16) * z[1], sqrt(length / 48) * z[2]
+    w_left = 0.5 * w + 1.5 * h + middle
+    h_mean = 0.25 * h - 0.5 * middle
+    return (w_left, h_mean + difference), (w - w_left, h_mean - difference)
+end
+
+"""Counter of the dyadic node that splits interval `position` of `level`; `word` is that of its neuron and component."""
+@inline node_counter(word::UInt64, level, position) = (UInt64(position), word | (UInt64(level) << 40))
+
+"""
+    beginning(w, h, length, r, z) -> (w, h)
+
+The conditional law of the first fraction r of an interval given the whole.
+"""
+function beginning(w, h, length, r, z)
+    a = sqrt(length * (r * (1 - r) - 3 * r^2 * (1 - r)^2))
+    b = -length * r^3 * (1 - r) / 2a
+    c = sqrt(length * (r - r^4) / 12 - b^2)
+    return r * w + 6r * (1 - r) * h + a * z[1], r^2 * h + b * z[1] + c * z[2]
+end
+
+"""
+The Brownian path of one sample, one step after the other. Methods: `reset!(path, key)`; `increments!(path, step)` and `areas!(path, step)`, the
+arrays of one step with their offset, to be multiplied by `increment_scale(path)` and `area_scale(path)`; `window_stop(path)`, up to where the next steps come cheaply.
+"""
+abstract type BrownianPath end
+
+"""Steps that are the noise steps themselves."""
+mutable struct BasePath <: BrownianPath
+    increments::NoiseWindow
+    areas::NoiseWindow
+    dt::Float64
+    increment_scale::Float64
+    area_scale::Float64
+end
+
+BasePath(num_neurons, num_components, dt) = BasePath(
+    NoiseWindow(num_neurons, num_components, INCREMENT), NoiseWindow(num_neurons, num_components, LEVY_AREA), dt, sqrt(dt), sqrt(dt / 12),
+)
+
+function reset!(path::BasePath, key)
+    reset!(path.increments, key)
+    reset!(path.areas, key)
+    return path
+end
+
+level(path::BasePath) = 0
+num_draws(path::BasePath) = path.increments.per_pair    # of a step
+increment_scale(path::BasePath) = path.increment_scale
+area_scale(path::BasePath) = path.area_scale
+@inline increments!(path::BasePath, step) = normals!(path.increments, step)
+@inline areas!(path::BasePath, step) = normals!(path.areas, step)
+window_stop(path::BasePath) = window_stop(path.increments)
+
+"""Steps that are 2^levels parts of the noise steps: of every level the node around the present step is kept split, so that a step costs one node."""
+mutable struct DyadicPath <: BrownianPath
+    base::BasePath
+    levels::Int
+    words::Vector{UInt64}           # of every neuron and component
+    position::Vector{Int}           # of the interval that is split at each level, −1 for none
+    increments::Vector{Float64}     # (neuron, component, half, level)
+    areas::Vector{Float64}
+    stop::Int
+end
+
+function DyadicPath(num_neurons, num_components, dt, levels)
+    base = BasePath(num_neurons, num_components, dt * 2.0^levels)
+    words = vec([counter_word(DYADIC_NODE, c - 1, k - 1) for k in 1:num_neurons, c in 1:num_components])
+    count = 2 * length(words) * levels
+    return DyadicPath(base, levels, words, fill(-1, levels), zeros(count), zeros(count), 0)
+end
+
+function reset!(path::DyadicPath, key)
+    reset!(path.base, key)
+    fill!(path.position, -1)
+    return path
+end
+
+level(path::DyadicPath) = path.levels
+num_draws(path::DyadicPath) = length(path.words)
+increment_scale(path::DyadicPath) = 1.0
+area_scale(path::DyadicPath) = 1.0
+window_stop(path::DyadicPath) = path.stop
+
+# Where the half of `level` that holds `step` stands in the arrays.
+half_offset(path::DyadicPath, level, step) = length(path.words) * (((step >> (path.levels - 1 - level)) & 1) + 2 * level)
+
+function bring!(path::DyadicPath, step)
+    for level in 0:path.levels-1
+        position = step >> (path.levels - level)
+        path.position[level+1] == position && continue
+        path.position[level+1] = position
+        if level == 0
+            w, w_offset = increments!(path.base, position)
+            h, h_offset = areas!(path.base, position)
+            split_interval!(path, level, position, w, w_offset, increment_scale(path.base), h, h_offset, area_scale(path.base))
+        else
+            offset = half_offset(path, level - 1, step)
+            split_interval!(path, level, position, path.increments, offset, 1.0, path.areas, offset, 1.0)
+        end
+    end
+    path.stop = step + 32
+    return half_offset(path, path.levels - 1, step)
+end
+
+function split_interval!(path::DyadicPath, level, position, w, w_offset, w_scale, h, h_offset, h_scale)
+    key, words, count, length_ = path.base.increments.key, path.words, length(path.words), path.base.dt / 2.0^level
+    left, right = 2 * level * count, (2 * level + 1) * count
+    increments, areas = path.increments, path.areas
+    @inbounds @simd ivdep for j in eachindex(words)
+        z = normal_pair(key, node_counter(words[j], level, position))
+        (w_left, h_left), (w_right, h_right) = halves(w_scale * w[w_offset+j], h_scale * h[h_offset+j], length_, z)
+        increments[left+j], areas[left+j] = w_left, h_left
+        increments[right+j], areas[right+j] = w_right, h_right
+    end
+end
+
+increments!(path::DyadicPath, step) = (path.increments, bring!(path, step))
+areas!(path::DyadicPath, step) = (path.areas, bring!(path, step))

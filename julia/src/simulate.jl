@@ -3,7 +3,7 @@
 
 """
 Follows a run. Methods, all optional: `begin_sample!`, `after_full_step!`, `before_spike!`, `before_move!`, `after_spike!`,
-`after_restart!`, `at_save!`, `end_step!`; and `takes_quiet_steps` with `after_quiet_steps!` if it can follow several steps at once.
+`at_save!`, `end_step!`; and `takes_quiet_steps` with `after_quiet_steps!` if it can follow several steps at once.
 """
 abstract type Observer end
 
@@ -11,10 +11,9 @@ struct NoObserver <: Observer end
 
 begin_sample!(::Observer, run) = nothing
 after_full_step!(::Observer, run, step, n) = nothing
-before_spike!(::Observer, run, step, j, y, a, τ) = nothing
+before_spike!(::Observer, run, step, spike, y, a) = nothing
 before_move!(::Observer, run, step, k, y, a, τ) = nothing
 after_spike!(::Observer, run, step, j) = nothing
-after_restart!(::Observer, run, step, k, τ) = nothing
 takes_quiet_steps(::Observer) = false
 after_quiet_steps!(::Observer, run, from, to) = nothing
 at_save!(::Observer, run, step, index, t) = nothing
@@ -28,20 +27,33 @@ const MAX_SPIKES_IN_STEP = 1000
 # Neurons of a full step are looked at in blocks of this size, so that finding those that fire costs little where few do.
 const BLOCK = 256
 
+# How many steps of a network of one neuron are taken at once: no more than its noise window holds.
+const TRAIL_STEPS = window_steps(NoiseWindow(1, 1))
+
+"""A spike that neuron k is about to fire at `time`: its state there, and how fast that changes."""
+struct Spike
+    k::Int
+    time::Float64
+    y::NTuple{3,Float64}
+    ẏ::NamedTuple{(:v, :i, :s),NTuple{3,Float64}}
+end
+
 """Everything one thread needs to compute samples of a problem."""
-mutable struct Run{S<:Solver,I<:Intensity,C<:InputCurrent}
+mutable struct Run{S<:Solver,I<:Intensity,C<:InputCurrent,D<:Diffusion,B<:BrownianPath}
     problem::Problem
     solver::S
     synapses::Synapses
     coefficients::Vector{Coefficient}
     saveat::Vector{Float64}
-    θ::Parameters{I,C}
+    θ::Parameters{I,C,D}
     x::State
-    window::NoiseWindow
-    last_normals::Vector{Float64}       # increments of a shortened last step
+    path::B
+    last_increments::Vector{Float64}    # of a shortened last step
+    last_areas::Vector{Float64}
+    keeps_areas::Bool                   # steps come with their areas
+    nodes::NodeMemory
     key::NTuple{2,UInt64}
-    firing::Vector{Int}                 # neurons that would fire in this step, and when
-    firing_times::Vector{Float64}
+    firing::Vector{Spike}               # expected in this step
     spike_times::Ptr{Float64}           # where this sample's go: as many as the problem's `max_spikes`
     spike_neurons::Ptr{Int64}           # counted from 0
     num_spikes::Int
@@ -49,19 +61,20 @@ mutable struct Run{S<:Solver,I<:Intensity,C<:InputCurrent}
     v_saved::Matrix{Float64}            # (neuron, time) of this sample, no columns where nothing is recorded
     i_saved::Matrix{Float64}
     stopped::Bool                       # the room for spikes is used up
-    sqrt_dt::Float64
     trail::Trail
 end
 
-Run(problem::Problem) = Run(problem, lookup(SOLVERS, "solver", unsafe_string(problem.solver)), Parameters(problem))
+Run(problem::Problem) = Run(problem, lookup(SOLVERS, "solver", unsafe_string(problem.solver))(), Parameters(problem))
 
 function Run(problem::Problem, solver::Solver, θ::Parameters)
-    n, components = Int(problem.num_neurons), Int(problem.num_components)
+    n, components, levels = Int(problem.num_neurons), Int(problem.num_components), Int(problem.noise_levels)
+    path = levels == 0 ? BasePath(n, components, problem.dt) : DyadicPath(n, components, problem.dt, levels)
     return Run(
         problem, solver, Synapses(problem), host_array(problem.coefficients, length(coefficient_arrays(θ))),
-        host_array(problem.saveat, problem.num_saves), θ, State(n), NoiseWindow(n, components), zeros(n * components),
-        (UInt64(0), UInt64(0)), Int[], Float64[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, zeros(n, 0), zeros(n, 0), false,
-        sqrt(problem.dt), Trail(n == 1 ? window_steps(NoiseWindow(n, components)) : 0),
+        host_array(problem.saveat, problem.num_saves), θ, State(n), path, zeros(n * components), zeros(n * components),
+        keeps_areas(solver, problem), NodeMemory(solver isa OneStepSolver ? n : 0),
+        (UInt64(0), UInt64(0)), Spike[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, zeros(n, 0), zeros(n, 0), false,
+        Trail(n == 1 ? TRAIL_STEPS : 0),
     )
 end
 
@@ -70,7 +83,9 @@ function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_
     problem, θ, x = run.problem, run.θ, run.x
     load!(θ, run.coefficients, problem.weights, run.synapses, sample)
     run.key = (problem.seed, UInt64(problem.first_sample + sample - 1))
-    reset!(run.window, run.key)
+    reset!(run.path, run.key)
+    forget!(run.nodes)
+    prepare!(run.solver, θ, problem.dt)
     copyto!(x.v, θ.v0)
     copyto!(x.i, θ.i0)
     fill!(x.spikes, 0)
@@ -98,20 +113,38 @@ function step_at(run::Run, n::Int)
     start = problem.t0 + n * problem.dt
     last_one = n == problem.num_steps - 1
     stop = last_one ? problem.t1 : problem.t0 + (n + 1) * problem.dt
-    normals, offset = normals!(run.window, n)
-    components = Int(problem.num_components)
-    shortened = last_one && problem.num_steps - (problem.t1 - problem.t0) / problem.dt > 1e-9
-    shortened || return Step(start, stop, problem.dt, run.sqrt_dt, normals, offset, problem.num_neurons, components)
-    # The whole base step's increment, bridged to the shorter length, so that the path does not depend on t1.
-    h = stop - start
-    bridge = sqrt(h * (problem.dt - h) / problem.dt)
-    for c in 1:components, k in 1:problem.num_neurons
-        place = k + (c - 1) * problem.num_neurons
-        pair = normal_pair(run.key, (UInt64(n >> 1), counter_word(LAST_STEP, c - 1, k - 1)))
-        run.last_normals[place] = h / run.sqrt_dt * normals[offset+place] + bridge * (iseven(n) ? pair[1] : pair[2])
+    path, neurons, components = run.path, Int(problem.num_neurons), Int(problem.num_components)
+    increments, offset = increments!(path, n)
+    scale = increment_scale(path)
+    shortened = last_one && is_shortened(problem)
+    if shortened || run.keeps_areas
+        areas, area_offset = areas!(path, n)
+    else
+        areas, area_offset = NO_AREAS, 0
     end
-    return Step(start, stop, h, 1.0, run.last_normals, 0, problem.num_neurons, components)
+    whole = Step(
+        start, stop, problem.dt, scale, increments, offset, area_scale(path), areas, area_offset, neurons, components, run.key, level(path), n,
+        run.nodes,
+    )
+    shortened || return whole
+    # The path at the beginning of the whole step, so that it does not depend on t1 before the last step.
+    h = stop - start
+    for c in 1:components, k in 1:neurons
+        place = k + (c - 1) * neurons
+        z = normal_pair(run.key, (UInt64(n), counter_word(LAST_STEP, c - 1, k - 1, level(path))))
+        run.last_increments[place], run.last_areas[place] = beginning(increment(whole, k, c), area(whole, k, c), problem.dt, h / problem.dt, z)
+    end
+    return Step(start, stop, h, 1.0, run.last_increments, 0, 1.0, run.last_areas, 0, neurons, components, run.key, level(path), n, run.nodes)
 end
+
+const NO_AREAS = Float64[]
+
+"""Whether the last step is shorter than the others."""
+is_shortened(problem::Problem) = problem.num_steps - (problem.t1 - problem.t0) / problem.dt > 1e-9
+
+"""Whether steps come with areas: where the solver uses them, or where a walk inside a step could not draw them again."""
+keeps_areas(solver::Solver, problem::Problem) = false
+keeps_areas(solver::OneStepSolver, problem::Problem) = uses_area(solver) || problem.noise_levels > 0 || is_shortened(problem)
 
 """Run steps `from` to `to` (the last excluded); stops early where the room for spikes is used up. Returns the steps begun."""
 function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
@@ -127,7 +160,7 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
             range = first:min(first + BLOCK - 1, n_neurons)
             if full_step!(run.solver, x, run.θ, step, range) > 0
                 for k in range
-                    fires(run.θ.intensity, k, x.v_end[k], x.s_end[k]) && expect_spike!(run, step, k)
+                    fires(run.θ.intensity, k, x.v_end[k], x.s_end[k]) && look_ahead!(run, step, k)
                 end
             end
             first += BLOCK
@@ -148,15 +181,15 @@ end
 
 """Take as many steps at once as have no spike and nothing to record, up to the end of the noise window; returns the step reached, before `to`."""
 function skip_quiet_steps!(run::Run, observer::Observer, from::Int, to::Int)
-    problem, window = run.problem, run.window
+    problem, path = run.problem, run.path
     limit = min(to, Int(problem.num_steps)) - 1         # the last step may be shortened
     if run.next_save <= length(run.saveat)
         limit = min(limit, floor(Int, (run.saveat[run.next_save] - problem.t0) / problem.dt) - 1)
     end
     limit <= from && return from
-    normals!(window, from)
-    stop = min(limit, window_stop(window))
-    reached = quiet_steps!(run.solver, run.x, run.θ, run.trail, window, from, stop, problem.t0, problem.dt, run.sqrt_dt)
+    increments!(path, from)
+    stop = min(limit, window_stop(path), from + length(run.trail.v))
+    reached = quiet_steps!(run.solver, run.x, run.θ, run.trail, path, from, stop, problem.t0, problem.dt)
     after_quiet_steps!(observer, run, from, reached)
     return reached
 end
@@ -168,21 +201,38 @@ function refresh_input!(run::Run{S,I,C}, step::Step) where {S,I,C}
     end
 end
 
-function expect_spike!(run::Run, step::Step, k)
-    push!(run.firing, k)
-    push!(run.firing_times, spike_time(run.solver, run.θ, step, k, local_state(run.x, k), piece_start(run.x, step, k)))
+"""Bring the end of neuron k's piece up to date, and expect its spike if it fires before that."""
+function look_ahead!(run::Run, step::Step, k)
+    x, a = run.x, piece_start(run.x, step, k)
+    y, τ, ẏ = reach(run.solver, run.θ, step, k, local_state(x, k), a)
+    if τ < Inf
+        push!(run.firing, Spike(k, τ, y, ẏ))
+    else
+        x.v_end[k], x.i_end[k], x.s_end[k] = y
+        mark_moved!(x, k, a)
+    end
+end
+
+"""Say that neuron k is at time `a` within the step, apart from the others."""
+function mark_moved!(x::State, k, a)
+    x.start[k] = a
+    x.moved[k] && return
+    x.moved[k] = true
+    push!(x.moved_neurons, k)
 end
 
 """Let all neurons fire that fire in this step, in the order of time."""
 function resolve_events!(run::Run, observer::Observer, step::Step)
     x, θ, synapses = run.x, run.θ, run.synapses
     while !isempty(run.firing)
-        τ, j = next_spike(run)
+        spike = next_spike(run)
+        τ, j = spike.time, spike.k
         while run.next_save <= length(run.saveat) && run.saveat[run.next_save] < τ
             save!(run, observer, step, run.saveat[run.next_save])
         end
-        before_spike!(observer, run, step, j, local_state(x, j), piece_start(x, step, j), τ)
-        move_to!(run, observer, step, j, τ)
+        before_spike!(observer, run, step, spike, local_state(x, j), piece_start(x, step, j))
+        x.v[j], x.i[j], x.s[j] = spike.y
+        mark_moved!(x, j, τ)
         outgoing = synapses_of(synapses, j)
         for e in outgoing
             k = synapses.targets[e]
@@ -200,15 +250,14 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
         unsafe_store!(run.spike_neurons, j - 1, run.num_spikes)
         after_spike!(observer, run, step, j)
 
-        restart!(run, observer, step, j, τ)
+        restart!(run, step, j, τ)
         for e in outgoing
             k = synapses.targets[e]
-            k == j || restart!(run, observer, step, k, τ)
+            k == j || restart!(run, step, k, τ)
         end
         if run.num_spikes == run.problem.max_spikes
             run.stopped = true
             empty!(run.firing)
-            empty!(run.firing_times)
             if run.next_save <= length(run.saveat) && run.saveat[run.next_save] == τ
                 save!(run, observer, step, τ)
             end
@@ -223,13 +272,13 @@ end
 
 """The earliest of the expected spikes; of two at the same time, that of the lower index."""
 function next_spike(run::Run)
-    τ, j = Inf, 0
-    for (k, t) in zip(run.firing, run.firing_times)
-        if t < τ || (t == τ && k < j)
-            τ, j = t, k
+    first = run.firing[1]
+    for spike in run.firing
+        if spike.time < first.time || (spike.time == first.time && spike.k < first.k)
+            first = spike
         end
     end
-    return τ, j
+    return first
 end
 
 """Bring neuron `k` to time τ along its piece."""
@@ -238,26 +287,17 @@ function move_to!(run::Run, observer::Observer, step::Step, k, τ)
     y, a = local_state(x, k), piece_start(x, step, k)
     before_move!(observer, run, step, k, y, a, τ)
     x.v[k], x.i[k], x.s[k] = advance(run.solver, run.θ, step, k, y, a, τ)
-    x.start[k] = τ
-    if !x.moved[k]
-        x.moved[k] = true
-        push!(x.moved_neurons, k)
-    end
+    mark_moved!(x, k, τ)
 end
 
 """Begin a new piece of neuron `k` at τ, and ask again whether it fires before the step ends."""
-function restart!(run::Run, observer::Observer, step::Step, k, τ)
+function restart!(run::Run, step::Step, k, τ)
     x, θ = run.x, run.θ
     x.rate[k] = rate(θ.intensity, k, x.v[k])
     x.input[k] = current(θ.current, k, τ)
-    x.v_end[k], x.i_end[k], x.s_end[k] = advance(run.solver, θ, step, k, local_state(x, k), τ, step.stop)
-    after_restart!(observer, run, step, k, τ)
-    place = findfirst(isequal(k), run.firing)
-    if place !== nothing
-        deleteat!(run.firing, place)
-        deleteat!(run.firing_times, place)
-    end
-    fires(θ.intensity, k, x.v_end[k], x.s_end[k]) && expect_spike!(run, step, k)
+    place = findfirst(spike -> spike.k == k, run.firing)
+    place === nothing || deleteat!(run.firing, place)
+    look_ahead!(run, step, k)
 end
 
 """Record all neurons at time `t` of this step."""

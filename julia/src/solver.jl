@@ -1,18 +1,50 @@
 """
-A solver: how one neuron's state (v, i, s) moves along a piece of time without events, and the derivatives of that map. A file in `solvers/`
-defines a subtype, registers it in `SOLVERS`, and writes side by side
+A solver: how one neuron's state (v, i, s) moves along a piece of time without events, and the derivatives of that map. What the rest of the core asks of it:
 
-  * `advance(solver, θ, step, k, y, a, b)`: the state at b from the state y at a;
-  * `speed(solver, θ, step, k, y)`: its derivative in b, noise included;
+  * `advance(solver, θ, step, k, y, a, b)`: the state at b from the state y at a, both within the step;
+  * `reach(solver, θ, step, k, y, a)`: its first spike before the end of the step, as (state there, time τ, speed ẏ there, noise included); or the state at the end, and τ = Inf;
   * `advance_tangent(…)` and `advance_adjoint!(…)`: its tangent and its adjoint;
   * `full_step!`, `full_step_tangent!`, `full_step_adjoint!`: the same for all neurons over a whole step, as loops that vectorise;
   * optionally `quiet_steps!` and `quiet_steps_tangent!`: consecutive steps of a network of one neuron.
 
-Events, checkpoints, recording and threads are not its concern.
+A file in `solvers/` defines a subtype and registers a constructor without arguments in `SOLVERS`. All of the above follows, in `walk.jl`, for a subtype of
+`OneStepSolver`, which writes two functions. Events, checkpoints, recording and threads are not a solver's concern.
 """
 abstract type Solver end
 
-"""One step of the base grid: its times, and its Brownian increments, `scale · normals[offset + k + (c − 1)·N]` for component c of neuron k."""
+"""What a solver computes once for the parameters of a sample and the length of a step."""
+prepare!(::Solver, θ::Parameters, length) = nothing
+
+"""Whether steps need the space-time Lévy areas of the Brownian path."""
+uses_area(::Solver) = false
+
+"""The Brownian path of one neuron over an interval: increment and space-time Lévy area of both components."""
+struct Noise
+    w1::Float64
+    h1::Float64
+    w2::Float64
+    h2::Float64
+end
+
+# No interval is split further than 2^-16 of a step; `leaf_depth` says where a neuron's leaves are.
+const DEEPEST = 16
+
+"""Halves of the intervals that were split last, one per neuron and depth: an event looks at the same ones again and again."""
+struct NodeMemory
+    tag::Matrix{Int}                # which interval it is; 0 for none
+    left::Matrix{Noise}
+    right::Matrix{Noise}
+end
+
+NodeMemory(n::Integer) = NodeMemory(zeros(Int, DEEPEST, n), Matrix{Noise}(undef, DEEPEST, n), Matrix{Noise}(undef, DEEPEST, n))
+
+forget!(nodes::NodeMemory) = fill!(nodes.tag, 0)
+
+"""
+One step of the grid: its times, and its Brownian path: the increment of component c of neuron k is `scale · normals[offset + k + (c − 1)·N]`, the area likewise. It is
+interval `index` of the path's `level`. Solvers that do not use areas have none here; `area` draws it where one is needed after all.
+`nodes` remembers the parts of the path inside the step.
+"""
 struct Step
     start::Float64
     stop::Float64
@@ -20,11 +52,24 @@ struct Step
     scale::Float64
     normals::Vector{Float64}
     offset::Int
+    area_scale::Float64
+    areas::Vector{Float64}
+    area_offset::Int
     num_neurons::Int
     num_components::Int
+    key::NTuple{2,UInt64}
+    level::Int
+    index::Int
+    nodes::NodeMemory
 end
 
 @inline increment(step::Step, k, c) = @inbounds step.scale * step.normals[step.offset+k+(c-1)*step.num_neurons]
+
+@inline function area(step::Step, k, c)
+    isempty(step.areas) || return @inbounds step.area_scale * step.areas[step.area_offset+k+(c-1)*step.num_neurons]
+    pair = normal_pair(step.key, (UInt64(step.index >> 1), counter_word(LEVY_AREA, c - 1, k - 1)))
+    return sqrt(step.length / 12) * (iseven(step.index) ? pair[1] : pair[2])
+end
 
 """State of one neuron at its local time, with the firing rate and the input current there."""
 struct Local
@@ -104,7 +149,7 @@ StateAdjoint(n::Integer) = StateAdjoint((zeros(n) for _ in 1:4)...)
 """Which groups of parameters move in a tangent, or are wanted in a gradient: the others' terms are skipped in full steps."""
 struct Groups
     mu::Bool
-    sigma::Bool
+    sigma::Bool                     # and the diffusion
     intensity::Bool
     current::Bool
 end
@@ -112,8 +157,11 @@ end
 """Which groups of coefficients the host has named: those with an array of their own."""
 function Groups(list::Vector{Coefficient}, θ::Parameters)
     named = [c.pointer != C_NULL for c in list]
-    num_intensity = length(parameter_arrays(θ.intensity))
-    return Groups(any(named[1:2]), any(named[3:6]), any(named[11:10+num_intensity]), any(named[11+num_intensity:end]))
+    intensity_end = 10 + length(parameter_arrays(θ.intensity))
+    current_end = intensity_end + length(parameter_arrays(θ.current))
+    return Groups(
+        any(named[1:2]), any(named[3:6]) || any(named[current_end+1:end]), any(named[11:intensity_end]), any(named[intensity_end+1:current_end]),
+    )
 end
 
 """What a network of one neuron was at the starts of consecutive steps without spikes."""
@@ -126,4 +174,4 @@ end
 Trail(steps::Integer) = Trail(zeros(steps), zeros(steps), zeros(steps))
 
 # A solver without a version of its own for one neuron takes none of the steps at once.
-quiet_steps!(::Solver, x::State, θ::Parameters, trail::Trail, window::NoiseWindow, from, to, t0, dt, scale) = from
+quiet_steps!(::Solver, x::State, θ::Parameters, trail::Trail, path::BrownianPath, from, to, t0, dt) = from

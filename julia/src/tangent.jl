@@ -33,6 +33,7 @@ function begin_sample!(o::TangentObserver, run::Run)
         copyto!(dx.v, dθ.v0)
         copyto!(dx.i, dθ.i0)
         dx.s .= .-dθ.alpha
+        fill!(dx.start, 0.0)
     end
 end
 
@@ -47,7 +48,7 @@ takes_quiet_steps(::TangentObserver) = true
 function after_quiet_steps!(o::TangentObserver, run::Run, from, to)
     for (dθ, dx) in zip(o.directions, o.states)
         quiet_steps_tangent!(
-            run.solver, dx, run.θ, dθ, run.trail, run.window, from, to, run.problem.t0, run.problem.dt, run.sqrt_dt, o.moving,
+            run.solver, dx, run.θ, dθ, run.trail, run.path, from, to, run.problem.t0, run.problem.dt, o.moving,
         )
     end
 end
@@ -55,13 +56,14 @@ end
 local_tangent(dx::StateTangent, k) = @inbounds (v = dx.v[k], i = dx.i[k], s = dx.s[k])
 start_tangent(dx::StateTangent, x::State, k) = @inbounds x.moved[k] ? dx.start[k] : 0.0
 
-function before_spike!(o::TangentObserver, run::Run, step::Step, j, y::Local, a, τ)
-    spike = run.num_spikes + 1
+function before_spike!(o::TangentObserver, run::Run, step::Step, spike::Spike, y::Local, a)
+    j, index = spike.k, run.num_spikes + 1
     samples, capacity = run.problem.num_samples, run.problem.max_spikes
     for (p, (dθ, dx)) in enumerate(zip(o.directions, o.states))
         da = start_tangent(dx, run.x, j)
-        o.dτ[p] = spike_time_tangent(run.solver, run.θ, dθ, step, j, y, local_tangent(dx, j), a, τ, da)
-        unsafe_store!(o.outputs.spike_times, o.dτ[p], spike + capacity * (o.sample - 1 + samples * (p - 1)))
+        o.dτ[p], dy = spike_tangent(run.solver, run.θ, dθ, step, j, y, local_tangent(dx, j), a, da, spike.time, spike.ẏ)
+        dx.v[j], dx.i[j], dx.s[j], dx.start[j] = dy.v, dy.i, dy.s, o.dτ[p]
+        unsafe_store!(o.outputs.spike_times, o.dτ[p], index + capacity * (o.sample - 1 + samples * (p - 1)))
     end
 end
 
@@ -84,19 +86,11 @@ function after_spike!(o::TangentObserver, run::Run, step::Step, j)
     end
 end
 
-function after_restart!(o::TangentObserver, run::Run, step::Step, k, τ)
-    y = local_state(run.x, k)
-    for (p, (dθ, dx)) in enumerate(zip(o.directions, o.states))
-        dx.v_end[k], dx.i_end[k], dx.s_end[k] =
-            advance_tangent(run.solver, run.θ, dθ, step, k, y, local_tangent(dx, k), τ, step.stop, o.dτ[p], 0.0)
-    end
-end
-
 function at_save!(o::TangentObserver, run::Run, step::Step, index, t)
     n, times, samples = length(run.x.v), length(run.saveat), run.problem.num_samples
     for (p, (dθ, dx)) in enumerate(zip(o.directions, o.states)), k in 1:n
         da = start_tangent(dx, run.x, k)
-        dv, di, _ = t == step.stop ? (dx.v_end[k], dx.i_end[k], 0.0) :
+        dv, di, _ = t == step.stop && !run.x.moved[k] ? (dx.v_end[k], dx.i_end[k], 0.0) :
             advance_tangent(
                 run.solver, run.θ, dθ, step, k, local_state(run.x, k), local_tangent(dx, k), piece_start(run.x, step, k), t, da, 0.0,
             )
@@ -107,7 +101,13 @@ function at_save!(o::TangentObserver, run::Run, step::Step, index, t)
 end
 
 function end_step!(o::TangentObserver, run::Run, step::Step)
-    for dx in o.states
+    for (dθ, dx) in zip(o.directions, o.states)
+        for k in run.x.moved_neurons
+            y, a = local_state(run.x, k), piece_start(run.x, step, k)
+            dx.v_end[k], dx.i_end[k], dx.s_end[k] =
+                advance_tangent(run.solver, run.θ, dθ, step, k, y, local_tangent(dx, k), a, step.stop, dx.start[k], 0.0)
+            dx.start[k] = 0.0
+        end
         dx.v, dx.v_end = dx.v_end, dx.v
         dx.i, dx.i_end = dx.i_end, dx.i
         dx.s, dx.s_end = dx.s_end, dx.s

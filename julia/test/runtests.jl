@@ -96,3 +96,4 @@ end
 end
 
 include("signature_tests.jl")
+include("sciml_tests.jl")

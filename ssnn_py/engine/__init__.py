@@ -12,7 +12,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +46,12 @@ class Problem:
     saveat : ndarray, shape (T,)
         Increasing times at which v and i are recorded; may be empty.
     solver : str
+    noise_levels : int
+        The Brownian path is laid out on noise steps of ``dt · 2^noise_levels``.
     threads : int
         How many threads may compute; the numbers do not depend on it.
+    options : mapping
+        Further arguments of a solver of DifferentialEquations.jl.
     """
 
     network: SLIFNetwork
@@ -64,6 +68,8 @@ class Problem:
     saveat: Array
     solver: str
     threads: int
+    noise_levels: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parameters(self) -> dict[str, Array]:
@@ -192,6 +198,10 @@ def load(name: str) -> Engine:
         from .reference import ReferenceEngine
 
         return ReferenceEngine()
+    if name == "sciml":
+        from .sciml import SciMLEngine
+
+        return SciMLEngine()
     from .julia import JuliaEngine
 
     return JuliaEngine()

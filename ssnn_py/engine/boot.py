@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from typing import Any
 from ..errors import JuliaError
 from . import debian, default_threads
 
-INTERFACE_VERSION = 1
+INTERFACE_VERSION = 2
 MODERN = (1, 10)  # what juliacall may start
 EMBEDDABLE = (1, 5)
 _INTERRUPTED = 2
@@ -105,13 +106,13 @@ def look_around() -> Surroundings:
 def _modern_julia() -> Path | None:
     """A Julia that juliacall can use, where one can be seen at once."""
     named = [os.environ.get(name, "") for name in ("PYTHON_JULIACALL_EXE", "PYTHON_JULIAPKG_EXE")]
-    for candidate in (*named, str(_juliapkg_project() / "pyjuliapkg/install/bin/julia"), shutil.which("julia") or ""):
+    for candidate in (*named, str(juliapkg_project() / "pyjuliapkg/install/bin/julia"), shutil.which("julia") or ""):
         if candidate and julia_version(candidate) >= MODERN:
             return Path(candidate)
     return None
 
 
-def _juliapkg_project() -> Path:
+def juliapkg_project() -> Path:
     """Where juliapkg keeps its project and the Julia that it has downloaded."""
     given = os.environ.get("PYTHON_JULIAPKG_PROJECT", "").strip()
     if given:
@@ -233,6 +234,19 @@ class JuliaRuntime(abc.ABC):
         """
 
 
+def juliacall_defaults() -> dict[str, str]:
+    """Settings of juliacall, read at its import, that suit the core; they yield to those that the user has made."""
+    defaults = {
+        # Julia's multithreaded collector needs its signal handlers.
+        "PYTHON_JULIACALL_HANDLE_SIGNALS": "yes",
+        "PYTHON_JULIACALL_OPTIMIZE": "3",
+        "PYTHON_JULIACALL_AUTOLOAD_IPYTHON_EXTENSION": "no",
+    }
+    if "JULIA_NUM_THREADS" not in os.environ:
+        defaults["PYTHON_JULIACALL_THREADS"] = str(default_threads())
+    return defaults
+
+
 class _JuliacallRuntime(JuliaRuntime):
     """Julia as juliacall starts it; called on the caller's own thread, one call at a time."""
 
@@ -240,13 +254,8 @@ class _JuliacallRuntime(JuliaRuntime):
 
     def __init__(self, executable: str | None = None) -> None:
         super().__init__()
-        # Julia's multithreaded collector needs its signal handlers.
-        defaults = {
-            "PYTHON_JULIACALL_HANDLE_SIGNALS": "yes",
-            "PYTHON_JULIACALL_THREADS": str(default_threads()),
-            "PYTHON_JULIACALL_OPTIMIZE": "3",
-        }
-        for name, value in defaults.items():
+        imported_first = "juliacall" in sys.modules
+        for name, value in juliacall_defaults().items():
             os.environ.setdefault(name, value)
         if executable is not None:
             os.environ["PYTHON_JULIAPKG_EXE"] = executable
@@ -266,6 +275,13 @@ class _JuliacallRuntime(JuliaRuntime):
             raise JuliaError(f"juliacall has started Julia {version}; ssnn_py needs 1.10 or newer in it")
         self.version = version
         self.threads = int(Main.seval("Threads.nthreads()"))
+        if imported_first and self.threads < default_threads():
+            warnings.warn(
+                f"juliacall was imported before ssnn_py started Julia, so Julia has {self.threads} of {default_threads()} threads: simulate "
+                "something before that import, or set PYTHON_JULIACALL_THREADS and PYTHON_JULIACALL_HANDLE_SIGNALS=yes yourself",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         self.cpu_target = str(Main.seval("Sys.CPU_NAME"))
         try:
             Main.seval("import SSNN")
@@ -535,7 +551,7 @@ def _compiled_core(executable: Path, image: Path, cpu_target: str, library_path:
     """
     core = source_dir()
     try:
-        sources = [core / "Project.toml", *sorted((core / "src").rglob("*.jl")), image]
+        sources = [core / "Project.toml", *sorted(path for path in (core / "src").rglob("*") if path.is_file()), image]
         made_from = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sources]
         key = hashlib.sha256(repr((cpu_target, made_from)).encode()).hexdigest()[:16]
         shelf = debian.cache_dir() / "compiled"
@@ -703,7 +719,10 @@ def available() -> tuple[bool, str]:
     if _RUNTIME is not None:
         return True, _RUNTIME.how
     try:
-        order = candidates(look_around())
+        found = look_around()
+        order = candidates(found)
     except JuliaError as error:
         return False, str(error)
+    if order and order[0] == "juliacall" and not (found.modern_julia or found.juliacall_imported):
+        return False, "juliacall has no Julia 1.10 or newer yet, and would have to download one: run `ssnn setup`"
     return (True, order[0]) if order else (False, f"no Julia was found: {ADVICE}")

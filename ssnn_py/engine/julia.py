@@ -39,10 +39,13 @@ class _Problem(Structure):
         ("max_spikes", c_int64),
         ("threads", c_int64),
         ("num_components", c_int64),
+        ("noise_levels", c_int64),
         ("hard_reset", c_int64),
+        ("stratonovich", c_int64),
         ("solver", ctypes.c_char_p),
         ("intensity", ctypes.c_char_p),
         ("current", ctypes.c_char_p),
+        ("diffusion", ctypes.c_char_p),
         ("coefficients", c_void_p),
         ("weights", _Coefficient),
         ("settings", c_void_p),
@@ -82,7 +85,7 @@ class _AdjointData(Structure):
     ]
 
 
-# The order in which the core expects the coefficients; those of the intensity and the current follow.
+# The order in which the core expects the coefficients; those of the intensity, the current and the diffusion follow.
 _SLOTS = ("mu1", "mu2", "sigma11", "sigma12", "sigma21", "sigma22", "v_reset", "alpha", "v0", "i0")
 _ZERO = np.zeros(())
 _BYTES = 8
@@ -100,7 +103,8 @@ class _Marshalled:
     def __init__(self, problem: Problem, capacity: int) -> None:
         self.problem = problem
         network = problem.network
-        self.slot_names = (*_SLOTS, *network.intensity.parameters, *network.input_current.parameters)
+        parts = (network.intensity, network.input_current, network.diffusion)
+        self.slot_names = (*_SLOTS, *(name for part in parts for name in part.parameters))
         parameters = problem.parameters
         self.coefficients = self.table(parameters, default=_Coefficient(_ZERO.ctypes.data))
         self.settings = np.array(network.intensity.settings, dtype=np.float64)
@@ -117,10 +121,13 @@ class _Marshalled:
             max_spikes=capacity,
             threads=problem.threads,
             num_components=network.num_noise_components,
+            noise_levels=problem.noise_levels,
             hard_reset=int(network.reset == "hard"),
+            stratonovich=int(network.interpretation == "stratonovich"),
             solver=problem.solver.encode(),
             intensity=network.intensity.kind.encode(),
             current=network.input_current.kind.encode(),
+            diffusion=network.diffusion.kind.encode(),
             coefficients=ctypes.addressof(self.coefficients),
             weights=self.weights(parameters),
             settings=self.settings.ctypes.data,

@@ -6,8 +6,8 @@ arrays of equal length; tangents have a leading axis over directions.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,46 +15,24 @@ from numpy.typing import NDArray
 
 from ..errors import SSNNError
 from . import Array, Engine, Problem, RawSolution, Tangents
+from .reference_noise import At, BrownianPath, Noise
+from .reference_solvers import STEPS, Dual, Interval, Neurons, State, Transitions, linear_piece, select
 
-Words = NDArray[np.uint64]
-At = tuple[NDArray[np.intp], NDArray[np.intp]]
-
-_PARITY = np.uint64(0x1BD11BDAA9FC1A22)
-_ROTATIONS = (16, 42, 12, 31, 16, 32, 24, 21)
-INCREMENT, THRESHOLD, LAST_STEP = 0, 1, 3
 MAX_SPIKES_IN_STEP = 1000
+DEEPEST, SHALLOWEST = 16, 6
 
 
-def threefry(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Words, Words]:
-    """Threefry-2x64 with 20 rounds, elementwise (Salmon et al., SC 2011).
+@dataclass
+class _Walk:
+    """Neurons on their way from their local times `start` to `end`: their states so far, and when they fired."""
 
-    Examples
-    --------
-    >>> [hex(int(word)) for word in threefry((0, 0), (0, 0))]
-    ['0xc2b6e3a8c2c69865', '0x6f81ed42f350084d']
-    """
-    with np.errstate(over="ignore"):
-        k0, k1, x0, x1 = (np.asarray(word, dtype=np.uint64) for word in (*key, *counter))
-        keys = (k0, k1, k0 ^ k1 ^ _PARITY)
-        x0, x1 = x0 + keys[0], x1 + keys[1]
-        for round_ in range(20):
-            turn = np.uint64(_ROTATIONS[round_ % 8])
-            x0 = x0 + x1
-            x1 = ((x1 << turn) | (x1 >> (np.uint64(64) - turn))) ^ x0
-            if round_ % 4 == 3:
-                group = round_ // 4 + 1
-                x0, x1 = x0 + keys[group % 3], x1 + keys[(group + 1) % 3] + np.uint64(group)
-    return x0, x1
-
-
-def uniform(word: Words) -> Array:
-    """The 52 leading bits, as a number strictly between 0 and 1."""
-    return np.asarray(((word >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52)
-
-
-def _counter(purpose: int, component: Any, neuron: Any) -> Words:
-    word = np.asarray(neuron, np.uint64) | (np.asarray(component, np.uint64) << np.uint64(32))
-    return np.asarray(word | np.uint64(purpose << 36))
+    at: At
+    start: Dual
+    end: Dual
+    y: State
+    spike: Dual
+    leaves: NDArray[np.int64]
+    stops_at_spike: bool
 
 
 class _Run:
@@ -62,200 +40,211 @@ class _Run:
 
     def __init__(self, problem: Problem, directions: Mapping[str, Array]) -> None:
         self.problem, network = problem, problem.network
-        self.shape = (problem.num_samples, network.num_neurons)
-        self.keys = np.arange(problem.first_sample, problem.first_sample + problem.num_samples, dtype=np.uint64)
+        self.shape = shape = (problem.num_samples, network.num_neurons)
         self.num_directions = next((block.shape[0] for block in directions.values()), 0)
-        self.c: dict[str, Array] = {f"sigma{r}{k}": np.zeros(self.shape) for r in (1, 2) for k in (1, 2)}
+        self.slots = {f"sigma{r}{k}": self.zeros() for r in (1, 2) for k in (1, 2)}
         for name, array in problem.parameters.items():
-            if name != "weights":
-                self.c |= network.slots(name, array, problem.num_samples)
-        self.d = {name: np.zeros((self.num_directions, *view.shape)) for name, view in self.c.items()}
+            for slot, view in network.slots(name, array, shape[0]).items() if name != "weights" else ():
+                self.slots[slot] = Dual(view, np.zeros((self.num_directions, *view.shape)))
         for name, block in directions.items():
             for p in range(self.num_directions if name != "weights" else 0):
-                for slot, view in network.slots(name, block[p], problem.num_samples).items():
-                    self.d[slot][p] = view
-        position = network.synapses.position
-        self.w = network.parameters["weights"].ravel()[position]
-        blocks = directions.get("weights", np.zeros((self.num_directions, network.parameters["weights"].size)))
-        self.dw = blocks.reshape(self.num_directions, network.parameters["weights"].size)[:, position]
+                for slot, view in network.slots(name, block[p], shape[0]).items():
+                    self.slots[slot].tangent[p] = view
+        weights = network.parameters["weights"]
+        moved = directions.get("weights", np.zeros((self.num_directions, weights.size)))
+        values = Dual(weights.ravel(), moved.reshape(self.num_directions, weights.size))
+        self.weights = values[network.synapses.position]
 
-        start = np.full(self.shape, problem.t0)
-        self.v, self.i, self.a = self.c["v0"].copy(), self.c["i0"].copy(), start
-        self.fired = np.zeros(self.shape, dtype=np.int64)
-        everyone = self.everyone(np.ones(problem.num_samples, dtype=bool))
-        self.s = (self.log_uniform(everyone) - self.c["alpha"][everyone]).reshape(self.shape)
-        self.dv, self.di, self.ds = self.d["v0"].copy(), self.d["i0"].copy(), -self.d["alpha"]
-        self.da = np.zeros((self.num_directions, *self.shape))
-        self.alive = np.ones(problem.num_samples, dtype=bool)
-        self.spikes: list[list[tuple[float, int, Array]]] = [[] for _ in range(problem.num_samples)]
-        times = problem.saveat.size
-        self.saved = np.full((2, problem.num_samples, times, network.num_neurons), np.nan)
-        self.dsaved = np.zeros((2, self.num_directions, problem.num_samples, times, network.num_neurons))
+        overshoot = problem.num_steps - (problem.t1 - problem.t0) / problem.dt
+        self.last_is_shorter = overshoot > 1e-9
+        areas = problem.solver in STEPS or problem.noise_levels > 0 or self.last_is_shorter
+        self.path = BrownianPath(problem, areas)
+        self.transitions = Transitions(self.slots["mu1"].value, self.slots["mu2"].value)
+        self.fired = np.zeros(shape, dtype=np.int64)
+        self.y, self.ahead = (State(self.zeros(), self.zeros(), self.zeros()) for _ in range(2))
+        self.a, self.spike = self.zeros(), self.zeros()
+        everyone = self.path.everyone
+        self.y.v[everyone], self.y.i[everyone] = self.slots["v0"][everyone], self.slots["i0"][everyone]
+        self.y.s[everyone] = self.threshold(everyone)
+        self.alive = np.ones(shape[0], dtype=bool)
+        self.spikes: list[list[tuple[float, int, Array]]] = [[] for _ in range(shape[0])]
+        self.saved = [self.zeros((shape[0], problem.saveat.size, shape[1]), np.nan) for _ in range(2)]
 
-    def everyone(self, alive: NDArray[np.bool_]) -> At:
-        rows, columns = np.nonzero(np.broadcast_to(alive[:, None], self.shape))
-        return rows, columns
+    def zeros(self, shape: tuple[int, ...] | None = None, value: float = 0.0) -> Dual:
+        shape = self.shape if shape is None else shape
+        return Dual(np.full(shape, value), np.zeros((self.num_directions, *shape)))
 
-    def log_uniform(self, at: At) -> Array:
-        rows, neurons = at
-        word, _ = threefry((self.problem.seed, self.keys[rows]), (self.fired[at], _counter(THRESHOLD, 0, neurons)))
-        return np.log(uniform(word))
+    def threshold(self, at: At) -> Dual:
+        return self.path.log_uniforms(at, self.fired[at]) - self.slots["alpha"][at]
 
-    def normals(self, step: int, purpose: int) -> Array:
-        """Standard normals of a step, shape (2, S, N): one row per Brownian motion."""
-        samples, neurons, components = self.keys[None, :, None], np.arange(self.shape[1]), np.arange(2)[:, None, None]
-        word0, word1 = threefry((self.problem.seed, samples), (step // 2, _counter(purpose, components, neurons)))
-        radius, angle = np.sqrt(-2.0 * np.log(uniform(word0))), 2.0 * np.pi * uniform(word1)
-        return np.asarray(radius * (np.cos(angle) if step % 2 == 0 else np.sin(angle)))
+    def pairs(self, samples: Any, neurons: Any = None) -> At:
+        """Every one of `samples` with every one of `neurons`, default all."""
+        rows, columns = np.meshgrid(samples, np.arange(self.shape[1]) if neurons is None else neurons, indexing="ij")
+        return rows.ravel(), columns.ravel()
 
-    def rate(self, at: At) -> tuple[Array, Array]:
-        """λ(v) and its tangents."""
-        intensity = self.problem.network.intensity
-        values = {name: self.c[name][at] for name in intensity.parameters}
-        slope, partial = intensity.rate_derivatives(self.v[at], **values)
-        drate = slope * self.dv[:, at[0], at[1]]
-        for name, derivative in partial.items():
-            drate = drate + derivative * self.d[name][:, at[0], at[1]]
-        return intensity.rate(self.v[at], **values), drate
+    def neurons(self, at: At) -> Neurons:
+        slots = {name: slot[at] for name, slot in self.slots.items()}
+        return Neurons(self.problem.network, slots, lambda h: self.transitions(at, h))
 
-    def current(self, at: At) -> tuple[Array, Array]:
-        """I at the local times, and its tangents."""
-        current = self.problem.network.input_current
-        slots = {name: self.c[name][at] for name in current.parameters}
-        in_time, partial = current.derivatives(self.a[at], **slots)
-        change = in_time * self.da[:, at[0], at[1]]
-        for name, derivative in partial.items():
-            moved = derivative * self.d[name][:, at[0], at[1]]
-            change = change + (moved.sum(axis=-1) if current.knots.size else moved)
-        return current.value(self.a[at], **slots), change
+    # --- walking inside a step ---------------------------------------------------------------------------------------------------
 
-    def piece(self, at: At, end: Any, dend: Any = 0.0) -> tuple[Array, ...]:
-        """(v, i, s) and their tangents at time `end`, along the pieces that start at the neurons' local times."""
-        c = {name: self.c[name][at] for name in ("mu1", "mu2", "sigma11", "sigma12", "sigma21", "sigma22")}
-        d = {name: self.d[name][:, at[0], at[1]] for name in c}
-        v, i, s = self.v[at], self.i[at], self.s[at]
-        dv, di, ds, da = (part[:, at[0], at[1]] for part in (self.dv, self.di, self.ds, self.da))
-        current, dcurrent = self.current(at)
-        rate, drate = self.rate(at)
-        noise1, noise2 = self.noise[0][at], self.noise[1][at]
-        velocity_v = c["mu1"] * (i + current - v) + c["sigma11"] * noise1 + c["sigma12"] * noise2
-        velocity_i = -c["mu2"] * i + c["sigma21"] * noise1 + c["sigma22"] * noise2
-        dvelocity_v = d["mu1"] * (i + current - v) + c["mu1"] * (di + dcurrent - dv)
-        dvelocity_v = dvelocity_v + d["sigma11"] * noise1 + d["sigma12"] * noise2
-        dvelocity_i = -d["mu2"] * i - c["mu2"] * di + d["sigma21"] * noise1 + d["sigma22"] * noise2
-        length, dlength = end - self.a[at], dend - da
-        return (
-            v + length * velocity_v,
-            i + length * velocity_i,
-            s + length * rate,
-            dv + length * dvelocity_v + dlength * velocity_v,
-            di + length * dvelocity_i + dlength * velocity_i,
-            ds + length * drate + dlength * rate,
-        )
+    def edge(self, depth: int, position: int) -> float:
+        """Where an interval of the step's tree begins, and the one before it ends."""
+        if position == 1 << depth:
+            return self.step.stop
+        return self.step.start + position * (self.step.length * 2.0**-depth)
 
-    def go(self, at: At, end: Any, dend: Any = 0.0) -> None:
-        """Move neurons along their pieces to `end`, which becomes their local time."""
-        v, i, s, dv, di, ds = self.piece(at, end, dend)
-        self.v[at], self.i[at], self.s[at], self.a[at] = v, i, s, end
-        for part, new in ((self.dv, dv), (self.di, di), (self.ds, ds), (self.da, dend)):
-            part[:, at[0], at[1]] = new
+    def leaf_depths(self, at: At) -> NDArray[np.int64]:
+        if self.problem.solver not in STEPS:
+            return np.zeros(at[0].size, dtype=np.int64)
+        ratio = self.step.length * self.slots["mu1"].value[at]
+        exponent = np.frexp(ratio)[1].astype(np.int64) - 1
+        return np.where(ratio > 0.0, np.minimum(DEEPEST, SHALLOWEST + np.maximum(0, -(exponent // 2))), DEEPEST)
 
-    def step(self, n: int) -> None:
+    def walk(self, at: At, end: Dual | float, stops_at_spike: bool = False) -> _Walk:
+        """From the local times to `end`; nothing moves but the walk."""
+        number = (at[0].size,)
+        if not isinstance(end, Dual):
+            end = self.zeros(number, end)
+        y = State(*(part[at] for part in self.y))
+        walk = _Walk(at, self.a[at], end, y, self.zeros(number, np.inf), self.leaf_depths(at), stops_at_spike)
+        columns = at[0] * self.shape[1] + at[1]
+        self.visit(walk, np.arange(at[0].size), 0, 0, (self.noise[0][:, columns], self.noise[1][:, columns]))
+        return walk
+
+    def visit(self, walk: _Walk, k: NDArray[np.intp], depth: int, position: int, noise: Noise) -> None:
+        """Take walkers `k` through one interval, as far as they have to go there; `noise` is theirs on it."""
+        start, stop = self.edge(depth, position), self.edge(depth, position + 1)
+        a, b = walk.start.value[k], walk.end.value[k]
+        meets = (a < stop) & (start < b) & ~np.isfinite(walk.spike.value[k])
+        leaf = meets & (walk.leaves[k] == depth)
+        whole = meets & ~leaf & (a <= start) & (stop <= b)
+        interval = Interval(start, stop, self.step.length * 2.0**-depth)
+        if leaf.any():
+            self.cross_leaf(walk, k[leaf], interval, noise[0][:, leaf])
+        halved = meets & ~leaf & ~whole
+        if whole.any():
+            halved[whole] = self.cross(walk, k[whole], interval, (noise[0][:, whole], noise[1][:, whole]))
+        if not halved.any():
+            return
+        k, noise = k[halved], (noise[0][:, halved], noise[1][:, halved])
+        at = walk.at[0][k], walk.at[1][k]
+        level, index = self.problem.noise_levels + depth, (self.number << depth) + position
+        halves = self.path.halves(at, level, index, interval.length, noise)
+        for side in (0, 1):
+            self.visit(walk, k, depth + 1, 2 * position + side, halves[side])
+
+    def cross(self, walk: _Walk, k: NDArray[np.intp], interval: Interval, noise: Noise) -> NDArray[np.bool_]:
+        """One step of the solver, for those that do not fire then; who does."""
+        neurons = self.neurons((walk.at[0][k], walk.at[1][k]))
+        y = STEPS[self.problem.solver](neurons, interval, State(*(part[k] for part in walk.y)), noise)
+        fires = self.fires(neurons, y)
+        for part, new in zip(walk.y, y, strict=True):
+            part[k[~fires]] = new[~fires]
+        return fires
+
+    def cross_leaf(self, walk: _Walk, k: NDArray[np.intp], interval: Interval, W: Array) -> None:
+        neurons = self.neurons((walk.at[0][k], walk.at[1][k]))
+        a, b, y = walk.start[k], walk.end[k], State(*(part[k] for part in walk.y))
+        a = select(a.value >= interval.start, a, neurons.fixed(interval.start))
+        b = select(b.value <= interval.stop, b, neurons.fixed(interval.stop))
+        new, velocity = linear_piece(neurons, a, b, y, W, interval.length)
+        if walk.stops_at_spike:
+            fires = self.fires(neurons, new)
+            if self.problem.network.intensity.event == "threshold":
+                time = a + (neurons.slots["v_th"] - y.v) / velocity.v
+            else:
+                time = a - y.s / velocity.s
+            time = select(time.value < a.value, a, time)
+            time.value = np.minimum(time.value, b.value)
+            walk.spike[k[fires]] = time[fires]
+        for part, part_new in zip(walk.y, new, strict=True):
+            part[k] = part_new
+
+    def fires(self, neurons: Neurons, y: State) -> NDArray[np.bool_]:
+        if self.problem.network.intensity.event == "threshold":
+            return np.asarray(y.v.value >= neurons.slots["v_th"].value)
+        return np.asarray(y.s.value >= 0.0)
+
+    # --- steps and events --------------------------------------------------------------------------------------------------------
+
+    def take_step(self, n: int) -> None:
         problem = self.problem
-        start = problem.t0 + n * problem.dt
-        last = n == problem.num_steps - 1
+        start, last = problem.t0 + n * problem.dt, n == problem.num_steps - 1
         stop = problem.t1 if last else problem.t0 + (n + 1) * problem.dt
-        increment, length = math.sqrt(problem.dt) * self.normals(n, INCREMENT), problem.dt
-        if last and problem.num_steps - (problem.t1 - problem.t0) / problem.dt > 1e-9:
-            length = stop - start
-            bridge = math.sqrt(length * (problem.dt - length) / problem.dt)
-            increment = length / problem.dt * increment + bridge * self.normals(n, LAST_STEP)
-        self.noise = increment / length
-        self.a[:] = start
-        self.da[:] = 0.0
-        saves = [(index, t) for index, t in enumerate(problem.saveat) if start < t <= stop]
-        everyone = self.everyone(self.alive)
-        rate, _ = self.rate(everyone)
-        firing = np.zeros(self.shape, dtype=bool)
-        if problem.network.intensity.event == "threshold":
-            firing[everyone] = self.piece(everyone, stop)[0] >= self.c["v_th"][everyone]
+        self.number = n
+        if last and self.last_is_shorter:
+            self.step = Interval(start, stop, stop - start)
+            r = self.step.length / problem.dt
+            self.noise = self.path.shortened(problem.noise_levels, n, problem.dt, r)
         else:
-            firing[everyone] = self.s[everyone] + (stop - start) * rate >= 0.0
-        for sample in np.flatnonzero(firing.any(axis=1)):
-            self.events(int(sample), stop, saves)
+            self.step = Interval(start, stop, problem.dt)
+            self.noise = self.path.interval(problem.noise_levels, n)
+        self.a.value[:], self.a.tangent[:] = start, 0.0
+        saves = [(index, t) for index, t in enumerate(problem.saveat) if start < t <= stop]
+        self.spike.value[:] = np.inf
+        self.look_ahead(self.pairs(np.flatnonzero(self.alive)))
+        for sample in np.flatnonzero(np.isfinite(self.spike.value).any(axis=1)):
+            self.events(int(sample), saves)
         for index, t in saves:
             # Samples with events have recorded what came before their last one.
-            todo = self.everyone(self.alive & np.isnan(self.saved[0, :, index, 0]))
-            self.save(todo, index, t)
-        self.go(self.everyone(self.alive), stop)
+            self.save(np.flatnonzero(self.alive & np.isnan(self.saved[0].value[:, index, 0])), index, t)
+        everyone = self.pairs(np.flatnonzero(self.alive))
+        for part, ahead in zip(self.y, self.ahead, strict=True):
+            part[everyone] = ahead[everyone]
 
-    def save(self, at: At, index: int, t: float) -> None:
-        v, i, _, dv, di, _ = self.piece(at, t)
-        self.saved[0][at[0], index, at[1]], self.saved[1][at[0], index, at[1]] = v, i
-        self.dsaved[0][:, at[0], index, at[1]], self.dsaved[1][:, at[0], index, at[1]] = dv, di
+    def look_ahead(self, at: At) -> None:
+        """When neurons fire before the step ends (inf: they do not), and where they would then be."""
+        walk = self.walk(at, self.step.stop, stops_at_spike=True)
+        self.spike[at] = walk.spike
+        for part, new in zip(self.ahead, walk.y, strict=True):
+            part[at] = new
 
-    def crossings(self, at: At, stop: float) -> tuple[Array, Array]:
-        """When each neuron fires along its piece (inf: not before `stop`), and the tangents of these times."""
-        a, da = self.a[at], self.da[:, at[0], at[1]]
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            if self.problem.network.intensity.event == "threshold":
-                v, dv = self.v[at], self.dv[:, at[0], at[1]]
-                v_stop, _, _, dv_stop, _, _ = self.piece(at, stop)
-                slope = (v_stop - v) / (stop - a)
-                # dv_stop is dv + (stop − a)·dslope − da·slope.
-                dslope = (dv_stop - dv + da * slope) / (stop - a)
-                gap, dgap = self.c["v_th"][at] - v, self.d["v_th"][:, at[0], at[1]] - dv
-                fires, times = v_stop >= self.c["v_th"][at], a + gap / slope
-                dtimes = da + dgap / slope - gap * dslope / slope**2
-            else:
-                rate, drate = self.rate(at)
-                s, ds = self.s[at], self.ds[:, at[0], at[1]]
-                fires, times = s + (stop - a) * rate >= 0.0, a - s / rate
-                dtimes = da - ds / rate + s * drate / rate**2
-            return np.where(fires, np.clip(times, a, stop), np.inf), dtimes
+    def save(self, samples: Any, index: int, t: float) -> None:
+        at = self.pairs(samples)
+        walk = self.walk(at, t)
+        for record, part in zip(self.saved, walk.y[:2], strict=True):
+            record[at[0], index, at[1]] = part
 
-    def events(self, sample: int, stop: float, saves: list[tuple[int, float]]) -> None:
+    def events(self, sample: int, saves: list[tuple[int, float]]) -> None:
         """All spikes of one sample within the step, in the order of time."""
         network, problem = self.problem.network, self.problem
-        neurons = np.arange(self.shape[1])
-        whole = (np.full(neurons.size, sample), neurons)
         before = self.fired[sample].copy()
         while True:
-            times, dtimes = self.crossings(whole, stop)
-            j = int(np.argmin(times))
-            tau, dtau = float(times[j]), dtimes[:, j]
+            j = int(np.argmin(self.spike.value[sample]))
+            tau = float(self.spike.value[sample, j])
             if not np.isfinite(tau):
                 return
             for index, t in saves:
-                if t < tau and np.isnan(self.saved[0, sample, index, 0]):
-                    self.save(whole, index, t)
+                if t < tau and np.isnan(self.saved[0].value[sample, index, 0]):
+                    self.save([sample], index, t)
             synapses = slice(network.synapses.indptr[j], network.synapses.indptr[j + 1])
             targets = network.synapses.targets[synapses]
-            touched = np.union1d(targets, [j])
-            self.go((np.full(touched.size, sample), touched), tau, dtau[:, None])
-            one = (np.array([sample]), np.array([j]))
-            self.fired[sample, j] += 1
-            if network.reset == "hard":
-                self.v[sample, j], self.dv[:, sample, j] = self.c["v_reset"][sample, j], self.d["v_reset"][:, sample, j]
-            else:
-                self.v[sample, j] -= self.c["v_reset"][sample, j]
-                self.dv[:, sample, j] -= self.d["v_reset"][:, sample, j]
-            self.s[sample, j] = self.log_uniform(one)[0] - self.c["alpha"][sample, j]
-            self.ds[:, sample, j] = -self.d["alpha"][:, sample, j]
-            self.i[sample, targets] += self.w[synapses]
-            self.di[:, sample, targets] += self.dw[:, synapses]
-            self.spikes[sample].append((tau, j, dtau))
+            touched = self.pairs([sample], np.union1d(targets, [j]))
+            times = self.spike[touched[0], np.full(touched[0].size, j)]
+            walk = self.walk(touched, times)
+            self.a[touched] = times
+            for part, new in zip(self.y, walk.y, strict=True):
+                part[touched] = new
+            one, v_reset = (np.array([sample]), np.array([j])), self.slots["v_reset"]
+            self.fired[one] += 1
+            self.y.v[one] = v_reset[one] if network.reset == "hard" else self.y.v[one] - v_reset[one]
+            self.y.s[one] = self.threshold(one)
+            here = self.pairs([sample], targets)
+            self.y.i[here] = self.y.i[here] + self.weights[synapses]
+            self.spikes[sample].append((tau, j, times.tangent[:, 0]))
             if len(self.spikes[sample]) == problem.max_spikes:
                 for index, t in saves:
                     if t == tau:
-                        self.save(whole, index, t)
+                        self.save([sample], index, t)
                 self.alive[sample] = False
                 return
             if self.fired[sample, j] - before[j] > MAX_SPIKES_IN_STEP:
                 raise SSNNError(
-                    f"neuron {j} fires more than {MAX_SPIKES_IN_STEP} times within the step to t = {stop}: "
+                    f"neuron {j} fires more than {MAX_SPIKES_IN_STEP} times within the step to t = {self.step.stop}: "
                     "dt is too large for its intensity"
                 )
+            self.look_ahead(touched)
 
 
 class ReferenceEngine(Engine):
@@ -266,14 +255,15 @@ class ReferenceEngine(Engine):
     def solve(self, problem: Problem, directions: Mapping[str, Array] | None = None) -> RawSolution:
         run = _Run(problem, directions or {})
         if problem.saveat.size and problem.saveat[0] == problem.t0:
-            run.saved[0][:, 0], run.saved[1][:, 0] = run.v, run.i
-            run.dsaved[0][:, :, 0], run.dsaved[1][:, :, 0] = run.dv, run.di
-        with np.errstate(over="ignore", invalid="ignore"):
+            for record, part in zip(run.saved, run.y[:2], strict=True):
+                record[:, 0] = part
+        # Where the solution blows up it says so itself, below; a neuron that does not fire may have no rate.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for n in range(problem.num_steps):
                 if not run.alive.any():
                     break
-                run.step(n)
-        finite = np.isfinite(run.v).all(axis=1) & np.isfinite(run.s).all(axis=1)
+                run.take_step(n)
+        finite = np.isfinite(run.y.v.value).all(axis=1) & np.isfinite(run.y.s.value).all(axis=1)
         if not finite.all():
             raise SSNNError(
                 f"the solution of sample {int(np.argmin(finite))} is no longer finite: dt = {problem.dt} is too large for the rates mu, "
@@ -287,5 +277,6 @@ class ReferenceEngine(Engine):
         for sample, spikes in enumerate(run.spikes):
             for k, (tau, j, dtau) in enumerate(spikes):
                 times[sample, k], neurons[sample, k], dtimes[:, sample, k] = tau, j, dtau
-        tangents = Tangents(dtimes, *run.dsaved) if directions is not None else None
-        return RawSolution(times, neurons, counts, ~run.alive, run.saved[0], run.saved[1], tangents)
+        v, i = run.saved
+        tangents = Tangents(dtimes, v.tangent, i.tangent) if directions is not None else None
+        return RawSolution(times, neurons, counts, ~run.alive, v.value, i.value, tangents)

@@ -1,105 +1,54 @@
 """
     EulerMaruyama
 
-Over a piece from a to b, with ΔB the Brownian increment of the whole step of length h,
+Over a piece from a to b, with ΔB the Brownian increment of the whole step of length h and g = 1 for additive noise,
 
-    v(b) = v(a) + (b − a)·[μ1·(i(a) + I(a) − v(a)) + σ11·ΔB¹/h + σ12·ΔB²/h]
-    i(b) = i(a) + (b − a)·[−μ2·i(a) + σ21·ΔB¹/h + σ22·ΔB²/h]
+    v(b) = v(a) + (b − a)·[μ1·(i(a) + I(a) − v(a)) + g(v(a))·(σ11·ΔB¹ + σ12·ΔB²)/h]
+    i(b) = i(a) + (b − a)·[−μ2·i(a) + (σ21·ΔB¹ + σ22·ΔB²)/h]
     s(b) = s(a) + (b − a)·λ(v(a))
 
-Strong order 1 for potentials and spike times (the noise is additive), 1/2 for pathwise gradients. Kloeden and Platen, "Numerical Solution of
-Stochastic Differential Equations", section 10.2.
+Strong order 1 for potentials and spike times with additive noise, 1/2 with multiplicative noise and for pathwise gradients. Kloeden and Platen,
+"Numerical Solution of Stochastic Differential Equations", section 10.2.
 """
 struct EulerMaruyama <: Solver end
 
-SOLVERS["euler_maruyama"] = EulerMaruyama()
+SOLVERS["euler_maruyama"] = EulerMaruyama
 
-# Velocities of v and i along a piece, noise included.
-@inline function velocity(θ::Parameters, step::Step, k, y::Local)
-    @inbounds begin
-        per_time = 1.0 / step.length
-        noise = increment(step, k, 1) * per_time
-        dv = θ.mu1[k] * (y.i + y.input - y.v) + θ.sigma11[k] * noise
-        di = -θ.mu2[k] * y.i + θ.sigma21[k] * noise
-        if step.num_components == 2
-            noise = increment(step, k, 2) * per_time
-            dv += θ.sigma12[k] * noise
-            di += θ.sigma22[k] * noise
-        end
-    end
-    return dv, di
-end
-
-@inline function advance(::EulerMaruyama, θ::Parameters, step::Step, k, y::Local, a, b)
-    dv, di = velocity(θ, step, k, y)
-    return y.v + (b - a) * dv, y.i + (b - a) * di, y.s + (b - a) * y.rate
-end
+# Slopes of the Brownian path, linear in the step.
+@inline slopes(step::Step, k) =
+    (increment(step, k, 1) / step.length, step.num_components == 2 ? increment(step, k, 2) / step.length : 0.0)
 
 @inline function speed(::EulerMaruyama, θ::Parameters, step::Step, k, y::Local)
-    dv, di = velocity(θ, step, k, y)
-    return (v = dv, i = di, s = y.rate)
+    v̇, i̇ = velocity(θ, k, y.v, y.i, y.input, slopes(step, k))
+    return (v = v̇, i = i̇, s = y.rate)
 end
 
-"""Tangent of the rate λ(v(a)) in direction dθ."""
-@inline rate_change(θ::Parameters, dθ::Parameters, k, y::Local, dv) =
-    slope(θ.intensity, k, y.v, y.rate) * dv + rate_tangent(θ.intensity, dθ.intensity, k, y.v, y.rate)
-
-@inline function advance_tangent(::EulerMaruyama, θ::Parameters, dθ::Parameters, step::Step, k, y::Local, dy, a, b, da, db)
-    @inbounds begin
-        v̇, i̇ = velocity(θ, step, k, y)
-        per_time = 1.0 / step.length
-        noise = increment(step, k, 1) * per_time
-        dinput = current_tangent(θ.current, dθ.current, k, a) + current_rate(θ.current, k, a) * da
-        dv̇ = dθ.mu1[k] * (y.i + y.input - y.v) + θ.mu1[k] * (dy.i + dinput - dy.v) + dθ.sigma11[k] * noise
-        di̇ = -dθ.mu2[k] * y.i - θ.mu2[k] * dy.i + dθ.sigma21[k] * noise
-        if step.num_components == 2
-            noise = increment(step, k, 2) * per_time
-            dv̇ += dθ.sigma12[k] * noise
-            di̇ += dθ.sigma22[k] * noise
-        end
-        length, dlength = b - a, db - da
-        drate = rate_change(θ, dθ, k, y, dy.v)
-    end
-    return dy.v + length * dv̇ + dlength * v̇, dy.i + length * di̇ + dlength * i̇, dy.s + length * drate + dlength * y.rate
+@inline function advance(solver::EulerMaruyama, θ::Parameters, step::Step, k, y::Local, a, b)
+    ẏ = speed(solver, θ, step, k, y)
+    return y.v + (b - a) * ẏ.v, y.i + (b - a) * ẏ.i, y.s + (b - a) * ẏ.s
 end
 
-"""
-Given the cotangent `bar = (v, i, s)` of the state at b, returns that of the state at a, of a and of b, and adds to the gradients θ̄.
-"""
-@inline function advance_adjoint!(θ̄::Parameters, ::EulerMaruyama, θ::Parameters, step::Step, k, y::Local, bar, a, b)
-    @inbounds begin
-        v̇, i̇ = velocity(θ, step, k, y)
-        length = b - a
-        per_time = 1.0 / step.length
-        v̄, ī = length * bar.v, length * bar.i           # cotangents of the velocities
-        θ̄.mu1[k] += v̄ * (y.i + y.input - y.v)
-        θ̄.mu2[k] -= ī * y.i
-        noise = increment(step, k, 1) * per_time
-        θ̄.sigma11[k] += v̄ * noise
-        θ̄.sigma21[k] += ī * noise
-        if step.num_components == 2
-            noise = increment(step, k, 2) * per_time
-            θ̄.sigma12[k] += v̄ * noise
-            θ̄.sigma22[k] += ī * noise
-        end
-        drive = v̄ * θ.mu1[k]
-        current_adjoint!(θ̄.current, θ.current, k, a, drive)
-        rate_bar = length * bar.s
-        rate_adjoint!(θ̄.intensity, θ.intensity, k, y.v, y.rate, rate_bar)
-        speed = bar.v * v̇ + bar.i * i̇ + bar.s * y.rate
-        at_a = (
-            v = bar.v - drive + rate_bar * slope(θ.intensity, k, y.v, y.rate),
-            i = bar.i + drive - ī * θ.mu2[k],
-            s = bar.s,
-        )
-    end
-    return at_a, drive * current_rate(θ.current, k, a) - speed, speed
+function reach(solver::EulerMaruyama, θ::Parameters, step::Step, k, y::Local, a)
+    ẏ = speed(solver, θ, step, k, y)
+    y_end = advance(solver, θ, step, k, y, a, step.stop)
+    fires(θ.intensity, k, y_end[1], y_end[3]) || return y_end, Inf, ẏ
+    τ = clamp(crossing(θ.intensity, k, y, ẏ, a), a, step.stop)
+    return advance(solver, θ, step, k, y, a, τ), τ, ẏ
 end
+
+function advance_tangent(::EulerMaruyama, θ::Parameters, dθ::Parameters, step::Step, k, y::Local, dy, a, b, da, db)
+    v, i, s = Dual(y.v, dy.v), Dual(y.i, dy.i), Dual(y.s, dy.s)
+    return map(x -> x.tangent, linear_piece(Moving(θ, dθ), k, v, i, s, Dual(a, da), Dual(b, db), slopes(step, k)))
+end
+
+advance_adjoint!(θ̄::Parameters, ::EulerMaruyama, θ::Parameters, step::Step, k, y::Local, bar, a, b) =
+    linear_piece_adjoint!(θ̄, θ, k, y.v, y.i, bar, a, b, slopes(step, k))
 
 """
 Advance neurons `range` over the whole step; returns how many of them fire in it.
 """
 function full_step!(::EulerMaruyama, x::State, θ::Parameters, step::Step, range::UnitRange{Int})
+    is_additive(θ) || return full_step_by_pieces!(x, θ, step, range)
     h, scale, z, first, second = step.length, step.scale, step.normals, step.offset, step.offset + step.num_neurons
     v, i, s, rates, input, v_end, i_end, s_end = x.v, x.i, x.s, x.rate, x.input, x.v_end, x.i_end, x.s_end
     mu1, mu2, sigma11, sigma12, sigma21, sigma22 = θ.mu1, θ.mu2, θ.sigma11, θ.sigma12, θ.sigma21, θ.sigma22
@@ -129,7 +78,36 @@ function full_step!(::EulerMaruyama, x::State, θ::Parameters, step::Step, range
     return firing
 end
 
+# With state-dependent noise a step is one linear piece per neuron.
+function full_step_by_pieces!(x::State, θ::Parameters, step::Step, range)
+    firing = 0
+    @inbounds @simd ivdep for k in range
+        x.rate[k] = rate(θ.intensity, k, x.v[k])
+        v̇, i̇ = velocity(θ, k, x.v[k], x.i[k], x.input[k], slopes(step, k))
+        x.v_end[k], x.i_end[k], x.s_end[k] = x.v[k] + step.length * v̇, x.i[k] + step.length * i̇, x.s[k] + step.length * x.rate[k]
+        firing += fires(θ.intensity, k, x.v_end[k], x.s_end[k])
+    end
+    return firing
+end
+
+function full_step_by_pieces_tangent!(dx::StateTangent, x::State, θ::Parameters, dθ::Parameters, step::Step)
+    moving, start, stop = Moving(θ, dθ), Dual(step.start, 0.0), Dual(step.start + step.length, 0.0)
+    for k in eachindex(x.v)
+        v, i, s = linear_piece(moving, k, Dual(x.v[k], dx.v[k]), Dual(x.i[k], dx.i[k]), Dual(x.s[k], dx.s[k]), start, stop, slopes(step, k))
+        dx.v_end[k], dx.i_end[k], dx.s_end[k] = v.tangent, i.tangent, s.tangent
+    end
+end
+
+function full_step_by_pieces_adjoint!(bar::StateAdjoint, θ̄::Parameters, x::State, θ::Parameters, step::Step)
+    for k in eachindex(x.v)
+        at_end = (v = bar.v[k], i = bar.i[k], s = bar.s[k])
+        at_start, _, _ = linear_piece_adjoint!(θ̄, θ, k, x.v[k], x.i[k], at_end, step.start, step.start + step.length, slopes(step, k))
+        bar.v[k], bar.i[k] = at_start.v, at_start.i
+    end
+end
+
 function full_step_tangent!(::EulerMaruyama, dx::StateTangent, x::State, θ::Parameters, dθ::Parameters, step::Step, moving::Groups)
+    is_additive(θ) || return full_step_by_pieces_tangent!(dx, x, θ, dθ, step)
     h = step.length
     v, i, rates, input = x.v, x.i, x.rate, x.input
     dv, di, ds, dv_end, di_end, ds_end = dx.v, dx.i, dx.s, dx.v_end, dx.i_end, dx.s_end
@@ -169,6 +147,7 @@ end
 
 """Turns the cotangent `bar` of the state at the end of the step into that at its start, and adds to the wanted gradients."""
 function full_step_adjoint!(bar::StateAdjoint, θ̄::Parameters, ::EulerMaruyama, x::State, θ::Parameters, step::Step, wanted::Groups)
+    is_additive(θ) || return full_step_by_pieces_adjoint!(bar, θ̄, x, θ, step)
     h = step.length
     v, i, rates, input = x.v, x.i, x.rate, x.input
     v̄, ī, s̄ = bar.v, bar.i, bar.s
@@ -208,17 +187,18 @@ function full_step_adjoint!(bar::StateAdjoint, θ̄::Parameters, ::EulerMaruyama
 end
 
 """
-Steps `from` to `to` (the last excluded, all within the noise window) of a network of one neuron, in registers, up to the first in which it fires;
+Steps `from` to `to` (the last excluded, at most as many as the trail holds) of a network of one neuron, in registers, up to the first in which it fires;
 returns that step, or `to`. Records on the `trail` what the tangents need.
 """
-function quiet_steps!(::EulerMaruyama, x::State, θ::Parameters, trail::Trail, window::NoiseWindow, from, to, t0, dt, scale)
-    components = window.per_pair
+function quiet_steps!(::EulerMaruyama, x::State, θ::Parameters, trail::Trail, path::BrownianPath, from, to, t0, dt)
+    is_additive(θ) || return from
+    components, scale = num_draws(path), increment_scale(path)
     mu1, mu2, intensity = θ.mu1[1], θ.mu2[1], θ.intensity
     sigma11, sigma12, sigma21, sigma22 = θ.sigma11[1], θ.sigma12[1], θ.sigma21[1], θ.sigma22[1]
     v, i, s = x.v[1], x.i[1], x.s[1]
     n = from
     @inbounds while n < to
-        normals, offset = normals!(window, n)
+        normals, offset = increments!(path, n)
         input = current(θ.current, 1, t0 + n * dt)
         rate_n = rate(intensity, 1, v)
         s_end = s + dt * rate_n
@@ -240,9 +220,9 @@ function quiet_steps!(::EulerMaruyama, x::State, θ::Parameters, trail::Trail, w
 end
 
 function quiet_steps_tangent!(
-    ::EulerMaruyama, dx::StateTangent, θ::Parameters, dθ::Parameters, trail::Trail, window::NoiseWindow, from, to, t0, dt, scale, moving::Groups,
+    ::EulerMaruyama, dx::StateTangent, θ::Parameters, dθ::Parameters, trail::Trail, path::BrownianPath, from, to, t0, dt, moving::Groups,
 )
-    components = window.per_pair
+    components, scale = num_draws(path), increment_scale(path)
     mu1, mu2, intensity = θ.mu1[1], θ.mu2[1], θ.intensity
     dv, di, ds = dx.v[1], dx.i[1], dx.s[1]
     @inbounds for n in from:to-1
@@ -257,7 +237,7 @@ function quiet_steps_tangent!(
             di_end -= dt * (dθ.mu2[1] * i)
         end
         if moving.sigma
-            normals, offset = normals!(window, n)
+            normals, offset = increments!(path, n)
             dv_end += dθ.sigma11[1] * scale * normals[offset+1]
             di_end += dθ.sigma21[1] * scale * normals[offset+1]
             if components == 2

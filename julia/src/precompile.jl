@@ -1,0 +1,82 @@
+# What a first call would compile, done while Julia (1.9 or newer) precompiles the package: one small solve, tangent and adjoint of each kind of network.
+
+"""A host of the core within Julia: a network of `n` neurons in a ring, and the arrays behind its `Problem`."""
+struct RingHost
+    problem::Problem
+    outputs::Outputs
+    names::Tuple
+    arrays::Tuple
+    num_slots::Int
+    spike_times::Vector{Float64}
+    num_spikes::Vector{Int}
+end
+
+function RingHost(n; solver = "euler_maruyama", num_steps = 40, dt = 0.05, max_spikes = 8, saveat = [0.5], sigma22 = 0.0, values = nothing, num_components = 1, seed = 1)
+    names = (solver, "exponential", "constant", "constant")
+    # In the order of `coefficient_arrays`: the ten of every network, then beta, v_th, tau and the current.
+    defaults = [5.0, 2.0, 0.25, 0.0, 0.0, sigma22, 1.4, 0.03, 0.0, 0.1, 5.0, 1.0, 1.0, 1.5]
+    numbers = something(values, defaults)
+    coefficients = [Coefficient(pointer(numbers, slot), 0, 0, 0, 0) for slot in eachindex(numbers)]
+    weight, settings, knots = [0.2], [10.0], Float64[]
+    indptr, targets, positions = n == 1 ? (zeros(Int, 2), Int[], Int[]) : (collect(0:n), [mod(j, n) for j in 1:n], zeros(Int, n))
+    spike_times, spike_neurons, num_spikes, truncated = fill(Inf, max_spikes), fill(-1, max_spikes), [0], zeros(UInt8, 1)
+    v, i = zeros(n * length(saveat)), zeros(n * length(saveat))
+    problem = Problem(
+        n, 1, 0, seed, 0.0, num_steps * dt, dt, num_steps, max_spikes, 1, num_components, 0, 0, 0, pointer.(names)..., pointer(coefficients),
+        Coefficient(pointer(weight), 0, 0, 0, 1), pointer(settings), 1, pointer(knots), 0, pointer(indptr), pointer(targets), pointer(positions),
+        pointer(saveat), length(saveat),
+    )
+    outputs = Outputs(pointer.((spike_times, spike_neurons, num_spikes, truncated, v, i))...)
+    keep = (numbers, coefficients, weight, settings, knots, indptr, targets, positions, saveat, spike_neurons, truncated, v, i)
+    return RingHost(problem, outputs, names, keep, length(numbers), spike_times, num_spikes)
+end
+
+address(reference::Ref{T}) where {T} = Base.unsafe_convert(Ptr{T}, reference)
+
+function check_status(status)
+    status == STATUS_OK || throw(ErrorException(LAST_ERROR[]))
+end
+
+"""Solve it."""
+function run_host(host::RingHost)
+    problem, outputs = Ref(host.problem), Ref(host.outputs)
+    GC.@preserve host problem outputs check_status(ssnn_solve(address(problem), address(outputs)))
+    return host
+end
+
+"""Tangents of its spike times in the direction of one coefficient."""
+function run_host_tangent(host::RingHost, slot)
+    unit, times = [1.0], zeros(host.problem.max_spikes)
+    v, i = (zeros(host.problem.num_neurons * host.problem.num_saves) for _ in 1:2)
+    table = [Coefficient(s == slot ? pointer(unit) : C_NULL, 0, 0, 0, 0) for s in 1:host.num_slots]
+    problem, outputs = Ref(host.problem), Ref(host.outputs)
+    tangents = Ref(TangentOutputs(1, pointer(table), Coefficient(C_NULL, 0, 0, 0, 0), pointer(times), pointer(v), pointer(i)))
+    GC.@preserve host unit times v i table problem outputs tangents begin
+        check_status(ssnn_solve_tangent(address(problem), address(outputs), address(tangents)))
+    end
+    return times
+end
+
+"""Gradient of its first spike's time in all coefficients."""
+function run_host_adjoint(host::RingHost)
+    times_bar, gradients = [1.0; zeros(host.problem.max_spikes - 1)], zeros(host.num_slots)
+    table = [Coefficient(pointer(gradients, s), 0, 0, 0, 0) for s in 1:host.num_slots]
+    problem = Ref(host.problem)
+    data = Ref(AdjointData(pointer(times_bar), C_NULL, C_NULL, pointer(table), Coefficient(C_NULL, 0, 0, 0, 0)))
+    GC.@preserve host times_bar gradients table problem data check_status(ssnn_adjoint(address(problem), address(data)))
+    return gradients
+end
+
+"""The work whose compiled code the package keeps."""
+function precompile_workload()
+    for solver in sort(collect(keys(SOLVERS))), n in (1, 2)
+        host = RingHost(n; solver = solver)
+        run_host(host)
+        run_host_tangent(host, 14)
+        run_host_adjoint(host)
+    end
+end
+
+if VERSION >= v"1.9" && ccall(:jl_generating_output, Cint, ()) == 1
+    precompile_workload()
+end

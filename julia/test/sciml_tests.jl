@@ -1,0 +1,236 @@
+# What solvers of DifferentialEquations.jl are given, without any of them: vector field, Brownian path, event rule, and the walk from event to event with two solvers written here.
+
+using LinearAlgebra
+
+"""Euler–Maruyama on the grid, as a solver that knows nothing of spikes."""
+struct GridEuler{R<:SSNN.Run,Θ} <: SSNN.SmoothSolver
+    run::R
+    directions::Vector{Θ}
+end
+
+"""Runge and Kutta's classical scheme on the grid; ignores noise."""
+struct GridRungeKutta{R<:SSNN.Run,Θ} <: SSNN.SmoothSolver
+    run::R
+    directions::Vector{Θ}
+end
+
+scale_add(u, h, k) = [a + h * b for (a, b) in zip(u, k)]
+
+function step_vector(s::GridEuler, u, θ, a, b)
+    n = length(u) ÷ 3
+    components = Int(s.run.problem.num_components)
+    w, h = zeros(n * components), zeros(n * components)
+    SSNN.brownian!(w, h, s.run, a, b, 0)
+    G = fill(0.0 * u[1], 3n, n * components)
+    SSNN.network_noise!(G, u, θ)
+    drift = SSNN.network_drift!(similar(u), u, θ, a)
+    return [u[r] + (b - a) * drift[r] + sum([G[r, c] * w[c] for c in eachindex(w)]) for r in eachindex(u)]
+end
+
+function step_vector(s::GridRungeKutta, u, θ, a, b)
+    h = b - a
+    f(u, t) = SSNN.network_drift!(similar(u), u, θ, t)
+    k1 = f(u, a)
+    k2 = f(scale_add(u, h / 2, k1), a + h / 2)
+    k3 = f(scale_add(u, h / 2, k2), a + h / 2)
+    k4 = f(scale_add(u, h, k3), b)
+    return [u[r] + h / 6 * (k1[r] + 2.0 * k2[r] + 2.0 * k3[r] + k4[r]) for r in eachindex(u)]
+end
+
+function SSNN.follow(s::Union{GridEuler,GridRungeKutta}, u, a, b)
+    problem, λ, n = s.run.problem, s.run.θ.intensity, length(u) ÷ 3
+    times, states = [a], [copy(u)]
+    while times[end] < b
+        t = times[end]
+        next = min(b, problem.t0 + (floor((t - problem.t0) / problem.dt + 1e-9) + 1) * problem.dt)
+        b - next < 1e-9 * problem.dt && (next = b)
+        u_next = step_vector(s, states[end], s.run.θ, t, next)
+        fractions = map(1:n) do k
+            E, E_next = SSNN.event_value(λ, states[end], k), SSNN.event_value(λ, u_next, k)
+            E_next >= 0 ? -E / (E_next - E) : Inf
+        end
+        fraction, j = findmin(fractions)
+        if fraction <= 1
+            push!(times, t + fraction * (next - t))
+            push!(states, (1 - fraction) * states[end] + fraction * u_next)
+            return times, states, j
+        end
+        push!(times, next)
+        push!(states, u_next)
+    end
+    return times, states, 0
+end
+
+function SSNN.replay(s::Union{GridEuler,GridRungeKutta}, u, du, times)
+    states, tangents = [copy(u)], [map(copy, du)]
+    for (a, b) in zip(times, times[2:end])
+        push!(tangents, [
+            [y.tangent for y in step_vector(s, SSNN.Dual.(states[end], d), SSNN.Moving(s.run.θ, dθ), a, b)]
+            for (d, dθ) in zip(tangents[end], s.directions)
+        ])
+        push!(states, step_vector(s, states[end], s.run.θ, a, b))
+    end
+    return states, tangents
+end
+
+function solve_with(make, host)
+    run = SSNN.SciMLRun(host.problem)
+    GC.@preserve host SSNN.solve_from_event_to_event!(run, SSNN.NoObserver(), make(run, typeof(run.θ)[]), host.outputs, 1)
+    return host.spike_times[1:host.num_spikes[1]]
+end
+
+function tangent_with(make, host, slot)
+    unit, times = [1.0], zeros(host.problem.max_spikes)
+    table = [SSNN.Coefficient(s == slot ? pointer(unit) : C_NULL, 0, 0, 0, 0) for s in 1:host.num_slots]
+    v, i = (zeros(host.problem.num_neurons * host.problem.num_saves) for _ in 1:2)
+    outputs = SSNN.TangentOutputs(1, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0), pointer(times), pointer(v), pointer(i))
+    run = SSNN.SciMLRun(host.problem)
+    observer = SSNN.TangentObserver(run, outputs)
+    GC.@preserve host unit table times v i SSNN.solve_from_event_to_event!(run, observer, make(run, observer.directions), host.outputs, 1)
+    return times[1:host.num_spikes[1]], v
+end
+
+saved_v(host) = host.arrays[end-1]
+NUMBERS = [5.0, 2.0, 0.25, 0.1, 0.2, 0.15, 1.4, 0.03, 0.0, 0.1, 5.0, 1.0, 1.0, 1.5]
+
+@testset "table and options of DifferentialEquations.jl's solvers" begin
+    @test SSNN.sciml_solver("sciml:SOSRA2").adaptive
+    @test SSNN.sciml_solver("EM").noise == :any
+    @test_throws ArgumentError SSNN.sciml_solver("sciml:unheard of")
+    @test all(s -> s.noise in (:any, :diagonal, :additive) && s.order in (1.0, 1.5), values(SSNN.SCIML_SOLVERS))
+    @test SSNN.parse_options("") == NamedTuple()
+    @test SSNN.parse_options("abstol=f:1e-06\nadaptive=b:true\nmaxiters=i:100\nmode=s:fast") ==
+          (abstol = 1e-6, adaptive = true, maxiters = 100, mode = :fast)
+    @test_throws ArgumentError SSNN.parse_options("abstol")
+    host = SSNN.RingHost(1; solver = "sciml:EM")
+    if SSNN.SCIML_HOOK[] === nothing
+        @test_throws ErrorException SSNN.sciml_solve(run -> SSNN.NoObserver(), host.problem, host.outputs, NamedTuple())
+    end
+end
+
+@testset "Brownian path between any two times" begin
+    # The last step is shortened; steps are halves of the noise steps.
+    host = SSNN.RingHost(2; num_steps = 9, num_components = 2, dt = 0.1)
+    problem = SSNN.Problem((
+        name == :t1 ? 0.87 : name == :noise_levels ? 1 : getfield(host.problem, name) for name in fieldnames(SSNN.Problem)
+    )...)
+    run = SSNN.SciMLRun(problem)
+    outputs = zeros(8), zeros(Int, 8)
+    GC.@preserve host outputs begin
+        SSNN.begin_sample!(run, SSNN.NoObserver(), 1, pointer(outputs[1]), pointer(outputs[2]))
+        path(a, b, depth) = SSNN.brownian!(zeros(4), zeros(4), run, a, b, depth)
+        for n in 0:8
+            step = SSNN.step_at(run, n)
+            w, h = path(step.start + 1e-14, step.stop, 5)
+            @test w ≈ [SSNN.increment(step, k, c) for c in 1:2 for k in 1:2] rtol = 1e-12
+            @test h ≈ [SSNN.area(step, k, c) for c in 1:2 for k in 1:2] rtol = 1e-10
+        end
+        for depth in (0, 3, 9), (a, m, b) in ((0.0, 0.325, 0.87), (0.123, 0.15, 0.171), (0.21, 0.4, 0.6001))
+            (w1, h1), (w2, h2), (w, h) = path(a, m, depth), path(m, b, depth), path(a, b, depth)
+            @test w ≈ w1 .+ w2
+            depth == 0 && continue                          # m is inside an interval, whose area two linear parts lack
+            integral = (m - a) .* (h1 .+ w1 ./ 2) .+ (b - m) .* (w1 .+ h2 .+ w2 ./ 2)
+            @test (b - a) .* (h .+ w ./ 2) ≈ integral
+        end
+        w, h = path(0.02, 0.05, 0)
+        @test maximum(abs, h) < 1e-15                       # linear below the steps
+        @test all(path(0.025, 0.075, 2) .≈ path(0.025, 0.075, 9))   # dyadic nodes are exact
+    end
+end
+
+@testset "vector field: tangents, adjoints, Jacobian" begin
+    rng = MersenneTwister(3)
+    n = 3
+    parameters() = (host = SSNN.RingHost(n); θ = SSNN.Parameters(host.problem); foreach(a -> a .= 0.5 .+ rand(rng, size(a)...), SSNN.all_arrays(θ)); θ)
+    θ, dθ, θ̄ = parameters(), parameters(), parameters()
+    SSNN.clear!(θ̄)
+    u, du, bar = randn(rng, 3n), randn(rng, 3n), randn(rng, 3n)
+    f_tangent = [y.tangent for y in SSNN.network_drift!(Vector{SSNN.Dual}(undef, 3n), SSNN.Dual.(u, du), SSNN.Moving(θ, dθ), 0.3)]
+    u_bar = SSNN.network_drift_adjoint!(zeros(3n), θ̄, u, θ, 0.3, bar)
+    parts(p) = SSNN.coefficient_arrays(p)
+    @test dot(bar, f_tangent) ≈ dot(u_bar, du) + sum(dot(a, b) for (a, b) in zip(parts(θ̄), parts(dθ)))
+    J = SSNN.network_jacobian!(zeros(3n, 3n), u, θ)
+    for r in 1:3n
+        e = [1e-6 * (k == r) for k in 1:3n]
+        @test J[:, r] ≈ (SSNN.network_drift!(zeros(3n), u + e, θ, 0.3) - SSNN.network_drift!(zeros(3n), u - e, θ, 0.3)) / 2e-6 atol = 1e-7
+    end
+    G = zeros(3n, 2n)
+    @test diag(SSNN.network_noise!(G, u, θ)[1:2n, 1:2n]) == SSNN.network_noise!(zeros(3n), u, θ)[1:2n]
+end
+
+@testset "event rule: tangent and adjoint" begin
+    rng = MersenneTwister(5)
+    n, j = 3, 2
+    host = SSNN.RingHost(n)
+    synapses = SSNN.Synapses(host.problem)
+    for hard in (false, true)
+        θ, dθ, θ̄ = (SSNN.Parameters(host.problem) for _ in 1:3)
+        foreach(a -> a .= 0.5 .+ rand(rng, size(a)...), SSNN.all_arrays(θ))
+        foreach(a -> a .= randn(rng, size(a)...), SSNN.all_arrays(dθ))
+        u, du, bar, τ_bar = randn(rng, 3n), randn(rng, 3n), randn(rng, 3n), randn(rng)
+        before = SSNN.network_drift!(zeros(3n), u, θ, 0.0)
+        u_after = SSNN.transition!(copy(u), θ, synapses, hard, j, -0.7)
+        after = SSNN.network_drift!(zeros(3n), u_after, θ, 0.0)
+        du_after = copy(du)
+        dτ = SSNN.spike_jump_tangent!(du_after, before, after, θ, dθ, synapses, hard, j)
+        @test dτ ≈ -du[2n+j] / SSNN.rate(θ.intensity, j, u[j])
+        bar_before = SSNN.spike_jump_adjoint!(copy(bar), τ_bar, θ̄, before, after, θ, synapses, hard, j)
+        moved = sum(dot(a, b) for (a, b) in zip(SSNN.all_arrays(θ̄), SSNN.all_arrays(dθ)))
+        @test dot(bar, du_after) + τ_bar * dτ ≈ dot(bar_before, du) + moved
+        # The rule that docs/gradients.md states for this network.
+        hard && continue
+        @test du_after[j] ≈ du[j] - dθ.v_reset[j] - θ.mu1[j] * θ.v_reset[j] * dτ
+        k = synapses.targets[SSNN.synapses_of(synapses, j)[1]]
+        w, dw = θ.weights[SSNN.synapses_of(synapses, j)[1]], dθ.weights[SSNN.synapses_of(synapses, j)[1]]
+        @test du_after[k] ≈ du[k] - θ.mu1[k] * w * dτ
+        @test du_after[n+k] ≈ du[n+k] + dw + θ.mu2[k] * w * dτ
+        @test du_after[2n+j] ≈ -dθ.alpha[j] - SSNN.rate(θ.intensity, j, u_after[j]) * dτ
+    end
+end
+
+@testset "from event to event" begin
+    # One neuron: the native solver and this walk are the same map, across events too.
+    for (seed, components, saveat) in ((1, 1, [0.5]), (2, 2, [0.0, 0.313, 1.0, 2.0]))
+        settings = (values = NUMBERS, seed = seed, num_components = components, saveat = saveat)
+        native = SSNN.run_host(SSNN.RingHost(1; settings...))
+        host = SSNN.RingHost(1; settings...)
+        @test native.num_spikes[1] > 2
+        @test solve_with(GridEuler, host) ≈ native.spike_times[1:native.num_spikes[1]] rtol = 1e-11
+        @test saved_v(host) ≈ saved_v(native) rtol = 1e-9
+    end
+    # Room for three spikes: the walk stops there.
+    truncated = SSNN.RingHost(1; max_spikes = 3, saveat = [0.1, 1.9])
+    @test length(solve_with(GridEuler, truncated)) == 3
+    @test truncated.arrays[end-2] == [0x01]
+
+    # Without noise, tangents are derivatives of the exact solution: compare with finite differences of an accurate one, N = 1 and 2.
+    quiet = copy(NUMBERS)
+    quiet[3:6] .= 0
+    for n in (1, 2), slot in (1, 2, 7, 8, 9, 10, 11, 12, 13, 14)
+        accurate(values) = SSNN.RingHost(n; values = values, num_steps = 400, dt = 0.005, saveat = [1.1])
+        shifted(h) = (x = copy(quiet); x[slot] += h; x)
+        times_dot, v_dot = tangent_with(GridRungeKutta, accurate(quiet), slot)
+        up, down = accurate(shifted(1e-5)), accurate(shifted(-1e-5))
+        numeric = (solve_with(GridRungeKutta, up) - solve_with(GridRungeKutta, down)) / 2e-5
+        @test length(numeric) >= 3
+        @test times_dot ≈ numeric rtol = 1e-5 atol = 1e-7
+        @test v_dot ≈ (saved_v(up) - saved_v(down)) / 2e-5 rtol = 1e-5 atol = 1e-7
+    end
+
+    # With noise, this rule and that of the native engine approach one derivative as the step shrinks.
+    differences = map((20, 80, 320, 1280)) do refinement
+        errors = map(1:40) do seed
+            host() = SSNN.RingHost(1; num_steps = 2 * refinement, dt = 1.0 / refinement, seed = seed, max_spikes = 2)
+            abs(tangent_with(GridEuler, host(), 14)[1][1] - SSNN.run_host_tangent(host(), 14)[1])
+        end
+        sum(errors) / 40
+    end
+    @test all(differences[2:end] .< 0.7 .* differences[1:end-1])
+end
+
+@testset "work for precompilation" begin
+    SSNN.precompile_workload()
+    @test all(isfinite, SSNN.run_host_adjoint(SSNN.RingHost(2)))
+    host = SSNN.run_host(SSNN.RingHost(1))
+    @test SSNN.run_host_adjoint(host)[14] ≈ SSNN.run_host_tangent(host, 14)[1]
+end

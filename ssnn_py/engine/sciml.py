@@ -1,0 +1,161 @@
+"""The SciML engine: solvers of DifferentialEquations.jl between spikes, the core's event rule at them."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Callable, Mapping
+from ctypes import POINTER
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import JuliaError, ValidationError
+from ..validation import describe
+from . import Array, Engine, Problem, RawSolution
+from .boot import JuliaRuntime, runtime, source_dir
+from .julia import JuliaEngine, _Outputs, _Problem, _TangentOutputs
+
+#: What a solver's name begins with in ``simulate(solver=...)``.
+PREFIX = "sciml:"
+
+# What the engine itself gives to a solve.
+_RESERVED = ("callback", "dt", "noise", "saveat", "seed", "rng", "tstops", "save_everystep", "save_start", "save_end")
+
+
+@dataclass(frozen=True)
+class SciMLSolver:
+    """What one solver of StochasticDiffEq.jl can do: a row of ``julia/src/sciml_solvers.txt``."""
+
+    name: str
+    strong_order: float
+    noise: str  # "any", "diagonal" or "additive"
+    adaptive: bool
+    implicit: bool
+
+
+def _read_table() -> dict[str, SciMLSolver]:
+    lines = (source_dir() / "src" / "sciml_solvers.txt").read_text(encoding="utf-8").splitlines()
+    rows = [line.split() for line in lines if line and not line.startswith("#")][1:]
+    return {
+        name: SciMLSolver(name, float(order), noise, adaptive == "yes", implicit == "yes")
+        for name, order, noise, adaptive, implicit in rows
+    }
+
+
+TABLE = _read_table()
+SCIML_SOLVERS: tuple[str, ...] = tuple(TABLE)
+
+
+def encode_options(options: Mapping[str, Any]) -> str:
+    """Keyword arguments as the core reads them: a line ``name=kind:value`` each.
+
+    Raises
+    ------
+    ValidationError
+        If one is the engine's own, or neither a number, a truth value nor a text.
+    """
+    lines = []
+    for name, value in options.items():
+        if name in _RESERVED:
+            raise ValidationError(f"{name} cannot be passed to a SciML solver: the engine sets it itself")
+        if isinstance(value, (bool, np.bool_)):
+            text = f"b:{str(bool(value)).lower()}"
+        elif isinstance(value, (int, np.integer)):
+            text = f"i:{int(value)}"
+        elif isinstance(value, (float, np.floating)) and np.isfinite(value):
+            text = f"f:{float(value)!r}"
+        elif isinstance(value, str) and value.isprintable():
+            text = f"s:{value}"
+        else:
+            raise ValidationError(
+                f"{name} must be a finite number, a truth value or a text, which becomes a Julia symbol; got {describe(value)}"
+            )
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValidationError(f"{name!r} is not the name of a solver's keyword argument")
+        lines.append(f"{name}={text}")
+    return "\n".join(lines)
+
+
+def has_diagonal_noise(problem: Problem, directions: Mapping[str, Array] | None = None) -> bool:
+    """Whether each Brownian motion drives one variable: σ12 = σ21 = 0, along the directions too."""
+    sigmas = [problem.parameters["sigma"], *(directions or {}).get("sigma", ())]
+    return not any(
+        np.any(view)
+        for sigma in sigmas
+        for slot, view in problem.network.slots("sigma", sigma, problem.num_samples).items()
+        if slot in ("sigma12", "sigma21")
+    )
+
+
+def check(problem: Problem, directions: Mapping[str, Array] | None = None) -> bool:
+    """Raise where the solver does not take the problem; returns whether the noise is diagonal."""
+    solver = TABLE[problem.solver.removeprefix(PREFIX)]
+    diagonal = has_diagonal_noise(problem, directions)
+    if solver.noise == "additive" and not problem.network.diffusion.additive:
+        raise ValidationError(
+            f"solver {problem.solver!r} takes additive noise only, and this network's diffusion depends on the potential"
+        )
+    if solver.noise == "diagonal" and not diagonal:
+        raise ValidationError(
+            f"solver {problem.solver!r} takes diagonal noise only: sigma must be diagonal, in every direction of a derivative too"
+        )
+    if problem.options.get("adaptive", False) and not solver.adaptive:
+        raise ValidationError(f"adaptive must be False for solver {problem.solver!r}, which has a fixed step")
+    if directions is not None and solver.implicit:
+        raise ValidationError(f"solver {problem.solver!r} is implicit and has no gradients here; take an explicit one")
+    return diagonal
+
+
+class _Bound(JuliaEngine):
+    """The Julia engine's marshalling around other entry points."""
+
+    def __init__(self, solve: Callable[..., None], solve_tangent: Callable[..., None]) -> None:
+        self._solve, self._solve_tangent = solve, solve_tangent
+
+
+def load_packages(julia: JuliaRuntime) -> None:
+    """Load StochasticDiffEq.jl, and with it the core's extension."""
+    if julia.how != "juliacall":
+        raise JuliaError(
+            f"solvers of DifferentialEquations.jl need Julia 1.10 or newer started by juliacall, and this is the {julia.how} Julia "
+            f"{julia.version}: run `ssnn setup --sciml` and set SSNN_JULIA=juliacall"
+        )
+    try:
+        julia.eval(
+            'import StochasticDiffEq; SSNN.SCIML_HOOK[] === nothing && error("the extension SSNNSciMLExt did not load")'
+        )
+    except JuliaError as error:
+        raise JuliaError(
+            f"StochasticDiffEq.jl could not be loaded; run `ssnn setup --sciml` to install it. Julia says: {error}"
+        ) from error
+
+
+class SciMLEngine(Engine):
+    """Any solver of StochasticDiffEq.jl from event to event, in this process.
+
+    Reverse mode goes through forward mode, in the direction of one coordinate after the other.
+    """
+
+    name = "sciml"
+
+    def __init__(self) -> None:
+        julia = runtime()
+        load_packages(julia)
+        self._solve = julia.function("ssnn_sciml_solve", POINTER(_Problem), POINTER(_Outputs), ctypes.c_char_p)
+        self._solve_tangent = julia.function(
+            "ssnn_sciml_tangent", POINTER(_Problem), POINTER(_Outputs), POINTER(_TangentOutputs), ctypes.c_char_p
+        )
+
+    def solve(self, problem: Problem, directions: Mapping[str, Array] | None = None) -> RawSolution:
+        diagonal = check(problem, directions)
+        options = encode_options({**problem.options, "diagonal_noise": diagonal}).encode()
+
+        def solve(*arguments: Any) -> None:
+            self._solve(*arguments, options)
+
+        def solve_tangent(*arguments: Any) -> None:
+            self._solve_tangent(*arguments, options)
+
+        return _Bound(solve, solve_tangent).solve(problem, directions)

@@ -1,0 +1,385 @@
+"""Work and precision of the native solvers: what error each makes of a given step, and what that costs.
+
+All solvers look at one Brownian path per sample, whatever their step (``noise_dt``), so that errors are pathwise differences from a solve at a very fine step. Costs are timed in
+solves of their own, whose noise is laid out on the solver's step.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import engine as engines
+from ..builders import recurrent_weights
+from ..diffusions import AffineDiffusion
+from ..errors import SSNNError
+from ..intensities import ExponentialIntensity
+from ..network import SLIFNetwork
+from ..simulation import Solution, prepare
+from ..solvers import SOLVERS, SolverInfo
+from . import figure1
+
+Array = NDArray[np.float64]
+
+#: Column titles by the name of the measured quantity.
+QUANTITIES = {
+    "potential": "error of v at fixed times",
+    "spike_times": "error of spike times",
+    "gradient": "error of the gradient",
+    "spike_bias": "bias of the first spike",
+    "gradient_bias": "bias of its gradient",
+}
+STRONG = ("potential", "spike_times", "gradient")
+# What the table of solvers says of a quantity with additive noise, and with multiplicative noise.
+_THEORY: dict[str, Callable[[SolverInfo, bool], float | None]] = {
+    "potential": lambda solver, additive: solver.strong_order if additive else solver.multiplicative_order,
+    "spike_times": lambda solver, additive: solver.spike_time_order if additive else solver.multiplicative_order,
+    "gradient": lambda solver, additive: solver.gradient_order if additive else None,
+    "spike_bias": lambda solver, additive: solver.bias_order if additive else None,
+    "gradient_bias": lambda solver, additive: solver.bias_order if additive else None,
+}
+# Errors of the strong measures come from so many samples per neuron; those of the biases from more, against a coarser reference of high weak order.
+_SPIKE_TIME_GOAL, _GRADIENT_BIAS_GOAL = 1e-4, 1e-3
+
+
+@dataclass(frozen=True)
+class BenchmarkProblem:
+    """A network, and at which steps it is solved: dt/2^k along one path laid out on steps of `dt`."""
+
+    name: str
+    network: SLIFNetwork
+    t1: float
+    saveat: tuple[float, ...]
+    spikes: int  # of each neuron are compared
+    dt: float
+    levels: int
+    reference: str  # solver of the finest solves
+    reference_level: int
+    samples: int
+    bias_samples: int
+    bias_levels: int
+    bias_reference_level: int
+
+    @property
+    def solvers(self) -> list[str]:
+        """Native solvers that take the problem's noise."""
+        additive = self.network.diffusion.additive
+        return [name for name, solver in SOLVERS.items() if additive or solver.multiplicative_order is not None]
+
+
+def problems(quick: bool = False) -> list[BenchmarkProblem]:
+    """The neuron of figure 1, a recurrent network of 20 neurons, and a neuron with multiplicative noise."""
+    fewer = 8 if quick else 1
+    recurrent = SLIFNetwork(
+        weights=recurrent_weights(20, gain=0.5, seed=1),
+        input_current=1.2,
+        mu=(15.0, 5.0),
+        sigma=0.3,
+        v_reset=1.0,
+        alpha=0.03,
+    )
+    multiplicative = SLIFNetwork(
+        weights=[[0.0]],
+        input_current=1.0,
+        mu=(4.0, 0.0),
+        sigma=0.4,
+        v_reset=0.0,
+        alpha=0.03,
+        intensity=ExponentialIntensity(beta=3.0, v_th=1.0, tau=0.5),
+        diffusion=AffineDiffusion(offset=0.5, slope=1.0),
+    )
+    return [
+        BenchmarkProblem(
+            name="figure-1 neuron",
+            network=figure1.network(sigma=0.5, current=1.5),
+            t1=3.0,
+            saveat=(0.5, 1.0, 2.0),
+            spikes=3,
+            dt=0.1,
+            levels=7 if quick else 8,
+            reference="shark",
+            reference_level=10 if quick else 12,
+            samples=4000 // fewer,
+            bias_samples=200_000 // fewer,
+            bias_levels=6,
+            bias_reference_level=7,
+        ),
+        BenchmarkProblem(
+            name="20 recurrent neurons",
+            network=recurrent,
+            t1=1.0,
+            saveat=(0.25, 0.5, 1.0),
+            spikes=1,
+            dt=0.05,
+            levels=6 if quick else 7,
+            reference="shark",
+            reference_level=9 if quick else 11,
+            samples=200 // fewer,
+            bias_samples=4000 // fewer,
+            bias_levels=5,
+            bias_reference_level=6,
+        ),
+        BenchmarkProblem(
+            name="multiplicative noise",
+            network=multiplicative,
+            t1=2.0,
+            saveat=(0.5, 1.0, 2.0),
+            spikes=1,
+            dt=0.1,
+            levels=7 if quick else 8,
+            reference="milstein",
+            reference_level=11 if quick else 13,
+            samples=2000 // fewer,
+            bias_samples=40_000 // fewer,
+            bias_levels=6,
+            bias_reference_level=9,
+        ),
+    ]
+
+
+@dataclass
+class Point:
+    """One solver at one step."""
+
+    problem: str
+    solver: str
+    dt: float
+    seconds: float  # of one sample, without and
+    gradient_seconds: float  # with its tangent
+    errors: dict[str, float] = field(default_factory=dict)
+    standard_errors: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Measures:
+    """What is compared of a solution."""
+
+    v: Array  # (S, T, N)
+    spikes: Array  # (S, N, n), t1 where there are fewer
+    gradients: Array  # of these in the direction of all input currents
+
+
+def _solve(
+    problem: BenchmarkProblem, solver: str, level: int, samples: int, tangent: bool = True, **arguments: Any
+) -> Solution:
+    """One solve, with its tangent in the direction of all input currents."""
+    # Room for spikes that no sample uses up: without a limit the engine would solve twice, to find out.
+    room = 64 * problem.network.num_neurons
+    checked, engine = prepare(
+        problem.network,
+        problem.t1,
+        problem.dt / 2**level,
+        num_samples=samples,
+        solver=solver,
+        max_spikes=room,
+        **arguments,
+    )
+    directions = {"input_current": np.ones((1, *problem.network.parameters["input_current"].shape))}
+    solution = Solution(checked, engine, engines.load(engine).solve(checked, directions if tangent else None))
+    if solution.truncated.any():
+        raise SSNNError(f"a sample of {problem.name} has more than {room} spikes")
+    return solution
+
+
+def _measures(problem: BenchmarkProblem, solver: str, level: int, samples: int, seed: int) -> _Measures:
+    solution = _solve(problem, solver, level, samples, noise_dt=problem.dt, saveat=problem.saveat, seed=seed)
+    assert solution.raw.tangents is not None
+    trains = solution.spike_trains
+    columns = trains.first_spike_columns(problem.spikes)
+    tangents = np.pad(solution.raw.tangents.spike_times[0], ((0, 0), (0, 1)))  # the last column, −1, is zero
+    gradients = np.take_along_axis(tangents, columns.reshape(samples, -1), axis=1).reshape(columns.shape)
+    return _Measures(solution.v, trains.at_columns(columns), gradients)
+
+
+def _cost(problem: BenchmarkProblem, solver: str, level: int) -> tuple[float, float]:
+    """Seconds for one sample on one thread, without and with a tangent: the best of a few runs."""
+    samples = max(8, 4000 // (2**level * problem.network.num_neurons))
+    best = []
+    for tangent in (False, True):
+        times = []
+        for _ in range(6):  # the first warms up
+            begin = time.perf_counter()
+            _solve(problem, solver, level, samples, tangent, threads=1)
+            times.append(time.perf_counter() - begin)
+        best.append(min(times[1:]) / samples)
+    return best[0], best[1]
+
+
+def measure(problem: BenchmarkProblem, seed: int = 0, say: Callable[[str], None] = lambda line: None) -> list[Point]:
+    """All native solvers at all steps of one problem."""
+    say(f"{problem.name}: reference")
+    exact = _measures(problem, problem.reference, problem.reference_level, problem.samples, seed)
+    fine = "exact_ou" if problem.network.diffusion.additive else problem.reference
+    unbiased = _measures(problem, fine, problem.bias_reference_level, problem.bias_samples, seed + 1)
+    points = []
+    for solver in problem.solvers:
+        for level in range(problem.levels):
+            say(f"{problem.name}: {solver}, dt = {problem.dt / 2**level:.4g}")
+            point = Point(problem.name, solver, problem.dt / 2**level, *_cost(problem, solver, level))
+            points.append(point)
+            near = _measures(problem, solver, level, problem.samples, seed)
+            for name, difference in (
+                ("potential", near.v - exact.v),
+                ("spike_times", near.spikes - exact.spikes),
+                ("gradient", near.gradients - exact.gradients),
+            ):
+                _note(point, name, np.abs(difference).reshape(problem.samples, -1).mean(axis=1))
+            if level < problem.bias_levels:
+                near = _measures(problem, solver, level, problem.bias_samples, seed + 1)
+                _note(point, "spike_bias", (near.spikes - unbiased.spikes)[:, :, 0].mean(axis=1))
+                _note(point, "gradient_bias", (near.gradients - unbiased.gradients)[:, :, 0].mean(axis=1))
+    return points
+
+
+def _note(point: Point, name: str, per_sample: Array) -> None:
+    point.errors[name] = abs(float(per_sample.mean()))
+    point.standard_errors[name] = float(per_sample.std()) / math.sqrt(per_sample.size)
+
+
+def fitted_order(points: Sequence[Point], name: str) -> float:
+    """Slope of log error over log step, least squares on the finer half of the steps; NaN where noise hides the errors.
+
+    Only errors of at least four standard errors count.
+    """
+    seen = [point for point in points if name in point.errors and point.errors[name] > 4 * point.standard_errors[name]]
+    # Coarse steps are not yet in the asymptotic range; biases are seen at coarse steps only.
+    seen = seen[-4:] if name in STRONG else seen[1:] if len(seen) > 3 else seen
+    if len(seen) < 2:
+        return math.nan
+    x, y = (np.log([point.dt for point in seen]), np.log([point.errors[name] for point in seen]))
+    weights = np.array([point.errors[name] / max(point.standard_errors[name], 1e-300) for point in seen])
+    return float(np.polyfit(x, y, 1, w=np.minimum(weights, 50.0))[0])
+
+
+def seconds_at(points: Sequence[Point], name: str, goal: float) -> tuple[float, bool]:
+    """What a sample costs at the error `goal`, and whether that is an extrapolation to finer steps than were tried.
+
+    Interpolated between steps on logarithmic scales; NaN where the errors cannot be seen for noise.
+    """
+    seen = [p for p in points if name in p.errors and p.errors[name] > 2 * p.standard_errors[name]]
+    costs = [math.log(p.gradient_seconds if "gradient" in name else p.seconds) for p in seen]
+    errors = [math.log(p.errors[name] / goal) for p in seen]
+    if not seen:
+        return math.nan, False
+    if errors[0] <= 0:
+        return math.exp(costs[0]), False
+    for place in range(1, len(seen)):
+        if errors[place] <= 0 < errors[place - 1]:
+            part = errors[place - 1] / (errors[place - 1] - errors[place])
+            return math.exp((1 - part) * costs[place - 1] + part * costs[place]), False
+    order = fitted_order(points, name)
+    if math.isnan(order) or order <= 0:
+        return math.nan, True
+    # Steps cost in inverse proportion to their length, once they are many.
+    return math.exp(costs[-1] + errors[-1] / order), True
+
+
+def table(points: Sequence[Point], problem: BenchmarkProblem) -> str:
+    """Measured orders of one problem, in brackets those of theory, and costs at given errors."""
+    additive = problem.network.diffusion.additive
+    lines = [f"{problem.name}: fitted orders (theory)"]
+    lines.append(f"{'':16}" + "".join(f"{name.replace('_', ' '):>16}" for name in QUANTITIES))
+    for solver in problem.solvers:
+        mine = [point for point in points if point.problem == problem.name and point.solver == solver]
+        cells = []
+        for name in QUANTITIES:
+            order, theory = fitted_order(mine, name), _THEORY[name](SOLVERS[solver], additive)
+            cells.append(
+                ("–" if math.isnan(order) else f"{order:.2f}") + (f" ({theory:g})" if theory is not None else "")
+            )
+        lines.append(f"{solver:16}" + "".join(f"{cell:>16}" for cell in cells))
+    for name, goal in (("spike_times", _SPIKE_TIME_GOAL), ("gradient_bias", _GRADIENT_BIAS_GOAL)):
+        costs = {
+            solver: seconds_at([p for p in points if p.problem == problem.name and p.solver == solver], name, goal)
+            for solver in problem.solvers
+        }
+        known = {solver: cost for solver, cost in costs.items() if not math.isnan(cost[0])}
+        if not known:
+            continue
+        best = min(known, key=lambda solver: known[solver][0])
+        against = ""
+        if "euler_maruyama" in known:
+            against = f", {known['euler_maruyama'][0] / known[best][0]:.1f} × cheaper than euler_maruyama"
+        listed = ", ".join(f"{solver} {1e6 * cost:.3g}{'*' * far}" for solver, (cost, far) in known.items())
+        lines.append(f"{QUANTITIES[name]} of {goal:g}: {best}{against} (µs per sample: {listed}; * extrapolated)")
+    return "\n".join(lines)
+
+
+def save_points(points: Sequence[Point], path: Path) -> None:
+    """One CSV row per problem, solver and step."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        names = [f"{name}{suffix}" for name in QUANTITIES for suffix in ("", "_standard_error")]
+        writer.writerow(["problem", "solver", "dt", "seconds", "gradient_seconds", *names])
+        for point in points:
+            cells: list[Any] = [point.problem, point.solver, point.dt, point.seconds, point.gradient_seconds]
+            for name in QUANTITIES:
+                cells += [point.errors.get(name, ""), point.standard_errors.get(name, "")]
+            writer.writerow([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in cells])
+
+
+def plot(points: Sequence[Point], chosen: Sequence[BenchmarkProblem], paths: Sequence[Path]) -> None:
+    """A row per problem, a column per quantity: error against the cost of one sample."""
+    from matplotlib import colormaps
+    from matplotlib.ticker import NullFormatter
+
+    from ..plotting import figure, save
+
+    fig, axes = figure(len(chosen), len(QUANTITIES), width=3.4, height=2.8)
+    markers = dict(zip(SOLVERS, "osD^v", strict=True))
+    colors = dict(zip(SOLVERS, colormaps["tab10"].colors, strict=False))  # type: ignore[attr-defined]
+    for row, problem in zip(axes, chosen, strict=True):
+        for ax, (name, title) in zip(row, QUANTITIES.items(), strict=True):
+            for solver in problem.solvers:
+                mine = [p for p in points if p.problem == problem.name and p.solver == solver and name in p.errors]
+                x = [1e6 * (p.gradient_seconds if "gradient" in name else p.seconds) for p in mine]
+                y = [p.errors[name] for p in mine]
+                ax.plot(x, y, marker=markers[solver], markersize=4, color=colors[solver], label=solver)
+                if "bias" in name:
+                    bars = [2 * p.standard_errors[name] for p in mine]
+                    ax.errorbar(x, y, yerr=bars, fmt="none", color=colors[solver], linewidth=0.8)
+            ax.set(xscale="log", yscale="log")
+            ax.xaxis.set_minor_formatter(NullFormatter())
+            ax.yaxis.set_minor_formatter(NullFormatter())
+            if "bias" in name:
+                low = min(p.standard_errors[name] for p in points if p.problem == problem.name and name in p.errors)
+                ax.set_ylim(bottom=low)
+            if problem is chosen[0]:
+                ax.set_title(title)
+            if problem is chosen[-1]:
+                ax.set_xlabel("µs per sample" + (" and tangent" if "gradient" in name else ""))
+        row[0].set_ylabel(problem.name)
+    axes[0][0].legend(fontsize=8)
+    save(fig, paths)
+
+
+def run(out: Path, quick: bool = False, seed: int = 0, progress: bool = True) -> list[Point]:
+    """Measure all problems, print the tables, and write solvers.png and solvers.csv to `out`."""
+    from tqdm import tqdm
+
+    out.mkdir(parents=True, exist_ok=True)
+    chosen = problems(quick)
+    total = sum(1 + len(problem.solvers) * problem.levels for problem in chosen)
+    points: list[Point] = []
+    with tqdm(total=total, disable=not progress) as bar:
+
+        def say(line: str) -> None:
+            bar.set_description(line)
+            bar.update()
+
+        for problem in chosen:
+            points += measure(problem, seed, say)
+    for problem in chosen:
+        print(table(points, problem), end="\n\n")
+    plot(points, chosen, [out / "solvers.png"])
+    save_points(points, out / "solvers.csv")
+    print(f"solvers.png and solvers.csv are in {out}")
+    return points

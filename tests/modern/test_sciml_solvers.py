@@ -1,0 +1,125 @@
+"""Solvers of DifferentialEquations.jl through simulate: parity, gradients, options, errors, threads, Ctrl-C. Skipped where juliacall has no Julia with them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import one_neuron, random_network, run_arguments
+
+import ssnn_py as ssnn
+from ssnn_py.engine import boot, packages
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _why_not():
+    """Why these tests cannot run here; empty where they can."""
+    found = boot.look_around()
+    if not found.juliacall_installed:
+        return "juliacall is not installed"
+    if not (found.modern_julia or found.juliacall_imported):
+        return "juliacall has no Julia 1.10 or newer"
+    if os.environ.get("SSNN_JULIA", "juliacall") == "embedded":
+        return "SSNN_JULIA asks for the embedded Julia"
+    return "" if packages.sciml_installed() else "the SciML packages are not installed (ssnn setup --sciml)"
+
+
+WHY_NOT = _why_not()
+pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+
+
+def test_the_core_runs_on_both_sides_of_juliacall():
+    assert boot.runtime().how == "juliacall"
+    boot.runtime().eval(f'include(raw"{ROOT / "julia" / "test" / "runtests.jl"}")')
+
+
+def test_euler_maruyama_agrees_with_both_native_engines():
+    arguments = dict(t1=3.0, dt=0.01, num_samples=8, max_spikes=4, seed=5, saveat=[0.0, 0.5, 1.234, 3.0])
+    solution = ssnn.simulate(one_neuron(), solver="sciml:EM", **arguments)
+    for engine in ("julia", "reference"):
+        native = ssnn.simulate(one_neuron(), engine=engine, **arguments)
+        np.testing.assert_allclose(solution.spike_times, native.spike_times, rtol=1e-9)
+        np.testing.assert_array_equal(solution.truncated, native.truncated)
+        np.testing.assert_allclose(solution.v, native.v, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["SRA1", "SOSRA", "SRIW1", "SOSRI"])
+def test_higher_orders_follow_the_same_path(name):
+    arguments = dict(t1=2.0, num_samples=16, max_spikes=1, seed=2, noise_dt=0.04)
+    fine = ssnn.simulate(one_neuron(), dt=0.04 / 64, solver="shark", **arguments).spike_times
+    errors = [
+        np.mean(np.abs(ssnn.simulate(one_neuron(), dt=dt, solver=f"sciml:{name}", **arguments).spike_times - fine))
+        for dt in (0.04, 0.01)
+    ]
+    assert errors[1] < errors[0] / 3
+
+
+def test_adaptive_steps_follow_the_same_path():
+    arguments = dict(t1=2.0, num_samples=8, max_spikes=1, seed=2)
+    fine = ssnn.simulate(one_neuron(), dt=0.04 / 64, noise_dt=0.04, solver="shark", **arguments).spike_times
+    options = dict(adaptive=True, abstol=1e-6, reltol=1e-6, noise_depth=10)
+    adaptive = ssnn.simulate(one_neuron(), dt=0.04, solver="sciml:SOSRA2", **options, **arguments).spike_times
+    np.testing.assert_allclose(adaptive, fine, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["EM", "SOSRA2"])
+def test_gradients_of_both_modes_agree_with_each_other_and_with_the_native_ones(name):
+    network = random_network(1, neurons=2, samples=2, matrix_noise=False)
+    arguments = {**run_arguments(1, neurons=2, samples=2), "dt": 0.0025, "t1": 1.0, "saveat": None, "max_spikes": 2}
+    solution = ssnn.simulate(network, solver=f"sciml:{name}", **arguments)
+    bar = np.random.default_rng(0).normal(size=solution.spike_times.shape)
+    direction = np.random.default_rng(1).normal(size=network.parameters["v_th"].shape)
+    forward = np.nansum(np.where(np.isfinite(solution.spike_times), bar, 0.0) * solution.jvp({"v_th": direction}))
+    reverse = np.sum(solution.vjp(bar, wrt="v_th")["v_th"] * direction)
+    np.testing.assert_allclose(forward, reverse, rtol=1e-9)
+    native = ssnn.simulate(network, **arguments)
+    np.testing.assert_allclose(forward, np.sum(native.vjp(bar, wrt="v_th")["v_th"] * direction), rtol=0.1)
+
+
+def test_numbers_do_not_depend_on_threads():
+    arguments = dict(t1=1.0, dt=0.01, num_samples=20, seed=3, solver="sciml:SOSRA")
+    one, many = (ssnn.simulate(one_neuron(), threads=threads, **arguments) for threads in (1, 4))
+    np.testing.assert_array_equal(one.spike_times, many.spike_times)
+
+
+def test_errors():
+    with pytest.raises(ssnn.ValidationError, match="adaptive"):
+        ssnn.simulate(one_neuron(), t1=1.0, dt=0.01, solver="sciml:EM", adaptive=True)
+    with pytest.raises(ssnn.JuliaError, match="no_such_keyword"):
+        ssnn.simulate(one_neuron(), t1=1.0, dt=0.01, solver="sciml:SOSRA", no_such_keyword=1)
+    with pytest.raises(ssnn.JuliaError, match="return code"):
+        ssnn.simulate(one_neuron(), t1=1.0, dt=0.01, solver="sciml:SOSRA", maxiters=3)
+
+
+@pytest.mark.parametrize("solver", ["euler_maruyama", "sciml:SOSRA"])
+def test_ctrl_c_stops_a_long_solve(solver):
+    code = f"""
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import ssnn_py as ssnn
+net = ssnn.SLIFNetwork([[0.0]], input_current=1.5, sigma=0.25)
+run = lambda t1, dt: ssnn.simulate(net, t1=t1, dt=dt, num_samples=4, max_spikes=10**5, solver={solver!r})
+run(1.0, 0.1)
+print("ready", flush=True)
+try:
+    run(1e5, 1e-5)
+except KeyboardInterrupt:
+    run(1.0, 0.1)
+    print("stopped", flush=True)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout.readline().strip() == "ready"
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=120)
+    assert out.split() == ["stopped"]
