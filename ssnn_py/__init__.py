@@ -14,6 +14,7 @@ from .multilevel import Level, MultilevelEstimate, multilevel
 from .network import SLIFNetwork
 from .optimizers import SGD, Adam, RMSProp, piecewise_constant
 from .potential_losses import PotentialLoss, SumLoss
+from .recommendation import Recommendation, SolverChoice, recommend_solver
 from .signature_kernels import (
     SignatureKernel,
     TwoSampleTest,
@@ -57,12 +58,14 @@ __all__ = [
     "NoGradientError",
     "PotentialLoss",
     "RMSProp",
+    "Recommendation",
     "SLIFNetwork",
     "SSNNError",
     "SampledCurrent",
     "SignatureKernel",
     "SignatureMMD",
     "Solution",
+    "SolverChoice",
     "SolverInfo",
     "SpikeTrains",
     "SumLoss",
@@ -78,6 +81,7 @@ __all__ = [
     "multilevel",
     "piecewise_constant",
     "random_weights",
+    "recommend_solver",
     "recurrent_weights",
     "signature",
     "signature_backprop",

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from .errors import SSNNError, ValidationError
@@ -57,6 +58,15 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _bench(arguments: argparse.Namespace) -> int:
+    from .experiments import work_precision
+
+    points = work_precision.run(arguments.out, arguments.quick, arguments.seed, sys.stderr.isatty())
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(point) for point in points], indent=1) + "\n")
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of ``ssnn``."""
     top = argparse.ArgumentParser(prog="ssnn", description="Stochastic spiking neural networks with exact gradients.")
@@ -91,6 +101,16 @@ def parser() -> argparse.ArgumentParser:
     )
     reproduce.add_argument("--seed", type=int, default=0, help="key of data, start and noise (default: 0)")
     reproduce.set_defaults(run=_reproduce)
+
+    bench = commands.add_parser("bench", help="measure: which solver is how accurate at what cost")
+    bench.add_argument("what", choices=["solvers"])
+    bench.add_argument("--quick", action="store_true", help="fewer samples and steps: about two minutes")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to a file")
+    bench.add_argument(
+        "--out", type=Path, default=Path("out"), metavar="DIR", help="where picture and CSV go (default: out)"
+    )
+    bench.add_argument("--seed", type=int, default=0, help="key of the noise (default: 0)")
+    bench.set_defaults(run=_bench)
     return top
 
 

@@ -78,7 +78,7 @@ class PotentialLoss(Loss):
         return LossValue(value, None, v_bar)
 
     def _paths(self, name: str, times: Array, potentials: Any) -> Array:
-        v = np.asarray(potentials, dtype=np.float64)
+        v = _potentials(name, potentials)
         if v.ndim != 3 or v.shape[1] != times.size:
             raise ValidationError(f"{name} must hold potentials of shape (S, {times.size}, N), got shape {v.shape}")
         if not np.isfinite(v).all():
@@ -140,3 +140,12 @@ class SumLoss(Loss):
             terms = [w * np.asarray(bar) for w, bar in parts if bar is not None]
             bars.append(np.asarray(np.sum(terms, axis=0)) if terms else None)
         return LossValue(float(value), *bars)
+
+
+def _potentials(name: str, value: Any) -> Array:
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValidationError(
+            f"{name} must be a Solution with recorded potentials, or an array of them, got {describe(value)}"
+        ) from None

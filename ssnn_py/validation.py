@@ -70,7 +70,7 @@ def require(name: str, array: NDArray[np.float64], condition: Any, allowed: str)
     """Raise unless `condition` holds everywhere in `array`."""
     if not np.all(condition):
         worst = np.asarray(array)[~np.broadcast_to(condition, np.shape(array))]
-        raise ValidationError(f"{name} must be {allowed}, got {worst.flat[0]!r}")
+        raise ValidationError(f"{name} must be {allowed}, got {worst.flat[0].item()!r}")
 
 
 def require_broadcastable(name: str, array: NDArray[Any], target: tuple[int, ...], meaning: str) -> None:

@@ -81,3 +81,6 @@ def test_bad_input(call, word):
     cut = ssnn.simulate(one_neuron(), num_samples=2, max_spikes=1, **{**RUN, "t1": 3.0, "saveat": 0.5})
     with pytest.raises(ssnn.ValidationError, match="max_spikes"):
         ssnn.PotentialLoss()(cut, cut)
+    trains = ssnn.simulate(one_neuron(), num_samples=2, **RUN).spike_trains
+    with pytest.raises(ssnn.ValidationError, match="data must be a Solution with recorded potentials"):
+        ssnn.PotentialLoss()(ssnn.simulate(one_neuron(), num_samples=2, **RUN), trains)

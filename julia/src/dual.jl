@@ -29,7 +29,7 @@ Base.:/(x::Dual, y::Dual) = (ratio = x.value / y.value; Dual(ratio, (x.tangent -
 @inline earlier(b::Dual, fixed::Float64) = b.value < fixed ? b : Dual(fixed, 0.0)
 
 """Parameters that move: what is computed from them comes with its tangent."""
-struct Moving{Θ<:Parameters}
+mutable struct Moving{Θ<:Parameters}
     at::Θ
     change::Θ
 end

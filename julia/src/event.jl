@@ -18,9 +18,9 @@ function crossing_adjoint!(λ̄::Intensity, λ::Intensity, k, ẏ, τ_bar)
 end
 
 """∂τ of neuron k's spike at τ, where its speed is ẏ, and the tangent of its state there, at the moving time τ."""
-function spike_tangent(solver::Solver, θ::Parameters, dθ::Parameters, step::Step, k, y::Local, dy, a, da, τ, ẏ)
-    v, i, s = advance_tangent(solver, θ, dθ, step, k, y, dy, a, τ, da, 0.0)
-    dτ = crossing_tangent(θ.intensity, dθ.intensity, k, (v = v, i = i, s = s), ẏ)
+function spike_tangent(solver::Solver, θ::Moving, step::Step, k, y::Local, dy, a, da, τ, ẏ)
+    v, i, s = advance_tangent(solver, θ, step, k, y, dy, a, τ, da, 0.0)
+    dτ = crossing_tangent(θ.at.intensity, θ.change.intensity, k, (v = v, i = i, s = s), ẏ)
     return dτ, (v = v + ẏ.v * dτ, i = i + ẏ.i * dτ, s = s + ẏ.s * dτ)
 end
 

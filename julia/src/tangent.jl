@@ -14,6 +14,7 @@ mutable struct TangentObserver{Θ<:Parameters} <: Observer
     outputs::TangentOutputs
     list::Vector{Coefficient}
     directions::Vector{Θ}
+    motions::Vector{Moving{Θ}}      # the run's parameters with each direction
     states::Vector{StateTangent}
     dτ::Vector{Float64}             # of the spike that is being handled
     moving::Groups
@@ -24,7 +25,7 @@ function TangentObserver(run::Run, outputs::TangentOutputs)
     count, n = outputs.num_directions, length(run.x.v)
     list = host_array(outputs.directions, length(run.coefficients))
     directions = [Parameters(run.problem)::typeof(run.θ) for _ in 1:count]
-    return TangentObserver(outputs, list, directions, [StateTangent(n) for _ in 1:count], zeros(count), Groups(list, run.θ), 1)
+    return TangentObserver(outputs, list, directions, [Moving(run.θ, dθ) for dθ in directions], [StateTangent(n) for _ in 1:count], zeros(count), Groups(list, run.θ), 1)
 end
 
 function begin_sample!(o::TangentObserver, run::Run)
@@ -38,17 +39,17 @@ function begin_sample!(o::TangentObserver, run::Run)
 end
 
 function after_full_step!(o::TangentObserver, run::Run, step::Step, n)
-    for (dθ, dx) in zip(o.directions, o.states)
-        full_step_tangent!(run.solver, dx, run.x, run.θ, dθ, step, o.moving)
+    for (motion, dx) in zip(o.motions, o.states)
+        full_step_tangent!(run.solver, dx, run.x, motion, step, o.moving)
     end
 end
 
 takes_quiet_steps(::TangentObserver) = true
 
 function after_quiet_steps!(o::TangentObserver, run::Run, from, to)
-    for (dθ, dx) in zip(o.directions, o.states)
+    for (motion, dx) in zip(o.motions, o.states)
         quiet_steps_tangent!(
-            run.solver, dx, run.θ, dθ, run.trail, run.path, from, to, run.problem.t0, run.problem.dt, o.moving,
+            run.solver, dx, motion, run.trail, run.path, from, to, run.problem.t0, run.problem.dt, o.moving,
         )
     end
 end
@@ -59,19 +60,19 @@ start_tangent(dx::StateTangent, x::State, k) = @inbounds x.moved[k] ? dx.start[k
 function before_spike!(o::TangentObserver, run::Run, step::Step, spike::Spike, y::Local, a)
     j, index = spike.k, run.num_spikes + 1
     samples, capacity = run.problem.num_samples, run.problem.max_spikes
-    for (p, (dθ, dx)) in enumerate(zip(o.directions, o.states))
+    for (p, (motion, dx)) in enumerate(zip(o.motions, o.states))
         da = start_tangent(dx, run.x, j)
-        o.dτ[p], dy = spike_tangent(run.solver, run.θ, dθ, step, j, y, local_tangent(dx, j), a, da, spike.time, spike.ẏ)
+        o.dτ[p], dy = spike_tangent(run.solver, motion, step, j, y, local_tangent(dx, j), a, da, spike.time, spike.ẏ)
         dx.v[j], dx.i[j], dx.s[j], dx.start[j] = dy.v, dy.i, dy.s, o.dτ[p]
         unsafe_store!(o.outputs.spike_times, o.dτ[p], index + capacity * (o.sample - 1 + samples * (p - 1)))
     end
 end
 
 function before_move!(o::TangentObserver, run::Run, step::Step, k, y::Local, a, τ)
-    for (p, (dθ, dx)) in enumerate(zip(o.directions, o.states))
+    for (p, (motion, dx)) in enumerate(zip(o.motions, o.states))
         da = start_tangent(dx, run.x, k)
         dx.v[k], dx.i[k], dx.s[k] =
-            advance_tangent(run.solver, run.θ, dθ, step, k, y, local_tangent(dx, k), a, τ, da, o.dτ[p])
+            advance_tangent(run.solver, motion, step, k, y, local_tangent(dx, k), a, τ, da, o.dτ[p])
         dx.start[k] = o.dτ[p]
     end
 end
@@ -88,11 +89,11 @@ end
 
 function at_save!(o::TangentObserver, run::Run, step::Step, index, t)
     n, times, samples = length(run.x.v), length(run.saveat), run.problem.num_samples
-    for (p, (dθ, dx)) in enumerate(zip(o.directions, o.states)), k in 1:n
+    for (p, (motion, dx)) in enumerate(zip(o.motions, o.states)), k in 1:n
         da = start_tangent(dx, run.x, k)
         dv, di, _ = t == step.stop && !run.x.moved[k] ? (dx.v_end[k], dx.i_end[k], 0.0) :
             advance_tangent(
-                run.solver, run.θ, dθ, step, k, local_state(run.x, k), local_tangent(dx, k), piece_start(run.x, step, k), t, da, 0.0,
+                run.solver, motion, step, k, local_state(run.x, k), local_tangent(dx, k), piece_start(run.x, step, k), t, da, 0.0,
             )
         place = k + n * (index - 1 + times * (o.sample - 1 + samples * (p - 1)))
         unsafe_store!(o.outputs.v, dv, place)
@@ -101,11 +102,11 @@ function at_save!(o::TangentObserver, run::Run, step::Step, index, t)
 end
 
 function end_step!(o::TangentObserver, run::Run, step::Step)
-    for (dθ, dx) in zip(o.directions, o.states)
+    for (motion, dx) in zip(o.motions, o.states)
         for k in run.x.moved_neurons
             y, a = local_state(run.x, k), piece_start(run.x, step, k)
             dx.v_end[k], dx.i_end[k], dx.s_end[k] =
-                advance_tangent(run.solver, run.θ, dθ, step, k, y, local_tangent(dx, k), a, step.stop, dx.start[k], 0.0)
+                advance_tangent(run.solver, motion, step, k, y, local_tangent(dx, k), a, step.stop, dx.start[k], 0.0)
             dx.start[k] = 0.0
         end
         dx.v, dx.v_end = dx.v_end, dx.v

@@ -122,7 +122,7 @@ themselves, so that δ is taken in proportion to h^(3/2), in units of the membra
     return min(BASE_DEPTH + steepness, DEEPEST)
 end
 
-const BASE_DEPTH = 6
+const BASE_DEPTH = 5
 
 # n for 2^n ≤ x < 2^(n + 1); very low where x is 0.
 @inline exponent_of(x::Float64) = Int((reinterpret(UInt64, x) >> 52) & 0x7ff) - 1023
@@ -195,7 +195,8 @@ function walk_interval(
         τ = clamp(crossing(λ, k, (v = value(v), i = value(i), s = value(s)), ẏ, value(start)), value(start), value(stop))
         return linear_piece(θ, k, v, i, s, start, earlier(stop, τ), slopes), τ, ẏ
     end
-    if value(a) <= from && to <= value(b)
+    # A spike is looked for in a whole step only where the whole step has shown one.
+    if value(a) <= from && to <= value(b) && !(to_spike && depth == 0)
         y_to = one_step(solver, θ, k, v, i, s, from, length, noise)
         if !fires(λ, k, value(y_to[1]), value(y_to[3]))
             pieces === nothing || push!(pieces, Piece(false, from, to, v, i, s, noise, length))
@@ -223,9 +224,9 @@ reach(solver::OneStepSolver, θ::Parameters, step::Step, k, y::Local, a) =
 
 advance(solver::OneStepSolver, θ::Parameters, step::Step, k, y::Local, a, b) = first(walk(solver, θ, step, k, (y.v, y.i, y.s), a, b))
 
-function advance_tangent(solver::OneStepSolver, θ::Parameters, dθ::Parameters, step::Step, k, y::Local, dy, a, b, da, db)
+function advance_tangent(solver::OneStepSolver, θ::Moving, step::Step, k, y::Local, dy, a, b, da, db)
     state = (Dual(y.v, dy.v), Dual(y.i, dy.i), Dual(y.s, dy.s))
-    moved, _, _ = walk(solver, Moving(θ, dθ), step, k, state, Dual(a, da), Dual(b, db))
+    moved, _, _ = walk(solver, θ, step, k, state, Dual(a, da), Dual(b, db))
     return map(x -> x.tangent, moved)
 end
 
@@ -278,16 +279,15 @@ function full_steps!(solver, x::State, θ::Parameters, step::Step, range, compon
     return firing
 end
 
-function full_step_tangent!(solver::OneStepSolver, dx::StateTangent, x::State, θ::Parameters, dθ::Parameters, step::Step, ::Groups)
-    step.num_components == 1 ? full_steps_tangent!(solver, dx, x, θ, dθ, step, Val(1)) : full_steps_tangent!(solver, dx, x, θ, dθ, step, Val(2))
+function full_step_tangent!(solver::OneStepSolver, dx::StateTangent, x::State, θ::Moving, step::Step, ::Groups)
+    step.num_components == 1 ? full_steps_tangent!(solver, dx, x, θ, step, Val(1)) : full_steps_tangent!(solver, dx, x, θ, step, Val(2))
 end
 
-function full_steps_tangent!(solver, dx, x, θ, dθ, step, components)
-    moving = Moving(θ, dθ)
+function full_steps_tangent!(solver, dx, x, θ, step, components)
     @inbounds @simd ivdep for k in eachindex(x.v)
         noise = whole_noise(solver, step, k, components)
         v, i, s = one_step(
-            solver, moving, k, Dual(x.v[k], dx.v[k]), Dual(x.i[k], dx.i[k]), Dual(x.s[k], dx.s[k]), step.start, step.length, noise,
+            solver, θ, k, Dual(x.v[k], dx.v[k]), Dual(x.i[k], dx.i[k]), Dual(x.s[k], dx.s[k]), step.start, step.length, noise,
         )
         dx.v_end[k], dx.i_end[k], dx.s_end[k] = v.tangent, i.tangent, s.tangent
     end
@@ -335,14 +335,13 @@ end
 end
 
 function quiet_steps_tangent!(
-    solver::OneStepSolver, dx::StateTangent, θ::Parameters, dθ::Parameters, trail::Trail, path::BrownianPath, from, to, t0, dt, ::Groups,
+    solver::OneStepSolver, dx::StateTangent, θ::Moving, trail::Trail, path::BrownianPath, from, to, t0, dt, ::Groups,
 )
-    moving = Moving(θ, dθ)
     dv, di, ds = dx.v[1], dx.i[1], dx.s[1]
     @inbounds for n in from:to-1
         noise = quiet_noise(solver, path, n)
         v, i = trail.v[n-from+1], trail.i[n-from+1]
-        v_end, i_end, s_end = one_step(solver, moving, 1, Dual(v, dv), Dual(i, di), Dual(0.0, ds), t0 + n * dt, dt, noise)
+        v_end, i_end, s_end = one_step(solver, θ, 1, Dual(v, dv), Dual(i, di), Dual(0.0, ds), t0 + n * dt, dt, noise)
         dv, di, ds = v_end.tangent, i_end.tangent, s_end.tangent
     end
     dx.v[1], dx.i[1], dx.s[1] = dv, di, ds

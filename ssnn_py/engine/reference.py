@@ -19,7 +19,7 @@ from .reference_noise import At, BrownianPath, Noise
 from .reference_solvers import STEPS, Dual, Interval, Neurons, State, Transitions, linear_piece, select
 
 MAX_SPIKES_IN_STEP = 1000
-DEEPEST, SHALLOWEST = 16, 6
+DEEPEST, SHALLOWEST = 16, 5
 
 
 @dataclass

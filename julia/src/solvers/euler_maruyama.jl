@@ -36,9 +36,9 @@ function reach(solver::EulerMaruyama, θ::Parameters, step::Step, k, y::Local, a
     return advance(solver, θ, step, k, y, a, τ), τ, ẏ
 end
 
-function advance_tangent(::EulerMaruyama, θ::Parameters, dθ::Parameters, step::Step, k, y::Local, dy, a, b, da, db)
+function advance_tangent(::EulerMaruyama, θ::Moving, step::Step, k, y::Local, dy, a, b, da, db)
     v, i, s = Dual(y.v, dy.v), Dual(y.i, dy.i), Dual(y.s, dy.s)
-    return map(x -> x.tangent, linear_piece(Moving(θ, dθ), k, v, i, s, Dual(a, da), Dual(b, db), slopes(step, k)))
+    return map(x -> x.tangent, linear_piece(θ, k, v, i, s, Dual(a, da), Dual(b, db), slopes(step, k)))
 end
 
 advance_adjoint!(θ̄::Parameters, ::EulerMaruyama, θ::Parameters, step::Step, k, y::Local, bar, a, b) =
@@ -90,10 +90,10 @@ function full_step_by_pieces!(x::State, θ::Parameters, step::Step, range)
     return firing
 end
 
-function full_step_by_pieces_tangent!(dx::StateTangent, x::State, θ::Parameters, dθ::Parameters, step::Step)
-    moving, start, stop = Moving(θ, dθ), Dual(step.start, 0.0), Dual(step.start + step.length, 0.0)
+function full_step_by_pieces_tangent!(dx::StateTangent, x::State, θ::Moving, step::Step)
+    start, stop = Dual(step.start, 0.0), Dual(step.start + step.length, 0.0)
     for k in eachindex(x.v)
-        v, i, s = linear_piece(moving, k, Dual(x.v[k], dx.v[k]), Dual(x.i[k], dx.i[k]), Dual(x.s[k], dx.s[k]), start, stop, slopes(step, k))
+        v, i, s = linear_piece(θ, k, Dual(x.v[k], dx.v[k]), Dual(x.i[k], dx.i[k]), Dual(x.s[k], dx.s[k]), start, stop, slopes(step, k))
         dx.v_end[k], dx.i_end[k], dx.s_end[k] = v.tangent, i.tangent, s.tangent
     end
 end
@@ -106,8 +106,9 @@ function full_step_by_pieces_adjoint!(bar::StateAdjoint, θ̄::Parameters, x::St
     end
 end
 
-function full_step_tangent!(::EulerMaruyama, dx::StateTangent, x::State, θ::Parameters, dθ::Parameters, step::Step, moving::Groups)
-    is_additive(θ) || return full_step_by_pieces_tangent!(dx, x, θ, dθ, step)
+function full_step_tangent!(::EulerMaruyama, dx::StateTangent, x::State, motion::Moving, step::Step, moving::Groups)
+    is_additive(motion) || return full_step_by_pieces_tangent!(dx, x, motion, step)
+    θ, dθ = motion.at, motion.change
     h = step.length
     v, i, rates, input = x.v, x.i, x.rate, x.input
     dv, di, ds, dv_end, di_end, ds_end = dx.v, dx.i, dx.s, dx.v_end, dx.i_end, dx.s_end
@@ -220,8 +221,9 @@ function quiet_steps!(::EulerMaruyama, x::State, θ::Parameters, trail::Trail, p
 end
 
 function quiet_steps_tangent!(
-    ::EulerMaruyama, dx::StateTangent, θ::Parameters, dθ::Parameters, trail::Trail, path::BrownianPath, from, to, t0, dt, moving::Groups,
+    ::EulerMaruyama, dx::StateTangent, motion::Moving, trail::Trail, path::BrownianPath, from, to, t0, dt, moving::Groups,
 )
+    θ, dθ = motion.at, motion.change
     components, scale = num_draws(path), increment_scale(path)
     mu1, mu2, intensity = θ.mu1[1], θ.mu2[1], θ.intensity
     dv, di, ds = dx.v[1], dx.i[1], dx.s[1]

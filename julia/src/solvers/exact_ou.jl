@@ -110,11 +110,8 @@ end
     solver.known[row, kind] = true
 end
 
-@inline responses_of(solver::ExactOU, θ::Parameters, k, h) = first(known_responses(solver, θ, k, h))
-
-@inline function responses_of(solver::ExactOU, θ::Moving, k, h)
-    at, in_mu1, in_mu2 = known_responses(solver, θ.at, k, h)
-    dmu1, dmu2 = θ.change.mu1[k], θ.change.mu2[k]
+# Responses that move with μ1 and μ2.
+@inline function moving_responses((at, in_mu1, in_mu2), dmu1, dmu2)
     return ntuple(r -> Dual(at[r], in_mu1[r] * dmu1 + in_mu2[r] * dmu2), Val(21))
 end
 
@@ -146,10 +143,19 @@ end
     return v_early, v_late, respond(r, 13, v, i, f0, f1, p2, q2), (p1, q1, p2, q2, start, growth, f0, f1, η)
 end
 
-@inline function one_step(solver::ExactOU, θ, k, v, i, s, t, h, noise::Noise)
-    r = responses_of(solver, θ, k, h)
+@inline function ou_step(θ, k, r, v, i, s, t, h, noise::Noise)
     v_early, v_late, v_end, (_, _, p2, q2) = ou_path(θ, k, constants(θ, k), r, v, i, t, h, noise)
     return v_end, r[19] * i + r[20] * p2 + r[21] * q2, s + (0.5 * h) * (firing_rate(θ, k, v_early) + firing_rate(θ, k, v_late))
+end
+
+@inline one_step(solver::ExactOU, θ::Parameters, k, v, i, s, t, h, noise::Noise) =
+    ou_step(θ, k, first(known_responses(solver, θ, k, h)), v, i, s, t, h, noise)
+
+@inline function one_step(solver::ExactOU, θ::Moving, k, v, i, s, t, h, noise::Noise)
+    known = known_responses(solver, θ.at, k, h)
+    dmu1, dmu2 = @inbounds θ.change.mu1[k], θ.change.mu2[k]
+    dmu1 == 0 && dmu2 == 0 && return ou_step(θ, k, known[1], v, i, s, t, h, noise)
+    return ou_step(θ, k, moving_responses(known, dmu1, dmu2), v, i, s, t, h, noise)
 end
 
 @inline function contract(bars::NTuple{N,Float64}, derivatives::NTuple{N,Float64}) where {N}
