@@ -26,19 +26,16 @@ def _setup(arguments: argparse.Namespace) -> int:
 
     if arguments.cuda:
         raise ValidationError("--cuda: there is no CUDA engine; the core computes on the processor's cores")
-    if arguments.sciml:
-        packages.install_sciml()
+    if arguments.sciml or arguments.sensitivity:
+        packages.install_sciml(arguments.sensitivity)
         print("the solvers of DifferentialEquations.jl are set up in juliacall's project")
         return 0
     found = boot.look_around()
-    if arguments.debs is None and found.juliacall_installed:
-        if found.modern_julia:
-            print("juliacall has a Julia of 1.10 or newer; nothing to set up")
-            return 0
-        if found.requested == "juliacall" or not debian.possible():
-            julia = boot.runtime()  # juliapkg downloads one
-            print(f"Julia {julia.version} is set up by juliacall")
-            return 0
+    modern = found.modern_julia or found.requested == "juliacall" or not debian.possible()
+    if arguments.debs is None and found.juliacall_installed and modern:
+        julia = boot.runtime()  # juliapkg downloads one where there is none; Julia compiles the core
+        print(f"Julia {julia.version} is set up by juliacall")
+        return 0
     private = debian.setup(arguments.debs)
     boot.prepare()
     print(f"Julia {private.version} is set up in {private.root}")
@@ -80,6 +77,9 @@ def parser() -> argparse.ArgumentParser:
     setup.add_argument("--debs", type=Path, metavar="DIR", help="install from a folder of Debian packages")
     setup.add_argument(
         "--sciml", action="store_true", help="add the solvers of DifferentialEquations.jl to juliacall's Julia"
+    )
+    setup.add_argument(
+        "--sensitivity", action="store_true", help="these, and SciMLSensitivity.jl for their reverse mode"
     )
     setup.add_argument("--cuda", action="store_true", help=argparse.SUPPRESS)
     setup.set_defaults(run=_setup)

@@ -44,10 +44,11 @@ def examine() -> dict[str, Any]:
     facts["sciml_installed"] = packages.sciml_installed()
     private = debian.installed()
     facts["private_julia"] = private and private.version
+    ours = ("SSNN_ENGINE", "SSNN_JULIA", "SSNN_CACHE_DIR", "SSNN_NUM_THREADS")
     facts["settings"] = {
-        name: os.environ[name]
-        for name in ("SSNN_ENGINE", "SSNN_JULIA", "SSNN_CACHE_DIR", "SSNN_NUM_THREADS")
-        if name in os.environ
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name in ours or name.startswith(("PYTHON_JULIACALL_", "PYTHON_JULIAPKG_", "JULIA_"))
     }
     facts["julia"] = None
     try:

@@ -47,6 +47,13 @@ class Intensity(abc.ABC):
         """∂λ/∂v and ∂λ/∂p for every parameter p, elementwise."""
 
     @abc.abstractmethod
+    def sharpness(self, v: Array, **parameters: Array) -> tuple[Array, Array, dict[str, Array]]:
+        """κ = λ″/λ′ (0 where λ′ = 0) with ∂κ/∂v and ∂κ/∂p for every parameter p, elementwise.
+
+        With a little noise ξ around v the rate is on average that at :math:`v + κ(v)\\,\\mathrm{Var}(ξ)/2`.
+        """
+
+    @abc.abstractmethod
     def replace(self, **parameters: ArrayLike) -> Intensity:
         """The same intensity with other values of some parameters."""
 
@@ -108,6 +115,10 @@ class ExponentialIntensity(Intensity):
         slope = np.where(v - v_th < self.cap, beta * rate, 0.0)
         return slope, {"beta": np.minimum(v - v_th, self.cap) * rate, "v_th": -slope, "tau": -rate / tau}
 
+    def sharpness(self, v: Array, **parameters: Array) -> tuple[Array, Array, dict[str, Array]]:
+        below, zero = np.where(v - parameters["v_th"] < self.cap, 1.0, 0.0), np.zeros(np.shape(v))
+        return below * parameters["beta"], zero, {"beta": below, "v_th": zero, "tau": zero}
+
     def replace(self, **parameters: ArrayLike) -> ExponentialIntensity:
         values: Mapping[str, Any] = {**self.parameters, **parameters}
         return ExponentialIntensity(cap=self.cap, **values)
@@ -144,6 +155,10 @@ class ThresholdIntensity(Intensity):
 
     def rate_derivatives(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, Array]]:
         return np.zeros(np.shape(v)), {"v_th": np.zeros(np.shape(v))}
+
+    def sharpness(self, v: Array, **parameters: Array) -> tuple[Array, Array, dict[str, Array]]:
+        zero = np.zeros(np.shape(v))
+        return zero, zero, {"v_th": zero}
 
     def replace(self, **parameters: ArrayLike) -> ThresholdIntensity:
         return ThresholdIntensity(parameters.get("v_th", self.parameters["v_th"]))

@@ -294,7 +294,8 @@ def simulate(
         Step on which the Brownian path is laid out, default `dt`; `dt` must be ``noise_dt / 2^k``. Solves with the same seed and noise_dt
         see one and the same path, whatever their dt and solver (docs/numerics.md); the end of a last step that is shorter excepted.
     **options
-        For a solver of DifferentialEquations.jl: its own keyword arguments (``adaptive=True, abstol=1e-6``).
+        For a solver of DifferentialEquations.jl: its own keyword arguments (``adaptive=True, abstol=1e-6``), ``noise_depth``, and ``sensealg`` for
+        reverse mode (docs/engines.md).
 
     Returns
     -------

@@ -112,7 +112,7 @@ SOLVERS: dict[str, SolverInfo] = {
             gradient_order=0.75,
             bias_order=2.0,
             noise="additive",
-            stages=2,
+            stages=3,
             reference="docs/numerics.md; the Brownian parabola is of Foster, Lyons and Oberhauser, SIAM J. Numer. Anal. 58, 2020",
         ),
     )

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def python(code, timeout=120, arguments=(), **environment):
     return done.stdout, done.stderr
 
 
-def start_python(code):
+def start_python(code, **environment):
     """A fresh interpreter running code, once it has said "ready"."""
     # Whoever runs the tests may ignore SIGINT, as background jobs do, and children inherit that.
     listen = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -47,7 +48,7 @@ def start_python(code):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": SEARCH_PATH},
+        env={**os.environ, "PYTHONPATH": SEARCH_PATH, **environment},
     )
     assert process.stdout.readline().strip() == "ready"
     return process
@@ -355,3 +356,207 @@ except KeyboardInterrupt:
             LD_LIBRARY_PATH=path,
         )
         assert out.split() == ["True", "embedded"]
+
+
+def test_ctrl_c_is_seen_while_the_main_thread_is_inside_c():
+    """Wherever the signal is handled: here by another thread, as where a listener of Julia's takes it."""
+    out, err = python(
+        """
+        import ctypes, os, signal, threading, time
+        from ssnn_py.engine.boot import _CtrlC
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        flag, seen = ctypes.c_int32(0), []
+        watch = _CtrlC(flag, borrowed=False)
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer)  # as an event loop does
+
+        def interrupt():
+            time.sleep(0.3)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+            deadline = time.monotonic() + 1
+            while not flag.value and time.monotonic() < deadline:
+                time.sleep(0.01)
+            seen.append(flag.value)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        try:
+            with watch.watched():
+                ctypes.CDLL(None).usleep(2_000_000)
+        except KeyboardInterrupt:
+            print("interrupted", seen, os.read(reader, 8) == bytes([signal.SIGINT]), signal.set_wakeup_fd(-1) == writer)
+        thread.join()
+
+        flag.value = 0
+        with watch.watched():
+            pass
+        try:
+            signal.raise_signal(signal.SIGINT)  # outside a call
+        except KeyboardInterrupt:
+            time.sleep(0.1)
+            print(flag.value)
+        worker = threading.Thread(target=lambda: watch.watched().__enter__())  # nothing to do there
+        worker.start()
+        worker.join()
+        print(signal.set_wakeup_fd(-1))
+        """
+    )
+    assert (out.splitlines(), err) == (["interrupted [1] True True", "0", "-1"], "")
+
+
+def test_what_must_last_is_started_on_a_thread_that_stays():
+    threads = []
+    assert boot._on_a_lasting_thread(lambda: threads.append(threading.current_thread()) or "done") == "done"
+    assert threads[0].is_alive()
+    assert threads[0].daemon
+    with pytest.raises(ZeroDivisionError):
+        boot._on_a_lasting_thread(lambda: 1 / 0)
+
+
+def test_copies_that_hinder_each_other_are_explained():
+    error = Exception(
+        "'path' entries are not unique:\n- '/a/julia' at /a/juliapkg.json\n- '/b/julia' at /b/juliapkg.json"
+    )
+    assert "several copies of ssnn_py" in boot._advice_on_copies(error)
+    assert boot._advice_on_copies(Exception("no internet")) == ""
+
+
+# A stand-in for the module juliacall: the private Julia on the main thread, which calls itself a modern one, and whose start takes
+# signals away from Python as juliacall's does. So what surrounds juliacall's Julia is tried without one.
+STAND_IN = """
+import atexit, ctypes, signal
+from ssnn_py.engine import boot
+
+CONFIG = {"libpath": "a stand-in", "opt_handle_signals": "yes"}
+_julia = object.__new__(boot._EmbeddedRuntime)
+_julia._library = None
+_executable = boot.debian.installed().root / "usr/bin/julia"
+_libraries, _image = boot._embedded_files(_executable)
+_julia._library = _julia._load_library(_libraries, _executable, _image, True)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1})
+ctypes.CDLL(None).signal(2, 1)  # ignored
+atexit.register(lambda: _julia._library.jl_atexit_hook(0))
+
+
+class _Core:
+    def entry_point(self, name):
+        return _julia._number_of_entry(name)
+
+
+class _Main:
+    SSNN = _Core()
+
+    def seval(self, code):
+        if code == "string(VERSION)":
+            return "1.10.0"
+        if "jl_gc_safe_enter" in code:  # this Julia's entry points would not leave that state
+            return ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p).value
+        if code.startswith("Threads."):
+            return _julia._number(f"UInt64({code})")
+        if code.startswith("Sys."):
+            return _julia._text(code)
+        if "import SSNN" in code:  # compiled before
+            compiled = boot._compiled_core(_executable, _image, _julia.cpu_target, boot._library_path(_libraries))
+            load = boot._load_compiled(compiled)
+            code = code.replace(":(import SSNN)", f"Meta.parse({boot._julia_string('begin ' + load + ' end')})")
+        _julia._evaluate(code)
+
+
+Main = _Main()
+"""
+
+
+@pytest.mark.skipif(boot.debian.installed() is None, reason="no private Julia is set up")
+class TestAroundJuliacall:
+    @pytest.fixture
+    def juliacall(self, tmp_path):
+        """Settings of an interpreter that takes the stand-in for juliacall."""
+        (tmp_path / "juliacall.py").write_text(STAND_IN)
+        return {"SSNN_JULIA": "juliacall", "PYTHONPATH": os.pathsep.join([str(tmp_path), SEARCH_PATH])}
+
+    def test_results_and_errors(self, juliacall):
+        out, err = python(
+            """
+            from ssnn_py.engine import boot
+            julia = boot.runtime()
+            print(julia.how, julia.version, julia.library, run() == run())
+            same = ssnn.simulate(net, t1=2.0, dt=0.01, max_spikes=2, seed=3, engine="reference").spike_times[0, 0]
+            print(abs(run() - same) < 1e-12)
+            for attempt in (lambda: julia.eval('error("in so many words")'), lambda: julia.function("no_such_entry")):
+                try:
+                    attempt()
+                except ssnn.JuliaError as error:
+                    print(str(error).count("in so many words") + str(error).count("no_such_entry") >= 1)
+            """,
+            **juliacall,
+        )
+        assert (out.split("\n")[0], out.split()[-3:], err) == ("juliacall 1.10.0 a stand-in True", ["True"] * 3, "")
+
+    @pytest.mark.parametrize("first", ["", "import juliacall"], ids=["imported by us", "imported before"])
+    def test_ctrl_c_stops_a_long_solve(self, juliacall, first):
+        process = start_python(
+            first
+            + """
+import time
+run()
+print("ready", flush=True)
+begin = time.perf_counter()
+try:
+    ssnn.simulate(net, t1=1e6, dt=1e-5, num_samples=4, max_spikes=10**6)
+except KeyboardInterrupt:
+    print("stopped", time.perf_counter() - begin < 20, run() > 0, flush=True)
+""",
+            **juliacall,
+        )
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert (out.split(), err, process.returncode) == (["stopped", "True", "True"], "", 0)
+
+    def test_outside_julia_signals_are_pythons(self, juliacall):
+        for number, status in ((signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)):
+            process = start_python(
+                """
+                import time
+                run()
+                try:
+                    print("ready", flush=True)
+                    time.sleep(60)
+                except KeyboardInterrupt:
+                    print("interrupted", run() > 0)
+                """,
+                **juliacall,
+            )
+            process.send_signal(number)
+            out, err = process.communicate(timeout=30)
+            assert (process.returncode, err) == (status, "")
+            assert out.split() == (["interrupted", "True"] if number == signal.SIGINT else [])
+
+    def test_waiting_for_another_threads_call_can_be_interrupted(self, juliacall):
+        process = start_python(
+            """
+            import threading, time
+            from ssnn_py.engine.boot import runtime
+            julia, begun = runtime(), threading.Event()
+
+            def other():
+                julia._perform(lambda: (begun.set(), time.sleep(2)), ())
+
+            thread = threading.Thread(target=other)
+            thread.start()
+            begun.wait()
+            print("ready", flush=True)
+            try:
+                run()
+            except KeyboardInterrupt:
+                print("withdrawn", thread.is_alive())
+            thread.join()
+            print(run() > 0)
+            """,
+            **juliacall,
+        )
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        assert (out.split(), err, process.returncode) == (["withdrawn", "True", "True"], "", 0)

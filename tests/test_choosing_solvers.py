@@ -130,6 +130,7 @@ def test_bench_solvers_writes_table_csv_json_and_picture(tmp_path, monkeypatch, 
         t1=1.0,
         saveat=(1.0,),
         spikes=1,
+        room=64,
         dt=0.1,
         levels=3,
         reference="shark",
@@ -140,6 +141,7 @@ def test_bench_solvers_writes_table_csv_json_and_picture(tmp_path, monkeypatch, 
         bias_reference_level=4,
     )
     monkeypatch.setattr(work_precision, "problems", lambda quick: [problem])
+    monkeypatch.setattr(work_precision, "sciml_installed", lambda: False)
     assert cli.main(["bench", "solvers", "--out", str(tmp_path), "--json", str(tmp_path / "points.json")]) == 0
     printed = capsys.readouterr().out
     assert "fitted orders" in printed
@@ -150,3 +152,17 @@ def test_bench_solvers_writes_table_csv_json_and_picture(tmp_path, monkeypatch, 
     assert {point["solver"] for point in points} == {solver.name for solver in ssnn.solvers()}
     assert all(point["errors"]["spike_times"] > 0 for point in points)
     assert (tmp_path / "solvers.png").stat().st_size > 10_000
+
+
+def test_solvers_of_differentialequations_join_where_they_are_installed(monkeypatch):
+    additive, _, multiplicative = work_precision.problems(quick=True)
+    monkeypatch.setattr(work_precision, "sciml_installed", lambda: False)
+    native = {problem.name: problem.solvers for problem in (additive, multiplicative)}
+    assert native[additive.name] == [solver.name for solver in ssnn.solvers()]
+    monkeypatch.setattr(work_precision, "sciml_installed", lambda: True)
+    joined = {problem.name: problem.solvers[len(native[problem.name]) :] for problem in (additive, multiplicative)}
+    assert joined[additive.name] == ["sciml:" + name for name in work_precision.SCIML_CONTENDERS]
+    assert joined[multiplicative.name] == ["sciml:EM", "sciml:EulerHeun", "sciml:RKMil", "sciml:SOSRI"]
+    assert work_precision.theory("sciml:SRA1", "potential", True) == 1.5
+    assert work_precision.theory("sciml:SRA1", "gradient", True) is None
+    assert work_precision.theory("milstein", "potential", False) == 1.0

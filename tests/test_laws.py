@@ -141,3 +141,20 @@ def test_first_spike_of_a_noisy_neuron_and_its_gradient_follow_fokker_planck():
         assert abs(first) > 6 * e1, "the bias at a coarse step can be seen"
         # Halving the step halves a bias of order 1; its own next order and the Monte Carlo error are allowed for.
         assert abs(second) < 0.75 * abs(first) + 4 * np.hypot(e1, e2)
+
+
+@needs_julia
+def test_exact_ou_has_no_visible_bias_even_at_steps_of_the_membranes_time_constant():
+    """Its hazard is the mean given the step's increment and area, so that coarse steps have the right law; Euler–Maruyama's bias is there to be seen."""
+    mu, sigma, beta, v_th, current, samples = 3.0, 0.8, 3.0, 1.0, 1.2, 40000
+    exact, exact_slope = mean_first_spike(current, mu, sigma, beta, v_th)
+    intensity = ssnn.ExponentialIntensity(beta=beta, v_th=v_th)
+    network = one_neuron(input_current=current, mu=(mu, 0.0), sigma=sigma, alpha=0.0, intensity=intensity)
+    for solver, biased in (("exact_ou", False), ("euler_maruyama", True)):
+        solution = ssnn.simulate(network, t1=60.0, dt=0.3, num_samples=samples, max_spikes=1, seed=11, solver=solver)
+        assert solution.truncated.all()
+        for values, truth in (
+            (solution.spike_times[:, 0], exact),
+            (solution.jvp({"input_current": 1.0})[:, 0], exact_slope),
+        ):
+            assert (abs(values.mean() - truth) > 4 * values.std() / np.sqrt(samples)) == biased

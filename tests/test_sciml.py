@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import one_neuron
+from helpers import one_neuron, random_network, run_arguments
 
 import ssnn_py as ssnn
 from ssnn_py import cli, doctor
@@ -46,7 +46,7 @@ def test_the_extension_and_its_packages_are_consistent():
         used |= loaded
     assert used == set(weak)
     assert {path.stem for path in (ROOT / "julia" / "ext").glob("*.jl")} == set(extensions)
-    for name, uuid, version in packages.SCIML_PACKAGES:
+    for name, uuid, version in packages.SCIML_PACKAGES + packages.SENSITIVITY_PACKAGES:
         assert json.loads(weak[name]) == uuid
         assert json.loads(compat[name]) == version
     # The core alone is what a first start installs.
@@ -119,9 +119,62 @@ def test_the_core_itself_says_what_to_install(julia):
     solve = julia.function(
         "ssnn_sciml_solve", ctypes.POINTER(sciml._Problem), ctypes.POINTER(sciml._Outputs), ctypes.c_char_p
     )
-    bound = sciml._Bound(lambda *arguments: solve(*arguments, b"adaptive=b:true"), lambda *arguments: None)
+    bound = sciml._Bound(lambda *arguments: solve(*arguments, b"adaptive=b:true"), None, None)
     with pytest.raises(ssnn.JuliaError, match="ssnn setup --sciml"):
         bound.solve(replace(problem, max_spikes=2))
+
+
+def test_reverse_mode_between_spikes_is_the_adjoint_of_forward_mode(julia, monkeypatch):
+    """From Python through marshalling, walk and event rule; only the solver and its adjoint are the tests' own, which agree to rounding."""
+    if julia.how != "embedded":
+        pytest.skip("the packages' own solvers are tested in tests/modern")
+    monkeypatch.setattr(sciml, "load_packages", lambda julia: None)
+    monkeypatch.setattr(sciml, "load_sensitivity", lambda julia: None)
+    julia.eval(f'''
+        module SmoothSolvers
+            const SSNN = Main.SSNN
+            include(raw"{ROOT / "julia" / "test" / "smooth_solvers.jl"}")
+            function attach()
+                SSNN.SCIML_HOOK[] = (solver, options, run, directions) ->
+                    ParabolaRungeKutta(run, convert(Vector{{typeof(run.θ)}}, directions), SSNN.noise_depth(solver, options))
+                SSNN.PIECE_ADJOINT_HOOK[] = (name, run) -> RungeKuttaAdjoint()
+            end
+        end
+        SmoothSolvers.attach()''')
+    try:
+        for per_sample, threads, max_spikes in ((True, 1, 4), (False, 2, None)):
+            network = random_network(3, neurons=3, samples=4, per_sample=per_sample)
+            arguments = run_arguments(3, neurons=3, samples=4) | {"solver": "sciml:SOSRA2", "threads": threads}
+            arguments |= {"t1": 1.0, "max_spikes": max_spikes, "saveat": [0.0, 0.2, 0.37, 1.0]}
+            forward = ssnn.simulate(network, **arguments)
+            reverse = ssnn.simulate(network, sensealg="InterpolatingAdjoint", **arguments)
+            np.testing.assert_array_equal(forward.spike_times, reverse.spike_times)
+            assert forward.num_spikes.sum() > 0
+            rng = np.random.default_rng(0)
+            bars = [rng.normal(size=part.shape) for part in (forward.spike_times, forward.v, forward.i)]
+            one, two = (solution.vjp(bars[0], v_bar=bars[1], i_bar=bars[2]) for solution in (forward, reverse))
+            assert one.keys() == two.keys()
+            for name, gradient in one.items():
+                np.testing.assert_allclose(two[name], gradient, rtol=1e-8, atol=1e-8 * np.abs(gradient).max())
+    finally:
+        julia.eval("SSNN.SCIML_HOOK[] = nothing; SSNN.PIECE_ADJOINT_HOOK[] = nothing")
+
+
+def test_what_sensealg_refuses():
+    with pytest.raises(ssnn.ValidationError, match=r"sensealg must be one of InterpolatingAdjoint, got 'GaussAdjoint'"):
+        sciml.check_sensealg(problem_for("EM", sensealg="GaussAdjoint"))
+    multiplicative = one_neuron(diffusion=ssnn.AffineDiffusion(0.5, 0.2), v_reset=0.0)
+    with pytest.raises(ssnn.ValidationError, match="sensealg needs additive noise"):
+        sciml.check_sensealg(problem_for("EM", multiplicative, sensealg="InterpolatingAdjoint"))
+    with pytest.raises(ssnn.ValidationError, match="implicit"):
+        sciml.check_sensealg(problem_for("ImplicitEM", sensealg="InterpolatingAdjoint"))
+    sciml.check_sensealg(problem_for("EM", sensealg="InterpolatingAdjoint"))
+
+
+def test_what_to_do_where_the_sensitivity_package_is_missing(julia):
+    if julia.how == "embedded":
+        with pytest.raises(ssnn.JuliaError, match="ssnn setup --sensitivity"):
+            sciml.load_sensitivity(julia)
 
 
 def test_a_failed_setup_says_why_and_leaves_the_project_as_it_was(tmp_path):

@@ -1,5 +1,5 @@
 # Solvers of StochasticDiffEq.jl on the smooth pieces between spikes. The core walks from event to event and knows the rule there (src/sciml.jl); this file gives it the two methods of a
-# `SmoothSolver`, and gives the solvers the core's Brownian path.
+# `SmoothSolver`, and gives the solvers the core's Brownian path. It keeps to what StochasticDiffEq.jl 6 (mid-2025) and 7 have in common.
 module SSNNSciMLExt
 
 using SSNN: SSNN, Parameters, Run, SciMLSolver, SmoothSolver
@@ -53,7 +53,7 @@ end
 function DiffEqNoiseProcess.accept_step!(W::PathNoise, dt, u, p, setup_next = true)
     W.curW .+= W.dW
     W.curZ .+= W.dZ
-    W.curt += W.dt
+    W.curt = SSNN.on_grid(W.run.problem, W.curt + W.dt)     # the integrator's own time snaps to its stops, and rounding must not add up here
     W.dt = dt
     setup_next && DiffEqNoiseProcess.calculate_step!(W, dt, u, p)
     return nothing
@@ -141,41 +141,49 @@ function problem(smooth::StochasticDiffEqSolver, u, a, b, directions = 1:0)
     )
 end
 
-"""Where the first neuron's event function became positive, and the step in which it did."""
+"""Which neuron fires first, when, and the state there."""
 mutable struct Crossing
     neuron::Int
     t::Float64
     u::Vector{Float64}
-    tprev::Float64
-    uprev::Vector{Float64}
 end
 
 function SSNN.follow(smooth::StochasticDiffEqSolver, u, a, b)
     run = smooth.equation.run
-    λ, n, crossing = run.θ.intensity, Int(run.problem.num_neurons), Crossing(0, b, u, a, u)
+    λ, n, crossing = run.θ.intensity, Int(run.problem.num_neurons), Crossing(0, b, u)
+    # A callback sees changes of sign only, not a potential that starts above its threshold.
+    at_once = findfirst(k -> SSNN.event_value(λ, u, k) >= 0, 1:n)
+    at_once === nothing || return [a, a], [u, u], at_once
     function condition(out, u, t, integrator)
         SSNN.check_cancelled()
         for k in 1:n
             out[k] = SSNN.event_value(λ, u, k)
         end
     end
-    function affect!(integrator, events)        # per event 1 where it crossed upwards, −1 downwards, 0 where not
-        j = findfirst(==(1), events)
-        j === nothing && return SciMLBase.derivative_discontinuity!(integrator, false)
-        crossing.neuron, crossing.t, crossing.u = j, integrator.t, copy(integrator.u)
-        crossing.tprev, crossing.uprev = integrator.tprev, copy(integrator.uprev)
+    # The solvers' interpolants are linear and so are the event functions: the first root is known without a search, which would cut the step and its noise.
+    # What the second argument says of the events differs between versions.
+    function affect!(integrator, _)
+        before, after = integrator.uprev, integrator.u
+        fraction, crossing.neuron = findmin(1:n) do k
+            from, to = SSNN.event_value(λ, before, k), SSNN.event_value(λ, after, k)
+            to > from ? -from / (to - from) : Inf
+        end
+        fraction = min(fraction, 1.0)               # more by rounding only: some neuron's event function did change its sign
+        crossing.t = integrator.tprev + fraction * (integrator.t - integrator.tprev)
+        crossing.u = before .+ fraction .* (after .- before)
         SciMLBase.terminate!(integrator)
     end
-    # The solvers' interpolants are linear: one look at the end of a step is enough.
-    callback = SciMLBase.VectorContinuousCallback(condition, affect!, n; save_positions = (false, false), interp_points = 0)
+    callback = SciMLBase.VectorContinuousCallback(
+        condition, affect!, n; rootfind = SciMLBase.NoRootFind, interp_points = 0, save_positions = (false, false),
+    )
     solution = SciMLBase.solve(
         problem(smooth, u, a, b), smooth.algorithm; dt = run.problem.dt, adaptive = smooth.adaptive, tstops = stops(smooth, a, b), callback = callback,
         save_everystep = true, smooth.options...,
     )
     check_success(solution)
     crossing.neuron == 0 && return solution.t, solution.u, 0
-    whole = searchsortedfirst(solution.t, crossing.tprev) - 1
-    return [solution.t[1:whole]; crossing.tprev; crossing.t], [solution.u[1:whole]; [crossing.uprev]; [crossing.u]], crossing.neuron
+    whole = searchsortedlast(solution.t, crossing.t)        # the end of the step in which the neuron fires is saved too
+    return [solution.t[1:whole]; crossing.t], [solution.u[1:whole]; [crossing.u]], crossing.neuron
 end
 
 """Times at which a step must end: those of the grid, or, where steps adapt, the knots of the input current."""
@@ -230,15 +238,15 @@ check_success(solution) = SciMLBase.successful_retcode(solution) ||
 
 function smooth_solver(solver::SciMLSolver, options::NamedTuple, run::Run, directions)
     adaptive = get(options, :adaptive, false)
-    depth = get(options, :noise_depth, solver.name == "EM" && !adaptive ? 0 : 8)
-    0 <= depth <= SSNN.DEEPEST || throw(ArgumentError("noise_depth must be an integer from 0 to $(SSNN.DEEPEST), got $depth"))
+    depth = SSNN.noise_depth(solver, options)
     additive, diagonal = SSNN.is_additive(run.θ), get(options, :diagonal_noise, false)
     solver.noise == :additive && !additive && throw(ArgumentError("solver $(solver.name) takes additive noise only, and this diffusion depends on the potential"))
     solver.noise == :diagonal && !diagonal && throw(ArgumentError("solver $(solver.name) takes diagonal noise only: sigma12 and sigma21 must be zero, and stay zero in a tangent"))
     constructor = getproperty(StochasticDiffEq, Symbol(solver.name))
     # These two by default look at the diffusion after the drift; the scheme of that name looks at both at once.
     algorithm = solver.name in ("EM", "LambaEM") ? constructor(false) : constructor()
-    stratonovich = SciMLBase.alg_interpretation(algorithm) == SciMLBase.AlgorithmInterpretation.Stratonovich
+    # The library itself takes ISSEulerHeun, and version 6 ImplicitEulerHeun too, for Itô's.
+    stratonovich = endswith(solver.name, "EulerHeun") || SciMLBase.alg_interpretation(algorithm) == SciMLBase.AlgorithmInterpretation.Stratonovich
     rest = NamedTuple{filter(name -> !(name in (:adaptive, :noise_depth, :diagonal_noise)), keys(options))}(options)
     equation = Equation(run, convert(Vector{typeof(run.θ)}, directions), stratonovich, diagonal)
     return StochasticDiffEqSolver(algorithm, equation, rest, adaptive, solver.implicit, depth)

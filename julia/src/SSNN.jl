@@ -16,8 +16,12 @@ include("solver.jl")
 include("walk.jl")
 
 # One file per intensity, current, diffusion and solver; a new one is found by being there.
-for folder in ("intensities", "currents", "diffusions", "solvers"), file in sort(readdir(joinpath(@__DIR__, folder)))
-    endswith(file, ".jl") && include(joinpath(folder, file))
+for folder in ("intensities", "currents", "diffusions", "solvers")
+    # A modern Julia keeps what it has compiled until something changes that it knows of, and so must know of the folder.
+    VERSION >= v"1.10" && include_dependency(joinpath(@__DIR__, folder))
+    for file in sort(readdir(joinpath(@__DIR__, folder)))
+        endswith(file, ".jl") && include(joinpath(folder, file))
+    end
 end
 
 include("event.jl")
@@ -27,6 +31,7 @@ include("adjoint.jl")
 include("signature.jl")
 include("signature_kernel.jl")
 include("sciml.jl")
+include("sciml_adjoint.jl")
 include("precompile.jl")
 
 end

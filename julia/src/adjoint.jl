@@ -295,8 +295,9 @@ end
     adjoint(unsafe_load(problem_pointer), unsafe_load(data_pointer))
 end
 
-function adjoint(problem::Problem, data::AdjointData)
-    workers = [AdjointWorker(problem, data) for _ in 1:num_workers(problem)]
+adjoint(problem::Problem, data::AdjointData) = adjoint([AdjointWorker(problem, data) for _ in 1:num_workers(problem)], problem, data)
+
+function adjoint(workers::Vector, problem::Problem, data::AdjointData)
     limit = chunk_limit(length(workers[1].gradients.weights))
     chunks = chunk_ranges(problem.num_samples, limit)
     # Each chunk sums its own samples; the chunks are summed in their order, so that threads do not matter.

@@ -22,12 +22,6 @@ Base.:/(x::Dual, y::Dual) = (ratio = x.value / y.value; Dual(ratio, (x.tangent -
 @inline value(x::Float64) = x
 @inline value(x::Dual) = x.value
 
-"""The later of a moving time and a fixed one, and the earlier."""
-@inline later(a::Float64, fixed::Float64) = max(a, fixed)
-@inline later(a::Dual, fixed::Float64) = a.value > fixed ? a : Dual(fixed, 0.0)
-@inline earlier(b::Float64, fixed::Float64) = min(b, fixed)
-@inline earlier(b::Dual, fixed::Float64) = b.value < fixed ? b : Dual(fixed, 0.0)
-
 """Parameters that move: what is computed from them comes with its tangent."""
 mutable struct Moving{Θ<:Parameters}
     at::Θ
@@ -62,6 +56,16 @@ end
     at = rate(λ, k, v.value)
     return Dual(at, slope(λ, k, v.value, at) * v.tangent + rate_tangent(λ, θ.change.intensity, k, v.value, at))
 end
+
+"""Where the rate is what it is on average around v, given the variance there: exactly for an exponential λ, else to second order."""
+@inline mean_point(θ::Parameters, k, v, variance) = v + 0.5 * (variance * sharpness(θ.intensity, k, v))
+@inline function mean_point(θ::Moving, k, v::Dual, variance::Dual)
+    λ = θ.at.intensity
+    return v + 0.5 * (variance * Dual(sharpness(λ, k, v.value), sharpness_tangent(λ, θ.change.intensity, k, v.value, v.tangent)))
+end
+
+"""The rate's mean over noise of that variance around v."""
+@inline mean_rate(θ, k, v, variance) = firing_rate(θ, k, mean_point(θ, k, v, variance))
 
 """I(t) of neuron k."""
 @inline input_current(θ::Parameters, k, t) = current(θ.current, k, t)

@@ -7,7 +7,9 @@ gives it, for neuron k at potential v,
   * `rate(λ, k, v)`: λ(v);
   * `slope(λ, k, v, rate)`: ∂λ/∂v, given the rate;
   * `rate_tangent(λ, dλ, k, v, rate)`: Σ ∂λ/∂p · dp over the parameters;
-  * `rate_adjoint!(λ̄, λ, k, v, rate, bar)`: adds bar · ∂λ/∂p to the gradients λ̄.
+  * `rate_adjoint!(λ̄, λ, k, v, rate, bar)`: adds bar · ∂λ/∂p to the gradients λ̄;
+  * `sharpness(λ, k, v)`: λ″/λ′, or 0 where λ′ = 0; with `sharpness_tangent(λ, dλ, k, v, dv)`, and `sharpness_adjoint!(λ̄, λ, k, v, bar)`, which returns the cotangent of v and adds
+    to the gradients λ̄.
 
 All without branches, so that loops over neurons vectorise.
 

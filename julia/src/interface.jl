@@ -81,5 +81,17 @@ end
 """Whether the host has asked to stop."""
 cancelled() = CANCEL_FLAG[] != C_NULL && unsafe_load(CANCEL_FLAG[]) != 0
 
-"""Stop here if the host has asked for it. To be called now and then in whatever may take long."""
-check_cancelled() = cancelled() && throw(Interrupted())
+"""Stop here if the host has asked for it, or while Julia collects garbage. To be called now and then in whatever may take long."""
+function check_cancelled()
+    GC.safepoint()
+    cancelled() && throw(Interrupted())
+end
+
+"""
+Where a modern Julia handles Ctrl-C itself, it throws into its first thread only: this stops the other tasks too, by the host's own flag, which the host
+lowers before its next call. Returns `err`.
+"""
+function interrupt_all(err)
+    err isa InterruptException && CANCEL_FLAG[] != C_NULL && unsafe_store!(CANCEL_FLAG[], Int32(1))
+    return err
+end

@@ -1,6 +1,6 @@
-# What a first call would compile, done while Julia (1.9 or newer) precompiles the package: one small solve, tangent and adjoint of each kind of network.
+# What a first call would compile, done while Julia (1.9 or newer) precompiles the package: one small solve, tangent and adjoint of each kind of network, and what training asks for.
 
-"""A host of the core within Julia: a network of `n` neurons in a ring, and the arrays behind its `Problem`."""
+"""A host of the core within Julia: a network of `n` neurons in a ring, and the arrays behind its `Problem`; as many threads as samples."""
 struct RingHost
     problem::Problem
     outputs::Outputs
@@ -11,7 +11,7 @@ struct RingHost
     num_spikes::Vector{Int}
 end
 
-function RingHost(n; solver = "euler_maruyama", num_steps = 40, dt = 0.05, max_spikes = 8, saveat = [0.5], sigma22 = 0.0, values = nothing, num_components = 1, seed = 1)
+function RingHost(n; solver = "euler_maruyama", num_steps = 40, dt = 0.05, max_spikes = 8, saveat = [0.5], sigma22 = 0.0, values = nothing, num_components = 1, seed = 1, num_samples = 1)
     names = (solver, "exponential", "constant", "constant")
     # In the order of `coefficient_arrays`: the ten of every network, then beta, v_th, tau and the current.
     defaults = [5.0, 2.0, 0.25, 0.0, 0.0, sigma22, 1.4, 0.03, 0.0, 0.1, 5.0, 1.0, 1.0, 1.5]
@@ -19,10 +19,11 @@ function RingHost(n; solver = "euler_maruyama", num_steps = 40, dt = 0.05, max_s
     coefficients = [Coefficient(pointer(numbers, slot), 0, 0, 0, 0) for slot in eachindex(numbers)]
     weight, settings, knots = [0.2], [10.0], Float64[]
     indptr, targets, positions = n == 1 ? (zeros(Int, 2), Int[], Int[]) : (collect(0:n), [mod(j, n) for j in 1:n], zeros(Int, n))
-    spike_times, spike_neurons, num_spikes, truncated = fill(Inf, max_spikes), fill(-1, max_spikes), [0], zeros(UInt8, 1)
-    v, i = zeros(n * length(saveat)), zeros(n * length(saveat))
+    spike_times, spike_neurons = fill(Inf, max_spikes * num_samples), fill(-1, max_spikes * num_samples)
+    num_spikes, truncated = zeros(Int, num_samples), zeros(UInt8, num_samples)
+    v, i = (zeros(n * length(saveat) * num_samples) for _ in 1:2)
     problem = Problem(
-        n, 1, 0, seed, 0.0, num_steps * dt, dt, num_steps, max_spikes, 1, num_components, 0, 0, 0, pointer.(names)..., pointer(coefficients),
+        n, num_samples, 0, seed, 0.0, num_steps * dt, dt, num_steps, max_spikes, num_samples, num_components, 0, 0, 0, pointer.(names)..., pointer(coefficients),
         Coefficient(pointer(weight), 0, 0, 0, 1), pointer(settings), 1, pointer(knots), 0, pointer(indptr), pointer(targets), pointer(positions),
         pointer(saveat), length(saveat),
     )
@@ -46,8 +47,8 @@ end
 
 """Tangents of its spike times in the direction of one coefficient."""
 function run_host_tangent(host::RingHost, slot)
-    unit, times = [1.0], zeros(host.problem.max_spikes)
-    v, i = (zeros(host.problem.num_neurons * host.problem.num_saves) for _ in 1:2)
+    unit, times = [1.0], zeros(host.problem.max_spikes * host.problem.num_samples)
+    v, i = (zeros(host.problem.num_neurons * host.problem.num_saves * host.problem.num_samples) for _ in 1:2)
     table = [Coefficient(s == slot ? pointer(unit) : C_NULL, 0, 0, 0, 0) for s in 1:host.num_slots]
     problem, outputs = Ref(host.problem), Ref(host.outputs)
     tangents = Ref(TangentOutputs(1, pointer(table), Coefficient(C_NULL, 0, 0, 0, 0), pointer(times), pointer(v), pointer(i)))
@@ -59,7 +60,7 @@ end
 
 """Gradient of its first spike's time in all coefficients."""
 function run_host_adjoint(host::RingHost)
-    times_bar, gradients = [1.0; zeros(host.problem.max_spikes - 1)], zeros(host.num_slots)
+    times_bar, gradients = [1.0; zeros(host.problem.max_spikes * host.problem.num_samples - 1)], zeros(host.num_slots)
     table = [Coefficient(pointer(gradients, s), 0, 0, 0, 0) for s in 1:host.num_slots]
     problem = Ref(host.problem)
     data = Ref(AdjointData(pointer(times_bar), C_NULL, C_NULL, pointer(table), Coefficient(C_NULL, 0, 0, 0, 0)))
@@ -67,16 +68,41 @@ function run_host_adjoint(host::RingHost)
     return gradients
 end
 
+"""Signatures of two trains of one spike each, the loss made of them, and the kernel of one with the other."""
+function run_signatures(depth = 3)
+    times, neurons, out, value, times_bar = [0.2, 0.5], zeros(Int, 2), zeros(2 * signature_length(2, depth)), [0.0], zeros(2)
+    exponent, weights = [0], [1.0]
+    trains(s) = Ref(SpikeTrains(pointer(times, s), pointer(neurons, s), 3 - s, 1, 1, 0.0, 1.0, C_NULL))
+    both, second, null = trains(1), trains(2), Ptr{Float64}(C_NULL)
+    job = Ref(KernelJob(1, 1, PAIRS, 1, 0, pointer(value), pointer(exponent), pointer(weights), pointer(times_bar), null, 1, 1))
+    GC.@preserve times neurons out value times_bar exponent weights both second job begin
+        check_status(ssnn_train_signatures(address(both), depth, 2, pointer(out)))
+        check_status(ssnn_expected_signature_loss(address(both), address(both), null, depth, 1, 2, pointer(value), pointer(times_bar)))
+        check_status(ssnn_train_kernels(address(second), address(both), address(job)))
+    end
+    return value[1]
+end
+
 """The work whose compiled code the package keeps."""
 function precompile_workload()
-    for solver in sort(collect(keys(SOLVERS))), n in (1, 2)
-        host = RingHost(n; solver = solver)
-        run_host(host)
-        run_host_tangent(host, 14)
-        run_host_adjoint(host)
+    SPARE_THREADS[] = 1         # Julia precompiles on one thread: without this, nothing that several need would be compiled
+    try
+        for solver in sort(collect(keys(SOLVERS))), n in (1, 2)
+            host = RingHost(n; solver = solver, num_samples = 2)
+            run_host(host)
+            run_host_tangent(host, 14)
+            run_host_adjoint(host)
+        end
+        run_signatures()
+    finally
+        SPARE_THREADS[] = 0
     end
 end
 
 if VERSION >= v"1.9" && ccall(:jl_generating_output, Cint, ()) == 1
-    precompile_workload()
+    try
+        precompile_workload()
+    catch err               # costs time later, and not the package
+        @warn "the core's work for precompilation failed" exception = (err, catch_backtrace())
+    end
 end

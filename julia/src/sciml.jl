@@ -139,7 +139,8 @@ function brownian!(w, h, run::Run, a::Float64, b::Float64, depth::Int)
         end
         index += 1
     end
-    b > a && (h .= h ./ (to - on_grid(problem, a)) .- 0.5 .* w)
+    start = on_grid(problem, a)     # an interval shorter than the grid's tolerance is none
+    to > start && (h .= h ./ (to - start) .- 0.5 .* w)
     return w, h
 end
 
@@ -263,13 +264,26 @@ const EVENT_TOLERANCE = 1e-13
 
 """Solve one sample from event to event into the host's arrays, with tangents where the observer carries them."""
 function solve_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothSolver, outputs::Outputs, sample)
-    problem, θ, n = run.problem, run.θ, length(run.x.v)
+    problem = run.problem
     if problem.num_saves > 0
         run.v_saved, run.i_saved = saved_values(problem, outputs.v, sample), saved_values(problem, outputs.i, sample)
     end
     begin_sample!(
         run, observer, sample, row(outputs.spike_times, problem.max_spikes, sample), row(outputs.spike_neurons, problem.max_spikes, sample),
     )
+    walk_from_event_to_event!(run, observer, smooth, sample)
+    unsafe_store!(outputs.num_spikes, run.num_spikes, sample)
+    unsafe_store!(outputs.truncated, run.stopped, sample)
+    return run
+end
+
+# What an observer of the walk may follow: a stretch without events, from u at the first of these times to the last; and a spike, with the drifts before and after it.
+after_stretch!(::Observer, u, times) = nothing
+after_firing!(::Observer, j, before, after) = nothing
+
+"""From the start of a sample, where the run is, to its end."""
+function walk_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothSolver, sample)
+    problem, θ, n = run.problem, run.θ, length(run.x.v)
     u, du, t = [run.x.v; run.x.i; run.x.s], tangent_vectors(observer), problem.t0
     while t < problem.t1
         times, states, j = follow(smooth, u, t, problem.t1)
@@ -277,9 +291,10 @@ function solve_from_event_to_event!(run::Run, observer::Observer, smooth::Smooth
         tangents = isempty(du) ? nothing : replay(smooth, u, du, times[1:from])[2]
         at(m) = (times[m], states[m], tangents === nothing ? du : tangents[m])
         t_next = j == 0 ? problem.t1 : times[end]
-        start = at(from)
+        start, u_first = at(from), u
         u, du = start[2], start[3]
         j == 0 || ((t_next, u, du) = to_event(smooth, θ, start, t_next, problem.t1, j))
+        after_stretch!(observer, u_first, t_next > times[from] ? [times[1:from]; t_next] : times[1:from])
         while run.next_save <= length(run.saveat) && (run.saveat[run.next_save] < t_next || j == 0)
             save_vector!(run, observer, smooth, at(clamp(searchsortedlast(times, run.saveat[run.next_save]), 1, from)), sample)
         end
@@ -303,8 +318,6 @@ function solve_from_event_to_event!(run::Run, observer::Observer, smooth::Smooth
         end
     end
     all(isfinite, u) || throw(ErrorException("the solution of sample $(sample - 1) is no longer finite: dt = $(problem.dt) is too large for the rates mu, or a parameter is too large"))
-    unsafe_store!(outputs.num_spikes, run.num_spikes, sample)
-    unsafe_store!(outputs.truncated, run.stopped, sample)
     return run
 end
 
@@ -333,8 +346,8 @@ function fire!(run::Run, observer::Observer, u, du, τ, j, sample)
     run.num_spikes += 1
     unsafe_store!(run.spike_times, τ, run.num_spikes)
     unsafe_store!(run.spike_neurons, j - 1, run.num_spikes)
-    isempty(du) && return
     after = network_drift!(similar(u), u, θ, τ)
+    after_firing!(observer, j, before, after)
     for p in eachindex(du)
         dτ = spike_jump_tangent!(du[p], before, after, θ, observer.directions[p], synapses, hard, j)
         place = run.num_spikes + problem.max_spikes * (sample - 1 + problem.num_samples * (p - 1))
@@ -357,6 +370,13 @@ function save_vector!(run::Run, observer::Observer, smooth::SmoothSolver, (t, u,
         unsafe_store!(observer.outputs.i, du[p][n+k], place)
     end
     run.next_save += 1
+end
+
+"""How deep below the steps a solver looks at the path's dyadic nodes."""
+function noise_depth(solver::SciMLSolver, options::NamedTuple)
+    depth = get(options, :noise_depth, solver.name == "EM" && !get(options, :adaptive, false) ? 0 : 8)
+    0 <= depth <= DEEPEST || throw(ArgumentError("noise_depth must be an integer from 0 to $DEEPEST, got $depth"))
+    return depth
 end
 
 # --- entry points ----------------------------------------------------------------------------------------------------------------

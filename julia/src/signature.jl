@@ -335,7 +335,7 @@ function chunked_sum(add_term!, make_work, size, num_samples, threads)
     limit = chunk_limit(size)
     chunks = chunk_ranges(num_samples, limit)
     partial = [zeros(size) for _ in chunks]
-    works = [make_work() for _ in 1:max(1, min(threads, length(chunks), Threads.nthreads()))]
+    works = [make_work() for _ in 1:max(1, min(threads, length(chunks), available_threads()))]
     foreach_chunk(num_samples, threads; limit = limit) do worker, chunk, samples
         for sample in samples
             add_term!(partial[chunk], works[worker], sample)

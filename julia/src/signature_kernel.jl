@@ -691,7 +691,7 @@ function run_job(pack!, make_work, job::KernelJob, x_order, y_order)
     gradient = job.weights != C_NULL
     both = gradient && (job.layout == SYMMETRIC || job.y_bar != C_NULL)
     partial = [both ? zeros(job.y_size, job.num_y) : nothing for _ in 1:groups]
-    works = [make_work() for _ in 1:max(1, min(job.threads, groups, Threads.nthreads()))]
+    works = [make_work() for _ in 1:max(1, min(job.threads, groups, available_threads()))]
     function visit(worker, group, _)
         for row in group:groups:job.num_x
             a = x_order[row]

@@ -204,7 +204,7 @@ end
 """Bring the end of neuron k's piece up to date, and expect its spike if it fires before that."""
 function look_ahead!(run::Run, step::Step, k)
     x, a = run.x, piece_start(run.x, step, k)
-    y, τ, ẏ = reach(run.solver, run.θ, step, k, local_state(x, k), a)
+    y, τ, ẏ = reach(run.solver, run.θ, step, k, local_state(x, k), a, !x.moved[k])
     if τ < Inf
         push!(run.firing, Spike(k, τ, y, ẏ))
     else
@@ -336,17 +336,27 @@ not matter to callers that keep one result per chunk. `work` is called with a wo
 """
 function foreach_chunk(work, num_samples::Integer, threads::Integer; limit = NUM_CHUNKS)
     chunks = chunk_ranges(num_samples, limit)
-    workers = min(threads, length(chunks), Threads.nthreads())
+    workers = min(threads, length(chunks), available_threads())
     workers <= 1 && return foreach(chunk -> work(1, chunk, chunks[chunk]), eachindex(chunks))
     next = Threads.Atomic{Int}(1)
     # Atomic operations of older Julias keep the counter's address alone: without this it could be freed while it counts.
     GC.@preserve next share_chunks(work, chunks, workers, next)
 end
 
+# Tasks that are made beyond those that there are threads for.
+const SPARE_THREADS = Ref(0)
+
+available_threads() = Threads.nthreads() + SPARE_THREADS[]
+
 function share_chunks(work, chunks, workers, next)
     function take_chunks(worker)
-        while (chunk = Threads.atomic_add!(next, 1)) <= length(chunks)
-            work(worker, chunk, chunks[chunk])
+        try
+            while (chunk = Threads.atomic_add!(next, 1)) <= length(chunks)
+                work(worker, chunk, chunks[chunk])
+            end
+        catch
+            Threads.atomic_xchg!(next, length(chunks) + 1)      # the others need not begin another one
+            rethrow()
         end
     end
     tasks = [Threads.@spawn(take_chunks(worker)) for worker in 2:workers]
@@ -354,17 +364,27 @@ function share_chunks(work, chunks, workers, next)
     try
         take_chunks(1)
     catch err
-        failure = err
+        failure = interrupt_all(err)
     end
     for task in tasks       # no task may outlive the host's arrays
-        try
-            wait(task)
-        catch err
-            failure = something(failure, err)
-        end
+        failed = finish(task)
+        failure === nothing && (failure = failed)
     end
     failure === nothing || throw(failure)
     return nothing
+end
+
+"""Wait until `task` has ended, whatever interrupts the waiting; returns what made it fail, or the interrupt, or nothing."""
+function finish(task)
+    failure = nothing
+    while !istaskdone(task)
+        try
+            wait(task)
+        catch err
+            istaskdone(task) || (failure = interrupt_all(err))
+        end
+    end
+    return istaskfailed(task) ? TaskFailedException(task) : failure
 end
 
 const NUM_CHUNKS = 64
@@ -426,4 +446,4 @@ function solve(problem::Problem, outputs::Outputs)
     end
 end
 
-num_workers(problem::Problem) = max(1, min(problem.threads, problem.num_samples, Threads.nthreads()))
+num_workers(problem::Problem) = max(1, min(problem.threads, problem.num_samples, available_threads()))

@@ -2,7 +2,8 @@
 A solver: how one neuron's state (v, i, s) moves along a piece of time without events, and the derivatives of that map. What the rest of the core asks of it:
 
   * `advance(solver, θ, step, k, y, a, b)`: the state at b from the state y at a, both within the step;
-  * `reach(solver, θ, step, k, y, a)`: its first spike before the end of the step, as (state there, time τ, speed ẏ there, noise included); or the state at the end, and τ = Inf;
+  * `reach(solver, θ, step, k, y, a, firing)`: its first spike before the end of the step, as (state there, time τ, speed ẏ there, noise included); or the state at the end, and τ = Inf;
+    `firing` where a is the start of the step and `full_step!` has shown that it fires;
   * `advance_tangent(…)` and `advance_adjoint!(…)`: its tangent and its adjoint;
   * `full_step!`, `full_step_tangent!`, `full_step_adjoint!`: the same for all neurons over a whole step, as loops that vectorise;
   * optionally `quiet_steps!` and `quiet_steps_tangent!`: consecutive steps of a network of one neuron.
@@ -29,16 +30,41 @@ end
 # No interval is split further than 2^-16 of a step; `leaf_depth` says where a neuron's leaves are.
 const DEEPEST = 16
 
-"""Halves of the intervals that were split last, one per neuron and depth: an event looks at the same ones again and again."""
-struct NodeMemory
+"""One piece of a walk: from `a` to `b`, from the state (v, i, s); in a leaf, or one step of the solver."""
+struct Piece
+    in_leaf::Bool
+    a::Float64
+    b::Float64
+    to::Float64                     # end of the interval, of which a leaf may be crossed in part
+    v::Float64
+    i::Float64
+    s::Float64
+    noise::Noise
+    length::Float64                 # of the interval to which the noise belongs
+end
+
+slopes(piece::Piece) = (piece.noise.w1 / piece.length, piece.noise.w2 / piece.length)
+
+"""
+What walks inside steps leave behind, as an event looks at the same part of the path again and again: of each neuron the halves of the intervals that were split last, one per depth,
+and the pieces of its last walk.
+"""
+mutable struct NodeMemory
     tag::Matrix{Int}                # which interval it is; 0 for none
     left::Matrix{Noise}
     right::Matrix{Noise}
+    pieces::Vector{Vector{Piece}}
+    remembers_walks::Bool           # also those that ask for a spike: tangents follow them
 end
 
-NodeMemory(n::Integer) = NodeMemory(zeros(Int, DEEPEST, n), Matrix{Noise}(undef, DEEPEST, n), Matrix{Noise}(undef, DEEPEST, n))
+NodeMemory(n::Integer) = NodeMemory(
+    zeros(Int, DEEPEST, n), Matrix{Noise}(undef, DEEPEST, n), Matrix{Noise}(undef, DEEPEST, n), [Piece[] for _ in 1:n], false,
+)
 
-forget!(nodes::NodeMemory) = fill!(nodes.tag, 0)
+function forget!(nodes::NodeMemory)
+    fill!(nodes.tag, 0)
+    foreach(empty!, nodes.pieces)
+end
 
 """
 One step of the grid: its times, and its Brownian path: the increment of component c of neuron k is `scale · normals[offset + k + (c − 1)·N]`, the area likewise. It is

@@ -22,6 +22,7 @@ mutable struct TangentObserver{Θ<:Parameters} <: Observer
 end
 
 function TangentObserver(run::Run, outputs::TangentOutputs)
+    run.nodes.remembers_walks = true
     count, n = outputs.num_directions, length(run.x.v)
     list = host_array(outputs.directions, length(run.coefficients))
     directions = [Parameters(run.problem)::typeof(run.θ) for _ in 1:count]
@@ -39,6 +40,7 @@ function begin_sample!(o::TangentObserver, run::Run)
 end
 
 function after_full_step!(o::TangentObserver, run::Run, step::Step, n)
+    length(run.firing) == length(run.x.v) && return     # none of them takes the whole step
     for (motion, dx) in zip(o.motions, o.states)
         full_step_tangent!(run.solver, dx, run.x, motion, step, o.moving)
     end

@@ -56,51 +56,79 @@ end
     return bar * slope(θ.intensity, k, v, at)
 end
 
-# --- linear pieces ---------------------------------------------------------------------------------------------------------------
+"""Cotangents of v and of the variance from that of the rate's mean there; adds to the wanted gradients."""
+@inline function mean_rate_adjoint!(θ̄::Parameters, θ::Parameters, k, v, variance, bar, wanted::Groups)
+    λ = θ.intensity
+    point_bar = firing_rate_adjoint!(θ̄, θ, k, mean_point(θ, k, v, variance), bar, wanted)
+    half = 0.5 * point_bar
+    return point_bar + sharpness_adjoint!(θ̄.intensity, λ, k, v, half * variance), half * sharpness(λ, k, v)
+end
 
-"""Velocities of v and i along a piece on which the Brownian path is linear, `slopes` its slopes."""
-@inline function velocity(θ, k, v, i, current_at, slopes)
+# --- pieces on which the path is linear ------------------------------------------------------------------------------------------
+
+"""Velocities of v and i where the Brownian path is linear, `slopes` its slopes, in the sense of Itô or of Stratonovich."""
+@inline function velocity(θ, k, v, i, current_at, slopes, ito::Bool)
     c = constants(θ, k)
     g, g′ = noise_factor(θ, k, v)
     v̇ = c.mu1 * (i + current_at - v) + g * (c.sigma11 * slopes[1] + c.sigma12 * slopes[2])
-    if !is_additive(θ) && is_stratonovich(θ)
-        v̇ += correction(c, g, g′)
+    if !is_additive(θ) && is_stratonovich(θ) == ito
+        change = correction(c, g, g′)
+        v̇ = ito ? v̇ + change : v̇ - change
     end
     return v̇, c.sigma21 * slopes[1] + c.sigma22 * slopes[2] - c.mu2 * i
 end
 
-"""The state at b from that at a, along a linear piece."""
-@inline function linear_piece(θ, k, v, i, s, a, b, slopes)
-    v̇, i̇ = velocity(θ, k, v, i, input_current(θ, k, a), slopes)
-    return v + (b - a) * v̇, i + (b - a) * i̇, s + (b - a) * firing_rate(θ, k, v)
-end
-
 const EVERYTHING = Groups(true, true, true, true)
 
-"""Given the cotangent `bar = (v, i, s)` of the state at b, returns that of the state at a, of a and of b, and adds to the gradients θ̄."""
-function linear_piece_adjoint!(θ̄::Parameters, θ::Parameters, k, v, i, bar, a, b, slopes)
-    c, length = constants(θ, k), b - a
+"""Cotangents of v, i and the time t from those of the velocities there; adds to the gradients θ̄."""
+function velocity_adjoint!(θ̄::Parameters, θ::Parameters, k, v, i, t, v̇_bar, i̇_bar, slopes, ito::Bool)
+    c = constants(θ, k)
     g, g′ = noise_factor(θ, k, v)
-    v̇, i̇ = velocity(θ, k, v, i, current(θ.current, k, a), slopes)
-    v̇_bar, i̇_bar = length * bar.v, length * bar.i
-    v_change, i_change = drift_adjoint!(θ̄, θ, k, v, i, a, v̇_bar, EVERYTHING)
+    v_bar, i_bar = drift_adjoint!(θ̄, θ, k, v, i, t, v̇_bar, EVERYTHING)
     @inbounds θ̄.mu2[k] -= i̇_bar * i
     driving_adjoint!(θ̄, k, Noise(slopes[1], 0.0, slopes[2], 0.0), g * v̇_bar, i̇_bar)
     if !is_additive(θ)
         g_bar, g′_bar = v̇_bar * (c.sigma11 * slopes[1] + c.sigma12 * slopes[2]), 0.0
-        if is_stratonovich(θ)
-            more, g′_bar = correction_adjoint!(θ̄, k, c, g, g′, v̇_bar)
+        if is_stratonovich(θ) == ito
+            more, g′_bar = correction_adjoint!(θ̄, k, c, g, g′, ito ? v̇_bar : -v̇_bar)
             g_bar += more
         end
-        v_change += noise_factor_adjoint!(θ̄, θ, k, v, g_bar, g′_bar)
+        v_bar += noise_factor_adjoint!(θ̄, θ, k, v, g_bar, g′_bar)
     end
-    time_bar = bar.v * v̇ + bar.i * i̇ + bar.s * rate(θ.intensity, k, v)
-    at_a = (
-        v = bar.v + v_change + firing_rate_adjoint!(θ̄, θ, k, v, length * bar.s, EVERYTHING),
-        i = bar.i + i_change - c.mu2 * i̇_bar,
-        s = bar.s,
-    )
-    return at_a, c.mu1 * v̇_bar * current_rate(θ.current, k, a) - time_bar, time_bar
+    return v_bar, i_bar - c.mu2 * i̇_bar, c.mu1 * v̇_bar * current_rate(θ.current, k, t)
+end
+
+# --- leaves ----------------------------------------------------------------------------------------------------------------------
+# A leaf that ends at `to` is crossed from a in a straight line, at the velocity of one step of stochastic Heun's scheme from a to `to`. This is right to the second order, as the solvers' own
+# steps are: where a spike moves from one leaf to the next, it makes no jump that a derivative would miss.
+
+@inline function leaf_velocity(θ, k, v, i, a, to, slopes)
+    v̇, i̇ = velocity(θ, k, v, i, input_current(θ, k, a), slopes, false)
+    v_to, i_to = v + (to - a) * v̇, i + (to - a) * i̇
+    v̇_to, i̇_to = velocity(θ, k, v_to, i_to, input_current(θ, k, to), slopes, false)
+    return 0.5 * (v̇ + v̇_to), 0.5 * (i̇ + i̇_to), 0.5 * (firing_rate(θ, k, v) + firing_rate(θ, k, v_to))
+end
+
+"""The state at b from that at a."""
+@inline function leaf_piece(θ, k, v, i, s, a, b, to, slopes)
+    v̇, i̇, ṡ = leaf_velocity(θ, k, v, i, a, to, slopes)
+    return v + (b - a) * v̇, i + (b - a) * i̇, s + (b - a) * ṡ
+end
+
+"""Given the cotangent `bar = (v, i, s)` of the state at b, returns that of the state at a, of a and of b, and adds to the gradients θ̄."""
+function leaf_piece_adjoint!(θ̄::Parameters, θ::Parameters, k, v, i, bar, a, b, to, slopes)
+    half, length = 0.5 * (b - a), to - a
+    v̇, i̇ = velocity(θ, k, v, i, current(θ.current, k, a), slopes, false)
+    v_to, i_to = v + length * v̇, i + length * i̇
+    v_to_bar, i_to_bar, _ = velocity_adjoint!(θ̄, θ, k, v_to, i_to, to, half * bar.v, half * bar.i, slopes, false)
+    v_to_bar += firing_rate_adjoint!(θ̄, θ, k, v_to, half * bar.s, EVERYTHING)
+    v_bar, i_bar, a_bar =
+        velocity_adjoint!(θ̄, θ, k, v, i, a, half * bar.v + length * v_to_bar, half * bar.i + length * i_to_bar, slopes, false)
+    v_bar += firing_rate_adjoint!(θ̄, θ, k, v, half * bar.s, EVERYTHING)
+    v̇_mean, i̇_mean, ṡ_mean = leaf_velocity(θ, k, v, i, a, to, slopes)
+    b_bar = bar.v * v̇_mean + bar.i * i̇_mean + bar.s * ṡ_mean
+    at_a = (v = bar.v + v_to_bar + v_bar, i = bar.i + i_to_bar + i_bar, s = bar.s)
+    return at_a, a_bar - v_to_bar * v̇ - i_to_bar * i̇ - b_bar, b_bar
 end
 
 # --- walking ---------------------------------------------------------------------------------------------------------------------
@@ -122,7 +150,7 @@ themselves, so that δ is taken in proportion to h^(3/2), in units of the membra
     return min(BASE_DEPTH + steepness, DEEPEST)
 end
 
-const BASE_DEPTH = 5
+const BASE_DEPTH = 4
 
 # n for 2^n ≤ x < 2^(n + 1); very low where x is 0.
 @inline exponent_of(x::Float64) = Int((reinterpret(UInt64, x) >> 52) & 0x7ff) - 1023
@@ -151,97 +179,107 @@ function split_noise(step::Step, k, depth, position, noise::Noise)
     return Noise(w1, h1, w2, h2), Noise(w1′, h1′, w2′, h2′)
 end
 
-"""One piece of a walk: from `a` to `b`, from the state (v, i, s); linear, or one step of the solver."""
-struct Piece
-    linear::Bool
-    a::Float64
-    b::Float64
-    v::Float64
-    i::Float64
-    s::Float64
-    noise::Noise
-    length::Float64                 # of the interval to which the noise belongs
+"""
+    walk(solver, θ, step, k, y, a, b, pieces, to_spike, firing) -> ((v, i, s), τ, ẏ)
+
+Walk neuron k from its state y at time a to b; with `to_spike` no further than to its first spike, at τ (Inf where there is none) with speed ẏ. Its pieces go into the vector
+`pieces`, unless that is nothing. `firing` says that the whole step is known to make it fire.
+"""
+function walk(solver::OneStepSolver, θ::Parameters, step::Step, k, y::Local, a, b, pieces, to_spike::Bool, firing::Bool)
+    pieces === nothing || empty!(pieces)
+    whole, leaves = step_noise(step, k), leaf_depth(step, @inbounds θ.mu1[k])
+    arrival = walk_interval(solver, θ, step, k, (y.v, y.i, y.s), a, b, pieces, to_spike, leaves, 0, 0, step.start, step.stop, whole, firing)
+    return arrival.y, arrival.τ, arrival.ẏ
 end
 
-slopes(piece::Piece) = (piece.noise.w1 / piece.length, piece.noise.w2 / piece.length)
-
-"""
-    walk(solver, θ, step, k, y, a, b; pieces = nothing, to_spike = false) -> ((v, i, s), τ, ẏ)
-
-Walk neuron k from its state y = (v, i, s) at time a to b; with `to_spike` no further than to its first spike, at τ (Inf where there is none) with speed ẏ. Notes the pieces where a
-vector for them is given. With θ `Moving`, the state and both times are `Dual`.
-"""
-walk(solver::OneStepSolver, θ, step::Step, k, y, a, b; pieces = nothing, to_spike = false) =
-    walk_interval(
-        solver, θ, step, k, y, a, b, pieces, to_spike, leaf_depth(step, still(θ).mu1[k]), 0, 0, step.start, step.stop, step_noise(step, k),
-    )
-
-@inline still(θ::Parameters) = θ
-@inline still(θ::Moving) = θ.at
-
-function walk_interval(
-    solver, θ, step::Step, k, y, a, b, pieces, to_spike::Bool, leaves::Int, depth::Int, position::Int, from::Float64, to::Float64, noise::Noise,
-)
-    length, λ = (@inbounds step.length * HALVINGS[depth+1]), still(θ).intensity
-    v, i, s = y
-    if depth == leaves
-        start, stop = later(a, from), earlier(b, to)
-        slopes = (noise.w1 / length, noise.w2 / length)
-        pieces === nothing || push!(pieces, Piece(true, start, stop, v, i, s, noise, length))
-        y_stop = linear_piece(θ, k, v, i, s, start, stop, slopes)
-        (to_spike && fires(λ, k, value(y_stop[1]), value(y_stop[3]))) || return y_stop, Inf, STANDING
-        v̇, i̇ = velocity(θ, k, v, i, input_current(θ, k, start), slopes)
-        ẏ = (v = value(v̇), i = value(i̇), s = value(firing_rate(θ, k, v)))
-        τ = clamp(crossing(λ, k, (v = value(v), i = value(i), s = value(s)), ẏ, value(start)), value(start), value(stop))
-        return linear_piece(θ, k, v, i, s, start, earlier(stop, τ), slopes), τ, ẏ
-    end
-    # A spike is looked for in a whole step only where the whole step has shown one.
-    if value(a) <= from && to <= value(b) && !(to_spike && depth == 0)
-        y_to = one_step(solver, θ, k, v, i, s, from, length, noise)
-        if !fires(λ, k, value(y_to[1]), value(y_to[3]))
-            pieces === nothing || push!(pieces, Piece(false, from, to, v, i, s, noise, length))
-            return y_to, Inf, STANDING
-        end
-    end
-    middle = edge(step, depth + 1, 2 * position + 1)
-    left, right = halves(step, k, depth, position, noise)
-    if value(a) < middle
-        y, τ, ẏ = walk_interval(solver, θ, step, k, y, a, b, pieces, to_spike, leaves, depth + 1, 2 * position, from, middle, left)
-        τ < Inf && return y, τ, ẏ
-    end
-    if value(b) > middle
-        return walk_interval(
-            solver, θ, step, k, y, a, b, pieces, to_spike, leaves, depth + 1, 2 * position + 1, middle, to, right,
-        )
-    end
-    return y, Inf, STANDING
+"""Where a walk through an interval leads; `direct` if one step of the solver did."""
+struct Arrival
+    y::NTuple{3,Float64}
+    τ::Float64
+    ẏ::NamedTuple{(:v, :i, :s),NTuple{3,Float64}}
+    direct::Bool
 end
 
 const STANDING = (v = 0.0, i = 0.0, s = 0.0)
 
-reach(solver::OneStepSolver, θ::Parameters, step::Step, k, y::Local, a) =
-    walk(solver, θ, step, k, (y.v, y.i, y.s), a, step.stop; to_spike = true)
-
-advance(solver::OneStepSolver, θ::Parameters, step::Step, k, y::Local, a, b) = first(walk(solver, θ, step, k, (y.v, y.i, y.s), a, b))
-
-function advance_tangent(solver::OneStepSolver, θ::Moving, step::Step, k, y::Local, dy, a, b, da, db)
-    state = (Dual(y.v, dy.v), Dual(y.i, dy.i), Dual(y.s, dy.s))
-    moved, _, _ = walk(solver, θ, step, k, state, Dual(a, da), Dual(b, db))
-    return map(x -> x.tangent, moved)
+# `firing`: one step is known to fire in this interval, so that it need not be tried.
+function walk_interval(
+    solver, θ, step::Step, k, y, a, b, pieces, to_spike::Bool, leaves::Int, depth::Int, position::Int, from::Float64, to::Float64, noise::Noise, firing::Bool,
+)
+    depth == leaves && return cross_leaf(θ, step, k, y, max(a, from), min(b, to), to, pieces, to_spike, depth, noise)
+    v, i, s = y
+    if !firing && a <= from && to <= b
+        length = @inbounds step.length * HALVINGS[depth+1]
+        y_to = one_step(solver, θ, k, v, i, s, from, length, noise)
+        if !fires(θ.intensity, k, y_to[1], y_to[3])
+            pieces === nothing || push!(pieces, Piece(false, from, to, to, v, i, s, noise, length))
+            return Arrival(y_to, Inf, STANDING, true)
+        end
+        firing = true
+    end
+    middle = edge(step, depth + 1, 2 * position + 1)
+    left, right = halves(step, k, depth, position, noise)
+    if a < middle
+        arrival = walk_interval(solver, θ, step, k, y, a, b, pieces, to_spike, leaves, depth + 1, 2 * position, from, middle, left, false)
+        (arrival.τ < Inf || b <= middle) && return Arrival(arrival.y, arrival.τ, arrival.ẏ, false)
+        # What fires in the whole and not in its first half fires in the second.
+        y, firing = arrival.y, firing && arrival.direct
+    else
+        firing = false
+    end
+    arrival = walk_interval(solver, θ, step, k, y, a, b, pieces, to_spike, leaves, depth + 1, 2 * position + 1, middle, to, right, firing)
+    return Arrival(arrival.y, arrival.τ, arrival.ẏ, false)
 end
 
+function cross_leaf(θ, step::Step, k, y, start, stop, to, pieces, to_spike::Bool, depth, noise::Noise)
+    (v, i, s), λ, length = y, θ.intensity, (@inbounds step.length * HALVINGS[depth+1])
+    slopes = (noise.w1 / length, noise.w2 / length)
+    y_stop, τ, ẏ = leaf_piece(θ, k, v, i, s, start, stop, to, slopes), Inf, STANDING
+    if to_spike && fires(λ, k, y_stop[1], y_stop[3])
+        v̇, i̇, ṡ = leaf_velocity(θ, k, v, i, start, to, slopes)
+        ẏ = (v = v̇, i = i̇, s = ṡ)
+        stop = τ = clamp(crossing(λ, k, (v = v, i = i, s = s), ẏ, start), start, stop)
+        y_stop = leaf_piece(θ, k, v, i, s, start, τ, to, slopes)
+    end
+    pieces === nothing || push!(pieces, Piece(true, start, stop, to, v, i, s, noise, length))
+    return Arrival(y_stop, τ, ẏ, false)
+end
+
+reach(solver::OneStepSolver, θ::Parameters, step::Step, k, y::Local, a, firing::Bool) =
+    walk(solver, θ, step, k, y, a, step.stop, step.nodes.remembers_walks ? step.nodes.pieces[k] : nothing, true, firing)
+
+advance(solver::OneStepSolver, θ::Parameters, step::Step, k, y::Local, a, b) = first(walk(solver, θ, step, k, y, a, b, nothing, false, false))
+
+"""The pieces of neuron k's walk from its state y at a to b; of its last walk, if that is the one."""
 function pieces_of(solver::OneStepSolver, θ::Parameters, step::Step, k, y::Local, a, b)
-    pieces = Piece[]
-    walk(solver, θ, step, k, (y.v, y.i, y.s), a, b; pieces = pieces)
+    pieces = step.nodes.pieces[k]
+    if !isempty(pieces)
+        first, last = pieces[1], pieces[end]
+        first.a == a && last.b == b && (first.v, first.i, first.s) == (y.v, y.i, y.s) && return pieces
+    end
+    walk(solver, θ, step, k, y, a, b, pieces, false, false)
     return pieces
+end
+
+function advance_tangent(solver::OneStepSolver, θ::Moving, step::Step, k, y::Local, dy, a, b, da, db)
+    v, i, s = Dual(y.v, dy.v), Dual(y.i, dy.i), Dual(y.s, dy.s)
+    for piece in pieces_of(solver, θ.at, step, k, y, a, b)
+        if piece.in_leaf
+            # Inner ends of pieces are fixed edges of intervals.
+            start, stop = Dual(piece.a, piece.a == a ? da : 0.0), Dual(piece.b, piece.b == b ? db : 0.0)
+            v, i, s = leaf_piece(θ, k, v, i, s, start, stop, piece.to, slopes(piece))
+        else
+            v, i, s = one_step(solver, θ, k, v, i, s, piece.a, piece.length, piece.noise)
+        end
+    end
+    return v.tangent, i.tangent, s.tangent
 end
 
 function advance_adjoint!(θ̄::Parameters, solver::OneStepSolver, θ::Parameters, step::Step, k, y::Local, bar, a, b)
     a_bar = b_bar = 0.0
     for piece in Iterators.reverse(pieces_of(solver, θ, step, k, y, a, b))
-        if piece.linear
-            bar, start_bar, stop_bar = linear_piece_adjoint!(θ̄, θ, k, piece.v, piece.i, bar, piece.a, piece.b, slopes(piece))
-            # Inner ends of pieces are fixed edges of intervals.
+        if piece.in_leaf
+            bar, start_bar, stop_bar = leaf_piece_adjoint!(θ̄, θ, k, piece.v, piece.i, bar, piece.a, piece.b, piece.to, slopes(piece))
             piece.a == a && (a_bar = start_bar)
             piece.b == b && (b_bar = stop_bar)
         else

@@ -97,3 +97,4 @@ end
 
 include("signature_tests.jl")
 include("sciml_tests.jl")
+include("sciml_adjoint_tests.jl")

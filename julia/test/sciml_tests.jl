@@ -2,76 +2,7 @@
 
 using LinearAlgebra
 
-"""Euler–Maruyama on the grid, as a solver that knows nothing of spikes."""
-struct GridEuler{R<:SSNN.Run,Θ} <: SSNN.SmoothSolver
-    run::R
-    directions::Vector{Θ}
-end
-
-"""Runge and Kutta's classical scheme on the grid; ignores noise."""
-struct GridRungeKutta{R<:SSNN.Run,Θ} <: SSNN.SmoothSolver
-    run::R
-    directions::Vector{Θ}
-end
-
-scale_add(u, h, k) = [a + h * b for (a, b) in zip(u, k)]
-
-function step_vector(s::GridEuler, u, θ, a, b)
-    n = length(u) ÷ 3
-    components = Int(s.run.problem.num_components)
-    w, h = zeros(n * components), zeros(n * components)
-    SSNN.brownian!(w, h, s.run, a, b, 0)
-    G = fill(0.0 * u[1], 3n, n * components)
-    SSNN.network_noise!(G, u, θ)
-    drift = SSNN.network_drift!(similar(u), u, θ, a)
-    return [u[r] + (b - a) * drift[r] + sum([G[r, c] * w[c] for c in eachindex(w)]) for r in eachindex(u)]
-end
-
-function step_vector(s::GridRungeKutta, u, θ, a, b)
-    h = b - a
-    f(u, t) = SSNN.network_drift!(similar(u), u, θ, t)
-    k1 = f(u, a)
-    k2 = f(scale_add(u, h / 2, k1), a + h / 2)
-    k3 = f(scale_add(u, h / 2, k2), a + h / 2)
-    k4 = f(scale_add(u, h, k3), b)
-    return [u[r] + h / 6 * (k1[r] + 2.0 * k2[r] + 2.0 * k3[r] + k4[r]) for r in eachindex(u)]
-end
-
-function SSNN.follow(s::Union{GridEuler,GridRungeKutta}, u, a, b)
-    problem, λ, n = s.run.problem, s.run.θ.intensity, length(u) ÷ 3
-    times, states = [a], [copy(u)]
-    while times[end] < b
-        t = times[end]
-        next = min(b, problem.t0 + (floor((t - problem.t0) / problem.dt + 1e-9) + 1) * problem.dt)
-        b - next < 1e-9 * problem.dt && (next = b)
-        u_next = step_vector(s, states[end], s.run.θ, t, next)
-        fractions = map(1:n) do k
-            E, E_next = SSNN.event_value(λ, states[end], k), SSNN.event_value(λ, u_next, k)
-            E_next >= 0 ? -E / (E_next - E) : Inf
-        end
-        fraction, j = findmin(fractions)
-        if fraction <= 1
-            push!(times, t + fraction * (next - t))
-            push!(states, (1 - fraction) * states[end] + fraction * u_next)
-            return times, states, j
-        end
-        push!(times, next)
-        push!(states, u_next)
-    end
-    return times, states, 0
-end
-
-function SSNN.replay(s::Union{GridEuler,GridRungeKutta}, u, du, times)
-    states, tangents = [copy(u)], [map(copy, du)]
-    for (a, b) in zip(times, times[2:end])
-        push!(tangents, [
-            [y.tangent for y in step_vector(s, SSNN.Dual.(states[end], d), SSNN.Moving(s.run.θ, dθ), a, b)]
-            for (d, dθ) in zip(tangents[end], s.directions)
-        ])
-        push!(states, step_vector(s, states[end], s.run.θ, a, b))
-    end
-    return states, tangents
-end
+include("smooth_solvers.jl")
 
 function solve_with(make, host)
     run = SSNN.SciMLRun(host.problem)

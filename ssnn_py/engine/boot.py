@@ -18,6 +18,7 @@ import queue
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -235,46 +236,131 @@ class JuliaRuntime(abc.ABC):
 
 
 def juliacall_defaults() -> dict[str, str]:
-    """Settings of juliacall, read at its import, that suit the core; they yield to those that the user has made."""
+    """Settings of juliacall, read at its import, that suit the core; they yield to those that the user has made.
+
+    Not among them is the level of optimisation: packages are compiled at Julia's own, and for a higher one Julia would compile all
+    of them again.
+    """
     defaults = {
-        # Julia's multithreaded collector needs its signal handlers.
+        # With several threads Julia's collector stops them by signals of its own; Ctrl-C is given back to Python after the start.
         "PYTHON_JULIACALL_HANDLE_SIGNALS": "yes",
-        "PYTHON_JULIACALL_OPTIMIZE": "3",
         "PYTHON_JULIACALL_AUTOLOAD_IPYTHON_EXTENSION": "no",
     }
     if "JULIA_NUM_THREADS" not in os.environ:
-        defaults["PYTHON_JULIACALL_THREADS"] = str(default_threads())
+        alone = os.environ.get("PYTHON_JULIACALL_HANDLE_SIGNALS") == "no"
+        defaults["PYTHON_JULIACALL_THREADS"] = "1" if alone else str(default_threads())
     return defaults
 
 
+class _CtrlC:
+    """Raises a flag when Ctrl-C comes while Python's main thread is inside a call of C, where no Python handler can run.
+
+    Python's handler at the level of C runs all the same, and writes the signal's number to a file descriptor, which a thread watches.
+    `borrowed` says that the handler is not Python's outside such calls.
+    """
+
+    def __init__(self, flag: ctypes.c_int32, borrowed: bool) -> None:
+        self._flag = flag
+        self._borrowed = borrowed
+        self._receiver, self._sender = socket.socketpair()
+        self._sender.setblocking(False)
+        self._seen = b""
+        self._reading = threading.Lock()  # so that a signal counts for the call in which it came, and for no later one
+        threading.Thread(target=self._watch, name="ssnn-ctrl-c", daemon=True).start()
+
+    def _watch(self) -> None:
+        while self._receiver.recv(1, socket.MSG_PEEK):
+            with self._reading:
+                self._read()
+
+    def _read(self) -> None:
+        try:
+            numbers = self._receiver.recv(256, socket.MSG_DONTWAIT)
+        except BlockingIOError:  # the other reader was first
+            return
+        if signal.SIGINT in numbers:
+            self._flag.value = 1
+        self._seen += numbers
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """For the time of a call; does nothing outside the main thread, where signals are no concern."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
+        try:
+            with _kept_signal_handlers() if self._borrowed else contextlib.nullcontext():
+                if self._borrowed and (handler := signal.getsignal(signal.SIGINT)) is not None:
+                    # What it is for Python; at the level of C it need not be so.
+                    signal.signal(signal.SIGINT, handler)
+                yield
+        finally:
+            signal.set_wakeup_fd(previous)
+            with self._reading:
+                self._read()
+                numbers, self._seen = self._seen, b""
+            if numbers and previous != -1:
+                with contextlib.suppress(OSError):
+                    os.write(previous, numbers)  # whoever watched before, an event loop perhaps
+
+
+def _on_a_lasting_thread(task: Callable[[], Any]) -> Any:
+    """Result of `task`, called on a thread that stays where it is afterwards."""
+    outcome: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcome.put((task(), None))
+        except BaseException as error:
+            outcome.put((None, error))
+            return
+        threading.Event().wait()
+
+    threading.Thread(target=run, name="julia", daemon=True).start()
+    result, error = outcome.get()
+    if error is not None:
+        raise error
+    return result
+
+
 class _JuliacallRuntime(JuliaRuntime):
-    """Julia as juliacall starts it; called on the caller's own thread, one call at a time."""
+    """Julia as juliacall starts it; called on the caller's own thread, one call at a time.
+
+    The thread that starts Julia counts for it as running Julia for ever. A collection that another thread begins would wait for it, for
+    ever if it waits in Python for that other thread: so threads, once they have called Julia, are marked as outside of it. Entry
+    points mark a thread as inside for as long as they run.
+    """
 
     how = "juliacall"
 
     def __init__(self, executable: str | None = None) -> None:
         super().__init__()
+        self._lock = threading.Lock()
+        self._closing = False
+        self._thread = threading.local()
         imported_first = "juliacall" in sys.modules
         for name, value in juliacall_defaults().items():
             os.environ.setdefault(name, value)
         if executable is not None:
-            os.environ["PYTHON_JULIAPKG_EXE"] = executable
-        self._lock = threading.Lock()
+            # juliacall asks juliapkg, unless it is given both a Julia and a project.
+            explicit = "PYTHON_JULIACALL_EXE" in os.environ and "PYTHON_JULIACALL_PROJECT" in os.environ
+            os.environ["PYTHON_JULIACALL_EXE" if explicit else "PYTHON_JULIAPKG_EXE"] = executable
         try:
-            # juliapkg reports on standard output, which belongs to the program.
-            with contextlib.redirect_stdout(sys.stderr):
-                from juliacall import CONFIG, Main  # type: ignore[import-not-found, import-untyped, unused-ignore]
+            # Julia does not survive the end of the thread that started it.
+            stays = imported_first or threading.current_thread() is threading.main_thread()
+            module = self._import() if stays else _on_a_lasting_thread(self._import)
         except ImportError as error:
             raise JuliaError(f"juliacall cannot be imported ({error}): pip install juliacall") from error
         except Exception as error:
-            raise JuliaError(f"juliacall could not start Julia: {error}") from error
-        self._main = Main
-        self.library = str(CONFIG.get("libpath") or "")
-        version = str(Main.seval("string(VERSION)"))
+            raise JuliaError(f"juliacall could not start Julia: {error}{_advice_on_copies(error)}") from error
+        self._main = main = module.Main
+        self.library = str(module.CONFIG.get("libpath") or "")
+        version = str(main.seval("string(VERSION)"))
         if tuple(int(part) for part in version.split(".")[:2]) < MODERN:
             raise JuliaError(f"juliacall has started Julia {version}; ssnn_py needs 1.10 or newer in it")
         self.version = version
-        self.threads = int(Main.seval("Threads.nthreads()"))
+        self.threads = int(main.seval("Threads.nthreads()"))
         if imported_first and self.threads < default_threads():
             warnings.warn(
                 f"juliacall was imported before ssnn_py started Julia, so Julia has {self.threads} of {default_threads()} threads: simulate "
@@ -282,30 +368,106 @@ class _JuliacallRuntime(JuliaRuntime):
                 RuntimeWarning,
                 stacklevel=2,
             )
-        self.cpu_target = str(Main.seval("Sys.CPU_NAME"))
-        try:
-            Main.seval("import SSNN")
-        except Exception as error:
-            raise JuliaError(f"the core could not be loaded by juliacall's Julia: {error}") from error
+        self.cpu_target = str(main.seval("Sys.CPU_NAME"))
+        self._load_core()
+        # Who imports juliacall first may leave Ctrl-C to Julia; it then is Julia's still, except while the core computes.
+        julias = imported_first and module.CONFIG.get("opt_handle_signals") == "yes"
+        self._ctrl_c = _CtrlC(self._cancel, borrowed=julias)
         self._connect()
+        atexit.register(self._stop)  # after juliacall's own, and so called before it
+
+    def _import(self) -> Any:
+        """The module juliacall; its first import starts Julia on this thread."""
+        # juliapkg reports on standard output, which belongs to the program.
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+            # Not to be made an error of, which would leave juliacall half imported.
+            warnings.filterwarnings("default", message="torch was imported before juliacall")
+            if "juliacall" in sys.modules:
+                import juliacall  # type: ignore[import-not-found, import-untyped, unused-ignore]
+            else:
+                with _kept_signal_mask(), _kept_signal_handlers():
+                    import juliacall
+        # No part of Julia's documented interface: where a version lacks it, threads stay as they are.
+        address = int(juliacall.Main.seval("try UInt(cglobal(:jl_gc_safe_enter)) catch; UInt(0) end"))
+        self._leave_julia = ctypes.CFUNCTYPE(ctypes.c_int8)(address) if address else lambda: 0
+        self._mark_outside()
+        return juliacall
+
+    def _mark_outside(self) -> None:
+        """Let Julia collect garbage while this thread, which has called Julia, is in Python."""
+        if not getattr(self._thread, "outside", False):
+            self._leave_julia()
+            self._thread.outside = True
+
+    def _load_core(self) -> None:
+        """Import the core that belongs to this package, also where Julia's project has none or another one."""
+        core = source_dir()
+        entry, folder = _julia_string(str(core / "src" / "SSNN.jl")), _julia_string(str(core))
+        try:
+            # First on the load path while it is loaded, then last: Julia 1.10 looks for the extensions of packages in the first place
+            # only, which has to be the project with the SciML packages.
+            self._main.seval(
+                f"""let found = Base.find_package("SSNN"), known = found !== nothing && samefile(found, {entry})
+                    known || pushfirst!(LOAD_PATH, {folder})
+                    try
+                        Base.eval(Main, :(import SSNN))
+                    finally
+                        known || push!(LOAD_PATH, popfirst!(LOAD_PATH))
+                    end
+                end"""
+            )
+        except Exception as error:
+            raise JuliaError(f"the core could not be loaded by juliacall's Julia: {self._words(error)}") from error
+
+    def _words(self, error: Exception) -> str:
+        """Julia's message, without the stack that juliacall adds."""
+        with contextlib.suppress(Exception):
+            return str(self._main.sprint(self._main.showerror, error.exception))  # type: ignore[attr-defined]
+        return str(error)
 
     def _address(self, name: str) -> int:
+        return int(self._perform(self._address_of_entry, (name,)))
+
+    def _address_of_entry(self, name: str) -> int:
         try:
             return int(self._main.SSNN.entry_point(name))
         except Exception as error:
-            raise JuliaError(f"the core has no function {name!r}: {error}") from error
+            raise JuliaError(f"the core has no function {name!r}: {self._words(error)}") from error
 
     def _perform(self, task: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         self.check_process()
         with self._lock:
-            return task(*arguments)
+            if self._closing:
+                raise JuliaError("Python is about to end, and Julia with it")
+            self._cancel.value = 0
+            with self._ctrl_c.watched():
+                result = task(*arguments)
+            self._mark_outside()
+            return result
 
     def eval(self, code: str) -> None:
-        self.check_process()
+        self._perform(self._evaluate, (code,))
+
+    def _evaluate(self, code: str) -> None:
         try:
             self._main.seval(f"begin\n{code}\nnothing\nend")
         except Exception as error:
-            raise JuliaError(str(error)) from error
+            raise JuliaError(self._words(error)) from error
+
+    def _stop(self) -> None:
+        """Let no thread be inside Julia when juliacall ends it."""
+        if os.getpid() != self._pid:
+            return
+        self._closing = True
+        self._cancel.value = 1
+        self._lock.acquire(timeout=5)
+
+
+def _advice_on_copies(error: Exception) -> str:
+    """juliapkg looks at all folders of ``sys.path`` and one level below, and accepts only one path for a package."""
+    if "not unique" not in str(error):
+        return ""
+    return " (several copies of ssnn_py are visible: start Python in another folder, or remove or install anew the one that is not wanted)"
 
 
 class _Call:
@@ -616,9 +778,22 @@ def _kept_signal_handlers() -> Iterator[None]:
         action = ctypes.create_string_buffer(512)
         if libc.sigaction(int(number), None, action) == 0:
             kept[number] = action
-    yield
-    for number, action in kept.items():
-        libc.sigaction(int(number), action, None)
+    try:
+        yield
+    finally:
+        for number, action in kept.items():
+            libc.sigaction(int(number), action, None)
+
+
+@contextlib.contextmanager
+def _kept_signal_mask() -> Iterator[None]:
+    """Keep this thread open to Ctrl-C and its like, which Julia's start would leave to a thread of Julia's."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT} - blocked)
 
 
 @contextlib.contextmanager

@@ -4,49 +4,98 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import sys
+import warnings
+from pathlib import Path
 
 from ..errors import JuliaError
 from . import boot
 
 #: What the engine "sciml" loads: name, UUID and the versions that julia/Project.toml allows. It brings the other packages that the extension uses.
-SCIML_PACKAGES = (("StochasticDiffEq", "789caeaf-c7a9-5a7d-9973-96adeb23e2a0", "7"),)
+SCIML_PACKAGES = (("StochasticDiffEq", "789caeaf-c7a9-5a7d-9973-96adeb23e2a0", "6.81, 7"),)
+#: What its reverse mode by ``sensealg`` loads as well.
+SENSITIVITY_PACKAGES = (
+    ("OrdinaryDiffEqTsit5", "b1df2697-797e-41e3-8120-5422d3b24e4a", "1, 2"),
+    ("SciMLSensitivity", "1ed8b502-d754-442c-8d5d-10ac956f44a1", "7.87"),
+)
 
 
-def sciml_installed() -> bool:
-    """Whether juliapkg's project names the SciML packages; asks no server and starts nothing."""
+def _own_project() -> Path | None:
+    """The user's own Julia project, with which juliacall does not ask juliapkg."""
+    given = os.environ.get("PYTHON_JULIACALL_PROJECT", "").strip()
+    return Path(given) if given else None
+
+
+def _named() -> list[str]:
+    """The packages that the project names which juliacall uses."""
+    own = _own_project()
     try:
-        named = json.loads((boot.juliapkg_project() / "pyjuliapkg" / "juliapkg.json").read_text()).get("packages", {})
-    except (OSError, ValueError, AttributeError):
-        return False
-    return all(name in named for name, _, _ in SCIML_PACKAGES)
+        if own is not None:
+            return re.findall(r"^(\w+) *=", (own / "Project.toml").read_text(encoding="utf-8"), re.MULTILINE)
+        return list(json.loads((boot.juliapkg_project() / "pyjuliapkg" / "juliapkg.json").read_text())["packages"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
-def install_sciml() -> None:
+def sciml_installed(sensitivity: bool = False) -> bool:
+    """Whether the SciML packages are installed for juliacall; asks no server and starts nothing."""
+    named = _named()
+    return all(name in named for name, _, _ in _wanted(sensitivity))
+
+
+def _wanted(sensitivity: bool) -> tuple[tuple[str, str, str], ...]:
+    return SCIML_PACKAGES + (SENSITIVITY_PACKAGES if sensitivity else ())
+
+
+def install_sciml(sensitivity: bool = False) -> None:
     """Add the solvers of DifferentialEquations.jl to the Julia project that juliacall uses, and compile them.
 
     They then serve ``simulate(..., solver="sciml:NAME")``. About 150 packages are downloaded and compiled, which takes some minutes,
-    once. The same as ``ssnn setup --sciml``.
+    once. The same as ``ssnn setup --sciml``. Where Julia runs already, Python has to be started again afterwards: a warning says so.
+
+    Parameters
+    ----------
+    sensitivity : bool
+        SciMLSensitivity.jl too, for ``simulate(..., sensealg=...)``: some 200 packages more. The same as ``ssnn setup --sensitivity``.
 
     Raises
     ------
     JuliaError
         If juliacall is not installed, or its Julia or the packages cannot be had; the project is left as it was.
     """
+    own, wanted = _own_project(), _wanted(sensitivity)
+    if own is not None:
+        names = ", ".join(f'"{name}"' for name, _, _ in wanted)
+        raise JuliaError(
+            f"PYTHON_JULIACALL_PROJECT names a Julia project of your own, which ssnn_py leaves alone: "
+            f"julia --project={own} -e 'using Pkg; Pkg.add({names})'"
+        )
     try:
         import juliapkg  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError as error:
         raise JuliaError("the SciML packages need juliacall: pip install juliacall") from error
+    if juliapkg.offline(None):
+        # It would note the packages down, install nothing, and say nothing.
+        raise JuliaError("the SciML packages could not be installed: juliapkg is offline (PYTHON_JULIAPKG_OFFLINE)")
+    running = "juliacall" in sys.modules
     # juliapkg reports on standard output, which belongs to the program.
     with contextlib.redirect_stdout(sys.stderr):
-        fresh = not sciml_installed()
+        before = _named()
         try:
-            for name, uuid, version in SCIML_PACKAGES:
+            for name, uuid, version in wanted:
                 juliapkg.add(name, uuid=uuid, version=version)
             juliapkg.resolve()
         except Exception as error:
-            if fresh:
-                with contextlib.suppress(Exception):
-                    for name, _, _ in SCIML_PACKAGES:
+            with contextlib.suppress(Exception):
+                for name, _, _ in wanted:
+                    if name not in before:
                         juliapkg.rm(name)
             raise JuliaError(f"the SciML packages could not be installed: {error}") from error
+    if running:
+        warnings.warn(
+            "the SciML packages are installed, but Julia was started before, with the packages of that time: start Python again",
+            RuntimeWarning,
+            stacklevel=2,
+        )

@@ -19,7 +19,7 @@ from .reference_noise import At, BrownianPath, Noise
 from .reference_solvers import STEPS, Dual, Interval, Neurons, State, Transitions, linear_piece, select
 
 MAX_SPIKES_IN_STEP = 1000
-DEEPEST, SHALLOWEST = 16, 5
+DEEPEST, SHALLOWEST = 16, 4
 
 
 @dataclass
@@ -109,11 +109,17 @@ class _Run:
         y = State(*(part[at] for part in self.y))
         walk = _Walk(at, self.a[at], end, y, self.zeros(number, np.inf), self.leaf_depths(at), stops_at_spike)
         columns = at[0] * self.shape[1] + at[1]
-        self.visit(walk, np.arange(at[0].size), 0, 0, (self.noise[0][:, columns], self.noise[1][:, columns]))
+        noise = self.noise[0][:, columns], self.noise[1][:, columns]
+        self.visit(walk, np.arange(at[0].size), 0, 0, noise, np.zeros(number, dtype=bool))
         return walk
 
-    def visit(self, walk: _Walk, k: NDArray[np.intp], depth: int, position: int, noise: Noise) -> None:
-        """Take walkers `k` through one interval, as far as they have to go there; `noise` is theirs on it."""
+    def visit(
+        self, walk: _Walk, k: NDArray[np.intp], depth: int, position: int, noise: Noise, firing: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Take walkers `k` through one interval, as far as they have to go there; `noise` is theirs on it.
+
+        Those `firing` are known to fire in one step here. Returns which of them one step has taken through.
+        """
         start, stop = self.edge(depth, position), self.edge(depth, position + 1)
         a, b = walk.start.value[k], walk.end.value[k]
         meets = (a < stop) & (start < b) & ~np.isfinite(walk.spike.value[k])
@@ -122,17 +128,19 @@ class _Run:
         interval = Interval(start, stop, self.step.length * 2.0**-depth)
         if leaf.any():
             self.cross_leaf(walk, k[leaf], interval, noise[0][:, leaf])
-        halved = meets & ~leaf & ~whole
-        if whole.any():
-            halved[whole] = self.cross(walk, k[whole], interval, (noise[0][:, whole], noise[1][:, whole]))
+        direct, tried = np.zeros(k.size, dtype=bool), whole & ~firing
+        if tried.any():
+            direct[tried] = ~self.cross(walk, k[tried], interval, (noise[0][:, tried], noise[1][:, tried]))
+        halved = meets & ~leaf & ~direct
         if not halved.any():
-            return
-        k, noise = k[halved], (noise[0][:, halved], noise[1][:, halved])
+            return direct
+        k, noise, firing = k[halved], (noise[0][:, halved], noise[1][:, halved]), whole[halved]
         at = walk.at[0][k], walk.at[1][k]
         level, index = self.problem.noise_levels + depth, (self.number << depth) + position
         halves = self.path.halves(at, level, index, interval.length, noise)
-        for side in (0, 1):
-            self.visit(walk, k, depth + 1, 2 * position + side, halves[side])
+        first = self.visit(walk, k, depth + 1, 2 * position, halves[0], np.zeros(k.size, dtype=bool))
+        self.visit(walk, k, depth + 1, 2 * position + 1, halves[1], firing & first)
+        return direct
 
     def cross(self, walk: _Walk, k: NDArray[np.intp], interval: Interval, noise: Noise) -> NDArray[np.bool_]:
         """One step of the solver, for those that do not fire then; who does."""
@@ -148,7 +156,8 @@ class _Run:
         a, b, y = walk.start[k], walk.end[k], State(*(part[k] for part in walk.y))
         a = select(a.value >= interval.start, a, neurons.fixed(interval.start))
         b = select(b.value <= interval.stop, b, neurons.fixed(interval.stop))
-        new, velocity = linear_piece(neurons, a, b, y, W, interval.length)
+        leaf_end = interval.stop if self.problem.solver in STEPS else None
+        new, velocity = linear_piece(neurons, a, b, y, W, interval.length, leaf_end)
         if walk.stops_at_spike:
             fires = self.fires(neurons, new)
             if self.problem.network.intensity.event == "threshold":

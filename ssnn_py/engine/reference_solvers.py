@@ -123,6 +123,14 @@ class Neurons:
         parts = [(derivative, self.slots[name]) for name, derivative in partial.items()]
         return _chain(intensity.rate(v.value, **values), (slope, v), *parts)
 
+    def mean_rate(self, v: Dual, variance: Dual) -> Dual:
+        """The rate's mean over noise of that variance around v."""
+        intensity = self.network.intensity
+        values = {name: self.slots[name].value for name in intensity.parameters}
+        sharpness, slope, partial = intensity.sharpness(v.value, **values)
+        parts = [(derivative, self.slots[name]) for name, derivative in partial.items()]
+        return self.rate(v + 0.5 * variance * _chain(sharpness, (slope, v), *parts))
+
     def current(self, time: Dual) -> Dual:
         current = self.network.input_current
         values = {name: self.slots[name].value for name in current.parameters}
@@ -160,11 +168,24 @@ class Neurons:
         return f + self.correction(v) if sense == "ito" else f - self.correction(v)
 
 
-def linear_piece(neurons: Neurons, a: Dual, b: Dual, y: State, W: Array, h: float) -> tuple[State, State]:
-    """The state at b along the line that starts from `y` at a, and its velocity; W is the noise of an interval of length h."""
+def linear_piece(
+    neurons: Neurons, a: Dual, b: Dual, y: State, W: Array, h: float, leaf_end: float | None = None
+) -> tuple[State, State]:
+    """The state at b along the line that starts from `y` at a, and its velocity; W is the noise of an interval of length h.
+
+    In a leaf, whose end is given, the velocity is the mean of those at a and there.
+    """
     n1, n2 = neurons.driven(W / h)
-    g, _ = neurons.factor(y.v)
-    velocity = State(neurons.drift(a, y.v, y.i, "ito") + g * n1, n2 - neurons.mu2 * y.i, neurons.rate(y.v))
+
+    def velocity_at(t: Dual, y: State) -> State:
+        f = neurons.drift(t, y.v, y.i, "ito" if leaf_end is None else "stratonovich")
+        return State(f + neurons.factor(y.v)[0] * n1, n2 - neurons.mu2 * y.i, neurons.rate(y.v))
+
+    velocity = velocity_at(a, y)
+    if leaf_end is not None:
+        there = State(*(at_a + (leaf_end - a) * speed for at_a, speed in zip(y, velocity, strict=True)))
+        ends = velocity, velocity_at(neurons.fixed(leaf_end), there)
+        velocity = State(*(0.5 * (one + two) for one, two in zip(*ends, strict=True)))
     length = b - a
     return State(*(at_a + length * speed for at_a, speed in zip(y, velocity, strict=True))), velocity
 
@@ -208,7 +229,8 @@ def shark(neurons: Neurons, interval: Interval, y: State, noise: Noise) -> State
 
 
 GAUSS = (0.5 - 1 / math.sqrt(12), 0.5 + 1 / math.sqrt(12))
-_SPREAD = 1 / math.sqrt(6) - 1 / math.sqrt(12)
+HAZARD_POINTS = np.array([0.5 - math.sqrt(0.15), 0.5, 0.5 + math.sqrt(0.15)])
+HAZARD_WEIGHTS = (5 / 18, 8 / 18, 5 / 18)
 
 
 def exact_ou(neurons: Neurons, interval: Interval, y: State, noise: Noise) -> State:
@@ -217,22 +239,49 @@ def exact_ou(neurons: Neurons, interval: Interval, y: State, noise: Noise) -> St
     (n1, n2), (a1, a2) = neurons.driven(noise[0]), neurons.driven(noise[1])
     left, right = (neurons.current(neurons.fixed(interval.start + x * h)) for x in GAUSS)
     slope = (right - left) / (GAUSS[1] - GAUSS[0])
-    current, m1, nothing = left - GAUSS[0] * slope, h * neurons.mu1, v * 0.0
-    driven = stack([nothing, nothing, n1 + 6.0 * a1, -12.0 * a1, n2 + 6.0 * a2, -12.0 * a2])
-    undriven = stack([v, i, m1 * current, m1 * slope, nothing, nothing])
+    m1 = h * neurons.mu1
+    current = left - GAUSS[0] * slope
+    causes = stack([v, i, m1 * current + n1 + 6.0 * a1, m1 * slope - 12.0 * a1, n2 + 6.0 * a2, -12.0 * a2])
+    # (v, i) at the points of the hazard and at h, shape (4, 2, n).
     transitions = neurons.transitions(h)
+    value, in_m1, in_m2 = np.einsum("ndxrj,jn->dxrn", transitions, causes.value)
+    tangent = np.einsum("nxrj,pjn->pxrn", transitions[:, 0], causes.tangent)
+    m2 = h * neurons.mu2
+    path = Dual(value, tangent + in_m1 * m1.tangent[:, None, None] + in_m2 * m2.tangent[:, None, None])
+    one, two = neurons.slots["sigma11"], neurons.slots["sigma12"]
+    factor, variances = h * (one * one + two * two), _residual_variances(transitions, m1)
+    rates = [
+        weight * neurons.mean_rate(path[n, 0], factor * variance)
+        for n, (weight, variance) in enumerate(zip(HAZARD_WEIGHTS, variances, strict=True))
+    ]
+    return State(path[3, 0], path[3, 1], s + h * (rates[0] + rates[1] + rates[2]))
 
-    def solution(z: Dual) -> Dual:
-        """(v, i) at the two Gauss points and at h, shape (3, 2, n)."""
-        value, in_m1, in_m2 = np.einsum("ndxrj,jn->dxrn", transitions, z.value)
-        tangent = np.einsum("nxrj,pjn->pxrn", transitions[:, 0], z.tangent)
-        moved = h * (in_m1 * neurons.mu1.tangent[:, None, None] + in_m2 * neurons.mu2.tangent[:, None, None])
-        return Dual(value, tangent + moved)
 
-    path = solution(driven + undriven)
-    spread = _SPREAD * solution(driven)[2, 0]
-    rates = neurons.rate(path[0, 0] - spread) + neurons.rate(path[1, 0] + spread)
-    return State(path[2, 0], path[2, 1], s + h / 2 * rates)
+def _residual_variances(transitions: Array, m1: Dual) -> list[Dual]:
+    """Of v at the points of the hazard, with noise of variance 1 on v alone, given W and H."""
+    x = HAZARD_POINTS[:, None] * m1.value
+    # The variance ∫exp(−2·m1·t) dt over [0, point], and its derivative in m1.
+    whole, in_m1 = (
+        HAZARD_POINTS[:, None] ** k * part for k, part in ((1, _mean_decay(2 * x)), (2, 2 * _mean_decay_slope(2 * x)))
+    )
+    flow = transitions[:, :2, :3, 0]
+    of_w, of_h = (np.moveaxis(part, 0, -1) for part in (flow[..., 2], 6 * flow[..., 2] - 12 * flow[..., 3]))
+    value = whole - of_w[0] ** 2 - of_h[0] ** 2 / 12
+    slope = in_m1 - 2 * of_w[0] * of_w[1] - of_h[0] * of_h[1] / 6
+    return [Dual(at, in_m1_at * m1.tangent) for at, in_m1_at in zip(value, slope, strict=True)]
+
+
+def _mean_decay(x: Array) -> Array:
+    """(1 − exp(−x))/x."""
+    safe = np.where(x == 0.0, 1.0, x)
+    return np.where(x == 0.0, 1.0, -np.expm1(-safe) / safe)
+
+
+def _mean_decay_slope(x: Array) -> Array:
+    """Its derivative, −∫t·exp(−x·t) dt over [0, 1]."""
+    series = -sum((-x) ** k / (math.factorial(k) * (k + 2)) for k in range(18))
+    safe = np.where(x < 1.0, 1.0, x)
+    return np.where(x < 1.0, series, ((1.0 + safe) * np.exp(-safe) - 1.0) / safe**2)
 
 
 class Transitions:
@@ -250,9 +299,9 @@ class Transitions:
 
 
 def _flow(m1: Array, m2: Array) -> Array:
-    """How (v, i) at the Gauss points and at 1 depend on (v, i, p(0), p′, q(0), q′), and how that depends on m1 and m2.
+    """How (v, i) at the points of the hazard and at 1 depend on (v, i, p(0), p′, q(0), q′), and how that depends on m1 and m2.
 
-    Shape (n, 3, 3, 2, 6): the flow and its two derivatives; the three times; v and i; the six initial values. It is the exponential of
+    Shape (n, 3, 4, 2, 6): the flow and its two derivatives; the four times; v and i; the six initial values. It is the exponential of
     ``[[M, ∂₁M, ∂₂M], [0, M, 0], [0, 0, M]]``, whose first row of blocks holds exp(M) and its two derivatives.
     """
     constant, in_m1, in_m2 = np.zeros((3, 6, 6))
@@ -263,9 +312,9 @@ def _flow(m1: Array, m2: Array) -> Array:
     for k in range(3):
         block[:, k, :, k] = constant + m1[:, None, None] * in_m1 + m2[:, None, None] * in_m2
     block[:, 0, :, 1], block[:, 0, :, 2] = in_m1, in_m2
-    times = np.array([*GAUSS, 1.0])[:, None, None]
+    times = np.array([*HAZARD_POINTS, 1.0])[:, None, None]
     flow = _exponential(times * block.reshape(-1, 1, 18, 18))
-    return np.asarray(flow[..., :2, :].reshape(-1, 3, 2, 3, 6).transpose(0, 3, 1, 2, 4))
+    return np.asarray(flow[..., :2, :].reshape(-1, 4, 2, 3, 6).transpose(0, 3, 1, 2, 4))
 
 
 def _exponential(M: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ctypes import POINTER
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +13,12 @@ import numpy as np
 
 from ..errors import JuliaError, ValidationError
 from ..validation import describe
-from . import Array, Engine, Problem, RawSolution
+from . import Array, Cotangents, Engine, Problem, RawSolution
 from .boot import JuliaRuntime, runtime, source_dir
-from .julia import JuliaEngine, _Outputs, _Problem, _TangentOutputs
+from .julia import JuliaEngine, _AdjointData, _Outputs, _Problem, _TangentOutputs
+
+#: What ``simulate(sensealg=...)`` may name.
+SENSEALGS = ("InterpolatingAdjoint",)
 
 #: What a solver's name begins with in ``simulate(solver=...)``.
 PREFIX = "sciml:"
@@ -111,8 +114,8 @@ def check(problem: Problem, directions: Mapping[str, Array] | None = None) -> bo
 class _Bound(JuliaEngine):
     """The Julia engine's marshalling around other entry points."""
 
-    def __init__(self, solve: Callable[..., None], solve_tangent: Callable[..., None]) -> None:
-        self._solve, self._solve_tangent = solve, solve_tangent
+    def __init__(self, *functions: Callable[..., None]) -> None:
+        self._solve, self._solve_tangent, self._adjoint = functions
 
 
 def load_packages(julia: JuliaRuntime) -> None:
@@ -132,30 +135,68 @@ def load_packages(julia: JuliaRuntime) -> None:
         ) from error
 
 
+def load_sensitivity(julia: JuliaRuntime) -> None:
+    """Load SciMLSensitivity.jl, which takes some seconds, and with it the core's extension."""
+    try:
+        julia.eval(
+            "import OrdinaryDiffEqTsit5, SciMLSensitivity; "
+            'SSNN.PIECE_ADJOINT_HOOK[] === nothing && error("the extension SSNNSciMLSensitivityExt did not load")'
+        )
+    except JuliaError as error:
+        raise JuliaError(
+            f"SciMLSensitivity.jl could not be loaded; run `ssnn setup --sensitivity` to install it. Julia says: {error}"
+        ) from error
+
+
+def check_sensealg(problem: Problem) -> None:
+    """Raise where SciMLSensitivity.jl is asked for what this engine cannot give it."""
+    if problem.options["sensealg"] not in SENSEALGS:
+        raise ValidationError(
+            f"sensealg must be one of {', '.join(SENSEALGS)}, got {describe(problem.options['sensealg'])}"
+        )
+    if not problem.network.diffusion.additive:
+        raise ValidationError(
+            "sensealg needs additive noise, and this network's diffusion depends on the potential; leave it out"
+        )
+    check(problem, {})
+
+
 class SciMLEngine(Engine):
     """Any solver of StochasticDiffEq.jl from event to event, in this process.
 
-    Reverse mode goes through forward mode, in the direction of one coordinate after the other.
+    Reverse mode goes through forward mode, in the direction of one coordinate after the other; with the option ``sensealg`` it is the
+    adjoint of SciMLSensitivity.jl between spikes.
     """
 
     name = "sciml"
 
     def __init__(self) -> None:
-        julia = runtime()
+        julia = self._julia = runtime()
         load_packages(julia)
         self._solve = julia.function("ssnn_sciml_solve", POINTER(_Problem), POINTER(_Outputs), ctypes.c_char_p)
         self._solve_tangent = julia.function(
             "ssnn_sciml_tangent", POINTER(_Problem), POINTER(_Outputs), POINTER(_TangentOutputs), ctypes.c_char_p
         )
 
+        self._adjoint = julia.function("ssnn_sciml_adjoint", POINTER(_Problem), POINTER(_AdjointData), ctypes.c_char_p)
+
     def solve(self, problem: Problem, directions: Mapping[str, Array] | None = None) -> RawSolution:
-        diagonal = check(problem, directions)
-        options = encode_options({**problem.options, "diagonal_noise": diagonal}).encode()
+        if "sensealg" in problem.options:
+            check_sensealg(problem)
+        return self._bound(problem, check(problem, directions)).solve(problem, directions)
 
-        def solve(*arguments: Any) -> None:
-            self._solve(*arguments, options)
+    def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
+        if "sensealg" not in problem.options:
+            return super().pull_back(problem, cotangents, wrt)
+        check_sensealg(problem)
+        load_sensitivity(self._julia)
+        return self._bound(problem, check(problem), adjoint=True).pull_back(problem, cotangents, wrt)
 
-        def solve_tangent(*arguments: Any) -> None:
-            self._solve_tangent(*arguments, options)
+    def _bound(self, problem: Problem, diagonal: bool, adjoint: bool = False) -> _Bound:
+        named = {name: value for name, value in problem.options.items() if adjoint or name != "sensealg"}
+        options = encode_options({**named, "diagonal_noise": diagonal}).encode()
 
-        return _Bound(solve, solve_tangent).solve(problem, directions)
+        def with_options(function: Callable[..., None]) -> Callable[..., None]:
+            return lambda *arguments: function(*arguments, options)
+
+        return _Bound(*map(with_options, (self._solve, self._solve_tangent, self._adjoint)))

@@ -1,4 +1,4 @@
-"""Work and precision of the native solvers: what error each makes of a given step, and what that costs.
+"""Work and precision of the solvers: what error each makes of a given step, and what that costs.
 
 All solvers look at one Brownian path per sample, whatever their step (``noise_dt``), so that errors are pathwise differences from a solve at a very fine step. Costs are timed in
 solves of their own, whose noise is laid out on the solver's step.
@@ -7,6 +7,7 @@ solves of their own, whose noise is laid out on the solver's step.
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -20,11 +21,13 @@ from numpy.typing import NDArray
 from .. import engine as engines
 from ..builders import recurrent_weights
 from ..diffusions import AffineDiffusion
+from ..engine import sciml
+from ..engine.packages import sciml_installed
 from ..errors import SSNNError
 from ..intensities import ExponentialIntensity
 from ..network import SLIFNetwork
 from ..simulation import Solution, prepare
-from ..solvers import SOLVERS, SolverInfo
+from ..solvers import SCIML, SOLVERS
 from . import figure1
 
 Array = NDArray[np.float64]
@@ -38,27 +41,31 @@ QUANTITIES = {
     "gradient_bias": "bias of the gradient",
 }
 STRONG = ("potential", "spike_times", "gradient")
-# What the table of solvers says of a quantity with additive noise, and with multiplicative noise.
-_THEORY: dict[str, Callable[[SolverInfo, bool], float | None]] = {
-    "potential": lambda solver, additive: solver.strong_order if additive else solver.multiplicative_order,
-    "spike_times": lambda solver, additive: solver.spike_time_order if additive else solver.multiplicative_order,
-    "gradient": lambda solver, additive: solver.gradient_order if additive else None,
-    "spike_bias": lambda solver, additive: solver.bias_order if additive else None,
-    "gradient_bias": lambda solver, additive: solver.bias_order if additive else None,
-}
-# Errors of the strong measures come from so many samples per neuron; those of the biases from more, against a coarser reference of high weak order.
-_SPIKE_TIME_GOAL, _GRADIENT_BIAS_GOAL = 1e-4, 1e-3
+# At which errors the costs of all solvers are compared.
+_GOALS = {"spike_times": 1e-4, "gradient_bias": 1e-3}
+
+# Those of DifferentialEquations.jl that join where they are installed, on fewer samples: they are made for other problems, and slow on small ones.
+SCIML_CONTENDERS = ("EM", "EulerHeun", "RKMil", "SRA1", "SOSRA", "SOSRI")
+_SCIML_SHARE = 20
+
+# Samples of one solve: more would only take memory.
+_CHUNK = 20_000
 
 
 @dataclass(frozen=True)
 class BenchmarkProblem:
-    """A network, and at which steps it is solved: dt/2^k along one path laid out on steps of `dt`."""
+    """A network, and at which steps it is solved: dt/2^k along one path laid out on steps of `dt`.
+
+    Strong errors are means over `samples`. Biases need more samples and are seen at coarse steps only: there are `bias_samples`, from the third step
+    on half as many at each, against a reference that is coarser but of high weak order.
+    """
 
     name: str
     network: SLIFNetwork
     t1: float
     saveat: tuple[float, ...]
     spikes: int  # of each neuron are compared
+    room: int  # for spikes of a sample: more than any has
     dt: float
     levels: int
     reference: str  # solver of the finest solves
@@ -70,9 +77,27 @@ class BenchmarkProblem:
 
     @property
     def solvers(self) -> list[str]:
-        """Native solvers that take the problem's noise."""
+        """Solvers that take the problem's noise: the native ones, and those of DifferentialEquations.jl where they are installed."""
         additive = self.network.diffusion.additive
-        return [name for name, solver in SOLVERS.items() if additive or solver.multiplicative_order is not None]
+        names = [name for name, solver in SOLVERS.items() if additive or solver.multiplicative_order is not None]
+        if sciml_installed():
+            # The networks here have noise on v alone, which is diagonal.
+            names += [SCIML + name for name in SCIML_CONTENDERS if additive or sciml.TABLE[name].noise != "additive"]
+        return names
+
+
+def theory(solver: str, quantity: str, additive: bool) -> float | None:
+    """The order of an error that the tables of solvers state; None where they do not."""
+    if solver.startswith(SCIML):
+        return sciml.TABLE[solver.removeprefix(SCIML)].strong_order if quantity == "potential" and additive else None
+    info = SOLVERS[solver]
+    if not additive:
+        return info.multiplicative_order if quantity in ("potential", "spike_times") else None
+    return {
+        "potential": info.strong_order,
+        "spike_times": info.spike_time_order,
+        "gradient": info.gradient_order,
+    }.get(quantity, info.bias_order)
 
 
 def problems(quick: bool = False) -> list[BenchmarkProblem]:
@@ -93,7 +118,7 @@ def problems(quick: bool = False) -> list[BenchmarkProblem]:
         sigma=0.4,
         v_reset=0.0,
         alpha=0.03,
-        intensity=ExponentialIntensity(beta=3.0, v_th=1.0, tau=0.5),
+        intensity=ExponentialIntensity(beta=3.0, v_th=1.0, tau=0.5, cap=1.0),
         diffusion=AffineDiffusion(offset=0.5, slope=1.0),
     )
     return [
@@ -103,14 +128,15 @@ def problems(quick: bool = False) -> list[BenchmarkProblem]:
             t1=3.0,
             saveat=(0.5, 1.0, 2.0),
             spikes=3,
+            room=32,
             dt=0.1,
-            levels=5 if quick else 8,
+            levels=6 if quick else 12,
             reference="shark",
-            reference_level=9 if quick else 11,
-            samples=2000 // fewer,
-            bias_samples=160_000 // fewer,
+            reference_level=9 if quick else 14,
+            samples=1200 // fewer,
+            bias_samples=640_000 // fewer,
             bias_levels=4 if quick else 6,
-            bias_reference_level=6,
+            bias_reference_level=5,
         ),
         BenchmarkProblem(
             name="20 recurrent neurons",
@@ -118,12 +144,13 @@ def problems(quick: bool = False) -> list[BenchmarkProblem]:
             t1=1.0,
             saveat=(0.25, 0.5, 1.0),
             spikes=1,
+            room=640,
             dt=0.05,
-            levels=4 if quick else 6,
+            levels=4 if quick else 9,
             reference="shark",
-            reference_level=7 if quick else 10,
+            reference_level=7 if quick else 11,
             samples=100 // fewer,
-            bias_samples=2000 // fewer,
+            bias_samples=8000 // fewer,
             bias_levels=3 if quick else 4,
             bias_reference_level=5,
         ),
@@ -133,12 +160,13 @@ def problems(quick: bool = False) -> list[BenchmarkProblem]:
             t1=2.0,
             saveat=(0.5, 1.0, 2.0),
             spikes=1,
+            room=200,
             dt=0.1,
-            levels=5 if quick else 7,
+            levels=6 if quick else 11,
             reference="milstein",
-            reference_level=10 if quick else 12,
-            samples=2000 // fewer,
-            bias_samples=20_000 // fewer,
+            reference_level=9 if quick else 14,
+            samples=1200 // fewer,
+            bias_samples=160_000 // fewer,
             bias_levels=3 if quick else 5,
             bias_reference_level=8,
         ),
@@ -171,32 +199,37 @@ def _solve(
     problem: BenchmarkProblem, solver: str, level: int, samples: int, tangent: bool = True, **arguments: Any
 ) -> Solution:
     """One solve, with its tangent in the direction of all input currents."""
-    # Room for spikes that no sample uses up: without a limit the engine would solve twice, to find out.
-    room = 32 * problem.network.num_neurons
+    # Without a limit on spikes the engine would solve twice, to find out.
     checked, engine = prepare(
         problem.network,
         problem.t1,
         problem.dt / 2**level,
         num_samples=samples,
         solver=solver,
-        max_spikes=room,
+        max_spikes=problem.room,
         **arguments,
     )
     directions = {"input_current": np.ones((1, *problem.network.parameters["input_current"].shape))}
     solution = Solution(checked, engine, engines.load(engine).solve(checked, directions if tangent else None))
     if solution.truncated.any():
-        raise SSNNError(f"a sample of {problem.name} has more than {room} spikes")
+        raise SSNNError(f"a sample of {problem.name} has more than {problem.room} spikes")
     return solution
 
 
 def _measures(problem: BenchmarkProblem, solver: str, level: int, samples: int, seed: int) -> _Measures:
-    solution = _solve(problem, solver, level, samples, noise_dt=problem.dt, saveat=problem.saveat, seed=seed)
-    assert solution.raw.tangents is not None
-    trains = solution.spike_trains
-    columns = trains.first_spike_columns(problem.spikes)
-    tangents = np.pad(solution.raw.tangents.spike_times[0], ((0, 0), (0, 1)))  # the last column, −1, is zero
-    gradients = np.take_along_axis(tangents, columns.reshape(samples, -1), axis=1).reshape(columns.shape)
-    return _Measures(solution.v, trains.at_columns(columns), gradients)
+    parts = []
+    for first in range(0, samples, _CHUNK):
+        count = min(_CHUNK, samples - first)
+        solution = _solve(
+            problem, solver, level, count, noise_dt=problem.dt, saveat=problem.saveat, seed=seed, first_sample=first
+        )
+        assert solution.raw.tangents is not None
+        trains = solution.spike_trains
+        columns = trains.first_spike_columns(problem.spikes)
+        tangents = np.pad(solution.raw.tangents.spike_times[0], ((0, 0), (0, 1)))  # the last column, −1, is zero
+        gradients = np.take_along_axis(tangents, columns.reshape(count, -1), axis=1).reshape(columns.shape)
+        parts.append((solution.v, trains.at_columns(columns), gradients))
+    return _Measures(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def _cost(problem: BenchmarkProblem, solver: str, level: int) -> tuple[float, float]:
@@ -214,28 +247,31 @@ def _cost(problem: BenchmarkProblem, solver: str, level: int) -> tuple[float, fl
 
 
 def measure(problem: BenchmarkProblem, seed: int = 0, say: Callable[[str], None] = lambda line: None) -> list[Point]:
-    """All native solvers at all steps of one problem."""
+    """All solvers at all steps of one problem."""
     say(f"{problem.name}: reference")
     exact = _measures(problem, problem.reference, problem.reference_level, problem.samples, seed)
     fine = "exact_ou" if problem.network.diffusion.additive else problem.reference
     unbiased = _measures(problem, fine, problem.bias_reference_level, problem.bias_samples, seed + 1)
     points = []
     for solver in problem.solvers:
+        native = solver in SOLVERS
+        samples = problem.samples if native else max(2, problem.samples // _SCIML_SHARE)
         for level in range(problem.levels):
             say(f"{problem.name}: {solver}, dt = {problem.dt / 2**level:.4g}")
             point = Point(problem.name, solver, problem.dt / 2**level, *_cost(problem, solver, level))
             points.append(point)
-            near = _measures(problem, solver, level, problem.samples, seed)
+            near = _measures(problem, solver, level, samples, seed)
             for name, difference in (
-                ("potential", near.v - exact.v),
-                ("spike_times", near.spikes - exact.spikes),
-                ("gradient", near.gradients - exact.gradients),
+                ("potential", near.v - exact.v[:samples]),
+                ("spike_times", near.spikes - exact.spikes[:samples]),
+                ("gradient", near.gradients - exact.gradients[:samples]),
             ):
-                _note(point, name, np.abs(difference).reshape(problem.samples, -1).mean(axis=1))
-            if level < problem.bias_levels:
-                near = _measures(problem, solver, level, problem.bias_samples, seed + 1)
-                _note(point, "spike_bias", (near.spikes - unbiased.spikes).mean(axis=(1, 2)))
-                _note(point, "gradient_bias", (near.gradients - unbiased.gradients).mean(axis=(1, 2)))
+                _note(point, name, np.abs(difference).reshape(samples, -1).mean(axis=1))
+            if native and level < problem.bias_levels:
+                many = problem.bias_samples >> max(0, level - 2)
+                near = _measures(problem, solver, level, many, seed + 1)
+                _note(point, "spike_bias", (near.spikes - unbiased.spikes[:many]).mean(axis=(1, 2)))
+                _note(point, "gradient_bias", (near.gradients - unbiased.gradients[:many]).mean(axis=(1, 2)))
     return points
 
 
@@ -245,12 +281,12 @@ def _note(point: Point, name: str, per_sample: Array) -> None:
 
 
 def fitted_order(points: Sequence[Point], name: str) -> float:
-    """Slope of log error over log step, least squares on the finer half of the steps; NaN where noise hides the errors.
+    """Slope of log error over log step, by least squares; NaN where noise hides the errors.
 
-    Only errors of at least four standard errors count.
+    Only errors of at least two standard errors count: of these the strong ones at the four finest steps, and the biases, which are seen at coarse steps only, at all but
+    the coarsest.
     """
-    seen = [point for point in points if name in point.errors and point.errors[name] > 4 * point.standard_errors[name]]
-    # Coarse steps are not yet in the asymptotic range; biases are seen at coarse steps only.
+    seen = [point for point in points if name in point.errors and point.errors[name] > 2 * point.standard_errors[name]]
     seen = seen[-4:] if name in STRONG else seen[1:] if len(seen) > 3 else seen
     if len(seen) < 2:
         return math.nan
@@ -262,16 +298,16 @@ def fitted_order(points: Sequence[Point], name: str) -> float:
 def seconds_at(points: Sequence[Point], name: str, goal: float) -> tuple[float, bool]:
     """What a sample costs at the error `goal`, and whether that is an extrapolation to finer steps than were tried.
 
-    Interpolated between steps on logarithmic scales; NaN where the errors cannot be seen for noise.
+    Interpolated between steps on logarithmic scales. An error hidden by noise counts as two standard errors; NaN where this says nothing of the goal.
     """
-    seen = [p for p in points if name in p.errors and p.errors[name] > 2 * p.standard_errors[name]]
-    costs = [math.log(p.gradient_seconds if "gradient" in name else p.seconds) for p in seen]
-    errors = [math.log(p.errors[name] / goal) for p in seen]
-    if not seen:
+    known = [p for p in points if name in p.errors]
+    costs = [math.log(p.gradient_seconds if "gradient" in name else p.seconds) for p in known]
+    errors = [math.log(max(p.errors[name], 2 * p.standard_errors[name]) / goal) for p in known]
+    if not known:
         return math.nan, False
     if errors[0] <= 0:
         return math.exp(costs[0]), False
-    for place in range(1, len(seen)):
+    for place in range(1, len(known)):
         if errors[place] <= 0 < errors[place - 1]:
             part = errors[place - 1] / (errors[place - 1] - errors[place])
             return math.exp((1 - part) * costs[place - 1] + part * costs[place]), False
@@ -291,12 +327,12 @@ def table(points: Sequence[Point], problem: BenchmarkProblem) -> str:
         mine = [point for point in points if point.problem == problem.name and point.solver == solver]
         cells = []
         for name in QUANTITIES:
-            order, theory = fitted_order(mine, name), _THEORY[name](SOLVERS[solver], additive)
+            order, stated = fitted_order(mine, name), theory(solver, name, additive)
             cells.append(
-                ("–" if math.isnan(order) else f"{order:.2f}") + (f" ({theory:g})" if theory is not None else "")
+                ("–" if math.isnan(order) else f"{order:.2f}") + (f" ({stated:g})" if stated is not None else "")
             )
         lines.append(f"{solver:16}" + "".join(f"{cell:>16}" for cell in cells))
-    for name, goal in (("spike_times", _SPIKE_TIME_GOAL), ("gradient_bias", _GRADIENT_BIAS_GOAL)):
+    for name, goal in _GOALS.items():
         costs = {
             solver: seconds_at([p for p in points if p.problem == problem.name and p.solver == solver], name, goal)
             for solver in problem.solvers
@@ -334,8 +370,9 @@ def plot(points: Sequence[Point], chosen: Sequence[BenchmarkProblem], paths: Seq
     from ..plotting import figure, save
 
     fig, axes = figure(len(chosen), len(QUANTITIES), width=3.4, height=2.8)
-    markers = dict(zip(SOLVERS, "osD^v", strict=True))
-    colors = dict(zip(SOLVERS, colormaps["tab10"].colors, strict=False))  # type: ignore[attr-defined]
+    names = dict.fromkeys(point.solver for point in points)
+    markers = dict(zip(names, itertools.cycle("osD^v<>PXh")))
+    colors = dict(zip(names, itertools.cycle(colormaps["tab10"].colors)))  # type: ignore[attr-defined]
     for row, problem in zip(axes, chosen, strict=True):
         for ax, (name, title) in zip(row, QUANTITIES.items(), strict=True):
             for solver in problem.solvers:
@@ -377,8 +414,7 @@ def run(out: Path, quick: bool = False, seed: int = 0, progress: bool = True) ->
 
         for problem in chosen:
             points += measure(problem, seed, say)
-    for problem in chosen:
-        print(table(points, problem), end="\n\n")
+            bar.write(table(points, problem) + "\n")
     plot(points, chosen, [out / "solvers.png"])
     save_points(points, out / "solvers.csv")
     print(f"solvers.png and solvers.csv are in {out}")

@@ -22,7 +22,16 @@ end
 
 @inline rate(λ::ExponentialIntensity, k, v) = @inbounds fast_exp(λ.beta[k] * excess(λ, k, v)) / λ.tau[k]
 
-@inline slope(λ::ExponentialIntensity, k, v, rate) = @inbounds ifelse(v - λ.v_th[k] < λ.cap, λ.beta[k] * rate, 0.0)
+@inline slope(λ::ExponentialIntensity, k, v, rate) = @inbounds below_cap(λ, k, v, λ.beta[k] * rate)
+
+@inline below_cap(λ::ExponentialIntensity, k, v, x) = @inbounds ifelse(v - λ.v_th[k] < λ.cap, x, 0.0)
+
+@inline sharpness(λ::ExponentialIntensity, k, v) = @inbounds below_cap(λ, k, v, λ.beta[k])
+@inline sharpness_tangent(λ::ExponentialIntensity, dλ::ExponentialIntensity, k, v, dv) = @inbounds below_cap(λ, k, v, dλ.beta[k])
+@inline function sharpness_adjoint!(λ̄::ExponentialIntensity, λ::ExponentialIntensity, k, v, bar)
+    @inbounds λ̄.beta[k] += below_cap(λ, k, v, bar)
+    return 0.0
+end
 
 @inline rate_tangent(λ::ExponentialIntensity, dλ::ExponentialIntensity, k, v, rate) = @inbounds begin
     rate * (dλ.beta[k] * excess(λ, k, v) - dλ.tau[k] / λ.tau[k]) - slope(λ, k, v, rate) * dλ.v_th[k]

@@ -16,6 +16,10 @@ parameter_arrays(λ::ThresholdIntensity) = (λ.v_th,)
 @inline rate_tangent(λ::ThresholdIntensity, dλ::ThresholdIntensity, k, v, rate) = 0.0
 @inline rate_adjoint!(λ̄::ThresholdIntensity, λ::ThresholdIntensity, k, v, rate, bar) = nothing
 
+@inline sharpness(λ::ThresholdIntensity, k, v) = 0.0
+@inline sharpness_tangent(λ::ThresholdIntensity, dλ::ThresholdIntensity, k, v, dv) = 0.0
+@inline sharpness_adjoint!(λ̄::ThresholdIntensity, λ::ThresholdIntensity, k, v, bar) = 0.0
+
 @inline fires(λ::ThresholdIntensity, k, v, s) = @inbounds v >= λ.v_th[k]
 @inline crossing(λ::ThresholdIntensity, k, y, speed, a) = @inbounds a + (λ.v_th[k] - y.v) / speed.v
 @inline event_gradient(λ::ThresholdIntensity, k) = (v = 1.0, i = 0.0, s = 0.0)

@@ -18,8 +18,24 @@ SOLVERS["euler_maruyama"] = EulerMaruyama
 @inline slopes(step::Step, k) =
     (increment(step, k, 1) / step.length, step.num_components == 2 ? increment(step, k, 2) / step.length : 0.0)
 
+"""The state at b from that at a, along a piece on which the path is linear."""
+@inline function linear_piece(θ, k, v, i, s, a, b, slopes)
+    v̇, i̇ = velocity(θ, k, v, i, input_current(θ, k, a), slopes, true)
+    return v + (b - a) * v̇, i + (b - a) * i̇, s + (b - a) * firing_rate(θ, k, v)
+end
+
+"""Given the cotangent `bar = (v, i, s)` of the state at b, returns that of the state at a, of a and of b, and adds to the gradients θ̄."""
+function linear_piece_adjoint!(θ̄::Parameters, θ::Parameters, k, v, i, bar, a, b, slopes)
+    length = b - a
+    v̇, i̇ = velocity(θ, k, v, i, current(θ.current, k, a), slopes, true)
+    v_bar, i_bar, a_bar = velocity_adjoint!(θ̄, θ, k, v, i, a, length * bar.v, length * bar.i, slopes, true)
+    b_bar = bar.v * v̇ + bar.i * i̇ + bar.s * rate(θ.intensity, k, v)
+    at_a = (v = bar.v + v_bar + firing_rate_adjoint!(θ̄, θ, k, v, length * bar.s, EVERYTHING), i = bar.i + i_bar, s = bar.s)
+    return at_a, a_bar - b_bar, b_bar
+end
+
 @inline function speed(::EulerMaruyama, θ::Parameters, step::Step, k, y::Local)
-    v̇, i̇ = velocity(θ, k, y.v, y.i, y.input, slopes(step, k))
+    v̇, i̇ = velocity(θ, k, y.v, y.i, y.input, slopes(step, k), true)
     return (v = v̇, i = i̇, s = y.rate)
 end
 
@@ -28,7 +44,7 @@ end
     return y.v + (b - a) * ẏ.v, y.i + (b - a) * ẏ.i, y.s + (b - a) * ẏ.s
 end
 
-function reach(solver::EulerMaruyama, θ::Parameters, step::Step, k, y::Local, a)
+function reach(solver::EulerMaruyama, θ::Parameters, step::Step, k, y::Local, a, firing::Bool)
     ẏ = speed(solver, θ, step, k, y)
     y_end = advance(solver, θ, step, k, y, a, step.stop)
     fires(θ.intensity, k, y_end[1], y_end[3]) || return y_end, Inf, ẏ
@@ -83,7 +99,7 @@ function full_step_by_pieces!(x::State, θ::Parameters, step::Step, range)
     firing = 0
     @inbounds @simd ivdep for k in range
         x.rate[k] = rate(θ.intensity, k, x.v[k])
-        v̇, i̇ = velocity(θ, k, x.v[k], x.i[k], x.input[k], slopes(step, k))
+        v̇, i̇ = velocity(θ, k, x.v[k], x.i[k], x.input[k], slopes(step, k), true)
         x.v_end[k], x.i_end[k], x.s_end[k] = x.v[k] + step.length * v̇, x.i[k] + step.length * i̇, x.s[k] + step.length * x.rate[k]
         firing += fires(θ.intensity, k, x.v_end[k], x.s_end[k])
     end

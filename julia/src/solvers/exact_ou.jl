@@ -1,31 +1,38 @@
+# What one interval's length makes of the rates: see `responses`.
+const Responses = NTuple{30,Float64}
+
 """
     ExactOU
 
-Between events (v, i) is an Ornstein–Uhlenbeck process, linear with additive noise: it is propagated exactly along the parabola that has the step's increment and space-time Lévy area,
-by the exponentials of its rates, so that no step is too large for them. The input current is linear through its values at Gauss's two points u₋, u₊; the hazard is
-integrated by Gauss's rule,
+Between events (v, i) is an Ornstein–Uhlenbeck process, linear with additive noise: it is propagated exactly along the parabola that has the step's increment W and space-time Lévy area
+H, by the exponentials of its rates, so that no step is too large for them. The input current is linear through its values at Gauss's two points. The hazard is the mean of its integral, given
+W and H, by Gauss's rule of three points u,
 
-    s' = s + h/2·(λ(v(u₋) − κ·η) + λ(v(u₊) + κ·η)),        κ = 1/√6 − 1/√12
+    s' = s + h·Σ weight·E[λ(v(u)) | W, H]        E[λ(v + ξ)] = λ(v + ½·κ(v)·Var ξ)        κ = λ″/λ′
 
-where η is the noise's part in v', and κ·η supplies the h/12 of the second moment that the parabola lacks (docs/numerics.md). Strong order 3/2 for spike times, weak order 2. The
-parabola is that of Foster, Lyons and Oberhauser, "An optimal polynomial approximation of Brownian motion", SIAM Journal on Numerical Analysis 58 (2020).
+where v(u) is the mean given W and H, which is the value along the parabola, and Var ξ what the parabola leaves of the variance (docs/numerics.md); for an exponential λ the last
+formula is exact. Strong order 3/2 for spike times, weak order 2. The parabola is that of Foster, Lyons and Oberhauser, "An optimal polynomial approximation of Brownian motion", SIAM Journal on
+Numerical Analysis 58 (2020).
 """
 mutable struct ExactOU <: OneStepSolver
-    length::Float64                     # of the steps for which the table below holds
+    length::Float64                     # of the steps for which the tables below hold
     rates::Vector{NTuple{2,Float64}}    # the different (μ1, μ2) of the network
     kind::Vector{Int}                   # which of them each neuron has
     known::Matrix{Bool}                 # (depth + 1, kind)
-    table::Matrix{NTuple{3,NTuple{21,Float64}}}     # responses, and their derivatives in μ1 and μ2
+    responses::Matrix{Responses}
+    in_mu1::Matrix{Responses}           # derivatives of the responses
+    in_mu2::Matrix{Responses}
 end
 
-ExactOU() = ExactOU(0.0, NTuple{2,Float64}[], Int[], zeros(Bool, 0, 0), Matrix{NTuple{3,NTuple{21,Float64}}}(undef, 0, 0))
+ExactOU() = ExactOU(0.0, NTuple{2,Float64}[], Int[], zeros(Bool, 0, 0), (Matrix{Responses}(undef, 0, 0) for _ in 1:3)...)
 
 SOLVERS["exact_ou"] = ExactOU
 
 uses_area(::ExactOU) = true
 
-const GAUSS_POINTS = (0.5 - sqrt(1 / 12), 0.5 + sqrt(1 / 12))
-const OU_SPREAD = sqrt(1 / 6) - sqrt(1 / 12)
+const CURRENT_POINTS = (0.5 - sqrt(1 / 12), 0.5 + sqrt(1 / 12))
+const HAZARD_POINTS = (0.5 - sqrt(3 / 20), 0.5, 0.5 + sqrt(3 / 20))
+const HAZARD_WEIGHTS = (5 / 18, 8 / 18, 5 / 18)
 
 # --- responses of the linear equation --------------------------------------------------------------------------------------------
 
@@ -72,16 +79,25 @@ end
 # Likewise i at time u, to i(0) and the forces on i.
 current_responses(mu2, u) = exp_difference(mu2 * u, 1), u * exp_difference(mu2 * u, 2), u^2 * exp_difference(mu2 * u, 3)
 
-"""Responses of v at Gauss's points and at the end of an interval of length h, six each, and the three of i at its end."""
+"""What (W, H) leave of the variance of v at time u of an interval of length h, per unit of σ11² + σ12². What noise on i adds is of higher order, and left out."""
+function residual_variance(mu1, u, h)
+    x = mu1 * u
+    constant, growing = u * exp_difference(x, 2), u^2 * exp_difference(x, 3)
+    with_area = 0.5 * constant - growing / h
+    return u * exp_difference(2.0 * x, 2) - constant * constant / h - with_area * with_area * (12 / h)
+end
+
+"""Of an interval of length h: responses of v at the hazard's points and at the end, six each, and the three of i at its end; variances of v at the hazard's points."""
 responses(mu1, mu2, h) = (
-    potential_responses(mu1, mu2, GAUSS_POINTS[1] * h)..., potential_responses(mu1, mu2, GAUSS_POINTS[2] * h)...,
-    potential_responses(mu1, mu2, h)..., current_responses(mu2, h)...,
+    potential_responses(mu1, mu2, HAZARD_POINTS[1] * h)..., potential_responses(mu1, mu2, HAZARD_POINTS[2] * h)...,
+    potential_responses(mu1, mu2, HAZARD_POINTS[3] * h)..., potential_responses(mu1, mu2, h)..., current_responses(mu2, h)...,
+    residual_variance(mu1, HAZARD_POINTS[1] * h, h), residual_variance(mu1, HAZARD_POINTS[2] * h, h), residual_variance(mu1, HAZARD_POINTS[3] * h, h),
 )
 
 function responses_with_derivatives(mu1::Float64, mu2::Float64, h)
     in_mu1, in_mu2 = responses(Dual(mu1, 1.0), Dual(mu2, 0.0), h), responses(Dual(mu1, 0.0), Dual(mu2, 1.0), h)
     # `map` of long tuples is slow.
-    return ntuple(n -> in_mu1[n].value, Val(21)), ntuple(n -> in_mu1[n].tangent, Val(21)), ntuple(n -> in_mu2[n].tangent, Val(21))
+    return ntuple(n -> in_mu1[n].value, Val(30)), ntuple(n -> in_mu1[n].tangent, Val(30)), ntuple(n -> in_mu2[n].tangent, Val(30))
 end
 
 function prepare!(solver::ExactOU, θ::Parameters, length)
@@ -93,27 +109,38 @@ function prepare!(solver::ExactOU, θ::Parameters, length)
     place = Dict(rates => r for (r, rates) in enumerate(solver.rates))
     solver.kind = [place[rates] for rates in zip(θ.mu1, θ.mu2)]
     solver.known = zeros(Bool, DEEPEST + 1, Base.length(solver.rates))
-    solver.table = Matrix{NTuple{3,NTuple{21,Float64}}}(undef, DEEPEST + 1, Base.length(solver.rates))
+    solver.responses, solver.in_mu1, solver.in_mu2 = (Matrix{Responses}(undef, size(solver.known)) for _ in 1:3)
 end
 
-"""Responses of neuron k over an interval of length h, with their derivatives in μ1 and μ2; remembered for the intervals of a step."""
-@inline function known_responses(solver::ExactOU, θ::Parameters, k, h)
+# Where the tables have an interval of length h of neuron k, a part of a whole step; 0 for one that they do not have.
+@inline function known_place(solver::ExactOU, k, h)
     depth = reinterpret(Int64, solver.length) - reinterpret(Int64, h)       # as a difference of exponents, if only they differ
-    depth & 0x000fffffffffffff == 0 || return responses_with_derivatives(θ.mu1[k], θ.mu2[k], h)
-    row, kind = (depth >> 52) + 1, solver.kind[k]
-    solver.known[row, kind] || remember!(solver, row, kind, h)
-    return @inbounds solver.table[row, kind]
+    depth & 0x000fffffffffffff == 0 || return 0
+    place = (depth >> 52) + 1 + (DEEPEST + 1) * (@inbounds(solver.kind[k]) - 1)
+    @inbounds solver.known[place] || remember!(solver, place, solver.kind[k], h)
+    return place
 end
 
-@noinline function remember!(solver::ExactOU, row, kind, h)
-    solver.table[row, kind] = responses_with_derivatives(solver.rates[kind]..., h)
-    solver.known[row, kind] = true
+@noinline function remember!(solver::ExactOU, place, kind, h)
+    solver.responses[place], solver.in_mu1[place], solver.in_mu2[place] = responses_with_derivatives(solver.rates[kind]..., h)
+    solver.known[place] = true
+end
+
+"""Responses of neuron k over an interval of length h, and their derivatives in μ1 and μ2."""
+@inline function known_responses(solver::ExactOU, θ::Parameters, k, h)
+    place = known_place(solver, k, h)
+    return place == 0 ? responses(θ.mu1[k], θ.mu2[k], h) : @inbounds solver.responses[place]
+end
+
+@inline function known_derivatives(solver::ExactOU, θ::Parameters, k, h)
+    place = known_place(solver, k, h)
+    place == 0 && return responses_with_derivatives(θ.mu1[k], θ.mu2[k], h)[2:3]
+    return @inbounds solver.in_mu1[place], solver.in_mu2[place]
 end
 
 # Responses that move with μ1 and μ2.
-@inline function moving_responses((at, in_mu1, in_mu2), dmu1, dmu2)
-    return ntuple(r -> Dual(at[r], in_mu1[r] * dmu1 + in_mu2[r] * dmu2), Val(21))
-end
+@inline moving_responses(at, (in_mu1, in_mu2), dmu1, dmu2) =
+    ntuple(r -> Dual(at[r], in_mu1[r] * dmu1 + in_mu2[r] * dmu2), Val(30))
 
 # --- the step --------------------------------------------------------------------------------------------------------------------
 
@@ -124,7 +151,7 @@ end
     per_time = 1 / h
     p1, q1 = (n1 + 6.0 * a1) * per_time, a1 * (-12.0 * per_time^2)
     p2, q2 = (n2 + 6.0 * a2) * per_time, a2 * (-12.0 * per_time^2)
-    early, late = input_current(θ, k, t + GAUSS_POINTS[1] * h), input_current(θ, k, t + GAUSS_POINTS[2] * h)
+    early, late = input_current(θ, k, t + CURRENT_POINTS[1] * h), input_current(θ, k, t + CURRENT_POINTS[2] * h)
     growth = (late - early) * (sqrt(3.0) * per_time)
     start = 0.5 * (early + late) - (0.5 * h) * growth
     return p1, q1, p2, q2, start, growth
@@ -133,29 +160,35 @@ end
 @inline respond(r, place, v, i, f0, f1, p2, q2) =
     r[place] * v + r[place+1] * i + r[place+2] * f0 + r[place+3] * f1 + r[place+4] * p2 + r[place+5] * q2
 
-# v at Gauss's points (spread apart) and at the end, the forces, and η.
+# Means of v at the hazard's points, v at the end, and the forces.
 @inline function ou_path(θ, k, c::Constants, r, v, i, t, h, noise::Noise)
     p1, q1, p2, q2, start, growth = ou_forces(θ, k, c, t, h, noise)
     f0, f1 = c.mu1 * start + p1, c.mu1 * growth + q1
-    η = r[15] * p1 + r[16] * q1 + r[17] * p2 + r[18] * q2
-    v_early = respond(r, 1, v, i, f0, f1, p2, q2) - OU_SPREAD * η
-    v_late = respond(r, 7, v, i, f0, f1, p2, q2) + OU_SPREAD * η
-    return v_early, v_late, respond(r, 13, v, i, f0, f1, p2, q2), (p1, q1, p2, q2, start, growth, f0, f1, η)
+    means = (
+        respond(r, 1, v, i, f0, f1, p2, q2), respond(r, 7, v, i, f0, f1, p2, q2), respond(r, 13, v, i, f0, f1, p2, q2),
+    )
+    return means, respond(r, 19, v, i, f0, f1, p2, q2), (p1, q1, p2, q2, start, growth, f0, f1)
 end
 
+@inline variance_factor(c::Constants) = c.sigma11 * c.sigma11 + c.sigma12 * c.sigma12
+
 @inline function ou_step(θ, k, r, v, i, s, t, h, noise::Noise)
-    v_early, v_late, v_end, (_, _, p2, q2) = ou_path(θ, k, constants(θ, k), r, v, i, t, h, noise)
-    return v_end, r[19] * i + r[20] * p2 + r[21] * q2, s + (0.5 * h) * (firing_rate(θ, k, v_early) + firing_rate(θ, k, v_late))
+    c = constants(θ, k)
+    (v1, v2, v3), v_end, (_, _, p2, q2) = ou_path(θ, k, c, r, v, i, t, h, noise)
+    factor = variance_factor(c)
+    rate1, rate2, rate3 = mean_rate(θ, k, v1, factor * r[28]), mean_rate(θ, k, v2, factor * r[29]), mean_rate(θ, k, v3, factor * r[30])
+    hazard = HAZARD_WEIGHTS[1] * (rate1 + rate3) + HAZARD_WEIGHTS[2] * rate2
+    return v_end, r[25] * i + r[26] * p2 + r[27] * q2, s + h * hazard
 end
 
 @inline one_step(solver::ExactOU, θ::Parameters, k, v, i, s, t, h, noise::Noise) =
-    ou_step(θ, k, first(known_responses(solver, θ, k, h)), v, i, s, t, h, noise)
+    ou_step(θ, k, known_responses(solver, θ, k, h), v, i, s, t, h, noise)
 
 @inline function one_step(solver::ExactOU, θ::Moving, k, v, i, s, t, h, noise::Noise)
-    known = known_responses(solver, θ.at, k, h)
+    r = known_responses(solver, θ.at, k, h)
     dmu1, dmu2 = @inbounds θ.change.mu1[k], θ.change.mu2[k]
-    dmu1 == 0 && dmu2 == 0 && return ou_step(θ, k, known[1], v, i, s, t, h, noise)
-    return ou_step(θ, k, moving_responses(known, dmu1, dmu2), v, i, s, t, h, noise)
+    dmu1 == 0 && dmu2 == 0 && return ou_step(θ, k, r, v, i, s, t, h, noise)
+    return ou_step(θ, k, moving_responses(r, known_derivatives(solver, θ.at, k, h), dmu1, dmu2), v, i, s, t, h, noise)
 end
 
 @inline function contract(bars::NTuple{N,Float64}, derivatives::NTuple{N,Float64}) where {N}
@@ -168,37 +201,43 @@ end
 
 @inline function one_step_adjoint!(θ̄::Parameters, solver::ExactOU, θ::Parameters, k, v, i, bar, t, h, noise::Noise, wanted::Groups)
     c = constants(θ, k)
-    r, in_mu1, in_mu2 = known_responses(solver, θ, k, h)
-    v_early, v_late, _, (p1, q1, p2, q2, start, growth, f0, f1, _) = ou_path(θ, k, c, r, v, i, t, h, noise)
-    early_bar = firing_rate_adjoint!(θ̄, θ, k, v_early, 0.5 * h * bar.s, wanted)
-    late_bar = firing_rate_adjoint!(θ̄, θ, k, v_late, 0.5 * h * bar.s, wanted)
-    η_bar = OU_SPREAD * (late_bar - early_bar)
-    # What each response at the three times owes to the cotangents of v there.
-    pulled(n) = r[n] * early_bar + r[n+6] * late_bar + r[n+12] * bar.v
+    r = known_responses(solver, θ, k, h)
+    means, _, (p1, q1, p2, q2, start, growth, f0, f1) = ou_path(θ, k, c, r, v, i, t, h, noise)
+    factor, variances = variance_factor(c), (r[28], r[29], r[30])
+    bars = ntuple(Val(3)) do n
+        mean_rate_adjoint!(θ̄, θ, k, means[n], factor * variances[n], h * HAZARD_WEIGHTS[n] * bar.s, wanted)
+    end
+    v_bars, variance_bars = map(first, bars), map(last, bars)
+    # What each response at the four times owes to the cotangents of v there.
+    pulled(n) = r[n] * v_bars[1] + r[n+6] * v_bars[2] + r[n+12] * v_bars[3] + r[n+18] * bar.v
     f0_bar, f1_bar = pulled(3), pulled(4)
-    p1_bar, q1_bar = f0_bar + r[15] * η_bar, f1_bar + r[16] * η_bar
-    p2_bar, q2_bar = pulled(5) + r[17] * η_bar + r[20] * bar.i, pulled(6) + r[18] * η_bar + r[21] * bar.i
+    p2_bar, q2_bar = pulled(5) + r[26] * bar.i, pulled(6) + r[27] * bar.i
     per_time = 1 / h
     if wanted.sigma
         driving_adjoint!(
-            θ̄, k, noise, p1_bar * per_time, p2_bar * per_time, 6 * p1_bar * per_time - 12 * q1_bar * per_time^2,
+            θ̄, k, noise, f0_bar * per_time, p2_bar * per_time, 6 * f0_bar * per_time - 12 * f1_bar * per_time^2,
             6 * p2_bar * per_time - 12 * q2_bar * per_time^2,
         )
+        factor_bar = 2 * contract(variance_bars, variances)
+        @inbounds θ̄.sigma11[k] += factor_bar * c.sigma11
+        @inbounds θ̄.sigma12[k] += factor_bar * c.sigma12
     end
     if wanted.current
         start_bar = c.mu1 * f0_bar
         growth_bar = (c.mu1 * f1_bar - 0.5 * h * start_bar) * (sqrt(3.0) * per_time)
-        current_adjoint!(θ̄.current, θ.current, k, t + GAUSS_POINTS[1] * h, 0.5 * start_bar - growth_bar)
-        current_adjoint!(θ̄.current, θ.current, k, t + GAUSS_POINTS[2] * h, 0.5 * start_bar + growth_bar)
+        current_adjoint!(θ̄.current, θ.current, k, t + CURRENT_POINTS[1] * h, 0.5 * start_bar - growth_bar)
+        current_adjoint!(θ̄.current, θ.current, k, t + CURRENT_POINTS[2] * h, 0.5 * start_bar + growth_bar)
     end
     if wanted.mu
-        causes, noise_causes = (v, i, f0, f1, p2, q2), (0.0, 0.0, p1, q1, p2, q2)
+        in_mu1, in_mu2 = known_derivatives(solver, θ, k, h)
+        causes = (v, i, f0, f1, p2, q2)
+        scaled(x) = map(cause -> x * cause, causes)
         response_bars = (
-            map(cause -> early_bar * cause, causes)..., map(cause -> late_bar * cause, causes)...,
-            map((cause, of_noise) -> bar.v * cause + η_bar * of_noise, causes, noise_causes)..., bar.i * i, bar.i * p2, bar.i * q2,
+            scaled(v_bars[1])..., scaled(v_bars[2])..., scaled(v_bars[3])..., scaled(bar.v)..., bar.i * i, bar.i * p2, bar.i * q2,
+            factor * variance_bars[1], factor * variance_bars[2], factor * variance_bars[3],
         )
         @inbounds θ̄.mu1[k] += f0_bar * start + f1_bar * growth + contract(response_bars, in_mu1)
         @inbounds θ̄.mu2[k] += contract(response_bars, in_mu2)
     end
-    return pulled(1), pulled(2) + r[19] * bar.i
+    return pulled(1), pulled(2) + r[25] * bar.i
 end

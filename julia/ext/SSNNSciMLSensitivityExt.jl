@@ -1,0 +1,69 @@
+# Reverse mode of the stretches between spikes by SciMLSensitivity.jl. The core makes each an ordinary differential equation with its own vector–Jacobian products, walks from event to event and knows the
+# rule there (src/sciml_adjoint.jl); no event, no noise process and no automatic differentiation is this package's concern.
+module SSNNSciMLSensitivityExt
+
+using SSNN: SSNN, Parameters, PieceAdjoint, Run, SmoothPiece
+using OrdinaryDiffEqTsit5: Tsit5
+using SciMLBase: SciMLBase
+using SciMLSensitivity: SciMLSensitivity, InterpolatingAdjoint, ZygoteVJP, adjoint_sensitivities
+
+"""One thread's memory."""
+struct InterpolatedPiece{Θ<:Parameters} <: PieceAdjoint
+    part::Θ                         # of the gradients, at one time
+    z_bar::Vector{Float64}
+end
+
+# From this version on a function may bring its vector–Jacobian products, and the choice of a tool for them is never asked; before, it may bring its Jacobians, which `false` asks for.
+const TAKES_PRODUCTS = something(pkgversion(SciMLSensitivity), v"0") >= v"7.97"
+const ADJOINT = InterpolatingAdjoint(autojacvec = TAKES_PRODUCTS ? ZygoteVJP() : false)
+
+"""The cotangent of the parameters, as one vector, from that of z′; that of z is then in `method.z_bar`."""
+function parameters_bar!(p_bar, bar, method::InterpolatedPiece, z, piece, t)
+    foreach(array -> fill!(array, 0.0), SSNN.piece_arrays(method.part))
+    SSNN.piece_drift_adjoint!(method.z_bar, method.part, z, piece, t, bar)
+    return SSNN.gather!(p_bar, method.part)
+end
+
+function derivatives(method::InterpolatedPiece, piece)
+    if TAKES_PRODUCTS
+        return (
+            vjp = (z_bar, bar, z, p, t) -> SSNN.piece_drift_adjoint!(z_bar, method.part, z, piece, t, bar),     # what it adds to `part` is never read
+            vjp_p = (p_bar, bar, z, p, t) -> parameters_bar!(p_bar, bar, method, z, piece, t),
+        )
+    end
+    function paramjac(J, z, p, t)
+        unit = zero(z)
+        for r in eachindex(z)
+            unit[r] = 1.0
+            parameters_bar!(view(J, r, :), unit, method, z, piece, t)
+            unit[r] = 0.0
+        end
+    end
+    return (jac = (J, z, p, t) -> SSNN.piece_jacobian!(J, z, piece, t), paramjac = paramjac)
+end
+
+function SSNN.pull_back!(θ̄, method::InterpolatedPiece, piece::SmoothPiece, z, marks, bars)
+    SSNN.check_cancelled()
+    times, p = piece.times, SSNN.gather(piece.θ)
+    # The parameters are in `piece`; p, the same numbers, says how many there are.
+    drift!(dz, z, p, t) = SSNN.piece_drift!(dz, z, piece, t)
+    f = SciMLBase.ODEFunction{true,SciMLBase.FullSpecialize}(drift!; derivatives(method, piece)...)
+    # The path has a kink where a step ends: both solves end their steps there too.
+    longest, steps = maximum(diff(times)), (adaptive = false, tstops = times[2:end-1])
+    solution = SciMLBase.solve(SciMLBase.ODEProblem(f, z, (times[1], times[end]), p), Tsit5(); dt = longest, steps...)
+    SciMLBase.successful_retcode(solution) || error("the piece from t = $(times[1]) could not be solved again: return code $(solution.retcode)")
+    z_bar, p_bar = adjoint_sensitivities(
+        solution, Tsit5(); sensealg = ADJOINT, t = marks, dgdu_discrete = (out, z, p, t, m) -> copyto!(out, bars[m]), dt = -longest, steps...,
+    )
+    SSNN.add_gathered!(θ̄, p_bar)
+    return z_bar
+end
+
+function piece_adjoint(name::Symbol, run::Run)
+    name == :InterpolatingAdjoint || throw(ArgumentError("sensealg must be \"InterpolatingAdjoint\", got \"$name\""))
+    return InterpolatedPiece(Parameters(run.problem)::typeof(run.θ), zeros(3 * Int(run.problem.num_neurons)))
+end
+
+__init__() = SSNN.PIECE_ADJOINT_HOOK[] = piece_adjoint
+
+end
