@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .engine import grid_tolerance
 from .errors import ValidationError
 from .network import SLIFNetwork
 from .simulation import MAX_NOISE_LEVELS, Solution, simulate
@@ -99,6 +100,7 @@ def multilevel(
     Parameters
     ----------
     network : SLIFNetwork
+        Its parameters must not be given per sample.
     functional : callable
         Takes a :class:`Solution`, returns one number per sample, shape (S,). The better it depends on the path continuously, the more levels help: spike times, capped at t1
         where there is none, rather than counts.
@@ -190,7 +192,7 @@ class _Sums:
     def __init__(self, level: int, interval: float, dt: float) -> None:
         self.level, self.interval, self.count = level, interval, 0
         steps = interval / dt * 2**level
-        self.steps = max(1, math.ceil(steps + (steps / 2 if level else 0.0) - 1e-9))
+        self.steps = max(1, math.ceil(steps + (steps / 2 if level else 0.0) - grid_tolerance(steps)))
         self._first = self._second = 0.0
 
     def add(self, values: Array) -> None:

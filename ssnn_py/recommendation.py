@@ -130,7 +130,10 @@ def recommend_solver(
             raise ValidationError(f"{name} is chosen by recommend_solver itself")
     if quantity == "gradient":
         network.check_gradients()
-    interval = as_float("t1", t1) - as_float("t0", simulate_arguments.get("t0", 0.0))
+    t0 = as_float("t0", simulate_arguments.get("t0", 0.0))
+    interval = as_float("t1", t1) - t0
+    if interval <= 0:
+        raise ValidationError(f"t1 must be after t0 = {t0}, got {t1}")
     levels = min(MAX_NOISE_LEVELS, int(math.log2(max_steps / 4)))
     pilot = _Pilot(network, quantity, float(t1), interval / 4, num_samples, seed, simulate_arguments)
     allowed = [
@@ -225,14 +228,14 @@ class _Pilot:
     def timed(self, solver: SolverInfo, level: int, error: float, extrapolated: bool) -> SolverChoice:
         """Time of one sample; for steps finer than those tried, in proportion to the finest of them."""
         tried = min(level, MAX_NOISE_LEVELS, 12)
-        # Long enough to be timed, short enough to be waited for.
-        samples = max(1, 4000 // 2**tried)
+        # The pilot's samples, as parameters may be given per sample; again and again until that is long enough to be timed.
+        repeats = max(3, 4000 // (2**tried * self.num_samples))
         times = []
-        for _ in range(3):
+        for _ in range(repeats):
             begin = time.perf_counter()
-            solution = self.solve(solver.name, tried, samples, threads=1)
+            solution = self.solve(solver.name, tried, self.num_samples, threads=1)
             if self.quantity == "gradient":
                 solution.jvp({"input_current": 1.0})
-            times.append((time.perf_counter() - begin) / samples)
+            times.append((time.perf_counter() - begin) / self.num_samples)
         seconds = min(times) * 2 ** (level - tried)
         return SolverChoice(solver.name, self.noise_dt / 2**level, error, seconds, extrapolated)

@@ -182,16 +182,16 @@ class Solution:
         assert tangents is not None
         return tangents
 
-    def _names(self, wrt: str | Sequence[str] | None) -> tuple[str, ...]:
+    def _names(self, wrt: str | Sequence[str] | None, argument: str = "wrt") -> tuple[str, ...]:
         known = self.problem.parameters
         names = tuple(known) if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt)
         for name in names:
             if name not in known:
-                raise ValidationError(f"wrt names an unknown parameter {name!r}; there are {', '.join(known)}")
+                raise ValidationError(f"{argument} names an unknown parameter {name!r}; there are {', '.join(known)}")
         return names
 
     def _direction(self, name: str, value: Any) -> Array:
-        (name,) = self._names(name)
+        (name,) = self._names(name, "directions")
         shape = self.problem.parameters[name].shape
         if name == "weights" and hasattr(value, "tocsr"):
             value = _values_at_synapses(value, self.network)
@@ -281,9 +281,9 @@ def simulate(
     v0, i0 : array_like, shape (), (N,) or (S, N)
         Initial potential and synaptic current.
     solver : str
-        A name from :func:`solvers`.
-    engine : {"auto", "julia", "reference"}
-        Who computes; "auto" is ``SSNN_ENGINE`` where that is set, else Julia, else (after a warning) NumPy.
+        A name from :func:`solvers`, or ``"sciml:NAME"`` for one of DifferentialEquations.jl (docs/engines.md).
+    engine : {"auto", "julia", "reference", "sciml"}
+        Who computes; "auto" is "sciml" for the solvers of that name, else ``SSNN_ENGINE`` where that is set, else Julia, else (after a warning) NumPy.
     saveat : float or array_like of shape (T,), optional
         Times at which v and i are recorded: an increasing array within [t0, t1], or a spacing from t0. Default: none.
     threads : int, optional
@@ -387,7 +387,7 @@ def prepare(
         t0=t0,
         t1=t1,
         dt=dt,
-        num_steps=max(1, math.ceil(steps - 1e-9)),
+        num_steps=max(1, math.ceil(steps - engines.grid_tolerance(steps))),
         num_samples=num_samples,
         first_sample=as_int("first_sample", first_sample, 0, 2**62),
         seed=as_int("seed", seed, 0, 2**64 - 1),

@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,7 +113,7 @@ def test_recommendations_fit_the_noise_and_refuse():
 
 def test_fitted_orders_and_costs_of_known_errors():
     points = [
-        Point("p", "s", dt, 1e-6 / dt, 2e-6 / dt, {"spike_times": 3 * dt**1.5}, {"spike_times": 1e-9})
+        Point("p", "exact_ou", dt, 1e-6 / dt, 2e-6 / dt, {"spike_times": 3 * dt**1.5}, {"spike_times": 1e-9})
         for dt in 0.1 / 2.0 ** np.arange(6)
     ]
     assert work_precision.fitted_order(points, "spike_times") == pytest.approx(1.5)
@@ -166,3 +168,16 @@ def test_solvers_of_differentialequations_join_where_they_are_installed(monkeypa
     assert work_precision.theory("sciml:SRA1", "potential", True) == 1.5
     assert work_precision.theory("sciml:SRA1", "gradient", True) is None
     assert work_precision.theory("milstein", "potential", False) == 1.0
+
+
+def test_the_page_about_solvers_has_their_table():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "solvers.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE))
+    assert list(rows) == [solver.name for solver in ssnn.solvers()]
+    fractions = {"1/2": 0.5, "3/2": 1.5, "3/4": 0.75, "1": 1.0, "2": 2.0}
+    for solver in ssnn.solvers():
+        noise, potentials, spikes, gradients, bias, evaluations = rows[solver.name].split(" | ")
+        assert (noise == "any") == (solver.multiplicative_order is not None)
+        orders = [fractions[cell.split(",")[0]] for cell in (potentials, spikes, gradients, bias)]
+        assert orders == [solver.strong_order, solver.spike_time_order, solver.gradient_order, solver.bias_order]
+        assert int(evaluations) == solver.stages

@@ -6,6 +6,7 @@ from conftest import needs_julia
 from helpers import one_neuron, random_network, run_arguments, scalar, with_parameter
 
 import ssnn_py as ssnn
+from ssnn_py.simulation import prepare
 
 SOLVERS = [solver.name for solver in ssnn.solvers()]
 HIGH_ORDER = ["shark", "exact_ou"]
@@ -28,19 +29,23 @@ def multiplicative_network(seed, interpretation="ito", neurons=5, samples=3):
     )
 
 
+# Long enough for some spikes; its last step is shortened too.
+SHORT = {"t1": 0.5953, "saveat": [0.0, 0.02, 0.333, 0.58, 0.5953]}
+
+
 def cases():
     for solver in SOLVERS:
         for seed, shape in ((0, {}), (1, {"per_sample": False, "sampled": False}), (4, {"neurons": 1})):
-            yield solver, random_network(seed, **shape), run_arguments(seed, shape.get("neurons", 5))
-        yield solver, random_network(2), run_arguments(2) | {"noise_dt": 0.08}
-        yield solver, random_network(3), run_arguments(3) | {"max_spikes": 6}
+            yield solver, random_network(seed, **shape), run_arguments(seed, shape.get("neurons", 5)) | SHORT
+        yield solver, random_network(2), run_arguments(2) | SHORT | {"noise_dt": 0.08}
+        yield solver, random_network(3), run_arguments(3) | SHORT | {"max_spikes": 6}
         # Rates that make responses of exact_ou degenerate.
         for mu in ((6.0, 0.0), (6.0, 6.0), (0.0, 3.0)):
-            yield solver, random_network(5, sampled=False).replace(mu=mu), run_arguments(5)
+            yield solver, random_network(5, sampled=False).replace(mu=mu), run_arguments(5) | SHORT
     for solver in MULTIPLICATIVE:
         for interpretation in ("ito", "stratonovich"):
-            yield solver, multiplicative_network(0, interpretation), run_arguments(0)
-        yield solver, multiplicative_network(1), run_arguments(1) | {"noise_dt": 0.04}
+            yield solver, multiplicative_network(0, interpretation), run_arguments(0) | SHORT
+        yield solver, multiplicative_network(1), run_arguments(1) | SHORT | {"noise_dt": 0.04}
 
 
 @needs_julia
@@ -303,3 +308,68 @@ def test_diffusions_are_parameters():
     assert repr(network.diffusion) == "AffineDiffusion(offset=1.0, slope=0.5)"
     with pytest.raises(ssnn.ValidationError, match="unknown parameter 'diffusion_slope'"):
         one_neuron().replace(diffusion_slope=0.2)
+
+
+@needs_julia
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_last_steps_of_any_length(solver):
+    """Also where its length is dt/8, which the tables of exact_ou might take for a part of a whole step, and where it is all but a whole one."""
+    network = ssnn.SLIFNetwork(np.zeros((2, 2)), 1.5, mu=[[0.0, 0.0], [15.0, 0.0]], sigma=0.3)
+    for dt, t1 in ((0.5, 1.125), (0.5, 1.0 + 2**-20), (0.1, (10 - 3e-8) * 0.1), (0.1, (10 - 1e-6) * 0.1)):
+        run = dict(t1=t1, dt=dt, num_samples=4, seed=1, saveat=[t1], solver=solver)
+        one, two = (ssnn.simulate(network, engine=engine, **run) for engine in ("julia", "reference"))
+        np.testing.assert_array_equal(one.num_spikes, two.num_spikes)
+        np.testing.assert_allclose(one.v, two.v, rtol=1e-9, atol=1e-9)
+
+
+def test_a_rounded_number_of_steps_has_no_shortened_step():
+    """From some 10⁷ steps on, rounding alone is more than a fixed tolerance."""
+    for steps in (9_999_999, 30_000_000, 30_000_001):
+        problem, _ = prepare(one_neuron(), t1=steps * 0.07, dt=0.07, engine="reference")
+        assert problem.num_steps == steps
+
+
+@needs_julia
+@pytest.mark.parametrize("solver", ["milstein", "stochastic_heun"])
+def test_a_neuron_that_another_ones_spike_shows_to_be_due_fires_with_it(solver):
+    """It is walked more finely to that spike than in a whole step; its ∂τ then is the other's. Engines agree, and both modes."""
+    network = ssnn.SLIFNetwork(
+        ssnn.recurrent_weights(20, gain=0.5, seed=1), 1.2, mu=(15.0, 5.0), sigma=0.3, v_reset=1.0, alpha=0.03
+    )
+    run = dict(t1=1.0, dt=0.1, num_samples=12, seed=3, solver=solver)
+    one, two = (ssnn.simulate(network, engine=engine, **run) for engine in ("julia", "reference"))
+    times = one.spike_times
+    together = (times[:, 1:] == times[:, :-1]) & np.isfinite(times[:, 1:])
+    assert together.any() or solver == "stochastic_heun"
+    np.testing.assert_array_equal(one.spike_neurons, two.spike_neurons)
+    direction = {"input_current": 1.0}
+    tangents, others = (solution.jvp(direction) for solution in (one, two))
+    np.testing.assert_allclose(tangents, others, rtol=1e-6, atol=1e-6 * np.abs(others).max())
+    np.testing.assert_array_equal(np.diff(tangents, axis=1)[together], 0.0)
+    bar = np.random.default_rng(0).normal(size=one.spike_times.shape)
+    gradient = one.vjp(bar, wrt="input_current")["input_current"].sum()
+    assert gradient == pytest.approx((bar * tangents).sum(), rel=1e-9)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_potential_that_starts_at_or_above_the_threshold_fires_at_once(engine, solver):
+    for v0 in (1.0, 1.5):
+        network = one_neuron(
+            input_current=2.0, mu=(1.0, 0.0), sigma=0.0, v_reset=2.0, intensity=ssnn.ThresholdIntensity(v_th=1.0)
+        )
+        solution = ssnn.simulate(network, t1=0.1, dt=0.1, v0=v0, engine=engine, solver=solver)
+        assert solution.spike_times.tolist() == [[0.0]]
+        assert solution.jvp({"v0": 1.0}).tolist() == [[0.0]]
+        assert solution.vjp([[1.0]], wrt="v0")["v0"] == 0.0
+
+
+@needs_julia
+def test_no_step_is_too_large_for_exact_ou():
+    """Many time constants in a step: leaves resolve the fastest of them, and the number of spikes is that of small steps."""
+    network = one_neuron(sigma=0.5)
+    counts = [
+        ssnn.simulate(network, t1=10.0, dt=dt, num_samples=400, seed=2, solver="exact_ou").num_spikes
+        for dt in (5.0, 0.05)
+    ]
+    difference = counts[0].mean() - counts[1].mean()
+    assert abs(difference) < 5 * np.hypot(*(count.std() for count in counts)) / 20 + 0.1

@@ -208,7 +208,7 @@ function step_back!(w::AdjointWorker, column, spike_bar, v_bar, i_bar)
     offset = (column - 1) * n * components
     step = Step(
         start, stop, tape.length[column], tape.scale[column], tape.normals, offset, tape.area_scale[column], tape.areas, offset, n, components,
-        run.key, level(run.path), index, run.nodes,
+        run.key, level(run.path), index, run.memory,
     )
     if tape.saved_at_end[column] > 0
         for k in 1:n

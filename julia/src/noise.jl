@@ -141,9 +141,9 @@ end
 The conditional law of the first fraction r of an interval given the whole.
 """
 function beginning(w, h, length, r, z)
-    a = sqrt(length * (r * (1 - r) - 3 * r^2 * (1 - r)^2))
-    b = -length * r^3 * (1 - r) / 2a
-    c = sqrt(length * (r - r^4) / 12 - b^2)
+    r = clamp(r, 0.0, 1.0)
+    q, root = 1 - 3r * (1 - r), sqrt(length * r * (1 - r))
+    a, b, c = root * sqrt(q), -0.5 * r^2 * root / sqrt(q), (1 - r) * root / sqrt(12 * q)
     return r * w + 6r * (1 - r) * h + a * z[1], r^2 * h + b * z[1] + c * z[2]
 end
 

@@ -51,7 +51,7 @@ mutable struct Run{S<:Solver,I<:Intensity,C<:InputCurrent,D<:Diffusion,B<:Browni
     last_increments::Vector{Float64}    # of a shortened last step
     last_areas::Vector{Float64}
     keeps_areas::Bool                   # steps come with their areas
-    nodes::NodeMemory
+    memory::WalkMemory
     key::NTuple{2,UInt64}
     firing::Vector{Spike}               # expected in this step
     spike_times::Ptr{Float64}           # where this sample's go: as many as the problem's `max_spikes`
@@ -72,7 +72,7 @@ function Run(problem::Problem, solver::Solver, θ::Parameters)
     return Run(
         problem, solver, Synapses(problem), host_array(problem.coefficients, length(coefficient_arrays(θ))),
         host_array(problem.saveat, problem.num_saves), θ, State(n), path, zeros(n * components), zeros(n * components),
-        keeps_areas(solver, problem), NodeMemory(solver isa OneStepSolver ? n : 0),
+        keeps_areas(solver, problem), WalkMemory(solver isa OneStepSolver ? n : 0),
         (UInt64(0), UInt64(0)), Spike[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, zeros(n, 0), zeros(n, 0), false,
         Trail(n == 1 ? TRAIL_STEPS : 0),
     )
@@ -84,7 +84,7 @@ function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_
     load!(θ, run.coefficients, problem.weights, run.synapses, sample)
     run.key = (problem.seed, UInt64(problem.first_sample + sample - 1))
     reset!(run.path, run.key)
-    forget!(run.nodes)
+    forget!(run.memory)
     prepare!(run.solver, θ, problem.dt)
     copyto!(x.v, θ.v0)
     copyto!(x.i, θ.i0)
@@ -124,7 +124,7 @@ function step_at(run::Run, n::Int)
     end
     whole = Step(
         start, stop, problem.dt, scale, increments, offset, area_scale(path), areas, area_offset, neurons, components, run.key, level(path), n,
-        run.nodes,
+        run.memory,
     )
     shortened || return whole
     # The path at the beginning of the whole step, so that it does not depend on t1 before the last step.
@@ -134,13 +134,16 @@ function step_at(run::Run, n::Int)
         z = normal_pair(run.key, (UInt64(n), counter_word(LAST_STEP, c - 1, k - 1, level(path))))
         run.last_increments[place], run.last_areas[place] = beginning(increment(whole, k, c), area(whole, k, c), problem.dt, h / problem.dt, z)
     end
-    return Step(start, stop, h, 1.0, run.last_increments, 0, 1.0, run.last_areas, 0, neurons, components, run.key, level(path), n, run.nodes)
+    return Step(start, stop, h, 1.0, run.last_increments, 0, 1.0, run.last_areas, 0, neurons, components, run.key, level(path), n, run.memory)
 end
 
 const NO_AREAS = Float64[]
 
 """Whether the last step is shorter than the others."""
-is_shortened(problem::Problem) = problem.num_steps - (problem.t1 - problem.t0) / problem.dt > 1e-9
+function is_shortened(problem::Problem)
+    steps = (problem.t1 - problem.t0) / problem.dt
+    return problem.num_steps - steps > 1e-9 + 4 * eps() * steps
+end
 
 """Whether steps come with areas: where the solver uses them, or where a walk inside a step could not draw them again."""
 keeps_areas(solver::Solver, problem::Problem) = false

@@ -49,7 +49,7 @@ slopes(piece::Piece) = (piece.noise.w1 / piece.length, piece.noise.w2 / piece.le
 What walks inside steps leave behind, as an event looks at the same part of the path again and again: of each neuron the halves of the intervals that were split last, one per depth,
 and the pieces of its last walk.
 """
-mutable struct NodeMemory
+mutable struct WalkMemory
     tag::Matrix{Int}                # which interval it is; 0 for none
     left::Matrix{Noise}
     right::Matrix{Noise}
@@ -57,19 +57,19 @@ mutable struct NodeMemory
     remembers_walks::Bool           # also those that ask for a spike: tangents follow them
 end
 
-NodeMemory(n::Integer) = NodeMemory(
+WalkMemory(n::Integer) = WalkMemory(
     zeros(Int, DEEPEST, n), Matrix{Noise}(undef, DEEPEST, n), Matrix{Noise}(undef, DEEPEST, n), [Piece[] for _ in 1:n], false,
 )
 
-function forget!(nodes::NodeMemory)
-    fill!(nodes.tag, 0)
-    foreach(empty!, nodes.pieces)
+function forget!(memory::WalkMemory)
+    fill!(memory.tag, 0)
+    foreach(empty!, memory.pieces)
 end
 
 """
 One step of the grid: its times, and its Brownian path: the increment of component c of neuron k is `scale · normals[offset + k + (c − 1)·N]`, the area likewise. It is
 interval `index` of the path's `level`. Solvers that do not use areas have none here; `area` draws it where one is needed after all.
-`nodes` remembers the parts of the path inside the step.
+`memory` remembers the parts of the path inside the step.
 """
 struct Step
     start::Float64
@@ -86,7 +86,7 @@ struct Step
     key::NTuple{2,UInt64}
     level::Int
     index::Int
-    nodes::NodeMemory
+    memory::WalkMemory
 end
 
 @inline increment(step::Step, k, c) = @inbounds step.scale * step.normals[step.offset+k+(c-1)*step.num_neurons]

@@ -22,7 +22,7 @@ mutable struct TangentObserver{Θ<:Parameters} <: Observer
 end
 
 function TangentObserver(run::Run, outputs::TangentOutputs)
-    run.nodes.remembers_walks = true
+    run.memory.remembers_walks = true
     count, n = outputs.num_directions, length(run.x.v)
     list = host_array(outputs.directions, length(run.coefficients))
     directions = [Parameters(run.problem)::typeof(run.θ) for _ in 1:count]

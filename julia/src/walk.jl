@@ -143,14 +143,16 @@ const HALVINGS = ntuple(n -> 2.0^(1 - n), DEEPEST + 1)
 At which depth the leaves of neuron k are. A leaf of length δ leaves an error of order √δ in the gradient, by the path's roughness at the spike. Solvers of order 3/2 make one of order h^(3/4) by
 themselves, so that δ is taken in proportion to h^(3/2), in units of the membrane's time constant.
 """
-@inline function leaf_depth(step::Step, mu1)
+@inline function leaf_depth(step::Step, mu1, mu2)
     ratio = step.length * mu1
     # ⌈log4(1/ratio)⌉, from the exponent of a float
     steepness = ratio >= 1 ? 0 : (1 - exponent_of(ratio)) >> 1
-    return min(BASE_DEPTH + steepness, DEEPEST)
+    stable = exponent_of(step.length * max(mu1, mu2)) + 2
+    return min(max(SHALLOWEST, BASE_DEPTH + steepness, stable), DEEPEST)
 end
 
 const BASE_DEPTH = 4
+const SHALLOWEST = 5        # so that leaves are as accurate as large steps, too
 
 # n for 2^n ≤ x < 2^(n + 1); very low where x is 0.
 @inline exponent_of(x::Float64) = Int((reinterpret(UInt64, x) >> 52) & 0x7ff) - 1023
@@ -161,12 +163,12 @@ step_noise(step::Step, k) = Noise(
 
 """The path on both halves of an interval of a step."""
 function halves(step::Step, k, depth, position, noise::Noise)
-    nodes, tag = step.nodes, ((step.index << DEEPEST) | position) + 1
-    @inbounds if nodes.tag[depth+1, k] != tag
-        nodes.tag[depth+1, k] = tag
-        nodes.left[depth+1, k], nodes.right[depth+1, k] = split_noise(step, k, depth, position, noise)
+    memory, tag = step.memory, ((step.index << DEEPEST) | position) + 1
+    @inbounds if memory.tag[depth+1, k] != tag
+        memory.tag[depth+1, k] = tag
+        memory.left[depth+1, k], memory.right[depth+1, k] = split_noise(step, k, depth, position, noise)
     end
-    return @inbounds nodes.left[depth+1, k], nodes.right[depth+1, k]
+    return @inbounds memory.left[depth+1, k], memory.right[depth+1, k]
 end
 
 function split_noise(step::Step, k, depth, position, noise::Noise)
@@ -187,7 +189,7 @@ Walk neuron k from its state y at time a to b; with `to_spike` no further than t
 """
 function walk(solver::OneStepSolver, θ::Parameters, step::Step, k, y::Local, a, b, pieces, to_spike::Bool, firing::Bool)
     pieces === nothing || empty!(pieces)
-    whole, leaves = step_noise(step, k), leaf_depth(step, @inbounds θ.mu1[k])
+    whole, leaves = step_noise(step, k), leaf_depth(step, (@inbounds θ.mu1[k]), (@inbounds θ.mu2[k]))
     arrival = walk_interval(solver, θ, step, k, (y.v, y.i, y.s), a, b, pieces, to_spike, leaves, 0, 0, step.start, step.stop, whole, firing)
     return arrival.y, arrival.τ, arrival.ẏ
 end
@@ -246,13 +248,13 @@ function cross_leaf(θ, step::Step, k, y, start, stop, to, pieces, to_spike::Boo
 end
 
 reach(solver::OneStepSolver, θ::Parameters, step::Step, k, y::Local, a, firing::Bool) =
-    walk(solver, θ, step, k, y, a, step.stop, step.nodes.remembers_walks ? step.nodes.pieces[k] : nothing, true, firing)
+    walk(solver, θ, step, k, y, a, step.stop, step.memory.remembers_walks ? step.memory.pieces[k] : nothing, true, firing)
 
 advance(solver::OneStepSolver, θ::Parameters, step::Step, k, y::Local, a, b) = first(walk(solver, θ, step, k, y, a, b, nothing, false, false))
 
 """The pieces of neuron k's walk from its state y at a to b; of its last walk, if that is the one."""
 function pieces_of(solver::OneStepSolver, θ::Parameters, step::Step, k, y::Local, a, b)
-    pieces = step.nodes.pieces[k]
+    pieces = step.memory.pieces[k]
     if !isempty(pieces)
         first, last = pieces[1], pieces[end]
         first.a == a && last.b == b && (first.v, first.i, first.s) == (y.v, y.i, y.s) && return pieces

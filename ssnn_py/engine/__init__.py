@@ -27,6 +27,11 @@ Array = NDArray[np.float64]
 ENGINES = ("julia", "reference")
 
 
+def grid_tolerance(steps: float) -> float:
+    """By how much a number of steps may miss a whole number through rounding; the same in ``julia/src/simulate.jl``."""
+    return 1e-9 + 4 * float(np.finfo(np.float64).eps) * steps
+
+
 @dataclass(frozen=True)
 class Problem:
     """One validated simulation: a network, a grid of times, and the noise's key.

@@ -289,6 +289,8 @@ class _CtrlC:
             yield
             return
         previous = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
+        if previous == self._sender.fileno():  # left there by a call that a second Ctrl-C cut short
+            previous = -1
         try:
             with _kept_signal_handlers() if self._borrowed else contextlib.nullcontext():
                 if self._borrowed and (handler := signal.getsignal(signal.SIGINT)) is not None:
@@ -437,13 +439,14 @@ class _JuliacallRuntime(JuliaRuntime):
     def _perform(self, task: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         self.check_process()
         with self._lock:
+            self._cancel.value = 0  # before the look at `_closing`, which may come with a flag that is to stay
             if self._closing:
                 raise JuliaError("Python is about to end, and Julia with it")
-            self._cancel.value = 0
-            with self._ctrl_c.watched():
-                result = task(*arguments)
-            self._mark_outside()
-            return result
+            try:
+                with self._ctrl_c.watched():
+                    return task(*arguments)
+            finally:
+                self._mark_outside()
 
     def eval(self, code: str) -> None:
         self._perform(self._evaluate, (code,))

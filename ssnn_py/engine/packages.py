@@ -33,7 +33,9 @@ def _named() -> list[str]:
     own = _own_project()
     try:
         if own is not None:
-            return re.findall(r"^(\w+) *=", (own / "Project.toml").read_text(encoding="utf-8"), re.MULTILINE)
+            project = (own / "Project.toml").read_text(encoding="utf-8")
+            section = re.search(r"^\[deps\]$(.*?)(?=^\[|\Z)", project, re.MULTILINE | re.DOTALL)
+            return re.findall(r"^(\w+) *=", section[1] if section else "", re.MULTILINE)
         return list(json.loads((boot.juliapkg_project() / "pyjuliapkg" / "juliapkg.json").read_text())["packages"])
     except (OSError, ValueError, KeyError, TypeError):
         return []

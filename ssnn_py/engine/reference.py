@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SSNNError
-from . import Array, Engine, Problem, RawSolution, Tangents
+from . import Array, Engine, Problem, RawSolution, Tangents, grid_tolerance
 from .reference_noise import At, BrownianPath, Noise
 from .reference_solvers import STEPS, Dual, Interval, Neurons, State, Transitions, linear_piece, select
 
 MAX_SPIKES_IN_STEP = 1000
-DEEPEST, SHALLOWEST = 16, 4
+DEEPEST, SHALLOWEST = 16, 5
 
 
 @dataclass
@@ -55,8 +55,8 @@ class _Run:
         values = Dual(weights.ravel(), moved.reshape(self.num_directions, weights.size))
         self.weights = values[network.synapses.position]
 
-        overshoot = problem.num_steps - (problem.t1 - problem.t0) / problem.dt
-        self.last_is_shorter = overshoot > 1e-9
+        steps = (problem.t1 - problem.t0) / problem.dt
+        self.last_is_shorter = problem.num_steps - steps > grid_tolerance(steps)
         areas = problem.solver in STEPS or problem.noise_levels > 0 or self.last_is_shorter
         self.path = BrownianPath(problem, areas)
         self.transitions = Transitions(self.slots["mu1"].value, self.slots["mu2"].value)
@@ -97,9 +97,12 @@ class _Run:
     def leaf_depths(self, at: At) -> NDArray[np.int64]:
         if self.problem.solver not in STEPS:
             return np.zeros(at[0].size, dtype=np.int64)
-        ratio = self.step.length * self.slots["mu1"].value[at]
-        exponent = np.frexp(ratio)[1].astype(np.int64) - 1
-        return np.where(ratio > 0.0, np.minimum(DEEPEST, SHALLOWEST + np.maximum(0, -(exponent // 2))), DEEPEST)
+        mu1, mu2 = (self.slots[name].value[at] for name in ("mu1", "mu2"))
+        exponent, fastest = (
+            np.frexp(self.step.length * rate)[1].astype(np.int64) - 1 for rate in (mu1, np.maximum(mu1, mu2))
+        )
+        depth = np.maximum(np.maximum(SHALLOWEST, 4 - exponent // 2), np.where(fastest > 0, fastest + 2, 0))
+        return np.where(mu1 > 0.0, np.minimum(DEEPEST, depth), DEEPEST)
 
     def walk(self, at: At, end: Dual | float, stops_at_spike: bool = False) -> _Walk:
         """From the local times to `end`; nothing moves but the walk."""
@@ -160,11 +163,12 @@ class _Run:
         new, velocity = linear_piece(neurons, a, b, y, W, interval.length, leaf_end)
         if walk.stops_at_spike:
             fires = self.fires(neurons, new)
-            if self.problem.network.intensity.event == "threshold":
-                time = a + (neurons.slots["v_th"] - y.v) / velocity.v
-            else:
-                time = a - y.s / velocity.s
-            time = select(time.value < a.value, a, time)
+            with np.errstate(divide="ignore", invalid="ignore"):  # where it does not fire, or is due at a already
+                if self.problem.network.intensity.event == "threshold":
+                    time = a + (neurons.slots["v_th"] - y.v) / velocity.v
+                else:
+                    time = a - y.s / velocity.s
+            time = select(self.fires(neurons, y) | (time.value < a.value), a, time)
             time.value = np.minimum(time.value, b.value)
             walk.spike[k[fires]] = time[fires]
         for part, part_new in zip(walk.y, new, strict=True):

@@ -115,7 +115,7 @@ class BrownianPath:
         """W and H on the first fraction r of an interval of length dt."""
         W, H = self.interval(level, position)
         z1, z2 = self.normals(self.everyone, LAST_STEP, position, level)
-        a = math.sqrt(dt * (r * (1 - r) - 3 * r**2 * (1 - r) ** 2))
-        b = -dt * r**3 * (1 - r) / (2 * a)
-        c = math.sqrt(dt * (r - r**4) / 12 - b**2)
+        r = min(max(r, 0.0), 1.0)
+        q, root = 1 - 3 * r * (1 - r), math.sqrt(dt * r * (1 - r))
+        a, b, c = root * math.sqrt(q), -(r**2) / 2 * root / math.sqrt(q), (1 - r) * root / math.sqrt(12 * q)
         return r * W + 6 * r * (1 - r) * H + a * z1, r**2 * H + b * z1 + c * z2

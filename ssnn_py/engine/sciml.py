@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import JuliaError, ValidationError
+from ..solvers import SCIML
 from ..validation import describe
 from . import Array, Cotangents, Engine, Problem, RawSolution
 from .boot import JuliaRuntime, runtime, source_dir
@@ -19,9 +20,6 @@ from .julia import JuliaEngine, _AdjointData, _Outputs, _Problem, _TangentOutput
 
 #: What ``simulate(sensealg=...)`` may name.
 SENSEALGS = ("InterpolatingAdjoint",)
-
-#: What a solver's name begins with in ``simulate(solver=...)``.
-PREFIX = "sciml:"
 
 # What the engine itself gives to a solve.
 _RESERVED = ("callback", "dt", "noise", "saveat", "seed", "rng", "tstops", "save_everystep", "save_start", "save_end")
@@ -94,7 +92,7 @@ def has_diagonal_noise(problem: Problem, directions: Mapping[str, Array] | None 
 
 def check(problem: Problem, directions: Mapping[str, Array] | None = None) -> bool:
     """Raise where the solver does not take the problem; returns whether the noise is diagonal."""
-    solver = TABLE[problem.solver.removeprefix(PREFIX)]
+    solver = TABLE[problem.solver.removeprefix(SCIML)]
     diagonal = has_diagonal_noise(problem, directions)
     if solver.noise == "additive" and not problem.network.diffusion.additive:
         raise ValidationError(

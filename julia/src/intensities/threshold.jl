@@ -21,7 +21,7 @@ parameter_arrays(λ::ThresholdIntensity) = (λ.v_th,)
 @inline sharpness_adjoint!(λ̄::ThresholdIntensity, λ::ThresholdIntensity, k, v, bar) = 0.0
 
 @inline fires(λ::ThresholdIntensity, k, v, s) = @inbounds v >= λ.v_th[k]
-@inline crossing(λ::ThresholdIntensity, k, y, speed, a) = @inbounds a + (λ.v_th[k] - y.v) / speed.v
+@inline crossing(λ::ThresholdIntensity, k, y, speed, a) = @inbounds y.v >= λ.v_th[k] ? a : a + (λ.v_th[k] - y.v) / speed.v
 @inline event_gradient(λ::ThresholdIntensity, k) = (v = 1.0, i = 0.0, s = 0.0)
 @inline event_tangent(λ::ThresholdIntensity, dλ::ThresholdIntensity, k) = @inbounds -dλ.v_th[k]
 @inline event_adjoint!(λ̄::ThresholdIntensity, λ::ThresholdIntensity, k, bar) = @inbounds λ̄.v_th[k] -= bar

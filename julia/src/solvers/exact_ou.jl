@@ -1,4 +1,5 @@
-# What one interval's length makes of the rates: see `responses`.
+# Of an interval of one length, in the order of `responses`: how v depends on (v, i, constant and growing force on v, on i) at the three points of the hazard (1, 7, 13) and at the end (19), how i at the end
+# depends on (i, the forces on i) (25), and the variances of v that increment and area leave at the three points (28).
 const Responses = NTuple{30,Float64}
 
 """
@@ -109,13 +110,14 @@ function prepare!(solver::ExactOU, θ::Parameters, length)
     place = Dict(rates => r for (r, rates) in enumerate(solver.rates))
     solver.kind = [place[rates] for rates in zip(θ.mu1, θ.mu2)]
     solver.known = zeros(Bool, DEEPEST + 1, Base.length(solver.rates))
-    solver.responses, solver.in_mu1, solver.in_mu2 = (Matrix{Responses}(undef, size(solver.known)) for _ in 1:3)
+    size(solver.responses) == size(solver.known) ||
+        ((solver.responses, solver.in_mu1, solver.in_mu2) = (Matrix{Responses}(undef, size(solver.known)) for _ in 1:3))
 end
 
 # Where the tables have an interval of length h of neuron k, a part of a whole step; 0 for one that they do not have.
 @inline function known_place(solver::ExactOU, k, h)
     depth = reinterpret(Int64, solver.length) - reinterpret(Int64, h)       # as a difference of exponents, if only they differ
-    depth & 0x000fffffffffffff == 0 || return 0
+    (depth & 0x000fffffffffffff == 0 && 0 <= depth >> 52 <= DEEPEST) || return 0
     place = (depth >> 52) + 1 + (DEEPEST + 1) * (@inbounds(solver.kind[k]) - 1)
     @inbounds solver.known[place] || remember!(solver, place, solver.kind[k], h)
     return place
