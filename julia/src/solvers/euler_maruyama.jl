@@ -44,7 +44,7 @@ end
     return y.v + (b - a) * ẏ.v, y.i + (b - a) * ẏ.i, y.s + (b - a) * ẏ.s
 end
 
-function reach(solver::EulerMaruyama, θ::Parameters, step::Step, k, y::Local, a, firing::Bool)
+@inline function reach(solver::EulerMaruyama, θ::Parameters, step::Step, k, y::Local, a, firing::Bool)
     ẏ = speed(solver, θ, step, k, y)
     y_end = advance(solver, θ, step, k, y, a, step.stop)
     fires(θ.intensity, k, y_end[1], y_end[3]) || return y_end, Inf, ẏ
