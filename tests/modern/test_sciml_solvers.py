@@ -81,6 +81,34 @@ def test_gradients_of_both_modes_agree_with_each_other_and_with_the_native_ones(
     np.testing.assert_allclose(forward, np.sum(native.vjp(bar, wrt="v_th")["v_th"] * direction), rtol=0.1)
 
 
+@pytest.mark.skipif(
+    not packages.sciml_installed(sensitivity=True),
+    reason="SciMLSensitivity.jl is not installed (ssnn setup --sensitivity)",
+)
+@pytest.mark.parametrize("name", ["EM", "SOSRA2"])
+def test_reverse_mode_by_scimlsensitivity_approaches_forward_mode(name):
+    network = random_network(1, neurons=2, samples=2, matrix_noise=False)
+    errors = []
+    for dt in (0.01, 0.00125):
+        arguments = {
+            **run_arguments(1, neurons=2, samples=2),
+            "dt": dt,
+            "t1": 1.0,
+            "saveat": [0.5, 1.0],
+            "max_spikes": 2,
+        }
+        arguments["solver"] = f"sciml:{name}"
+        forward = ssnn.simulate(network, **arguments)
+        reverse = ssnn.simulate(network, sensealg="InterpolatingAdjoint", **arguments)
+        rng = np.random.default_rng(0)
+        bars = [rng.normal(size=part.shape) for part in (forward.spike_times, forward.v, forward.i)]
+        one, two = (solution.vjp(bars[0], v_bar=bars[1], i_bar=bars[2]) for solution in (forward, reverse))
+        errors.append(max(np.abs(one[key] - two[key]).max() / (1 + np.abs(one[key]).max()) for key in one))
+    print(f"{name}: reverse against forward mode, relative, dt = 0.01 and 0.00125: {errors}")
+    assert errors[1] < errors[0] / 2 or errors[0] < 1e-6
+    assert errors[1] < 0.05
+
+
 def test_numbers_do_not_depend_on_threads():
     arguments = dict(t1=1.0, dt=0.01, num_samples=20, seed=3, solver="sciml:SOSRA")
     one, many = (ssnn.simulate(one_neuron(), threads=threads, **arguments) for threads in (1, 4))
