@@ -3,6 +3,7 @@
 import numpy as np
 
 import ssnn_py as ssnn
+from ssnn_py.engine import boot
 
 
 def one_neuron(**changes):
@@ -76,3 +77,13 @@ def random_trains(rng, samples, spikes, neurons, ties=False):
             times[s, 1] = times[s, 2]
             labels[s, 1] = (labels[s, 2] + 1) % neurons
     return ssnn.SpikeTrains(times, labels, neurons, 0.0, 2.0)
+
+
+def why_no_modern_julia():
+    """Why tests that need juliacall's Julia cannot run here; empty where they can."""
+    found = boot.look_around()
+    if not found.juliacall_installed:
+        return "juliacall is not installed"
+    if not (found.modern_julia or found.juliacall_imported):
+        return "juliacall has no Julia 1.10 or newer"
+    return "SSNN_JULIA asks for the embedded Julia" if found.requested == "embedded" else ""

@@ -54,6 +54,24 @@ def start_python(code, **environment):
     return process
 
 
+def signalled_outside_julia(number, **environment):
+    """What a program does that gets a signal while it sleeps in Python, after Julia has run: (output, errors, return code)."""
+    process = start_python(
+        """
+        import time
+        run()
+        try:
+            print("ready", flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("interrupted", run() > 0)
+        """,
+        **environment,
+    )
+    process.send_signal(number)
+    return (*process.communicate(timeout=60), process.returncode)
+
+
 # An entry point that runs until it is stopped, at most a minute.
 FOREVER = r"""
 from ssnn_py.engine.boot import runtime
@@ -204,20 +222,8 @@ class TestRunningJulia:
 
     def test_ctrl_c_outside_julia_and_termination_are_pythons(self):
         for number, status in ((signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)):
-            process = start_python(
-                """
-                import time
-                run()
-                try:
-                    print("ready", flush=True)
-                    time.sleep(60)
-                except KeyboardInterrupt:
-                    print("interrupted", run() > 0)
-                """
-            )
-            process.send_signal(number)
-            out, err = process.communicate(timeout=60)
-            assert process.returncode == status, err
+            out, err, returned = signalled_outside_julia(number)
+            assert returned == status, err
             assert out.split() == (["interrupted", "True"] if number == signal.SIGINT else [])
 
     def test_ctrl_c_stops_only_the_interrupted_callers_own_call(self):
@@ -516,21 +522,8 @@ except KeyboardInterrupt:
 
     def test_outside_julia_signals_are_pythons(self, juliacall):
         for number, status in ((signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)):
-            process = start_python(
-                """
-                import time
-                run()
-                try:
-                    print("ready", flush=True)
-                    time.sleep(60)
-                except KeyboardInterrupt:
-                    print("interrupted", run() > 0)
-                """,
-                **juliacall,
-            )
-            process.send_signal(number)
-            out, err = process.communicate(timeout=30)
-            assert (process.returncode, err) == (status, "")
+            out, err, returned = signalled_outside_julia(number, **juliacall)
+            assert (returned, err) == (status, "")
             assert out.split() == (["interrupted", "True"] if number == signal.SIGINT else [])
 
     def test_waiting_for_another_threads_call_can_be_interrupted(self, juliacall):

@@ -36,40 +36,10 @@ function step_vector(s::GridRungeKutta, u, θ, a, b)
     return [u[r] + h / 6 * (k1[r] + 2.0 * k2[r] + 2.0 * k3[r] + k4[r]) for r in eachindex(u)]
 end
 
-function SSNN.follow(s::Union{GridEuler,GridRungeKutta}, u, a, b)
-    problem, λ, n = s.run.problem, s.run.θ.intensity, length(u) ÷ 3
-    times, states = [a], [copy(u)]
-    while times[end] < b
-        t = times[end]
-        next = min(b, problem.t0 + (floor((t - problem.t0) / problem.dt + 1e-9) + 1) * problem.dt)
-        b - next < 1e-9 * problem.dt && (next = b)
-        u_next = step_vector(s, states[end], s.run.θ, t, next)
-        fractions = map(1:n) do k
-            E, E_next = SSNN.event_value(λ, states[end], k), SSNN.event_value(λ, u_next, k)
-            E_next >= 0 ? -E / (E_next - E) : Inf
-        end
-        fraction, j = findmin(fractions)
-        if fraction <= 1
-            push!(times, t + fraction * (next - t))
-            push!(states, (1 - fraction) * states[end] + fraction * u_next)
-            return times, states, j
-        end
-        push!(times, next)
-        push!(states, u_next)
-    end
-    return times, states, 0
-end
-
-function SSNN.replay(s::Union{GridEuler,GridRungeKutta}, u, du, times)
-    states, tangents = [copy(u)], [map(copy, du)]
-    for (a, b) in zip(times, times[2:end])
-        push!(tangents, [
-            [y.tangent for y in step_vector(s, SSNN.Dual.(states[end], d), SSNN.Moving(s.run.θ, dθ), a, b)]
-            for (d, dθ) in zip(tangents[end], s.directions)
-        ])
-        push!(states, step_vector(s, states[end], s.run.θ, a, b))
-    end
-    return states, tangents
+function next_stop(s::Union{GridEuler,GridRungeKutta}, t, b)
+    problem = s.run.problem
+    next = min(b, problem.t0 + (floor((t - problem.t0) / problem.dt + 1e-9) + 1) * problem.dt)
+    return b - next < 1e-9 * problem.dt ? b : next
 end
 
 """Runge and Kutta's classical scheme for z′ = f(z + σ·W(t), t), W the parabola of each step; steps end at recorded times too."""
@@ -93,12 +63,20 @@ function step_vector(s::ParabolaRungeKutta, u, θ, a, b)
     return SSNN.add_noise!(z, θ, SSNN.path_at!(piece, b))
 end
 
-function SSNN.follow(s::ParabolaRungeKutta, u, a, b)
-    problem, λ, n = s.run.problem, s.run.θ.intensity, length(u) ÷ 3
+function next_stop(s::ParabolaRungeKutta, t, b)
+    problem = s.run.problem
+    return minimum(filter(s -> s > t + 1e-9 * problem.dt, [problem.dt * (1:problem.num_steps-1); s.run.saveat; b]))
+end
+
+# Each of them has a step, and says where the next one ends.
+const OwnSolver = Union{GridEuler,GridRungeKutta,ParabolaRungeKutta}
+
+function SSNN.follow(s::OwnSolver, u, a, b)
+    λ, n = s.run.θ.intensity, length(u) ÷ 3
     times, states = [a], [copy(u)]
     while times[end] < b
         t = times[end]
-        next = minimum(filter(s -> s > t + 1e-9 * problem.dt, [problem.dt * (1:problem.num_steps-1); s.run.saveat; b]))
+        next = next_stop(s, t, b)
         u_next = step_vector(s, states[end], s.run.θ, t, next)
         fractions = map(1:n) do k
             E, E_next = SSNN.event_value(λ, states[end], k), SSNN.event_value(λ, u_next, k)
@@ -112,7 +90,7 @@ function SSNN.follow(s::ParabolaRungeKutta, u, a, b)
     return times, states, 0
 end
 
-function SSNN.replay(s::ParabolaRungeKutta, u, du, times)
+function SSNN.replay(s::OwnSolver, u, du, times)
     states, tangents = [copy(u)], [map(copy, du)]
     for (a, b) in zip(times, times[2:end])
         push!(tangents, [

@@ -123,26 +123,23 @@ def load_packages(julia: JuliaRuntime) -> None:
             f"solvers of DifferentialEquations.jl need Julia 1.10 or newer started by juliacall, and this is the {julia.how} Julia "
             f"{julia.version}: run `ssnn setup --sciml` and set SSNN_JULIA=juliacall"
         )
-    try:
-        julia.eval(
-            'import StochasticDiffEq; SSNN.SCIML_HOOK[] === nothing && error("the extension SSNNSciMLExt did not load")'
-        )
-    except JuliaError as error:
-        raise JuliaError(
-            f"StochasticDiffEq.jl could not be loaded; run `ssnn setup --sciml` to install it. Julia says: {error}"
-        ) from error
+    _load(julia, "StochasticDiffEq", "SCIML_HOOK", "SSNNSciMLExt", "--sciml")
 
 
 def load_sensitivity(julia: JuliaRuntime) -> None:
     """Load SciMLSensitivity.jl, which takes some seconds, and with it the core's extension."""
+    _load(
+        julia, "OrdinaryDiffEqTsit5, SciMLSensitivity", "PIECE_ADJOINT_HOOK", "SSNNSciMLSensitivityExt", "--sensitivity"
+    )
+
+
+def _load(julia: JuliaRuntime, names: str, hook: str, extension: str, option: str) -> None:
+    """Load packages, and see that they have brought the extension, which sets the hook."""
     try:
-        julia.eval(
-            "import OrdinaryDiffEqTsit5, SciMLSensitivity; "
-            'SSNN.PIECE_ADJOINT_HOOK[] === nothing && error("the extension SSNNSciMLSensitivityExt did not load")'
-        )
+        julia.eval(f'import {names}; SSNN.{hook}[] === nothing && error("the extension {extension} did not load")')
     except JuliaError as error:
         raise JuliaError(
-            f"SciMLSensitivity.jl could not be loaded; run `ssnn setup --sensitivity` to install it. Julia says: {error}"
+            f"{names} could not be loaded; run `ssnn setup {option}` to install. Julia says: {error}"
         ) from error
 
 

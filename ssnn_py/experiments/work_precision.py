@@ -185,6 +185,10 @@ class Point:
     errors: dict[str, float] = field(default_factory=dict)
     standard_errors: dict[str, float] = field(default_factory=dict)
 
+    def cost(self, name: str) -> float:
+        """Seconds of one sample with what the quantity needs."""
+        return self.gradient_seconds if "gradient" in name else self.seconds
+
 
 @dataclass(frozen=True)
 class _Measures:
@@ -289,13 +293,17 @@ def _bound(point: Point, name: str) -> float:
     return max(point.errors[name], 2 * point.standard_errors[name]) if name in point.errors else math.inf
 
 
+def _seen(points: Sequence[Point], name: str) -> list[Point]:
+    return [point for point in points if name in point.errors and point.errors[name] > 4 * point.standard_errors[name]]
+
+
 def fitted_order(points: Sequence[Point], name: str) -> float:
     """Slope of log error over log step, by least squares; NaN where noise hides the errors.
 
-    Only errors of at least two standard errors count: of these the strong ones at the four finest steps, and the biases, which are seen at coarse steps only, at all but
+    Only errors of at least four standard errors count: of these the strong ones at the four finest steps, and the biases, which are seen at coarse steps only, at all but
     the coarsest.
     """
-    seen = [point for point in points if name in point.errors and point.errors[name] > 2 * point.standard_errors[name]]
+    seen = _seen(points, name)
     seen = seen[-4:] if name in STRONG else seen[1:] if len(seen) > 3 else seen
     if len(seen) < 2:
         return math.nan
@@ -310,7 +318,7 @@ def seconds_at(points: Sequence[Point], name: str, goal: float, additive: bool =
     Interpolated between steps on logarithmic scales. An error hidden by noise counts as two standard errors; NaN where this says nothing of the goal.
     """
     known = [p for p in points if 0.0 < _bound(p, name) < math.inf]
-    costs = [math.log(p.gradient_seconds if "gradient" in name else p.seconds) for p in known]
+    costs = [math.log(p.cost(name)) for p in known]
     errors = [math.log(_bound(p, name) / goal) for p in known]
     if not known:
         return math.nan, False
@@ -320,14 +328,14 @@ def seconds_at(points: Sequence[Point], name: str, goal: float, additive: bool =
         if errors[place] <= 0 < errors[place - 1]:
             part = errors[place - 1] / (errors[place - 1] - errors[place])
             return math.exp((1 - part) * costs[place - 1] + part * costs[place]), False
-    # Beyond the finest error that can be seen: by the stated order, and at a constant cost of a step.
-    seen = [p for p in known if p.errors[name] > 4 * p.standard_errors[name]]
-    order = theory(points[0].solver, name, additive)
-    if len(seen) < 2 or order is None:
+    # Beyond the finest error that can be seen: by the stated order, or else the fitted one, and at a constant cost of a step.
+    seen = _seen(points, name)
+    order = theory(points[0].solver, name, additive) or fitted_order(points, name)
+    if len(seen) < 2 or not order > 0:
         return math.nan, True
-    (last, cost), (_, earlier) = ((p, p.gradient_seconds if "gradient" in name else p.seconds) for p in seen[:-3:-1])
+    earlier, last = seen[-2:]
     finer = (last.errors[name] / goal) ** (1 / order)
-    return cost + max(0.0, cost - earlier) * 2 * (finer - 1), True
+    return last.cost(name) + max(0.0, last.cost(name) - earlier.cost(name)) * 2 * (finer - 1), True
 
 
 def table(points: Sequence[Point], problem: BenchmarkProblem) -> str:
@@ -345,11 +353,10 @@ def table(points: Sequence[Point], problem: BenchmarkProblem) -> str:
             )
         lines.append(f"{solver:16}" + "".join(f"{cell:>16}" for cell in cells))
     for name, goal in _GOALS.items():
+        measured = [point for point in points if point.problem == problem.name and name in point.errors]
         costs = {
-            solver: seconds_at(
-                [p for p in points if p.problem == problem.name and p.solver == solver], name, goal, additive
-            )
-            for solver in problem.solvers
+            solver: seconds_at([point for point in measured if point.solver == solver], name, goal, additive)
+            for solver in dict.fromkeys(point.solver for point in measured)
         }
         known = {solver: cost for solver, cost in costs.items() if not math.isnan(cost[0])}
         if not known:
@@ -394,7 +401,7 @@ def plot(points: Sequence[Point], chosen: Sequence[BenchmarkProblem], paths: Seq
         for ax, (name, title) in zip(row, QUANTITIES.items(), strict=True):
             for solver in problem.solvers:
                 mine = [p for p in points if p.problem == problem.name and p.solver == solver and name in p.errors]
-                x = [1e6 * (p.gradient_seconds if "gradient" in name else p.seconds) for p in mine]
+                x = [1e6 * p.cost(name) for p in mine]
                 y = [p.errors[name] for p in mine]
                 ax.plot(x, y, marker=markers[solver], markersize=4, color=colors[solver], label=solver)
                 if "bias" in name:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import one_neuron, random_network, random_trains, run_arguments
+from helpers import one_neuron, random_network, random_trains, run_arguments, why_no_modern_julia
 
 import ssnn_py as ssnn
 from ssnn_py.engine import boot
@@ -23,17 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SEARCH_PATH = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def _why_not():
-    """Why these tests cannot run here; empty where they can."""
-    found = boot.look_around()
-    if not found.juliacall_installed:
-        return "juliacall is not installed"
-    if not (found.modern_julia or found.juliacall_imported):
-        return "juliacall has no Julia 1.10 or newer"
-    return "SSNN_JULIA asks for the embedded Julia" if found.requested == "embedded" else ""
-
-
-WHY_NOT = _why_not()
+WHY_NOT = why_no_modern_julia()
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
 BEGIN = """
@@ -249,18 +239,20 @@ def interrupted(code, after=1.0, times=1, number=signal.SIGINT, **environment):
     return out.split(), err, process.returncode
 
 
+LONG_SOLVE = """
+run()
+print("ready", flush=True)
+begin = time.perf_counter()
+try:
+    long()
+except KeyboardInterrupt:
+    print("stopped", time.perf_counter() - begin < 20, run().shape)
+"""
+
+
 @pytest.mark.parametrize("threads", ["1", "4"])
 def test_ctrl_c_stops_a_long_solve(threads):
-    code = """
-    run()
-    print("ready", flush=True)
-    begin = time.perf_counter()
-    try:
-        long()
-    except KeyboardInterrupt:
-        print("stopped", time.perf_counter() - begin < 20, run().shape)
-    """
-    assert interrupted(code, SSNN_NUM_THREADS=threads) == (["stopped", "True", "(20,", "2)"], "", 0)
+    assert interrupted(LONG_SOLVE, SSNN_NUM_THREADS=threads) == (["stopped", "True", "(20,", "2)"], "", 0)
 
 
 def test_ctrl_c_pressed_again_and_again():
@@ -295,16 +287,7 @@ def test_outside_julia_signals_are_pythons(number):
 
 def test_ctrl_c_where_julia_handles_it():
     """Imported first, juliacall keeps Ctrl-C for Julia: it is thrown into Julia's first thread, and the core stops the others."""
-    code = """
-    import juliacall
-    run()
-    print("ready", flush=True)
-    begin = time.perf_counter()
-    try:
-        long()
-    except KeyboardInterrupt:
-        print("stopped", time.perf_counter() - begin < 20, run().shape)
-    """
+    code = "import juliacall\n" + LONG_SOLVE
     settings = dict(PYTHON_JULIACALL_HANDLE_SIGNALS="yes", PYTHON_JULIACALL_THREADS="4", SSNN_NUM_THREADS="4")
     assert interrupted(code, **settings) == (["stopped", "True", "(20,", "2)"], "", 0)
 

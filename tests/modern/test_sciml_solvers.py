@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import one_neuron, random_network, run_arguments
+from helpers import one_neuron, random_network, run_arguments, why_no_modern_julia
 
 import ssnn_py as ssnn
 from ssnn_py.engine import boot, packages
@@ -17,19 +17,9 @@ from ssnn_py.engine import boot, packages
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _why_not():
-    """Why these tests cannot run here; empty where they can."""
-    found = boot.look_around()
-    if not found.juliacall_installed:
-        return "juliacall is not installed"
-    if not (found.modern_julia or found.juliacall_imported):
-        return "juliacall has no Julia 1.10 or newer"
-    if os.environ.get("SSNN_JULIA", "juliacall") == "embedded":
-        return "SSNN_JULIA asks for the embedded Julia"
-    return "" if packages.sciml_installed() else "the SciML packages are not installed (ssnn setup --sciml)"
-
-
-WHY_NOT = _why_not()
+WHY_NOT = why_no_modern_julia()
+if not WHY_NOT and not packages.sciml_installed():
+    WHY_NOT = "the SciML packages are not installed (ssnn setup --sciml)"
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
 
