@@ -7,7 +7,8 @@ from .currents import ConstantCurrent, InputCurrent, JuliaFunction, SampledCurre
 from .diffusions import AffineDiffusion, ConstantDiffusion, Diffusion
 from .engine.packages import install_sciml
 from .errors import JuliaError, NoGradientError, SSNNError, ValidationError
-from .gradients import value_and_grad
+from .expectations import SampleMean
+from .gradients import PathwiseGradientWarning, value_and_grad
 from .intensities import ExponentialIntensity, Intensity, ThresholdIntensity
 from .losses import ExpectedSignatureLoss, FirstSpikeLoss, Loss, LossValue, SignatureMMD
 from .multilevel import Level, MultilevelEstimate, multilevel
@@ -56,11 +57,13 @@ __all__ = [
     "LossValue",
     "MultilevelEstimate",
     "NoGradientError",
+    "PathwiseGradientWarning",
     "PotentialLoss",
     "RMSProp",
     "Recommendation",
     "SLIFNetwork",
     "SSNNError",
+    "SampleMean",
     "SampledCurrent",
     "SignatureKernel",
     "SignatureMMD",

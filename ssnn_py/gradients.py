@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,11 @@ from numpy.typing import NDArray
 
 from . import engine as engines
 from .engine import Cotangents, contract
-from .errors import ValidationError
+from .errors import NoGradientError, ValidationError
+from .losses import Loss
 from .network import SLIFNetwork
 from .simulation import Solution, prepare
+from .unbiased import choose_insertions, with_insertions
 from .validation import describe
 
 Array = NDArray[np.float64]
@@ -20,20 +25,35 @@ Array = NDArray[np.float64]
 # Up to so many directions, carrying tangents along with the solution costs less than a reverse sweep after it.
 FORWARD_DIRECTIONS = 2
 
+GRADIENTS = ("auto", "unbiased", "pathwise")
+
 
 def value_and_grad(
-    loss: Callable[[Solution], Any], network: SLIFNetwork, wrt: str | Sequence[str], **simulate_arguments: Any
+    loss: Callable[..., Any],
+    network: SLIFNetwork,
+    wrt: str | Sequence[str],
+    *,
+    data: Any = None,
+    gradient: str = "auto",
+    **simulate_arguments: Any,
 ) -> tuple[float, dict[str, Any]]:
-    """Simulate, evaluate a loss and differentiate it with respect to parameters.
+    r"""Simulate, evaluate a loss and differentiate it with respect to parameters.
 
     Parameters
     ----------
-    loss : callable
-        Takes a :class:`Solution`, returns a :class:`LossValue` or a tuple ``(value, spike_times_bar[, v_bar[, i_bar]])``: the loss, and its
-        derivatives with respect to spike times (S, K) and recorded values (S, T, N); None where it does not depend on them.
+    loss : Loss or callable
+        A :class:`Loss`; or a function that takes a :class:`Solution` and returns a :class:`LossValue`, or a tuple ``(value, spike_times_bar[,
+        v_bar[, i_bar[, entries[, entries_at_saves]]]])``: the loss, its derivatives with respect to spike times (S, K) and recorded values (S, T, N), and
+        what one more spike would change, (S, N) and (S, T, N); None where it does not depend on them.
     network : SLIFNetwork
     wrt : str or sequence of str
         Names of the network's parameters, ``"v0"`` or ``"i0"``.
+    data : optional
+        What a :class:`Loss` compares with.
+    gradient : {"auto", "unbiased", "pathwise"}
+        "pathwise" is the derivative of the loss of these samples, noise and number of spikes frozen. "unbiased" is one whose mean is the derivative
+        of the loss's mean: the pathwise one and what spikes change that appear and vanish (docs/gradients.md). "auto" is "unbiased" wherever
+        loss and network allow it, else, after a warning, "pathwise".
     **simulate_arguments
         As for :func:`simulate`.
 
@@ -48,7 +68,7 @@ def value_and_grad(
     ValidationError
         If an argument, or what the loss returned, is not what it should be.
     NoGradientError
-        If the model has no pathwise gradient.
+        If the model has no pathwise gradient, or none that is unbiased where that is asked for.
 
     Examples
     --------
@@ -59,32 +79,148 @@ def value_and_grad(
     >>> def mean_first_spike(solution):
     ...     return solution.spike_times.mean(), np.full((8, 1), 1 / 8)
     >>> value, grads = ssnn.value_and_grad(
-    ...     mean_first_spike, net, wrt="input_current", t1=50.0, dt=0.01, num_samples=8, max_spikes=1)
+    ...     mean_first_spike, net, wrt="input_current", gradient="pathwise", t1=50.0, dt=0.01, num_samples=8, max_spikes=1)
     >>> bool(grads["input_current"] < 0)
     True
     """
     problem, name = prepare(network, **simulate_arguments)
     network.check_gradients()
-    engine = engines.load(name)
     names = checked_names(wrt, problem.parameters)
-    sizes = {key: problem.parameters[key].size for key in names}
-    count = sum(sizes.values())
-    forward = count <= FORWARD_DIRECTIONS
-    solution = Solution(
-        problem, name, engine.solve(problem, _unit_directions(problem.parameters, names) if forward else None)
+    outcome = differentiate(Objective(loss, data), problem, name, names, checked_gradient(gradient))
+    if outcome.fallback:
+        warn_of_fallback(outcome.fallback)
+    return outcome.value, outcome.gradients
+
+
+def checked_gradient(gradient: Any) -> str:
+    """The argument `gradient`, if it is one of its values."""
+    if gradient not in GRADIENTS:
+        raise ValidationError(f"gradient must be one of {', '.join(map(repr, GRADIENTS))}, got {describe(gradient)}")
+    return str(gradient)
+
+
+def warn_of_fallback(reason: str) -> None:
+    """Say that `gradient="auto"` has taken the pathwise gradient."""
+    warnings.warn(
+        f'gradient="auto" takes the pathwise gradient, which does not see spikes that appear or vanish: {reason}. '
+        'Say gradient="pathwise" if that is meant.',
+        PathwiseGradientWarning,
+        stacklevel=3,
     )
-    value, cotangents = _checked_loss(loss(solution), solution)
-    if not forward:
-        gradients = engine.pull_back(problem, cotangents, names)
+
+
+class PathwiseGradientWarning(UserWarning):
+    """An expectation is differentiated pathwise, because its unbiased gradient is not to be had."""
+
+
+class Objective:
+    """A loss as a function of a solution alone: a :class:`Loss` with its data, or any function."""
+
+    def __init__(self, loss: Callable[..., Any], data: Any = None) -> None:
+        self.loss, self.data = loss, data
+        self.is_loss = isinstance(loss, Loss)
+        if data is not None and not self.is_loss:
+            raise ValidationError(f"data goes with a Loss; a function closes over its own, got {describe(loss)}")
+
+    def __call__(self, solution: Solution, entries: bool) -> tuple[float, Cotangents]:
+        """Its value and cotangents, with those of the hazards where `entries`."""
+        if isinstance(self.loss, Loss):
+            result = (self.loss.with_entries if entries else self.loss)(solution, self.data)
+        else:
+            result = self.loss(solution)
+        value, bars = _checked_loss(result)
+        return value, solution.cotangents(*(bars if entries else bars[:3]))
+
+    def why_pathwise(self, solution: Solution, result: Cotangents | None = None) -> str:
+        """Why the unbiased gradient is not to be had, or nothing; `result` is what a function has returned."""
+        try:
+            solution.check_entries()
+        except NoGradientError as error:
+            return str(error)
+        states = self.loss.observes_states if isinstance(self.loss, Loss) else result is not None and (
+            result.v is not None or result.i is not None
+        )
+        if states and solution.truncated.any():
+            return "samples were cut at max_spikes, and with them what they record; give no max_spikes, or a larger one"
+        if result is None or isinstance(self.loss, Loss):
+            return ""
+        if result.entries is None and result.entries_at_saves is None:
+            return "the loss is a function that returns no entries; return them, or use a Loss such as SampleMean"
+        if solution.truncated.any() and solution.network.num_neurons > 1:
+            return "samples were cut at max_spikes, where it matters who fires first; give no max_spikes, or a larger one"
+        return ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What :func:`differentiate` returns: which gradient it took, and, of "auto", why not the unbiased one."""
+
+    value: float
+    gradients: dict[str, Any]
+    solution: Solution
+    gradient: str
+    fallback: str = ""
+
+
+def differentiate(
+    objective: Objective, problem: engines.Problem, engine_name: str, names: Sequence[str], gradient: str = "auto"
+) -> Outcome:
+    """The objective of a problem's solution and its gradient in the parameters `names`."""
+    engine = engines.load(engine_name)
+    count = sum(problem.parameters[key].size for key in names)
+    forward = count <= FORWARD_DIRECTIONS
+    directions = _unit_directions(problem.parameters, names) if forward else None
+    solution = Solution(problem, engine_name, engine.solve(problem, directions))
+    why, result = "", None
+    if gradient != "pathwise":
+        if not objective.is_loss:
+            value, result = objective(solution, entries=True)
+        why = objective.why_pathwise(solution, result)
+        if why and gradient == "unbiased":
+            raise NoGradientError(why)
+    unbiased = gradient != "pathwise" and not why
+    if result is None:
+        value, result = objective(solution, entries=unbiased)
+    elif not unbiased:
+        result = replace(result, entries=None, entries_at_saves=None)
+    if unbiased and objective.is_loss:
+        result = replace(result, **_inner_entries(objective, solution))
+    if forward and result.insertions is not None:
+        raw = engine.solve(problem, directions, result.insertions)
     else:
-        assert solution.raw.tangents is not None
-        flat = contract(cotangents, solution.raw.tangents)
-        ends = np.cumsum(list(sizes.values()))
-        gradients = {
-            key: flat[end - sizes[key] : end].reshape(problem.parameters[key].shape)
-            for key, end in zip(names, ends, strict=True)
-        }
-    return value, solution.presented(gradients)
+        raw = solution.raw
+    if forward:
+        assert raw.tangents is not None
+        flat = contract(result, raw.tangents)
+        gradients, start = {}, 0
+        for key in names:
+            shape = problem.parameters[key].shape
+            stop = start + math.prod(shape)
+            gradients[key], start = flat[start:stop].reshape(shape), stop
+    else:
+        gradients = engine.pull_back(problem, result, names)
+    return Outcome(value, solution.presented(gradients), solution, "unbiased" if unbiased else "pathwise", why)
+
+
+def _inner_entries(objective: Objective, solution: Solution) -> dict[str, Any]:
+    """Cotangents of the hazards in the middle of the interval: at one place per sample, for all of them."""
+    loss = objective.loss
+    assert isinstance(loss, Loss)
+    insertions, counts = choose_insertions(solution, loss.order_matters, loss.observes_states)
+    if insertions is None:
+        return {}
+    before, after = with_insertions(solution, insertions)
+    change = loss.exchange(solution, objective.data, before) - loss.exchange(solution, objective.data, after)
+    entries = np.where(counts > 0, counts * change, 0.0)
+    parts: dict[str, Any] = {}
+    if (insertions.spikes >= 0).any():
+        parts |= {"insertions": insertions, "entries_at_insertions": np.where(insertions.spikes >= 0, entries, 0.0)}
+    rows = np.flatnonzero(insertions.saves >= 0)
+    if rows.size:
+        at_saves = np.zeros(solution.v.shape)
+        at_saves[rows, insertions.saves[rows], insertions.neurons[rows]] = entries[rows]
+        parts["entries_at_saves"] = at_saves
+    return parts
 
 
 def checked_names(wrt: str | Sequence[str], known: dict[str, Array]) -> tuple[str, ...]:
@@ -111,12 +247,12 @@ def _unit_directions(parameters: dict[str, Array], names: Sequence[str]) -> dict
     return blocks
 
 
-def _checked_loss(result: Any, solution: Solution) -> tuple[float, Cotangents]:
+def _checked_loss(result: Any) -> tuple[float, list[Any]]:
     try:
         value, *bars = result
-        value = float(value)
+        return float(value), bars[:5]
     except (TypeError, ValueError):
         raise ValidationError(
-            f"the loss must return (value, spike_times_bar[, v_bar[, i_bar]]), got {describe(result)}"
+            "the loss must return (value, spike_times_bar[, v_bar[, i_bar[, entries[, entries_at_saves]]]]), "
+            f"got {describe(result)}"
         ) from None
-    return value, solution.cotangents(*bars[:3])

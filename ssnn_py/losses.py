@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from . import engine as engines
 from .engine import reference_signature
 from .errors import ValidationError
+from .recordings import Recordings, with_spike_at_end
 from .signature_kernels import GRAM, SYMMETRIC, SignatureKernel, mmd_weights
-from .signatures import expected_signature, expected_signature_loss
+from .signatures import expected_signature, expected_signature_loss, signature
 from .spike_trains import SpikeTrains
 from .validation import as_int, as_real_array, describe, require
 
@@ -23,20 +24,66 @@ Array = NDArray[np.float64]
 
 
 class LossValue(NamedTuple):
-    """A loss, and its derivatives with respect to the generated solution; None where it does not depend on that part."""
+    """A loss, and its derivatives with respect to the generated solution; None where it does not depend on that part.
+
+    The last two make gradients of expectations unbiased (docs/gradients.md): ``entries[s, k]`` is by how much the loss changes where neuron k of
+    sample s fires once more, at t1; ``entries_at_saves[s, m, k]`` by how much it changes where the state recorded at the m-th time is that after a
+    spike of k (for losses that are sums over recorded times). None where they were not asked for, or are not known.
+    """
 
     value: float
     spike_times_bar: Array | None = None  # (S, K)
     v_bar: Array | None = None  # (S, T, N)
     i_bar: Array | None = None
+    entries: Array | None = None  # (S, N)
+    entries_at_saves: Array | None = None  # (S, T, N)
 
 
 class Loss(abc.ABC):
-    """Base class of losses."""
+    """Base class of losses.
+
+    A loss of its own writes :meth:`__call__`, which suffices for pathwise gradients and, slowly, for unbiased ones. :meth:`exchange` in closed form
+    makes these fast, :meth:`with_entries` where one spike more at the end is cheaper than any other sample.
+
+    Attributes
+    ----------
+    order_matters : bool
+        Whether the loss depends on which of two spikes of different neurons comes first, not on their times alone.
+    observes_states : bool
+        Whether it depends on recorded potentials or currents.
+    """
+
+    order_matters: bool = True
+    observes_states: bool = False
 
     @abc.abstractmethod
     def __call__(self, generated: Any, data: Any) -> LossValue:
         """The loss of `generated` (a Solution or SpikeTrains) against `data` (likewise)."""
+
+    def exchange(self, generated: Any, data: Any, other: Any) -> Array:
+        """By how much the loss changes where sample s of `generated` is replaced by that of `other`, for each s by itself.
+
+        Parameters
+        ----------
+        generated, other : Solution, Recordings or SpikeTrains
+        data : as for the loss
+
+        Returns
+        -------
+        ndarray, shape (S,)
+        """
+        mine, theirs = Recordings.of(generated), Recordings.of(other)
+        here = self(generated, data)[0]
+        return np.array([self(mine.replaced(theirs, [s]), data)[0] - here for s in range(len(mine.spike_trains))])
+
+    def with_entries(self, generated: Any, data: Any) -> LossValue:
+        """The loss with its ``entries``."""
+        result = LossValue(*self(generated, data))
+        trains = as_trains("generated", generated)
+        entries = np.zeros((trains.num_samples, trains.num_neurons))
+        for k in range(trains.num_neurons):
+            entries[:, k] = self.exchange(generated, data, with_spike_at_end(generated, k))
+        return result._replace(entries=entries)
 
 
 def as_trains(name: str, value: Any) -> SpikeTrains:
@@ -159,6 +206,25 @@ class ExpectedSignatureLoss(Loss):
             value, times_bar = self._in_numpy(observed, theirs, factors)
         return LossValue(value, _spread(times_bar, columns, mine.times.shape))
 
+    def exchange(self, generated: Any, data: Any, other: Any) -> Array:
+        _, before, theirs, _ = _pair(generated, data, self.neurons)
+        after = _pair(other, data, self.neurons)[1]
+        factors, n = self._factors(before.num_neurons + 1), before.num_samples
+        engine = engines.resolve(getattr(generated, "engine", "auto"))
+        target = None if self.match_spikes else self._mean_of(data, theirs, factors)
+
+        def differences(trains: SpikeTrains) -> Array:
+            """S(X_s) of each sample, less the target's, or its partner's."""
+            if target is not None:
+                return signature(trains, self.depth, scales=factors, engine=engine) - target
+            X, Y = matched_trains(trains, theirs)
+            X, Y = (signature(part, self.depth, scales=factors, engine=engine) for part in (X, Y))
+            return X - Y
+
+        here = differences(before)
+        mean, change = here.mean(axis=0), differences(after) - here
+        return (change @ mean * (2 / n) + (change**2).sum(axis=1) / n**2) / mean.size
+
     def _factors(self, channels: int) -> Array | None:
         if self.scales is None:
             return None
@@ -209,6 +275,8 @@ class FirstSpikeLoss(Loss):
     >>> FirstSpikeLoss(n=1)(one, other).value
     0.25
     """
+
+    order_matters = False
 
     def __init__(self, n: int = 3, kind: str = "mse", neurons: ArrayLike | None = None) -> None:
         self.n = as_int("n", n, 1)

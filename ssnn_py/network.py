@@ -343,6 +343,22 @@ class SLIFNetwork:
                 "condition (iv) fails: after a spike the potential is still at or above v_th, so that another event follows at once (v_reset)"
             )
 
+    def check_unbiased_gradients(self) -> None:
+        """Raise unless expectations have unbiased gradients: unless every event is driven by a hazard.
+
+        A spike that enters or leaves an interval changes an expectation by its density there, which is known for the exponential thresholds
+        of a hazard. A potential that reaches a threshold has none.
+
+        Raises
+        ------
+        NoGradientError
+        """
+        if self.intensity.event != "hazard":
+            raise NoGradientError(
+                "no unbiased gradient: the event is a deterministic crossing (ThresholdIntensity), and nothing is known of the density of spikes "
+                "that appear or vanish. Use a stochastic intensity"
+            )
+
     def __repr__(self) -> str:
         return f"SLIFNetwork({self.num_neurons} neurons, {self.synapses.targets.size} synapses, {self.intensity!r})"
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
 from .engine import Cotangents, Problem, RawSolution
-from .errors import ValidationError
+from .errors import NoGradientError, ValidationError
 from .network import SLIFNetwork
 from .solvers import check_solver, engine_of
 from .spike_trains import SpikeTrains
@@ -109,8 +109,13 @@ class Solution:
         *,
         v_bar: ArrayLike | None = None,
         i_bar: ArrayLike | None = None,
+        entries: ArrayLike | None = None,
+        entries_at_saves: ArrayLike | None = None,
     ) -> dict[str, Any]:
         r"""Reverse mode: the gradient of :math:`\sum \bar\tau\,\tau + \sum \bar v\,v + \sum \bar\imath\,i` in the parameters.
+
+        With `entries` what spikes change that come or go, too: the gradient of an expectation (docs/gradients.md) gains
+        :math:`\sum e_{sk}\,1\{\Lambda_k(t_1)>\alpha_k\}\,\partial_\theta s_k(t_1)`.
 
         The exact adjoint of the discretised solution, spikes included (docs/numerics.md; Holberg and Salvi, NeurIPS 2024, theorem 3.2). The
         solution is computed again with the same noise; the cost does not depend on the number of parameters.
@@ -123,6 +128,11 @@ class Solution:
             Parameters of the network, ``"v0"`` or ``"i0"``; default all of them.
         v_bar, i_bar : array_like, shape (S, T, N), optional
             Cotangents of the recorded values; those after the end of a truncated sample are ignored.
+        entries : array_like, shape (S, N), optional
+            By how much the scalar changes where neuron k of sample s fires once more, at t1.
+        entries_at_saves : array_like, shape (S, T, N), optional
+            By how much it changes where neuron k fires as the state is recorded, so that the record shows the state after its spike. Exact where the
+            scalar is a sum over recorded times; see :func:`value_and_grad` for others.
 
         Returns
         -------
@@ -134,11 +144,13 @@ class Solution:
         ValidationError
             If a name is unknown, or a cotangent has the wrong shape or is not finite where it counts.
         NoGradientError
-            If the model has no pathwise gradient.
+            If the model has no pathwise gradient, or, with `entries`, no unbiased one.
         """
         self.network.check_gradients()
         names = self._names(wrt)
-        cotangents = self.cotangents(spike_times_bar, v_bar, i_bar)
+        cotangents = self.cotangents(spike_times_bar, v_bar, i_bar, entries, entries_at_saves)
+        if cotangents.entries is not None or cotangents.entries_at_saves is not None:
+            self.check_entries()
         return self.presented(engines.load(self.engine).pull_back(self.problem, cotangents, names))
 
     def jvp(self, directions: Mapping[str, Any]) -> Array:
@@ -173,7 +185,11 @@ class Solution:
         return np.asarray(self.tangents(directions).spike_times[0])
 
     def tangents(self, directions: Mapping[str, Any]) -> engines.Tangents:
-        """Like :meth:`jvp`, for recorded values too: an object with ``spike_times`` (1, S, K), ``v`` and ``i`` (1, S, T, N)."""
+        """Like :meth:`jvp`, for recorded values and integrated hazards too.
+
+        Returns an object with ``spike_times`` (1, S, K), ``v`` and ``i`` (1, S, T, N), and ``s`` (1, S, N) and ``s_at_saves`` (1, S, T, N), the
+        tangents of the integrated hazards at t1 and at the recorded times, 0 where no spike could come (:class:`engine.Tangents`).
+        """
         self.network.check_gradients()
         blocks = {name: self._direction(name, value)[None] for name, value in directions.items()}
         if not blocks:
@@ -212,15 +228,32 @@ class Solution:
             raise ValidationError(f"{name} must be finite wherever there is a spike or a recorded value")
         return np.where(counts, array, 0.0)
 
+    def check_entries(self) -> None:
+        """Raise NoGradientError where spikes that come or go have no known density (docs/gradients.md)."""
+        self.network.check_unbiased_gradients()
+        if self.engine == "sciml":
+            raise NoGradientError(
+                f"solver {self.problem.solver!r} does not carry the tangents of the hazards that an unbiased gradient needs: "
+                "take a native solver (ssnn.solvers())"
+            )
+
     def cotangents(
-        self, spike_times_bar: ArrayLike | None = None, v_bar: ArrayLike | None = None, i_bar: ArrayLike | None = None
+        self,
+        spike_times_bar: ArrayLike | None = None,
+        v_bar: ArrayLike | None = None,
+        i_bar: ArrayLike | None = None,
+        entries: ArrayLike | None = None,
+        entries_at_saves: ArrayLike | None = None,
     ) -> Cotangents:
         """Derivatives of a scalar with respect to this solution, checked against its shapes."""
+        everywhere = np.zeros((self.problem.num_samples, self.network.num_neurons))
         return Cotangents(
             # The engine learns from this array how many spikes to expect.
             self._cotangent("spike_times_bar", 0.0 if spike_times_bar is None else spike_times_bar, self.spike_times),
             None if v_bar is None else self._cotangent("v_bar", v_bar, self.v),
             None if i_bar is None else self._cotangent("i_bar", i_bar, self.i),
+            None if entries is None else self._cotangent("entries", entries, everywhere),
+            None if entries_at_saves is None else self._cotangent("entries_at_saves", entries_at_saves, self.v),
         )
 
     def presented(self, gradients: dict[str, Array]) -> dict[str, Any]:

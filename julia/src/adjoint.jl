@@ -1,16 +1,26 @@
 # Reverse mode: the adjoint of the discretised map. The solution is recomputed in segments between checkpoints, from the last to the first;
 # each is recorded (states at the starts of its steps, and a tape of what its events did) and walked backwards.
 
-"""Cotangents of a solution, C-ordered like it (null where there are none), and where the host wants gradients."""
+"""
+Cotangents of a solution, C-ordered like it (null where there are none), and where the host wants gradients. `entries` are those of the integrated hazards, which count only where a spike
+could come: how a loss changes where neuron k fires at t1 (S, N), at a saved time (S, T, N), or where the neuron of `insertions` fires at the spike named there (S,).
+"""
 struct AdjointData
     spike_times::Ptr{Float64}       # (S, K)
     v::Ptr{Float64}                 # (S, T, N)
     i::Ptr{Float64}
     gradients::Ptr{Coefficient}     # parallel to the problem's coefficients; null where no gradient is wanted
     weights::Coefficient
+    entries::Ptr{Float64}
+    entries_at_saves::Ptr{Float64}
+    entries_at_insertions::Ptr{Float64}
+    insertions::Insertions
 end
 
-@enum Deed::UInt8 CROSSED MOVED FIRED FINISHED SAVED
+AdjointData(spike_times, v, i, gradients, weights) =
+    AdjointData(spike_times, v, i, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS)
+
+@enum Deed::UInt8 CROSSED MOVED FIRED FINISHED SAVED SEEN
 
 """What happened to neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time; ẏ the speed at a spike."""
 struct TapeEntry
@@ -39,12 +49,15 @@ mutable struct Tape <: Observer
     entries::Vector{TapeEntry}
     last_entry::Vector{Int}         # of each step
     saved_at_end::Vector{Int}       # index of the time that is the end of the step, or 0
+    may_fire::Matrix{Bool}          # whether a spike could come, (neuron, saved time) of this sample; no columns where nobody asks
+    insertion::Insertion            # of this sample, where the hazard of its neuron counts
     column::Int
 end
 
 Tape(n, components, steps, areas::Bool) = Tape(
     0, zeros(n, steps), zeros(n, steps), zeros(n, steps), zeros(n * components * steps), zeros(areas ? n * components * steps : 0),
-    zeros(steps), zeros(steps), zeros(steps), TapeEntry[], zeros(Int, steps), zeros(Int, steps), 0,
+    zeros(steps), zeros(steps), zeros(steps), TapeEntry[], zeros(Int, steps), zeros(Int, steps), zeros(Bool, n, 0),
+    Insertion(0, 0, 0), 0,
 )
 
 const NOWHERE = Local(0.0, 0.0, 0.0, 0.0, 0.0)
@@ -69,15 +82,24 @@ function record!(tape::Tape, entry::TapeEntry)
     tape.last_entry[tape.column] = length(tape.entries)
 end
 
-before_spike!(tape::Tape, run::Run, step, spike, y, a) =
+function before_spike!(tape::Tape, run::Run, step, spike, y, a)
     record!(tape, TapeEntry(CROSSED, spike.k, y, a, spike.time, run.num_spikes + 1, spike.ẏ))
+    tape.insertion.spike == run.num_spikes + 1 || return
+    k, τ = tape.insertion.neuron, spike.time
+    y, a = local_state(run.x, k), piece_start(run.x, step, k)
+    may_fire(run, k, advance(run.solver, run.θ, step, k, y, a, τ)[3]) && record!(tape, TapeEntry(SEEN, k, y, a, τ, 0))
+end
 before_move!(tape::Tape, run::Run, step, k, y, a, τ) = record!(tape, TapeEntry(MOVED, k, y, a, τ, 0))
 after_spike!(tape::Tape, run::Run, step, j) = record!(tape, TapeEntry(FIRED, j, NOWHERE, 0.0, 0.0, 0))
 
 function at_save!(tape::Tape, run::Run, step::Step, index, t)
-    if t == run.problem.t0
-        return                      # the initial value itself: see `adjoint_sample!`
-    elseif t == step.stop
+    t == run.problem.t0 && return   # the initial value itself: see `adjoint_sample!`
+    if !isempty(tape.may_fire)
+        for k in eachindex(run.x.v)
+            tape.may_fire[k, index] = may_fire(run, k, hazard_at(run, step, k, t))
+        end
+    end
+    if t == step.stop
         tape.saved_at_end[tape.column] = index
     else
         for k in eachindex(run.x.v)
@@ -142,8 +164,10 @@ function AdjointWorker(problem::Problem, data::AdjointData)
     run = Run(problem)
     n, capacity = length(run.x.v), Int(problem.max_spikes)
     list = host_array(data.gradients, length(run.coefficients))
+    tape = Tape(n, Int(problem.num_components), Int(segment_steps(problem, run.keeps_areas)), run.keeps_areas)
+    data.entries_at_saves == C_NULL || (tape.may_fire = zeros(Bool, n, problem.num_saves))
     return AdjointWorker(
-        run, Tape(n, Int(problem.num_components), Int(segment_steps(problem, run.keeps_areas)), run.keeps_areas), StateAdjoint(n), StateAdjoint(n), State(n),
+        run, tape, StateAdjoint(n), StateAdjoint(n), State(n),
         Parameters(problem)::typeof(run.θ), Checkpoint[], zeros(capacity), zeros(Int, capacity), list, Groups(list, run.θ),
     )
 end
@@ -155,6 +179,9 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
     spike_bar = data.spike_times == C_NULL ? data.spike_times : row(data.spike_times, problem.max_spikes, sample)
     v_bar = data.v == C_NULL ? run.v_saved : saved_values(problem, data.v, sample)
     i_bar = data.i == C_NULL ? run.i_saved : saved_values(problem, data.i, sample)
+    s_bar = data.entries_at_saves == C_NULL ? run.v_saved : saved_values(problem, data.entries_at_saves, sample)
+    entry = data.entries_at_insertions == C_NULL ? 0.0 : unsafe_load(data.entries_at_insertions, sample)
+    tape.insertion = entry == 0.0 ? Insertion(0, 0, 0) : Insertion(data.insertions, sample)
 
     begin_sample!(run, NoObserver(), sample, pointer(w.spike_times), pointer(w.spike_neurons))
     starts = 0:length_of_segment:total-1
@@ -176,9 +203,9 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
         tape.first_step = starts[segment]
         empty!(tape.entries)
         steps = run_steps!(run, tape, starts[segment], min(starts[segment] + length_of_segment, total))
-        segment == last_segment && check_finite(run, sample)
+        segment == last_segment && begin_adjoint!(w, data, sample)
         for column in steps:-1:1
-            step_back!(w, column, spike_bar, v_bar, i_bar)
+            step_back!(w, column, spike_bar, v_bar, i_bar, s_bar, entry)
             column & 1023 == 0 && check_cancelled()
         end
     end
@@ -191,14 +218,28 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
     return w
 end
 
+"""At the end of a sample, before the way back: the cotangents of the integrated hazards at t1."""
+function begin_adjoint!(w::AdjointWorker, data::AdjointData, sample)
+    run, n = w.run, length(w.run.x.v)
+    check_finite(run, sample)
+    (run.stopped || data.entries == C_NULL) && return
+    for k in 1:n
+        entry = unsafe_load(data.entries, k + n * (sample - 1))
+        entry != 0.0 && may_fire(run, k, run.x.s[k]) && (w.bar.s[k] = entry)
+    end
+end
+
 # Cotangents of values that were not asked for, or not reached, are nothing.
 @inline function saved_bar(bar::Matrix{Float64}, k, index)
     index <= size(bar, 2) || return 0.0
     return @inbounds isfinite(bar[k, index]) ? bar[k, index] : 0.0
 end
 
+"""The cotangent of neuron k's integrated hazard at a saved time; 0 where no spike could come."""
+@inline hazard_bar(tape::Tape, s_bar, k, index) = index <= size(tape.may_fire, 2) && @inbounds(tape.may_fire[k, index]) ? saved_bar(s_bar, k, index) : 0.0
+
 """Turn the cotangent at the end of a recorded step into that at its start."""
-function step_back!(w::AdjointWorker, column, spike_bar, v_bar, i_bar)
+function step_back!(w::AdjointWorker, column, spike_bar, v_bar, i_bar, s_bar, entry)
     run, tape, x, bar = w.run, w.tape, w.x, w.bar
     problem, θ, n = run.problem, run.θ, length(w.run.x.v)
     index = tape.first_step + column - 1
@@ -214,11 +255,12 @@ function step_back!(w::AdjointWorker, column, spike_bar, v_bar, i_bar)
         for k in 1:n
             bar.v[k] += saved_bar(v_bar, k, tape.saved_at_end[column])
             bar.i[k] += saved_bar(i_bar, k, tape.saved_at_end[column])
+            bar.s[k] += hazard_bar(tape, s_bar, k, tape.saved_at_end[column])
         end
     end
     first_entry = column == 1 ? 1 : tape.last_entry[column-1] + 1
     entries = first_entry:tape.last_entry[column]
-    undo_events!(w, step, entries, spike_bar, v_bar, i_bar)
+    undo_events!(w, step, entries, spike_bar, v_bar, i_bar, s_bar, entry)
 
     copyto!(x.v, 1, tape.v, 1 + (column - 1) * n, n)
     copyto!(x.i, 1, tape.i, 1 + (column - 1) * n, n)
@@ -239,7 +281,7 @@ function step_back!(w::AdjointWorker, column, spike_bar, v_bar, i_bar)
 end
 
 """Walk the tape of one step backwards: from cotangents at its end to cotangents of the moved neurons at its start."""
-function undo_events!(w::AdjointWorker, step::Step, entries, spike_bar, v_bar, i_bar)
+function undo_events!(w::AdjointWorker, step::Step, entries, spike_bar, v_bar, i_bar, s_bar, entry_bar)
     run, bar, moved, gradients = w.run, w.bar, w.moved_bar, w.gradients
     solver, θ, synapses = run.solver, run.θ, run.synapses
     τ_bar = 0.0
@@ -274,8 +316,13 @@ function undo_events!(w::AdjointWorker, step::Step, entries, spike_bar, v_bar, i
             moved.v[k] = moved.i[k] = moved.s[k] = moved.start[k] = 0.0
             at_start, a_bar = spike_adjoint!(gradients, solver, θ, step, k, y, at_τ, entry.a, entry.b, entry.ẏ, τ_bar)
             add_local!(moved, k, at_start, a_bar)
+        elseif deed == SEEN
+            at_start, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, (v = 0.0, i = 0.0, s = entry_bar), entry.a, entry.b)
+            τ_bar += b_bar
+            add_local!(moved, k, at_start, a_bar)
         else
-            at_end = (v = saved_bar(v_bar, k, entry.index), i = saved_bar(i_bar, k, entry.index), s = 0.0)
+            hazard = hazard_bar(w.tape, s_bar, k, entry.index)
+            at_end = (v = saved_bar(v_bar, k, entry.index), i = saved_bar(i_bar, k, entry.index), s = hazard)
             at_start, a_bar, _ = advance_adjoint!(gradients, solver, θ, step, k, y, at_end, entry.a, entry.b)
             add_local!(moved, k, at_start, a_bar)
         end

@@ -24,7 +24,7 @@ stated by
 abstract type Intensity end
 
 @inline fires(λ::Intensity, k, v, s) = s >= 0.0
-@inline crossing(λ::Intensity, k, y, speed, a) = a - y.s / speed.s
+@inline crossing(λ::Intensity, k, y, speed, a) = y.s >= 0.0 ? a : a - y.s / speed.s
 @inline event_gradient(λ::Intensity, k) = (v = 0.0, i = 0.0, s = 1.0)
 @inline event_tangent(λ::Intensity, dλ::Intensity, k) = 0.0
 @inline event_adjoint!(λ̄::Intensity, λ::Intensity, k, bar) = nothing

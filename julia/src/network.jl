@@ -16,6 +16,28 @@ end
     1 + (direction - 1) * c.stride_direction + (sample - 1) * c.stride_sample + (neuron - 1) * c.stride_neuron +
     (knot - 1) * c.stride_knot
 
+"""
+One spike per sample that the noise does not make: of neuron `neurons[s]`, right after the spike `spikes[s]` of the sample or at the saved time `saves[s]`. All from 0, −1 for
+none; null pointers where no sample has one.
+"""
+struct Insertions
+    neurons::Ptr{Int64}
+    spikes::Ptr{Int64}
+    saves::Ptr{Int64}
+end
+
+const NO_INSERTIONS = Insertions(C_NULL, C_NULL, C_NULL)
+
+"""Where one sample has its inserted spike: neuron, spike and saved time from 1; 0 for none."""
+struct Insertion
+    neuron::Int
+    spike::Int
+    save::Int
+end
+
+Insertion(all::Insertions, sample) = all.neurons == C_NULL ? Insertion(0, 0, 0) :
+    Insertion((unsafe_load(part, sample) + 1 for part in (all.neurons, all.spikes, all.saves))...)
+
 """The host's description of a simulation: same fields, same order, eight bytes each."""
 struct Problem
     num_neurons::Int64
@@ -47,6 +69,7 @@ struct Problem
     positions::Ptr{Int64}
     saveat::Ptr{Float64}
     num_saves::Int64
+    insertions::Insertions          # spikes that happen besides those of the noise; for `ssnn_solve` alone
 end
 
 """

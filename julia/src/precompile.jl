@@ -25,7 +25,7 @@ function RingHost(n; solver = "euler_maruyama", num_steps = 40, dt = 0.05, max_s
     problem = Problem(
         n, num_samples, 0, seed, 0.0, num_steps * dt, dt, num_steps, max_spikes, num_samples, num_components, 0, 0, 0, pointer.(names)..., pointer(coefficients),
         Coefficient(pointer(weight), 0, 0, 0, 1), pointer(settings), 1, pointer(knots), 0, pointer(indptr), pointer(targets), pointer(positions),
-        pointer(saveat), length(saveat),
+        pointer(saveat), length(saveat), NO_INSERTIONS,
     )
     outputs = Outputs(pointer.((spike_times, spike_neurons, num_spikes, truncated, v, i))...)
     keep = (numbers, coefficients, weight, settings, knots, indptr, targets, positions, saveat, spike_neurons, truncated, v, i)

@@ -3,7 +3,7 @@
 
 """
 Follows a run. Methods, all optional: `begin_sample!`, `after_full_step!`, `before_spike!`, `before_move!`, `after_spike!`,
-`at_save!`, `end_step!`; and `takes_quiet_steps` with `after_quiet_steps!` if it can follow several steps at once.
+`at_save!`, `end_step!`, `end_sample!`; and `takes_quiet_steps` with `after_quiet_steps!` if it can follow several steps at once.
 """
 abstract type Observer end
 
@@ -18,6 +18,7 @@ takes_quiet_steps(::Observer) = false
 after_quiet_steps!(::Observer, run, from, to) = nothing
 at_save!(::Observer, run, step, index, t) = nothing
 end_step!(::Observer, run, step) = nothing
+end_sample!(::Observer, run) = nothing
 
 takes_quiet_steps(::NoObserver) = true
 
@@ -61,6 +62,7 @@ mutable struct Run{S<:Solver,I<:Intensity,C<:InputCurrent,D<:Diffusion,B<:Browni
     v_saved::Matrix{Float64}            # (neuron, time) of this sample, no columns where nothing is recorded
     i_saved::Matrix{Float64}
     stopped::Bool                       # the room for spikes is used up
+    insertion::Insertion
     trail::Trail
 end
 
@@ -74,7 +76,7 @@ function Run(problem::Problem, solver::Solver, θ::Parameters)
         host_array(problem.saveat, problem.num_saves), θ, State(n), path, zeros(n * components), zeros(n * components),
         keeps_areas(solver, problem), WalkMemory(solver isa OneStepSolver ? n : 0),
         (UInt64(0), UInt64(0)), Spike[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, zeros(n, 0), zeros(n, 0), false,
-        Trail(n == 1 ? TRAIL_STEPS : 0),
+        Insertion(0, 0, 0), Trail(n == 1 ? TRAIL_STEPS : 0),
     )
 end
 
@@ -96,6 +98,7 @@ function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_
     end
     run.spike_times, run.spike_neurons = spike_times, spike_neurons
     run.num_spikes, run.next_save, run.stopped = 0, 1, false
+    run.insertion = Insertion(problem.insertions, sample)
     begin_sample!(observer, run)
     if !isempty(run.saveat) && run.saveat[1] == problem.t0
         step = step_at(run, 0)
@@ -171,11 +174,20 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
         after_full_step!(observer, run, step, n)
         isempty(run.firing) || resolve_events!(run, observer, step)
         run.stopped && return n + 1 - from
+        fires_at_end = 0
         while run.next_save <= length(run.saveat) && run.saveat[run.next_save] <= step.stop
-            save!(run, observer, step, run.saveat[run.next_save])
+            k, t = save!(run, observer, step, run.saveat[run.next_save]), run.saveat[run.next_save-1]
+            if k > 0 && t < step.stop
+                insert_spike!(run, observer, step, k, t)
+                resolve_events!(run, observer, step)
+                run.stopped && return n + 1 - from
+            else
+                fires_at_end = k
+            end
         end
         end_step!(observer, run, step)
         turn_over!(x)
+        fires_at_end > 0 && (x.s[fires_at_end] = 0.0)       # so that it fires as the next step begins
         n += 1
         check_cancelled()
     end
@@ -230,9 +242,7 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
     while !isempty(run.firing)
         spike = next_spike(run)
         τ, j = spike.time, spike.k
-        while run.next_save <= length(run.saveat) && run.saveat[run.next_save] < τ
-            save!(run, observer, step, run.saveat[run.next_save])
-        end
+        save_before!(run, observer, step, τ) && continue    # an inserted spike comes first
         before_spike!(observer, run, step, spike, local_state(x, j), piece_start(x, step, j))
         x.v[j], x.i[j], x.s[j] = spike.y
         mark_moved!(x, j, τ)
@@ -266,12 +276,43 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
             end
             return
         end
+        run.insertion.spike == run.num_spikes && insert_spike!(run, observer, step, run.insertion.neuron, τ)
         x.spikes_in_step[j] += 1
         x.spikes_in_step[j] > MAX_SPIKES_IN_STEP && throw(ErrorException(
             "neuron $(j - 1) fires more than $MAX_SPIKES_IN_STEP times within the step from t = $(step.start): dt is too large for its intensity",
         ))
     end
 end
+
+"""Record what is to be recorded before τ, up to the first time at which a spike is inserted; returns whether there is one."""
+function save_before!(run::Run, observer::Observer, step::Step, τ)
+    while run.next_save <= length(run.saveat) && run.saveat[run.next_save] < τ
+        t = run.saveat[run.next_save]
+        k = save!(run, observer, step, t)
+        k > 0 && (insert_spike!(run, observer, step, k, t); return true)
+    end
+    return false
+end
+
+"""Let neuron k fire at τ in this step, whatever its threshold."""
+function insert_spike!(run::Run, observer::Observer, step::Step, k, τ)
+    x = run.x
+    x.moved[k] && x.start[k] == τ || move_to!(run, observer, step, k, τ)
+    expect!(run, Spike(k, τ, (x.v[k], x.i[k], x.s[k]), STANDING))
+end
+
+"""Expect this spike, instead of another one of the same neuron."""
+function expect!(run::Run, spike::Spike)
+    place = findfirst(other -> other.k == spike.k, run.firing)
+    place === nothing || deleteat!(run.firing, place)
+    push!(run.firing, spike)
+end
+
+"""
+Whether a spike of neuron k could come where its integrated hazard is `s`: whether Λ > α, Λ the hazard since its last spike. Given all that happened and no spike yet, the next threshold has
+density 1 at Λ there, and none in the dead zone.
+"""
+may_fire(run::Run, k, s) = s > threshold(run.key, k - 1, run.x.spikes[k])
 
 """The earliest of the expected spikes; of two at the same time, that of the lower index."""
 function next_spike(run::Run)
@@ -303,7 +344,7 @@ function restart!(run::Run, step::Step, k, τ)
     look_ahead!(run, step, k)
 end
 
-"""Record all neurons at time `t` of this step."""
+"""Record all neurons at time `t` of this step; returns the neuron whose spike is inserted there, or 0."""
 function save!(run::Run, observer::Observer, step::Step, t)
     x, index = run.x, run.next_save
     if size(run.v_saved, 2) > 0
@@ -319,6 +360,7 @@ function save!(run::Run, observer::Observer, step::Step, t)
     end
     at_save!(observer, run, step, index, t)
     run.next_save += 1
+    return run.insertion.save == index ? run.insertion.neuron : 0
 end
 
 """Raise where the solution has blown up."""
@@ -430,6 +472,7 @@ function solve_sample!(run::Run, observer::Observer, outputs::Outputs, sample)
     )
     run_steps!(run, observer, 0, Int(problem.num_steps))
     check_finite(run, sample)
+    end_sample!(observer, run)
     unsafe_store!(outputs.num_spikes, run.num_spikes, sample)
     unsafe_store!(outputs.truncated, run.stopped, sample)
     return run

@@ -1,6 +1,9 @@
 # Forward mode: tangents in P directions, carried along with the solution. Exact derivatives of the discretised map.
 
-"""Where the host wants tangents: C-ordered arrays (P, S, K) and (P, S, T, N), and the directions."""
+"""
+Where the host wants tangents: C-ordered arrays (P, S, K) and (P, S, T, N), and the directions. Those of the integrated hazards, 0 where no spike could come: at t1 (P, S, N), at saved times
+(P, S, T, N), and of the neurons of `insertions` at the spikes named there (P, S); null where they are not wanted.
+"""
 struct TangentOutputs
     num_directions::Int64
     directions::Ptr{Coefficient}    # parallel to the problem's coefficients; null where a parameter does not move
@@ -8,7 +11,14 @@ struct TangentOutputs
     spike_times::Ptr{Float64}
     v::Ptr{Float64}
     i::Ptr{Float64}
+    s::Ptr{Float64}
+    s_at_saves::Ptr{Float64}
+    s_at_insertions::Ptr{Float64}
+    insertions::Insertions
 end
+
+TangentOutputs(count, directions, weights, spike_times, v, i) =
+    TangentOutputs(count, directions, weights, spike_times, v, i, C_NULL, C_NULL, C_NULL, NO_INSERTIONS)
 
 mutable struct TangentObserver{Θ<:Parameters} <: Observer
     outputs::TangentOutputs
@@ -19,6 +29,7 @@ mutable struct TangentObserver{Θ<:Parameters} <: Observer
     dτ::Vector{Float64}             # of the spike that is being handled
     moving::Groups
     sample::Int
+    insertion::Insertion
 end
 
 function TangentObserver(run::Run, outputs::TangentOutputs)
@@ -26,10 +37,12 @@ function TangentObserver(run::Run, outputs::TangentOutputs)
     count, n = outputs.num_directions, length(run.x.v)
     list = host_array(outputs.directions, length(run.coefficients))
     directions = [Parameters(run.problem)::typeof(run.θ) for _ in 1:count]
-    return TangentObserver(outputs, list, directions, [Moving(run.θ, dθ) for dθ in directions], [StateTangent(n) for _ in 1:count], zeros(count), Groups(list, run.θ), 1)
+    return TangentObserver(outputs, list, directions, [Moving(run.θ, dθ) for dθ in directions], [StateTangent(n) for _ in 1:count], zeros(count), Groups(list, run.θ), 1,
+        Insertion(0, 0, 0))
 end
 
 function begin_sample!(o::TangentObserver, run::Run)
+    o.insertion = Insertion(o.outputs.insertions, o.sample)
     for (p, (dθ, dx)) in enumerate(zip(o.directions, o.states))
         load!(dθ, o.list, o.outputs.weights, run.synapses, o.sample, p)
         copyto!(dx.v, dθ.v0)
@@ -68,6 +81,18 @@ function before_spike!(o::TangentObserver, run::Run, step::Step, spike::Spike, y
         dx.v[j], dx.i[j], dx.s[j], dx.start[j] = dy.v, dy.i, dy.s, o.dτ[p]
         unsafe_store!(o.outputs.spike_times, o.dτ[p], index + capacity * (o.sample - 1 + samples * (p - 1)))
     end
+    o.insertion.spike == index && hazard_at_spike!(o, run, step, o.insertion.neuron, spike.time)
+end
+
+"""∂ of neuron k's integrated hazard at the moving time τ of another neuron's spike."""
+function hazard_at_spike!(o::TangentObserver, run::Run, step::Step, k, τ)
+    y, a = local_state(run.x, k), piece_start(run.x, step, k)
+    may_fire(run, k, advance(run.solver, run.θ, step, k, y, a, τ)[3]) || return
+    for (p, (motion, dx)) in enumerate(zip(o.motions, o.states))
+        da = start_tangent(dx, run.x, k)
+        _, _, ds = advance_tangent(run.solver, motion, step, k, y, local_tangent(dx, k), a, τ, da, o.dτ[p])
+        unsafe_store!(o.outputs.s_at_insertions, ds, o.sample + run.problem.num_samples * (p - 1))
+    end
 end
 
 function before_move!(o::TangentObserver, run::Run, step::Step, k, y::Local, a, τ)
@@ -91,15 +116,35 @@ end
 
 function at_save!(o::TangentObserver, run::Run, step::Step, index, t)
     n, times, samples = length(run.x.v), length(run.saveat), run.problem.num_samples
-    for (p, (motion, dx)) in enumerate(zip(o.motions, o.states)), k in 1:n
-        da = start_tangent(dx, run.x, k)
-        dv, di, _ = t == step.stop && !run.x.moved[k] ? (dx.v_end[k], dx.i_end[k], 0.0) :
-            advance_tangent(
-                run.solver, motion, step, k, local_state(run.x, k), local_tangent(dx, k), piece_start(run.x, step, k), t, da, 0.0,
-            )
-        place = k + n * (index - 1 + times * (o.sample - 1 + samples * (p - 1)))
-        unsafe_store!(o.outputs.v, dv, place)
-        unsafe_store!(o.outputs.i, di, place)
+    wants_hazards = o.outputs.s_at_saves != C_NULL && t > run.problem.t0
+    for k in 1:n
+        may = wants_hazards && may_fire(run, k, hazard_at(run, step, k, t))
+        for (p, (motion, dx)) in enumerate(zip(o.motions, o.states))
+            da = start_tangent(dx, run.x, k)
+            dv, di, ds = t == step.stop && !run.x.moved[k] ? (dx.v_end[k], dx.i_end[k], dx.s_end[k]) :
+                advance_tangent(
+                    run.solver, motion, step, k, local_state(run.x, k), local_tangent(dx, k), piece_start(run.x, step, k), t, da, 0.0,
+                )
+            place = k + n * (index - 1 + times * (o.sample - 1 + samples * (p - 1)))
+            unsafe_store!(o.outputs.v, dv, place)
+            unsafe_store!(o.outputs.i, di, place)
+            may && unsafe_store!(o.outputs.s_at_saves, ds, place)
+        end
+    end
+end
+
+"""Neuron k's integrated hazard at time `t` of this step, before any spike that is expected later."""
+hazard_at(run::Run, step::Step, k, t) = t == step.stop ? run.x.s_end[k] :
+    advance(run.solver, run.θ, step, k, local_state(run.x, k), piece_start(run.x, step, k), t)[3]
+
+function end_sample!(o::TangentObserver, run::Run)
+    (run.stopped || o.outputs.s == C_NULL) && return
+    n, samples = length(run.x.v), run.problem.num_samples
+    for k in 1:n
+        may_fire(run, k, run.x.s[k]) || continue
+        for (p, dx) in enumerate(o.states)
+            unsafe_store!(o.outputs.s, dx.s[k], k + n * (o.sample - 1 + samples * (p - 1)))
+        end
     end
 end
 

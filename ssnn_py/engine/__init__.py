@@ -33,6 +33,23 @@ def grid_tolerance(steps: float) -> float:
 
 
 @dataclass(frozen=True)
+class Insertions:
+    """One spike per sample that the noise does not make: where another spike could come, and what then follows.
+
+    Attributes
+    ----------
+    neurons : ndarray of int64, shape (S,)
+        Which neuron fires; −1 for none.
+    spikes, saves : ndarray of int64, shape (S,)
+        Right after which spike of the sample, or at which of the times of ``saveat`` (right after it is recorded); −1 where not.
+    """
+
+    neurons: NDArray[np.int64]
+    spikes: NDArray[np.int64]
+    saves: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Problem:
     """One validated simulation: a network, a grid of times, and the noise's key.
 
@@ -57,6 +74,8 @@ class Problem:
         How many threads may compute; the numbers do not depend on it.
     options : mapping
         Further arguments of a solver of DifferentialEquations.jl.
+    insertions : Insertions or None
+        Spikes that happen besides those of the noise; only where nothing is differentiated.
     """
 
     network: SLIFNetwork
@@ -75,6 +94,7 @@ class Problem:
     threads: int
     noise_levels: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    insertions: Insertions | None = None
 
     @property
     def parameters(self) -> dict[str, Array]:
@@ -84,11 +104,28 @@ class Problem:
 
 @dataclass(frozen=True)
 class Tangents:
-    """Derivatives of a solution in P directions."""
+    """Derivatives of a solution in P directions.
 
-    spike_times: Array  # (P, S, K); zero where there is no spike
-    v: Array  # (P, S, T, N)
+    Attributes
+    ----------
+    spike_times : ndarray, shape (P, S, K)
+        0 where there is no spike.
+    v, i : ndarray, shape (P, S, T, N)
+    s : ndarray, shape (P, S, N)
+        Of each neuron's integrated hazard at t1, where a spike could come there: where the hazard Λ since its last spike exceeds its dead zone
+        α. 0 elsewhere, and in truncated samples.
+    s_at_saves : ndarray, shape (P, S, T, N)
+        Likewise at the times of ``saveat``.
+    s_at_insertions : ndarray, shape (P, S)
+        Likewise of the neuron of ``insertions``, at the spike named there.
+    """
+
+    spike_times: Array
+    v: Array
     i: Array
+    s: Array
+    s_at_saves: Array
+    s_at_insertions: Array
 
 
 @dataclass(frozen=True)
@@ -106,11 +143,19 @@ class RawSolution:
 
 @dataclass(frozen=True)
 class Cotangents:
-    """Derivatives of a scalar with respect to a solution; None where it does not depend on that part."""
+    """Derivatives of a scalar with respect to a solution; None where it does not depend on that part.
+
+    ``entries`` (S, N), ``entries_at_saves`` (S, T, N) and ``entries_at_insertions`` (S,) belong to the integrated hazards of
+    :class:`Tangents`: what a spike would change that comes there (docs/gradients.md).
+    """
 
     spike_times: Array | None = None  # (S, K)
     v: Array | None = None  # (S, T, N)
     i: Array | None = None
+    entries: Array | None = None
+    entries_at_saves: Array | None = None
+    entries_at_insertions: Array | None = None
+    insertions: Insertions | None = None
 
 
 class Engine(abc.ABC):
@@ -119,10 +164,12 @@ class Engine(abc.ABC):
     name: str
 
     @abc.abstractmethod
-    def solve(self, problem: Problem, directions: Mapping[str, Array] | None = None) -> RawSolution:
+    def solve(
+        self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
+    ) -> RawSolution:
         """Solve, and differentiate in P directions where `directions` maps names of parameters to arrays (P, *shape).
 
-        Parameters that are not named do not move.
+        Parameters that are not named do not move. `insertions` says at which spikes hazards are differentiated, too.
         """
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
@@ -136,7 +183,7 @@ class Engine(abc.ABC):
             gradient = np.zeros(int(np.prod(shape)))
             for start in range(0, gradient.size, 64):
                 block = np.eye(gradient.size)[start : start + 64].reshape(-1, *shape)
-                tangents = self.solve(problem, {name: block}).tangents
+                tangents = self.solve(problem, {name: block}, cotangents.insertions).tangents
                 assert tangents is not None
                 gradient[start : start + 64] = contract(cotangents, tangents)
             gradients[name] = gradient.reshape(shape)
@@ -146,11 +193,14 @@ class Engine(abc.ABC):
 def contract(cotangents: Cotangents, tangents: Tangents) -> Array:
     """The derivative of the scalar in each of the P directions: ⟨cotangents, tangents⟩."""
     total = np.zeros(tangents.spike_times.shape[0])
-    for part in ("spike_times", "v", "i"):
-        bar = getattr(cotangents, part)
+    for bar_name, dot_name in (
+        *((name, name) for name in ("spike_times", "v", "i")),
+        *((f"entries{where}", f"s{where}") for where in ("", "_at_saves", "_at_insertions")),
+    ):
+        bar = getattr(cotangents, bar_name)
         if bar is not None:
             # Where there is no spike, or nothing was recorded after a truncation, nothing moves.
-            dot = np.nan_to_num(getattr(tangents, part))
+            dot = np.nan_to_num(getattr(tangents, dot_name))
             total += np.tensordot(dot, np.where(np.isfinite(bar), bar, 0.0), axes=bar.ndim)
     return total
 

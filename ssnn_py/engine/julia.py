@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from ctypes import POINTER, Structure, c_double, c_int64, c_uint64, c_void_p
 from typing import Any
 
 import numpy as np
 
 from ..validation import require_memory
-from . import Array, Cotangents, Engine, Problem, RawSolution, Tangents
+from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, Tangents
 from .boot import runtime
 
 
@@ -24,6 +25,12 @@ class _Coefficient(Structure):
         ("stride_neuron", c_int64),
         ("stride_knot", c_int64),
     ]
+
+
+class _Insertions(Structure):
+    """`Insertions` of julia/src/network.jl."""
+
+    _fields_ = [(name, c_void_p) for name in ("neurons", "spikes", "saves")]
 
 
 class _Problem(Structure):
@@ -57,6 +64,7 @@ class _Problem(Structure):
         ("positions", c_void_p),
         ("saveat", c_void_p),
         ("num_saves", c_int64),
+        ("insertions", _Insertions),
     ]
 
 
@@ -72,6 +80,10 @@ class _TangentOutputs(Structure):
         ("spike_times", c_void_p),
         ("v", c_void_p),
         ("i", c_void_p),
+        ("s", c_void_p),
+        ("s_at_saves", c_void_p),
+        ("s_at_insertions", c_void_p),
+        ("insertions", _Insertions),
     ]
 
 
@@ -82,6 +94,10 @@ class _AdjointData(Structure):
         ("i", c_void_p),
         ("gradients", c_void_p),
         ("weights", _Coefficient),
+        ("entries", c_void_p),
+        ("entries_at_saves", c_void_p),
+        ("entries_at_insertions", c_void_p),
+        ("insertions", _Insertions),
     ]
 
 
@@ -139,6 +155,7 @@ class _Marshalled:
             positions=network.synapses.position.ctypes.data,
             saveat=problem.saveat.ctypes.data,
             num_saves=problem.saveat.size,
+            insertions=_insertions(problem.insertions),
         )
 
     def table(
@@ -186,6 +203,12 @@ def _address(array: Array | None) -> int | None:
     return None if array is None else array.ctypes.data
 
 
+def _insertions(given: Insertions | None) -> _Insertions:
+    if given is None:
+        return _Insertions()
+    return _Insertions(*(_address(part) for part in (given.neurons, given.spikes, given.saves)))
+
+
 class JuliaEngine(Engine):
     """The core in ``julia/src``, called in this process."""
 
@@ -199,19 +222,21 @@ class JuliaEngine(Engine):
         )
         self._adjoint = julia.function("ssnn_adjoint", POINTER(_Problem), POINTER(_AdjointData))
 
-    def solve(self, problem: Problem, directions: Mapping[str, Array] | None = None) -> RawSolution:
+    def solve(
+        self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
+    ) -> RawSolution:
         if problem.max_spikes is not None:
-            return self._solve_with_room(problem, problem.max_spikes, directions)
+            return self._solve_with_room(problem, problem.max_spikes, directions, insertions)
         # A guess that is generous for most networks; where a sample outgrows it, all is computed again with more room.
         room = 64 + 4 * problem.network.num_neurons
         while True:
-            solution = self._solve_with_room(problem, room, None)
+            solution = self._solve_with_room(problem, room)
             if not solution.truncated.any():
                 break
             room *= 4
         longest = int(solution.num_spikes.max(initial=0))
         if directions is not None:
-            solution = self._solve_with_room(problem, longest + 1, directions)
+            solution = self._solve_with_room(problem, longest + 1, directions, insertions)
         tangents = solution.tangents
         return RawSolution(
             spike_times=np.ascontiguousarray(solution.spike_times[:, :longest]),
@@ -220,10 +245,16 @@ class JuliaEngine(Engine):
             truncated=solution.truncated,
             v=solution.v,
             i=solution.i,
-            tangents=tangents and Tangents(tangents.spike_times[..., :longest], tangents.v, tangents.i),
+            tangents=tangents and replace(tangents, spike_times=tangents.spike_times[..., :longest]),
         )
 
-    def _solve_with_room(self, problem: Problem, room: int, directions: Mapping[str, Array] | None) -> RawSolution:
+    def _solve_with_room(
+        self,
+        problem: Problem,
+        room: int,
+        directions: Mapping[str, Array] | None = None,
+        insertions: Insertions | None = None,
+    ) -> RawSolution:
         samples, neurons, times = problem.num_samples, problem.network.num_neurons, problem.saveat.size
         require_memory("the spikes", 16.0 * samples * room, "give max_spikes, or fewer samples")
         spike_times = np.full((samples, room), np.inf)
@@ -240,17 +271,18 @@ class JuliaEngine(Engine):
 
         blocks = {name: np.ascontiguousarray(block, dtype=np.float64) for name, block in directions.items()}
         count = next(iter(blocks.values())).shape[0] if blocks else 0
-        times_dot = np.zeros((count, samples, room))
-        v_dot, i_dot = np.zeros((count, *v.shape)), np.zeros((count, *i.shape))
+        shapes = ((samples, room), v.shape, i.shape, (samples, neurons), v.shape, (samples,))
+        dots = [np.zeros((count, *shape)) for shape in shapes]
         table = marshalled.table(blocks, directions=True)
         tangents = _TangentOutputs(
             count,
             ctypes.addressof(table),
             marshalled.weights(blocks, directions=True),
-            *(part.ctypes.data for part in (times_dot, v_dot, i_dot)),
+            *(part.ctypes.data for part in dots),
+            _insertions(insertions),
         )
         self._solve_tangent(marshalled.struct, outputs, tangents)
-        return RawSolution(spike_times, spike_neurons, num_spikes, truncated, v, i, Tangents(times_dot, v_dot, i_dot))
+        return RawSolution(spike_times, spike_neurons, num_spikes, truncated, v, i, Tangents(*dots))
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
         spike_bar = cotangents.spike_times
@@ -260,14 +292,23 @@ class JuliaEngine(Engine):
             room = (0 if spike_bar is None else spike_bar.shape[1]) + 1
             if spike_bar is not None:
                 spike_bar = np.pad(spike_bar, ((0, 0), (0, 1)))
-        bars = [
-            None if bar is None else np.ascontiguousarray(bar, dtype=np.float64)
-            for bar in (spike_bar, cotangents.v, cotangents.i)
-        ]
+        bars, entries = (
+            [None if bar is None else np.ascontiguousarray(bar, dtype=np.float64) for bar in group]
+            for group in (
+                (spike_bar, cotangents.v, cotangents.i),
+                (cotangents.entries, cotangents.entries_at_saves, cotangents.entries_at_insertions),
+            )
+        )
         marshalled = _Marshalled(problem, room)
         parameters = problem.parameters
         gradients = {name: np.zeros(parameters[name].shape) for name in wrt}
         table = marshalled.table(gradients)
-        data = _AdjointData(*(_address(bar) for bar in bars), ctypes.addressof(table), marshalled.weights(gradients))
+        data = _AdjointData(
+            *(_address(bar) for bar in bars),
+            ctypes.addressof(table),
+            marshalled.weights(gradients),
+            *(_address(entry) for entry in entries),
+            _insertions(cotangents.insertions),
+        )
         self._adjoint(marshalled.struct, data)
         return gradients

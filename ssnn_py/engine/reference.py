@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SSNNError
-from . import Array, Engine, Problem, RawSolution, Tangents, grid_tolerance
+from . import Array, Engine, Insertions, Problem, RawSolution, Tangents, grid_tolerance
 from .reference_noise import At, BrownianPath, Noise
 from .reference_solvers import STEPS, Dual, Interval, Neurons, State, Transitions, linear_piece, select
 
@@ -38,7 +38,9 @@ class _Walk:
 class _Run:
     """One solve in progress."""
 
-    def __init__(self, problem: Problem, directions: Mapping[str, Array]) -> None:
+    def __init__(
+        self, problem: Problem, directions: Mapping[str, Array], insertions: Insertions | None = None
+    ) -> None:
         self.problem, network = problem, problem.network
         self.shape = shape = (problem.num_samples, network.num_neurons)
         self.num_directions = next((block.shape[0] for block in directions.values()), 0)
@@ -68,7 +70,10 @@ class _Run:
         self.y.s[everyone] = self.threshold(everyone)
         self.alive = np.ones(shape[0], dtype=bool)
         self.spikes: list[list[tuple[float, int, Array]]] = [[] for _ in range(shape[0])]
-        self.saved = [self.zeros((shape[0], problem.saveat.size, shape[1]), np.nan) for _ in range(2)]
+        recorded = (shape[0], problem.saveat.size, shape[1])
+        self.saved = [self.zeros(recorded, np.nan) for _ in range(2)]
+        self.insertions, self.hazards_at_saves = insertions, np.zeros((self.num_directions, *recorded))
+        self.hazards_at_insertions = np.zeros((self.num_directions, shape[0]))
 
     def zeros(self, shape: tuple[int, ...] | None = None, value: float = 0.0) -> Dual:
         shape = self.shape if shape is None else shape
@@ -76,6 +81,10 @@ class _Run:
 
     def threshold(self, at: At) -> Dual:
         return self.path.log_uniforms(at, self.fired[at]) - self.slots["alpha"][at]
+
+    def hazard_tangents(self, at: At, s: Dual) -> Array:
+        """∂s, where a spike could come: where Λ = s − log U + α exceeds α; else 0."""
+        return np.where(s.value > self.path.log_uniforms(at, self.fired[at]), s.tangent, 0.0)
 
     def pairs(self, samples: Any, neurons: Any = None) -> At:
         """Every one of `samples` with every one of `neurons`, default all."""
@@ -194,10 +203,14 @@ class _Run:
             self.step = Interval(start, stop, problem.dt)
             self.noise = self.path.interval(problem.noise_levels, n)
         self.a.value[:], self.a.tangent[:] = start, 0.0
+        self.fire_at_once(start)
         saves = [(index, t) for index, t in enumerate(problem.saveat) if start < t <= stop]
         self.spike.value[:] = np.inf
         self.look_ahead(self.pairs(np.flatnonzero(self.alive)))
-        for sample in np.flatnonzero(np.isfinite(self.spike.value).any(axis=1)):
+        eventful = np.isfinite(self.spike.value).any(axis=1)
+        if problem.insertions is not None:
+            eventful |= self.alive & np.isin(problem.insertions.saves, [index for index, _ in saves])
+        for sample in np.flatnonzero(eventful):
             self.events(int(sample), saves)
         for index, t in saves:
             # Samples with events have recorded what came before their last one.
@@ -205,6 +218,15 @@ class _Run:
         everyone = self.pairs(np.flatnonzero(self.alive))
         for part, ahead in zip(self.y, self.ahead, strict=True):
             part[everyone] = ahead[everyone]
+
+    def fire_at_once(self, start: float) -> None:
+        """A spike that is inserted where a step ends comes as the next one begins."""
+        given = self.problem.insertions
+        if given is None:
+            return
+        times = np.append(self.problem.saveat, np.inf)[given.saves]
+        rows = np.flatnonzero(self.alive & (given.saves >= 0) & (times == start))
+        self.y.s.value[rows, given.neurons[rows]] = 0.0
 
     def look_ahead(self, at: At) -> None:
         """When neurons fire before the step ends (inf: they do not), and where they would then be."""
@@ -218,6 +240,34 @@ class _Run:
         walk = self.walk(at, t)
         for record, part in zip(self.saved, walk.y[:2], strict=True):
             record[at[0], index, at[1]] = part
+        self.hazards_at_saves[:, at[0], index, at[1]] = self.hazard_tangents(at, walk.y.s)
+
+    def insert(self, sample: int, k: int, time: Dual) -> None:
+        """Let neuron k of a sample fire at `time`, whatever its threshold."""
+        one = (np.array([sample]), np.array([k]))
+        walk = self.walk(one, time)
+        self.a[one] = self.spike[one] = time
+        for part, new in zip(self.y, walk.y, strict=True):
+            part[one] = new
+
+    def save_before(self, sample: int, saves: list[tuple[int, float]], tau: float) -> bool:
+        """Record what is to be recorded before tau, up to the first time at which a spike is inserted; whether there is one."""
+        given = self.problem.insertions
+        for index, t in saves:
+            if t < tau and np.isnan(self.saved[0].value[sample, index, 0]):
+                self.save([sample], index, t)
+                if given is not None and given.saves[sample] == index and t < self.step.stop:
+                    self.insert(sample, int(given.neurons[sample]), self.zeros((1,), t))
+                    return True
+        return False
+
+    def see_hazard(self, sample: int, time: Dual) -> None:
+        """The hazard of the neuron of `insertions`, at the spike named there."""
+        given = self.insertions
+        if given is not None and given.spikes[sample] == len(self.spikes[sample]):
+            one = (np.array([sample]), given.neurons[[sample]])
+            tangents = self.hazard_tangents(one, self.walk(one, time).y.s)
+            self.hazards_at_insertions[:, sample] = tangents[:, 0]
 
     def events(self, sample: int, saves: list[tuple[int, float]]) -> None:
         """All spikes of one sample within the step, in the order of time."""
@@ -226,15 +276,15 @@ class _Run:
         while True:
             j = int(np.argmin(self.spike.value[sample]))
             tau = float(self.spike.value[sample, j])
+            if self.save_before(sample, saves, tau):
+                continue
             if not np.isfinite(tau):
                 return
-            for index, t in saves:
-                if t < tau and np.isnan(self.saved[0].value[sample, index, 0]):
-                    self.save([sample], index, t)
             synapses = slice(network.synapses.indptr[j], network.synapses.indptr[j + 1])
             targets = network.synapses.targets[synapses]
             touched = self.pairs([sample], np.union1d(targets, [j]))
             times = self.spike[touched[0], np.full(touched[0].size, j)]
+            self.see_hazard(sample, times[:1])
             walk = self.walk(touched, times)
             self.a[touched] = times
             for part, new in zip(self.y, walk.y, strict=True):
@@ -258,6 +308,9 @@ class _Run:
                     "dt is too large for its intensity"
                 )
             self.look_ahead(touched)
+            given = problem.insertions
+            if given is not None and given.spikes[sample] == len(self.spikes[sample]) - 1:
+                self.insert(sample, int(given.neurons[sample]), times[:1])
 
 
 class ReferenceEngine(Engine):
@@ -265,8 +318,10 @@ class ReferenceEngine(Engine):
 
     name = "reference"
 
-    def solve(self, problem: Problem, directions: Mapping[str, Array] | None = None) -> RawSolution:
-        run = _Run(problem, directions or {})
+    def solve(
+        self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
+    ) -> RawSolution:
+        run = _Run(problem, directions or {}, insertions)
         if problem.saveat.size and problem.saveat[0] == problem.t0:
             for record, part in zip(run.saved, run.y[:2], strict=True):
                 record[:, 0] = part
@@ -291,5 +346,11 @@ class ReferenceEngine(Engine):
             for k, (tau, j, dtau) in enumerate(spikes):
                 times[sample, k], neurons[sample, k], dtimes[:, sample, k] = tau, j, dtau
         v, i = run.saved
-        tangents = Tangents(dtimes, v.tangent, i.tangent) if directions is not None else None
+        tangents = None
+        if directions is not None:
+            hazards = run.hazard_tangents(run.path.everyone, run.y.s[run.path.everyone]).reshape(-1, *run.shape)
+            hazards = np.where(run.alive[:, None], hazards, 0.0)
+            tangents = Tangents(
+                dtimes, v.tangent, i.tangent, hazards, run.hazards_at_saves, run.hazards_at_insertions
+            )
         return RawSolution(times, neurons, counts, ~run.alive, v.value, i.value, tangents)

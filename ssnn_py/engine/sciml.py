@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import JuliaError, ValidationError
 from ..solvers import SCIML
 from ..validation import describe
-from . import Array, Cotangents, Engine, Problem, RawSolution
+from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution
 from .boot import JuliaRuntime, runtime, source_dir
 from .julia import JuliaEngine, _AdjointData, _Outputs, _Problem, _TangentOutputs
 
@@ -175,7 +175,9 @@ class SciMLEngine(Engine):
 
         self._adjoint = julia.function("ssnn_sciml_adjoint", POINTER(_Problem), POINTER(_AdjointData), ctypes.c_char_p)
 
-    def solve(self, problem: Problem, directions: Mapping[str, Array] | None = None) -> RawSolution:
+    def solve(
+        self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
+    ) -> RawSolution:
         if "sensealg" in problem.options:
             check_sensealg(problem)
         return self._bound(problem, check(problem, directions)).solve(problem, directions)
