@@ -211,7 +211,8 @@ def _inner_entries(objective: Objective, solution: Solution) -> dict[str, Any]:
         return {}
     before, after = with_insertions(solution, insertions)
     change = loss.exchange(solution, objective.data, before) - loss.exchange(solution, objective.data, after)
-    entries = np.where(counts > 0, counts * change, 0.0)
+    # Where two neurons fire at once, each of the two spikes is a place for the other: half of the jump belongs to either.
+    entries = np.where(insertions.spikes >= 0, 0.5, 1.0) * counts * change
     parts: dict[str, Any] = {}
     if (insertions.spikes >= 0).any():
         parts |= {"insertions": insertions, "entries_at_insertions": np.where(insertions.spikes >= 0, entries, 0.0)}
