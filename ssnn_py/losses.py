@@ -51,10 +51,16 @@ class Loss(abc.ABC):
         Whether the loss depends on which of two spikes of different neurons comes first, not on their times alone.
     observes_states : bool
         Whether it depends on recorded potentials or currents.
+    has_entries : bool
+        Whether :meth:`exchange` and :meth:`with_entries` can be called. Without them a loss has pathwise gradients only.
+    edges : tuple of float
+        Times at which the loss jumps where a spike crosses them, as the ends of windows in which spikes are counted.
     """
 
     order_matters: bool = True
     observes_states: bool = False
+    has_entries: bool = True
+    edges: tuple[float, ...] = ()
 
     @abc.abstractmethod
     def __call__(self, generated: Any, data: Any) -> LossValue:
@@ -94,6 +100,15 @@ def as_trains(name: str, value: Any) -> SpikeTrains:
     return trains
 
 
+def _engine_of(generated: Any) -> str:
+    return engines.resolve(getattr(generated, "engine", "auto"))
+
+
+def _change_of_square(mean: Array, changes: Array, count: int) -> Array:
+    """By how much the mean square of `mean`, of `count` rows, changes with each row by itself: (R, W) to (R,)."""
+    return np.asarray((changes @ mean * (2 / count) + (changes**2).sum(axis=1) / count**2) / mean.size)
+
+
 def _pair(generated: Any, data: Any, neurons: ArrayLike | None) -> tuple[SpikeTrains, SpikeTrains, SpikeTrains, Any]:
     """The generated trains as they are, those observed of both, and where the observed spikes stand (None: all)."""
     mine, theirs = as_trains("generated", generated), as_trains("data", data)
@@ -122,6 +137,15 @@ def _spread(times_bar: Array, columns: Any, shape: tuple[int, ...]) -> Array:
     out = np.zeros(shape)
     rows, places = np.nonzero(columns >= 0)
     out[rows, columns[rows, places]] = times_bar[rows, places]
+    return out
+
+
+def _spread_entries(entries: Array, neurons: ArrayLike | None, num_neurons: int) -> Array:
+    """Entries of the observed neurons, among those of all; the loss does not see the others' spikes."""
+    if neurons is None:
+        return entries
+    out = np.zeros((len(entries), num_neurons))
+    out[:, np.atleast_1d(np.asarray(neurons))] = entries
     return out
 
 
@@ -193,37 +217,58 @@ class ExpectedSignatureLoss(Loss):
         self._target: tuple[Any, Array] | None = None
 
     def __call__(self, generated: Any, data: Any) -> LossValue:
+        return self._evaluate(generated, data, with_entries=False)
+
+    def with_entries(self, generated: Any, data: Any) -> LossValue:
+        r"""The loss with its ``entries``.
+
+        A spike of neuron k at t1 makes :math:`S(X)` to :math:`S(X)\otimes e^{c_k e_k}`, :math:`c_k` its scale, and so changes :math:`S^w` by
+        :math:`\Delta^w=\sum_{r\ge1}S^{w_r}(X)\,c_k^r/r!`, where :math:`w_r` is w without its last r letters, as long as these all are k. With d the
+        difference of the expected signatures the loss changes by :math:`(2\langle d,\Delta\rangle/S+|\Delta|^2/S^2)/W`. With `match_spikes` the sample's partner
+        gets one more spike as well, if it has one to spare, else nothing changes.
+        """
+        return self._evaluate(generated, data, with_entries=True)
+
+    def exchange(self, generated: Any, data: Any, other: Any) -> Array:
+        """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see :meth:`Loss.exchange`."""
+        _, before, theirs, _ = self._pair(generated, data)
+        after = _pair(other, data, self.neurons)[1]
+        factors, engine = self._factors(before.num_neurons + 1), _engine_of(generated)
+
+        def differences(trains: SpikeTrains) -> Array:
+            """S(X_s) of each sample, less the target's, or its partner's."""
+            if not self.match_spikes:
+                return signature(trains, self.depth, scales=factors, engine=engine) - target
+            X, Y = (
+                signature(part, self.depth, scales=factors, engine=engine) for part in matched_trains(trains, theirs)
+            )
+            return X - Y
+
+        target = 0.0 if self.match_spikes else self._mean_of(data, theirs, factors)
+        here = differences(before)
+        return _change_of_square(here.mean(axis=0), differences(after) - here, len(here))
+
+    def _pair(self, generated: Any, data: Any) -> tuple[SpikeTrains, SpikeTrains, SpikeTrains, Any]:
         mine, observed, theirs, columns = _pair(generated, data, self.neurons)
         if self.match_spikes and observed.num_samples != theirs.num_samples:
             raise ValidationError(
                 f"match_spikes pairs the samples of both batches: data must have {observed.num_samples} samples, got {theirs.num_samples}"
             )
-        factors = self._factors(observed.num_neurons + 1)
-        if engines.resolve(getattr(generated, "engine", "auto")) == "julia":
+        return mine, observed, theirs, columns
+
+    def _evaluate(self, generated: Any, data: Any, with_entries: bool) -> LossValue:
+        mine, observed, theirs, columns = self._pair(generated, data)
+        factors, engine = self._factors(observed.num_neurons + 1), _engine_of(generated)
+        if engine == "julia":
             target = theirs if self.match_spikes else self._mean_of(data, theirs, factors)
-            value, times_bar = expected_signature_loss(observed, target, self.depth, factors, self.match_spikes)
+            value, times_bar, entries = expected_signature_loss(
+                observed, target, self.depth, factors, self.match_spikes, with_entries
+            )
         else:
-            value, times_bar = self._in_numpy(observed, theirs, factors)
-        return LossValue(value, _spread(times_bar, columns, mine.times.shape))
-
-    def exchange(self, generated: Any, data: Any, other: Any) -> Array:
-        _, before, theirs, _ = _pair(generated, data, self.neurons)
-        after = _pair(other, data, self.neurons)[1]
-        factors, n = self._factors(before.num_neurons + 1), before.num_samples
-        engine = engines.resolve(getattr(generated, "engine", "auto"))
-        target = None if self.match_spikes else self._mean_of(data, theirs, factors)
-
-        def differences(trains: SpikeTrains) -> Array:
-            """S(X_s) of each sample, less the target's, or its partner's."""
-            if target is not None:
-                return signature(trains, self.depth, scales=factors, engine=engine) - target
-            X, Y = matched_trains(trains, theirs)
-            X, Y = (signature(part, self.depth, scales=factors, engine=engine) for part in (X, Y))
-            return X - Y
-
-        here = differences(before)
-        mean, change = here.mean(axis=0), differences(after) - here
-        return (change @ mean * (2 / n) + (change**2).sum(axis=1) / n**2) / mean.size
+            value, times_bar, entries = self._in_numpy(observed, theirs, factors, with_entries)
+        if entries is not None:
+            entries = _spread_entries(entries, self.neurons, mine.num_neurons)
+        return LossValue(value, _spread(times_bar, columns, mine.times.shape), entries=entries)
 
     def _factors(self, channels: int) -> Array | None:
         if self.scales is None:
@@ -240,15 +285,30 @@ class ExpectedSignatureLoss(Loss):
             self._target = (data, expected_signature(theirs, self.depth, scales=factors))
         return self._target[1]
 
-    def _in_numpy(self, X: SpikeTrains, Y: SpikeTrains, factors: Array | None) -> tuple[float, Array]:
-        whole = X.times.shape
+    def _in_numpy(
+        self, X: SpikeTrains, Y: SpikeTrains, factors: Array | None, with_entries: bool
+    ) -> tuple[float, Array, Array | None]:
+        given, whole = (X, Y), X.times.shape
         if self.match_spikes:
             X, Y = matched_trains(X, Y)
-        mean = reference_signature.signatures(X, self.depth, factors).mean(axis=0)
-        difference = mean - reference_signature.signatures(Y, self.depth, factors).mean(axis=0)
+        S, T = (reference_signature.signatures(part, self.depth, factors) for part in (X, Y))
+        difference = S.mean(axis=0) - T.mean(axis=0)
         cotangent = np.tile(2.0 * difference / (difference.size * X.num_samples), (X.num_samples, 1))
         times_bar = reference_signature.signatures_backprop(X, cotangent, self.depth, factors)
-        return float((difference**2).mean()), _spread(times_bar, X.__dict__.get("columns"), whole)
+        value, times_bar = float((difference**2).mean()), _spread(times_bar, X.__dict__.get("columns"), whole)
+        if not with_entries:
+            return value, times_bar, None
+        entries = np.zeros((X.num_samples, X.num_neurons))
+        for k in range(X.num_neurons):
+            if self.match_spikes:
+                longer = matched_trains(with_spike_at_end(given[0], k).spike_trains, given[1])
+                after = (reference_signature.signatures(part, self.depth, factors) for part in longer)
+                change = (next(after) - next(after)) - (S - T)
+            else:
+                height = 1.0 if factors is None else factors[k + 1]
+                change = reference_signature.end_changes(S, k + 1, height, X.num_neurons + 1)
+            entries[:, k] = _change_of_square(difference, change, len(S))
+        return value, times_bar, entries
 
 
 class FirstSpikeLoss(Loss):
@@ -288,10 +348,8 @@ class FirstSpikeLoss(Loss):
 
     def __call__(self, generated: Any, data: Any) -> LossValue:
         mine, observed, theirs, columns = _pair(generated, data, self.neurons)
-        if self._target is None or self._target[0] is not data:
-            self._target = (data, theirs.first_spikes(self.n).mean(axis=0))
         places = observed.first_spike_columns(self.n)
-        difference = observed.at_columns(places).mean(axis=0) - self._target[1]
+        difference = observed.at_columns(places).mean(axis=0) - self._mean_of(data, theirs)
         square = self.kind == "mse"
         value = float((difference**2 if square else np.abs(difference)).mean())
         slope = (2.0 * difference if square else np.sign(difference)) / (difference.size * observed.num_samples)
@@ -299,6 +357,29 @@ class FirstSpikeLoss(Loss):
         rows, neurons, ranks = np.nonzero(places >= 0)
         times_bar[rows, places[rows, neurons, ranks]] = slope[neurons, ranks]
         return LossValue(value, _spread(times_bar, columns, mine.times.shape))
+
+    def with_entries(self, generated: Any, data: Any) -> LossValue:
+        """The loss with its ``entries``: zeros, as a spike at t1 and none are the same to it."""
+        trains = as_trains("generated", generated)
+        return self(generated, data)._replace(entries=np.zeros((trains.num_samples, trains.num_neurons)))
+
+    def exchange(self, generated: Any, data: Any, other: Any) -> Array:
+        """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see :meth:`Loss.exchange`."""
+        _, before, theirs, _ = _pair(generated, data, self.neurons)
+        here = before.first_spikes(self.n)
+        change = (_pair(other, data, self.neurons)[1].first_spikes(self.n) - here) / before.num_samples
+        difference = here.mean(axis=0) - self._mean_of(data, theirs)
+        if self.kind == "mse":
+            changes = change * (2.0 * difference + change)
+        else:
+            changes = np.abs(difference + change) - np.abs(difference)
+        return np.asarray(changes.mean(axis=(1, 2)))
+
+    def _mean_of(self, data: Any, theirs: SpikeTrains) -> Array:
+        """The data's mean times, remembered as long as the data stays the same object."""
+        if self._target is None or self._target[0] is not data:
+            self._target = (data, theirs.first_spikes(self.n).mean(axis=0))
+        return self._target[1]
 
 
 class SignatureMMD(Loss):

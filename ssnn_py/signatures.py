@@ -250,18 +250,21 @@ def expected_signature_backprop(
 
 
 def expected_signature_loss(
-    X: SpikeTrains, Y: SpikeTrains | Array, depth: int, factors: Array | None, matched: bool
-) -> tuple[float, Array]:
-    """Mean over words of (E S(X) − E S(Y))² and its gradient in the times of X, in Julia; Y a batch, or its expected signature."""
+    X: SpikeTrains, Y: SpikeTrains | Array, depth: int, factors: Array | None, matched: bool, with_entries: bool = False
+) -> tuple[float, Array, Array | None]:
+    """Mean over words of (E S(X) − E S(Y))² and its gradient in the times of X, in Julia; Y a batch, or its expected signature.
+
+    With `with_entries` also what one more spike at t1 changes, (S, N).
+    """
     value = c_double()
     times_bar = np.zeros(X.times.shape)
+    entries = np.zeros((X.num_samples, X.num_neurons)) if with_entries else None
     run = julia_function(
         "ssnn_expected_signature_loss",
         *[POINTER(TrainsStruct)] * 2,
         c_void_p,
         *[c_int64] * 3,
-        c_void_p,
-        c_void_p,
+        *[c_void_p] * 3,
     )
     batch = isinstance(Y, SpikeTrains)
     run(
@@ -273,5 +276,6 @@ def expected_signature_loss(
         default_threads(),
         ctypes.addressof(value),
         times_bar.ctypes.data,
+        None if entries is None else entries.ctypes.data,
     )
-    return value.value, times_bar
+    return value.value, times_bar, entries

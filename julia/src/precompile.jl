@@ -77,7 +77,7 @@ function run_signatures(depth = 3)
     job = Ref(KernelJob(1, 1, PAIRS, 1, 0, pointer(value), pointer(exponent), pointer(weights), pointer(times_bar), null, 1, 1))
     GC.@preserve times neurons out value times_bar exponent weights both second job begin
         check_status(ssnn_train_signatures(address(both), depth, 2, pointer(out)))
-        check_status(ssnn_expected_signature_loss(address(both), address(both), null, depth, 1, 2, pointer(value), pointer(times_bar)))
+        check_status(ssnn_expected_signature_loss(address(both), address(both), null, depth, 1, 2, pointer(value), pointer(times_bar), null))
         check_status(ssnn_train_kernels(address(second), address(both), address(job)))
     end
     return value[1]

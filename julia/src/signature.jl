@@ -284,14 +284,18 @@ function joint_jump!(jump, trains, train::Train, group)
 end
 
 """
-Adds ∂⟨cotangent, S(train)⟩/∂τ to `times_bar` (by the train's columns), undoing the path piece by piece from the front.
+Adds ∂⟨cotangent, S(train)⟩/∂τ to `times_bar` (by the train's columns), undoing the path piece by piece from the front. Before that, `look` is shown
+the signature; of its highest level it may see nothing.
 """
-function train_adjoint!(times_bar::Ptr{Float64}, work::SignatureWork, trains::SpikeTrains, train::Train, cotangent::Vector{Float64}, powers_bar::Words)
+function train_adjoint!(
+    times_bar::Ptr{Float64}, work::SignatureWork, trains::SpikeTrains, train::Train, cotangent::Vector{Float64}, powers_bar::Words, look = S -> nothing,
+)
     S, bar = work.S, work.bar
     # Of a signature only the levels below the top are read here, except around simultaneous spikes.
     joint = any(k -> train.times[k] == train.times[k-1], 2:length(train.times))
     below = joint ? S.depth : S.depth - 1
     train_signature!(work, trains, train, below)
+    look(S)
     copyto!(bar.values, 1, cotangent, 1, joint ? length(cotangent) : bar.offsets[bar.depth])
     earlier, k = trains.t0, 0
     while true
@@ -393,10 +397,11 @@ end
 end
 
 # Mean over words of (E S(X) − E S(Y))², and its gradient in the times of X. Y is a batch, or null with its expected signature given. With
-# `matched` sample p of X is paired with sample p of Y, and both keep of each neuron only as many spikes as the other has.
+# `matched` sample p of X is paired with sample p of Y, and both keep of each neuron only as many spikes as the other has. Where `entries`, (S, N), is not
+# null, it gets what one more spike at t1 changes.
 @entry_point function ssnn_expected_signature_loss(
     x_pointer::Ptr{SpikeTrains}, y_pointer::Ptr{SpikeTrains}, y_mean::Ptr{Float64}, depth::Int64, matched::Int64, threads::Int64,
-    value::Ptr{Float64}, times_bar::Ptr{Float64},
+    value::Ptr{Float64}, times_bar::Ptr{Float64}, entries::Ptr{Float64},
 )
     X = unsafe_load(x_pointer)
     Y = matched == 1 ? unsafe_load(y_pointer) : X
@@ -404,7 +409,7 @@ end
         expected_signature(X, depth, threads) .- host_array(y_mean, signature_length(Int(X.num_neurons) + 1, depth))
     unsafe_store!(value, sum(abs2, difference) / length(difference))
     cotangent = difference .* (2 / (length(difference) * X.num_samples))
-    matched_adjoint!(times_bar, X, Y, matched == 1, cotangent, depth, threads)
+    matched_adjoint!(times_bar, entries, X, Y, matched == 1, cotangent, depth, threads)
 end
 
 """E S(X) − E S(Y) over matched pairs."""
@@ -418,17 +423,113 @@ function matched_difference(X::SpikeTrains, Y::SpikeTrains, depth, threads)
     return total ./ X.num_samples
 end
 
-function matched_adjoint!(times_bar, X::SpikeTrains, Y::SpikeTrains, matched::Bool, cotangent, depth, threads)
+function matched_adjoint!(times_bar, entries, X::SpikeTrains, Y::SpikeTrains, matched::Bool, cotangent, depth, threads)
     d = Int(X.num_neurons) + 1
-    works = [(SignatureWork(X.num_neurons, depth), Words(d, Int(depth))) for _ in 1:max(1, threads)]
+    works = [(SignatureWork(X.num_neurons, depth), Words(d, Int(depth)), EndWork(X.num_neurons, depth)) for _ in 1:max(1, threads)]
+    slopes = matched || entries == C_NULL ? Matrix{Float64}[] : by_last_letter(cotangent, d, depth)
     foreach_chunk(X.num_samples, threads) do worker, chunk, samples
-        work, powers_bar = works[worker]
+        work, powers_bar, at_end = works[worker]
         for sample in samples
             caps = matched ? matched_caps!(work, X, Y, sample) : Int[]
             train = read!(work.train, X, sample, caps, work.seen)
-            train_adjoint!(row(times_bar, X.room, sample), work, X, train, cotangent, powers_bar)
+            function look(S)
+                entries == C_NULL && return
+                into = row(entries, X.num_neurons, sample)
+                matched ? matched_end_entries!(into, S, X, Y, sample, caps, work.theirs, cotangent, at_end) :
+                    end_entries!(into, S, X, slopes, at_end.change)
+            end
+            train_adjoint!(row(times_bar, X.room, sample), work, X, train, cotangent, powers_bar, look)
         end
     end
+end
+
+"""What one thread needs for the entries: room for a change of a signature and, with matched spikes, for the partner's signature before and after."""
+struct EndWork
+    change::Vector{Float64}
+    before::Vector{Float64}
+    partner::SignatureWork
+end
+
+EndWork(num_neurons, depth) =
+    EndWork(zeros((Int(num_neurons) + 1)^(depth - 1)), zeros(signature_length(Int(num_neurons) + 1, depth)), SignatureWork(num_neurons, depth))
+
+"""Of each level a matrix: a column per last letter, a row per what stands before it."""
+by_last_letter(words, d, depth) =
+    [permutedims(reshape(words[level_offset(d, l)+1:level_offset(d, l + 1)], d, d^(l - 1))) for l in 1:depth]
+
+"""
+By how much the loss changes where the sample with signature `S` fires once more at t1, for each neuron: with ΔS the change of S, ⟨cotangent, ΔS⟩ and, as the
+loss is the square of a mean, |ΔS|²/(number of words · number of samples²). Levels of `S` below the top are read.
+"""
+function end_entries!(entries::Ptr{Float64}, S::Words, trains::SpikeTrains, slopes, change::Vector{Float64})
+    share = 1 / (length(S.values) * trains.num_samples^2)
+    for a in 2:S.d
+        first_order = square = 0.0
+        for level in 1:S.depth
+            size = end_change!(change, S, a, scale(trains, a), level)
+            slope = slopes[level]
+            @inbounds @simd for j in 1:size
+                first_order += slope[j, a] * change[j]
+                square += change[j]^2
+            end
+        end
+        unsafe_store!(entries, first_order + share * square, a - 1)
+    end
+end
+
+"""
+The same with matched spikes: one more spike of a neuron lets its partner keep one more as well, if it has one to spare. Else nothing changes.
+"""
+function matched_end_entries!(
+    entries::Ptr{Float64}, S::Words, X::SpikeTrains, Y::SpikeTrains, sample, caps::Vector{Int}, theirs::Vector{Int}, cotangent, at_end::EndWork,
+)
+    share = 1 / (length(S.values) * X.num_samples^2)
+    partner, before = at_end.partner, at_end.before
+    signature_of_partner!() = train_signature!(partner, Y, read!(partner.train, Y, sample, caps, partner.seen)).values
+    copyto!(before, signature_of_partner!())
+    for a in 2:S.d
+        theirs[a-1] > caps[a-1] || continue
+        caps[a-1] += 1
+        difference = signature_of_partner!()
+        caps[a-1] -= 1
+        difference .= before .- difference
+        for level in 1:S.depth, j in 1:end_change!(at_end.change, S, a, scale(X, a), level)
+            difference[S.offsets[level]+(j-1)*S.d+a] += at_end.change[j]
+        end
+        total = 0.0
+        @inbounds @simd for j in eachindex(difference)
+            total += (cotangent[j] + share * difference[j]) * difference[j]
+        end
+        unsafe_store!(entries, total, a - 1)
+    end
+end
+
+"""
+S ⊗ exp(x e_a) − S on the words of a level that end in a (on others it is 0), into `change` by what stands before that a; returns how many there are. A word that
+ends in r letters a gets x^r/r! times S of what is left without them, for each r.
+"""
+function end_change!(change::Vector{Float64}, S::Words, a::Int, x::Float64, level::Int)
+    size, d = S.d^(level - 1), S.d
+    level == 1 && (change[1] = x; return 1)
+    from = S.offsets[level-1]
+    @inbounds @simd ivdep for j in 1:size
+        change[j] = x * S.values[from+j]
+    end
+    factor, stride, tail = x, 1, 0
+    for power in 2:level
+        factor *= x / power
+        tail += (a - 1) * stride
+        stride *= d
+        if power == level
+            change[tail+1] += factor
+        else
+            from = S.offsets[level-power]
+            @inbounds for j in 1:d^(level-power)
+                change[(j-1)*stride+tail+1] += factor * S.values[from+j]
+            end
+        end
+    end
+    return size
 end
 
 function matched_caps!(work::SignatureWork, X::SpikeTrains, Y::SpikeTrains, sample)

@@ -47,6 +47,19 @@ def signatures(X: SpikeTrains | Array, depth: int, scales: Array | None = None) 
     return np.concatenate(_prefixes(_points(X, scales), depth)[-1][1:], axis=1)
 
 
+def end_changes(S: Array, channel: int, height: float, channels: int) -> Array:
+    """S ⊗ exp(height · e_channel) − S per sample: what a spike at the end of a train changes in its signature, (S, d + … + d^m)."""
+    levels, start = [np.ones((len(S), 1))], 0
+    while start < S.shape[1]:
+        size = channels ** len(levels)
+        levels.append(S[:, start : start + size])
+        start += size
+    jump = np.zeros((1, channels))
+    jump[0, channel] = height
+    after = _product(levels, _exponential(jump, len(levels) - 1))
+    return np.concatenate([b - a for a, b in zip(levels[1:], after[1:], strict=True)], axis=1)
+
+
 def signatures_backprop(X: SpikeTrains | Array, bar: Array, depth: int, scales: Array | None = None) -> Array:
     """Gradient of Σ ⟨bar, signature⟩ in the points, or in the times of the spikes."""
     points = _points(X, scales)
