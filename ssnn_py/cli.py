@@ -47,11 +47,15 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     if arguments.figure == "figure1":
         from .experiments import figure1
 
-        figure1.reproduce(arguments.out, arguments.quick, arguments.loss, arguments.seed, progress)
+        figure1.reproduce(
+            arguments.out, arguments.quick, arguments.loss, arguments.seed, progress, arguments.gradient
+        )
     else:
         from .experiments import figure2
 
-        figure2.reproduce(arguments.out, arguments.quick, arguments.seed, progress, arguments.rate_scale)
+        figure2.reproduce(
+            arguments.out, arguments.quick, arguments.seed, progress, arguments.rate_scale, arguments.gradient
+        )
     return 0
 
 
@@ -98,6 +102,12 @@ def parser() -> argparse.ArgumentParser:
     )
     reproduce.add_argument(
         "--rate-scale", type=float, default=1.0, metavar="X", help="multiply figure 2's learning rates (default: 1)"
+    )
+    reproduce.add_argument(
+        "--gradient",
+        choices=["pathwise", "unbiased"],
+        default="pathwise",
+        help="the published gradient, of matched spikes, or the unbiased one, of all spikes (default: pathwise)",
     )
     reproduce.add_argument("--seed", type=int, default=0, help="key of data, start and noise (default: 0)")
     reproduce.set_defaults(run=_reproduce)

@@ -137,8 +137,10 @@ class Objective:
             solution.check_entries()
         except NoGradientError as error:
             return str(error)
-        states = self.loss.observes_states if isinstance(self.loss, Loss) else result is not None and (
-            result.v is not None or result.i is not None
+        states = (
+            self.loss.observes_states
+            if isinstance(self.loss, Loss)
+            else result is not None and (result.v is not None or result.i is not None)
         )
         if states and solution.truncated.any():
             return "samples were cut at max_spikes, and with them what they record; give no max_spikes, or a larger one"
@@ -147,7 +149,9 @@ class Objective:
         if result.entries is None and result.entries_at_saves is None:
             return "the loss is a function that returns no entries; return them, or use a Loss such as SampleMean"
         if solution.truncated.any() and solution.network.num_neurons > 1:
-            return "samples were cut at max_spikes, where it matters who fires first; give no max_spikes, or a larger one"
+            return (
+                "samples were cut at max_spikes, where it matters who fires first; give no max_spikes, or a larger one"
+            )
         return ""
 
 

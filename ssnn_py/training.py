@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SSNNError, ValidationError
-from .gradients import checked_names, value_and_grad
-from .losses import Loss, LossValue
+from .gradients import Objective, checked_gradient, checked_names, differentiate, warn_of_fallback
+from .losses import Loss
 from .network import SLIFNetwork
 from .optimizers import Optimizer, RMSProp
+from .recordings import Recordings
 from .simulation import Solution, prepare, simulate
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, describe, require_memory
@@ -46,7 +47,7 @@ class DivergedError(SSNNError):
         self.result = result
 
 
-FORMAT = {"format": "ssnn-fit", "version": 1}
+FORMAT = {"format": "ssnn-fit", "version": 2}
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class FitResult:
         Per step: ``"loss"``, ``"seconds"``, ``"test_loss"`` where there is test data, and each trained parameter before the step.
     stopped : str
         Why training ended: "steps", "callback", "patience" or "diverged".
+    gradient : str
+        Which gradient was followed: "unbiased", "pathwise", or "mixed" where some steps had to fall back.
     state : dict of str to ndarray
         What the optimizer remembers.
     settings : dict of str to int, float, str or None
@@ -73,6 +76,7 @@ class FitResult:
     parameters: dict[str, Array]
     history: dict[str, Array]
     stopped: str = "steps"
+    gradient: str = "pathwise"
     state: dict[str, Array] = field(default_factory=dict, repr=False)
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -86,7 +90,9 @@ class FitResult:
         arrays = {f"parameters/{name}": value for name, value in self.parameters.items()}
         arrays |= {f"history/{name}": value for name, value in self.history.items()}
         arrays |= {f"state/{name}": value for name, value in self.state.items()}
-        header = np.array(json.dumps({**FORMAT, "stopped": self.stopped, "settings": self.settings}))
+        header = np.array(
+            json.dumps({**FORMAT, "stopped": self.stopped, "gradient": self.gradient, "settings": self.settings})
+        )
         path = _npz(path)
         scratch = path.with_name(path.name + ".part")
         with scratch.open("wb") as file:
@@ -109,7 +115,7 @@ class FitResult:
             header = json.loads(str(contents.pop("header")))
             if {key: header[key] for key in FORMAT} != FORMAT:
                 raise ValueError(f"format {header['format']!r}, version {header['version']!r}")
-            stopped, settings = header["stopped"], header["settings"]
+            stopped, gradient, settings = header["stopped"], header["gradient"], header["settings"]
         except FileNotFoundError:
             raise ValidationError(f"path must be a saved result, but there is no {path}") from None
         except Exception as error:
@@ -120,7 +126,7 @@ class FitResult:
 
         parameters = part("parameters/")
         own = {name: value for name, value in parameters.items() if name in network.parameters}
-        return cls(network.replace(**own), parameters, part("history/"), stopped, part("state/"), settings)
+        return cls(network.replace(**own), parameters, part("history/"), stopped, gradient, part("state/"), settings)
 
 
 def step_seed(seed: int, step: int) -> int:
@@ -144,6 +150,7 @@ def fit(
     steps: int,
     optimizer: Optimizer | None = None,
     *,
+    gradient: str = "auto",
     batch_size: int | None = None,
     num_samples: int | None = None,
     seed: int = 0,
@@ -159,7 +166,7 @@ def fit(
     progress: bool = False,
     **simulate_arguments: Any,
 ) -> FitResult:
-    """Train parameters of a network by stochastic gradient descent with exact pathwise gradients.
+    """Train parameters of a network by stochastic gradient descent with exact gradients.
 
     Every step simulates with fresh noise (:func:`step_seed`), compares with the data and follows the optimizer.
 
@@ -167,8 +174,9 @@ def fit(
     ----------
     network : SLIFNetwork
         Where to start.
-    data : SpikeTrains, Solution or ndarray of shape (S, T, N)
-        Recordings to be matched: spikes, spikes and potentials, or potentials alone.
+    data : SpikeTrains, Solution, ndarray of shape (S, …) or None
+        Recordings to be matched: spikes, spikes and potentials, potentials alone (S, T, N), or whatever per sample the loss compares with. None where
+        it compares with nothing (:class:`SampleMean`).
     loss : callable
         ``loss(generated, data) -> LossValue``, for instance :class:`ExpectedSignatureLoss`.
     wrt : str or sequence of str
@@ -177,10 +185,12 @@ def fit(
         Number of steps, those of a resumed checkpoint included.
     optimizer : Optimizer
         Default ``RMSProp(1e-3)``.
+    gradient : {"auto", "unbiased", "pathwise"}
+        As for :func:`value_and_grad`; :attr:`FitResult.gradient` says which was used.
     batch_size : int, optional
         Samples of the data per step, in a fresh order every epoch; default all.
     num_samples : int, optional
-        Samples generated per step; default the size of the batch.
+        Samples generated per step; default the size of the batch. Needed where there is no data.
     seed : int
         Key of all noise and of the order of the batches.
     test_data, test_loss : optional
@@ -214,7 +224,7 @@ def fit(
     ValidationError
         If an argument is not what it should be, or the checkpoint is that of another training.
     NoGradientError
-        If the model has no pathwise gradient.
+        If the model has no pathwise gradient, or none that is unbiased where that is asked for.
     DivergedError
         If training cannot go on; the error keeps the result up to there.
 
@@ -234,7 +244,10 @@ def fit(
     for label, function in (("loss", loss), ("test_loss", test_loss), ("callback", callback)):
         if not callable(function) and not (function is None and label != "loss"):
             raise ValidationError(f"{label} must be callable, got {describe(function)}")
-    recorded = _num_samples("data", data)
+    gradient = checked_gradient(gradient)
+    recorded = 0 if data is None else _num_samples("data", data)
+    if data is None and (num_samples is None or batch_size is not None):
+        raise ValidationError("num_samples must be given, and no batch_size, where data is None")
     if test_data is not None:
         _num_samples("test_data", test_data)
     elif test_loss is not None:
@@ -269,15 +282,18 @@ def fit(
     test = test_loss or (copy.copy(loss) if isinstance(loss, Loss) else loss)
     settings = {key: getattr(problem, key) for key in ("t0", "t1", "dt", "max_spikes", "num_samples", "first_sample")}
     settings |= {"solver": problem.solver, "seed": seed, "batch_size": size, "record_every": record_every}
+    settings["gradient"] = gradient
     watched = "loss" if test_data is None else "test_loss"
     columns: dict[str, list[Any]] = {name: [] for name in ("loss", watched, "seconds", *names)}
     state, start = rule.init(current), 0
+    followed: set[str] = set()
     if path is not None and path.exists():
         resumed = FitResult.load(path, network)
         _check_resumable(
-            resumed, FitResult(network, current, {name: np.empty(0) for name in columns}, "", state, settings)
+            resumed, FitResult(network, current, {name: np.empty(0) for name in columns}, "", "", state, settings)
         )
         current, state, start = resumed.parameters, resumed.state, resumed.num_steps
+        followed = {"unbiased", "pathwise"} if resumed.gradient == "mixed" else {resumed.gradient}
         columns = {name: list(resumed.history[name]) for name in columns}
 
     def at(parameters: Mapping[str, Array]) -> SLIFNetwork:
@@ -290,7 +306,8 @@ def fit(
 
     def result(stopped: str) -> FitResult:
         history = {name: np.array(values) for name, values in columns.items()}
-        return FitResult(here, dict(current), history, stopped, dict(state), settings)
+        kind = "mixed" if len(followed) > 1 else next(iter(followed), gradient)
+        return FitResult(here, dict(current), history, stopped, kind, dict(state), settings)
 
     def diverged(step: int, why: object) -> DivergedError:
         advice = "a smaller learning rate, clip_norm or bounds may help"
@@ -298,17 +315,8 @@ def fit(
 
     batch, tested = data, math.nan
 
-    def compare(solution: Solution) -> LossValue:
-        nonlocal tested
-        if test_data is not None:
-            outcome = test(solution, test_data)
-            try:
-                tested = float(outcome[0] if isinstance(outcome, tuple) else outcome)
-            except (TypeError, ValueError, IndexError):
-                raise ValidationError(
-                    f"test_loss must return a number, or a LossValue, got {describe(outcome)}"
-                ) from None
-        return cast(LossValue, loss(solution, batch))
+    def objective(batch: Any) -> Objective:
+        return Objective(loss, batch) if isinstance(loss, Loss) else Objective(lambda solution: loss(solution, batch))
 
     stopped = "patience" if patience is not None and since >= patience else "steps"
     with _progress_bar(start, steps) if progress else contextlib.nullcontext() as bar:
@@ -316,14 +324,22 @@ def fit(
             begin = time.perf_counter()
             if size < recorded:
                 batch = _samples(data, batch_indices(recorded, size, seed, step))
-            initial = {name: current[name] for name in ("v0", "i0") if name in current}
+            initial: dict[str, Any] = {name: current[name] for name in ("v0", "i0") if name in current}
             try:
-                arguments = run | initial | {"seed": step_seed(seed, step)}
-                value, gradients = value_and_grad(compare, here, names, **arguments)
+                arguments: dict[str, Any] = {**run, **initial, "seed": step_seed(seed, step)}
+                problem, engine = prepare(here, **arguments)
+                here.check_gradients()
+                outcome = differentiate(objective(batch), problem, engine, names, gradient)
+                if test_data is not None:
+                    tested = _tested(test(outcome.solution, test_data))
             except SSNNError as error:
                 if step == start:  # then it is an argument that is wrong, not the training
                     raise
                 raise diverged(step, error) from error
+            if outcome.fallback and "pathwise" not in followed:
+                warn_of_fallback(outcome.fallback)
+            followed.add(outcome.gradient)
+            value, gradients = outcome.value, outcome.gradients
             flat = {name: g.data if hasattr(g, "tocsr") else g for name, g in gradients.items()}
             norm = math.sqrt(sum(float(np.vdot(g, g)) for g in flat.values()))
             if not (math.isfinite(value) and math.isfinite(norm)):
@@ -363,6 +379,13 @@ def fit(
     return done
 
 
+def _tested(outcome: Any) -> float:
+    try:
+        return float(outcome[0] if isinstance(outcome, tuple) else outcome)
+    except (TypeError, ValueError, IndexError):
+        raise ValidationError(f"test_loss must return a number, or a LossValue, got {describe(outcome)}") from None
+
+
 def batch_indices(num_samples: int, size: int, seed: int, step: int) -> NDArray[np.int64]:
     """Which samples of the data a step sees: batches follow each other through a fresh permutation per epoch.
 
@@ -379,30 +402,20 @@ def _order(num_samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(num_samples)
 
 
-@dataclass(frozen=True)
-class _Recordings:
-    """Some samples of a :class:`Solution`, as far as losses look at it."""
-
-    spike_trains: SpikeTrains
-    ts: Array
-    v: Array
-    i: Array
-
-
 def _num_samples(name: str, data: Any) -> int:
-    if isinstance(data, np.ndarray) and data.ndim == 3 and len(data):
+    if isinstance(data, np.ndarray) and data.ndim and len(data):
         return len(data)
     trains = getattr(data, "spike_trains", data)
     if not isinstance(trains, SpikeTrains):
         raise ValidationError(
-            f"{name} must be a Solution, SpikeTrains or an array of shape (S, T, N), got {describe(data)}"
+            f"{name} must be a Solution, SpikeTrains or an array whose first axis counts samples, got {describe(data)}"
         )
     return trains.num_samples
 
 
 def _samples(data: Any, rows: NDArray[np.int64]) -> Any:
     if isinstance(data, Solution):
-        return _Recordings(data.spike_trains[rows], data.ts, data.v[rows], data.i[rows])
+        return Recordings.of(data)[rows]
     return data[rows]
 
 

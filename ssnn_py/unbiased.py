@@ -51,7 +51,9 @@ def choose_insertions(solution: Solution, at_spikes: bool, at_saves: bool) -> tu
     # Where a sample is cut at its last spike, it always matters whose that is.
     last = solution.truncated.astype(np.int64)
     spikes = (solution.num_spikes if at_spikes else last) * (neurons - 1)
-    inner = np.flatnonzero((problem.saveat > problem.t0) & (problem.saveat < problem.t1)) if at_saves else np.empty(0, int)
+    inner = (
+        np.flatnonzero((problem.saveat > problem.t0) & (problem.saveat < problem.t1)) if at_saves else np.empty(0, int)
+    )
     counts = spikes + inner.size * neurons
     if not counts.any():
         return None, counts
@@ -61,7 +63,9 @@ def choose_insertions(solution: Solution, at_spikes: bool, at_saves: bool) -> tu
     if not at_spikes:
         spike = solution.num_spikes - 1
     if solution.spike_neurons.shape[1]:
-        fired = np.take_along_axis(solution.spike_neurons, np.maximum(spike, 0)[:, None] % solution.spike_neurons.shape[1], 1)[:, 0]
+        fired = np.take_along_axis(
+            solution.spike_neurons, np.maximum(spike, 0)[:, None] % solution.spike_neurons.shape[1], 1
+        )[:, 0]
         rank = rank + (rank >= fired)  # any neuron but the one that fires
     save, neuron = np.divmod(np.maximum(place - spikes, 0), neurons)
     return Insertions(
@@ -84,7 +88,9 @@ def with_insertions(solution: Solution, insertions: Insertions) -> tuple[Recordi
     after = replace(solution, problem=problem, raw=raw)
     v, i = after_spikes(after, insertions.saves, insertions.neurons)
     late, early = (_trains(solution, raw, insertions, early) for early in (False, True))
-    return Recordings(early, problem.saveat, v, i, solution.engine), Recordings(late, problem.saveat, raw.v, raw.i, solution.engine)
+    return Recordings(early, problem.saveat, v, i, solution.engine), Recordings(
+        late, problem.saveat, raw.v, raw.i, solution.engine
+    )
 
 
 def _trains(solution: Solution, raw: RawSolution, insertions: Insertions, early: bool) -> SpikeTrains:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from ctypes import POINTER, Structure, c_double, c_int64, c_uint64, c_void_p
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..validation import require_memory
 from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, Tangents
@@ -199,7 +200,7 @@ class _Marshalled:
         return _Coefficient(array.ctypes.data, stride, 0, 0, 1)
 
 
-def _address(array: Array | None) -> int | None:
+def _address(array: NDArray[Any] | None) -> int | None:
     return None if array is None else array.ctypes.data
 
 

@@ -38,9 +38,7 @@ class _Walk:
 class _Run:
     """One solve in progress."""
 
-    def __init__(
-        self, problem: Problem, directions: Mapping[str, Array], insertions: Insertions | None = None
-    ) -> None:
+    def __init__(self, problem: Problem, directions: Mapping[str, Array], insertions: Insertions | None = None) -> None:
         self.problem, network = problem, problem.network
         self.shape = shape = (problem.num_samples, network.num_neurons)
         self.num_directions = next((block.shape[0] for block in directions.values()), 0)
@@ -350,7 +348,5 @@ class ReferenceEngine(Engine):
         if directions is not None:
             hazards = run.hazard_tangents(run.path.everyone, run.y.s[run.path.everyone]).reshape(-1, *run.shape)
             hazards = np.where(run.alive[:, None], hazards, 0.0)
-            tangents = Tangents(
-                dtimes, v.tangent, i.tangent, hazards, run.hazards_at_saves, run.hazards_at_insertions
-            )
+            tangents = Tangents(dtimes, v.tangent, i.tangent, hazards, run.hazards_at_saves, run.hazards_at_insertions)
         return RawSolution(times, neurons, counts, ~run.alive, v.value, i.value, tangents)
