@@ -6,6 +6,7 @@ A new loss is a subclass of :class:`Loss`, or any function ``(generated, data) -
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from . import engine as engines
 from .engine import reference_signature
 from .errors import ValidationError
 from .recordings import Recordings, with_spike_at_end
-from .signature_kernels import GRAM, SYMMETRIC, SignatureKernel, mmd_weights
+from .signature_kernels import GRAM, SYMMETRIC, SignatureKernel, mmd_exchange, mmd_weights
 from .signatures import expected_signature, expected_signature_loss, signature
 from .spike_trains import SpikeTrains
 from .validation import as_int, as_real_array, describe, require
@@ -424,15 +425,55 @@ class SignatureMMD(Loss):
         SignatureKernel(**self.options)
         self.neurons = neurons
         self._own: tuple[Any, float] | None = None
+        self._here: tuple[Any, Any, Callable[[SpikeTrains], Array]] | None = None
 
     def __call__(self, generated: Any, data: Any) -> LossValue:
         mine, observed, theirs, columns = _pair(generated, data, self.neurons)
-        kernel = SignatureKernel(**self.options, engine=getattr(generated, "engine", "auto"))
-        weights = mmd_weights(observed.num_samples, theirs.num_samples, self.unbiased)
-        # The kernels of the data with itself are remembered as long as the data stays the same object.
-        if self._own is None or self._own[0] is not data:
-            self._own = (data, float((weights[1] * kernel.gram(theirs)).sum()))
+        kernel, weights = self._kernel(generated, observed, theirs)
+        own = self._own_of(data, theirs, kernel, weights)
         within, within_bar, _ = kernel.pull_back(observed, None, weights[0], SYMMETRIC)
         across, across_bar, _ = kernel.pull_back(observed, theirs, weights[2], GRAM, both=False)
-        value = float((weights[0] * within).sum() + (weights[2] * across).sum()) + self._own[1]
+        value = float((weights[0] * within).sum() + (weights[2] * across).sum()) + own
         return LossValue(value, _spread(within_bar + across_bar, columns, mine.times.shape))
+
+    def with_entries(self, generated: Any, data: Any) -> LossValue:
+        """The loss with its ``entries``.
+
+        One more spike at the end of a train is one more row of cells of its kernels, and in Julia costs little more than the loss. With `depth`, and in
+        NumPy, the kernels are computed anew for every neuron.
+        """
+        mine, observed, theirs, columns = _pair(generated, data, self.neurons)
+        kernel, weights = self._kernel(generated, observed, theirs)
+        if engines.resolve(kernel.engine) == "julia" and kernel.depth is None:
+            value, bar, entries = kernel.mmd_with_entries(observed, theirs, weights)
+            value += self._own_of(data, theirs, kernel, weights)
+            result = LossValue(value, _spread(bar, columns, mine.times.shape))
+        else:
+            result, change = self(generated, data), mmd_exchange(kernel, observed, theirs, weights)
+            entries = np.transpose(
+                [change(with_spike_at_end(observed, k).spike_trains) for k in range(observed.num_neurons)]
+            )
+        return result._replace(entries=_spread_entries(entries, self.neurons, mine.num_neurons))
+
+    def exchange(self, generated: Any, data: Any, other: Any) -> Array:
+        """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see :meth:`Loss.exchange`."""
+        # A batch's own kernels are remembered: its samples are exchanged for some and for others in turn.
+        if self._here is None or self._here[0] is not generated or self._here[1] is not data:
+            _, before, theirs, _ = _pair(generated, data, self.neurons)
+            kernel, weights = self._kernel(generated, before, theirs)
+            self._here = (generated, data, mmd_exchange(kernel, before, theirs, weights))
+        return self._here[2](_pair(other, data, self.neurons)[1])
+
+    def _kernel(
+        self, generated: Any, observed: SpikeTrains, theirs: SpikeTrains
+    ) -> tuple[SignatureKernel, tuple[Array, Array, Array]]:
+        kernel = SignatureKernel(**self.options, engine=getattr(generated, "engine", "auto"))
+        return kernel, mmd_weights(observed.num_samples, theirs.num_samples, self.unbiased)
+
+    def _own_of(
+        self, data: Any, theirs: SpikeTrains, kernel: SignatureKernel, weights: tuple[Array, Array, Array]
+    ) -> float:
+        """The kernels of the data with itself, remembered as long as the data stays the same object."""
+        if self._own is None or self._own[0] is not data:
+            self._own = (data, float((weights[1] * kernel.gram(theirs)).sum()))
+        return self._own[1]

@@ -3,6 +3,7 @@ r"""Signature kernels :math:`k(X, Y) = \langle S(X), S(Y)\rangle`, their Gram ma
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -38,6 +39,7 @@ class _Result(NamedTuple):
     exponents: NDArray[np.int64]
     x_bar: Array | None = None
     y_bar: Array | None = None
+    ends: Array | None = None  # what one more spike at the end of X changes, in units of 2^exponent
 
     @property
     def values(self) -> Array:
@@ -132,20 +134,81 @@ class SignatureKernel:
         self, X: Any, Y: Any, weights: Array, layout: int, both: bool = True
     ) -> tuple[Array, Array, Array | None]:
         """Kernels, and the gradient of Σ weights · k in X and, with `both`, in Y (SYMMETRIC: all of it in X), shaped like them."""
+        values, raw = self._pulled(X, Y, weights, layout, both)
+        assert raw.x_bar is not None
+        return values, raw.x_bar, raw.y_bar
+
+    def _pulled(
+        self, X: Any, Y: Any, weights: Array, layout: int, both: bool, ends: bool = False
+    ) -> tuple[Array, _Result]:
+        """The (normalised) kernels; those before any normalisation, with the gradients of the former."""
         x, y = self.inputs(X, Y, layout)
         both = both and layout != SYMMETRIC
         if not self.normalize:
-            result = self._run(x, y, layout, weights, both=both)
-            assert result.x_bar is not None
-            return result.values, result.x_bar, result.y_bar
+            result = self._run(x, y, layout, weights, both=both, ends=ends)
+            return result.values, result
         values = self._values(x, y, layout)
         # ∂k̂ = k̂ (∂ log k(X, Y) − ½ ∂ log k(X, X) − ½ ∂ log k(Y, Y)); X moves in both arguments of k(X, X).
         pulls = weights * values
-        _, _, x_bar, y_bar = self._run(x, y, layout, pulls, logarithmic=True, both=both)
+        result = self._run(x, y, layout, pulls, logarithmic=True, both=both, ends=ends)
+        x_bar, y_bar = result.x_bar, result.y_bar
         assert x_bar is not None
         rows, columns = (pulls, pulls) if layout == PAIRS else (pulls.sum(axis=1), pulls.sum(axis=0))
         x_bar = x_bar + self._own_pull(x, rows + columns if layout == SYMMETRIC else rows)
-        return values, x_bar, None if y_bar is None else y_bar + self._own_pull(y, columns)
+        return values, result._replace(x_bar=x_bar, y_bar=None if y_bar is None else y_bar + self._own_pull(y, columns))
+
+    def mmd_with_entries(
+        self, X: SpikeTrains, Y: SpikeTrains, weights: tuple[Array, Array, Array]
+    ) -> tuple[float, Array, Array]:
+        r"""MMD² without the kernels of Y with itself, its gradient in the times of X, and what one more spike at t1 changes.
+
+        One more spike at the end of a train is one more row of cells: the kernels with it come out of the same sweep. Only in Julia, and without `depth`.
+
+        Returns
+        -------
+        value : float
+        x_bar : ndarray, shape (S, K)
+        entries : ndarray, shape (S, N)
+        """
+        within, own = self._pulled(X, None, weights[0], SYMMETRIC, both=False, ends=True)
+        across, cross = self._pulled(X, Y, weights[2], GRAM, both=False, ends=True)
+        assert own.x_bar is not None
+        assert cross.x_bar is not None
+        x_bar = own.x_bar + cross.x_bar
+        value = float((weights[0] * within).sum() + (weights[2] * across).sum())
+        changes = self._end_changes(own, cross, within, across, Y)
+        # A sample is in its row and its column, and on the diagonal once.
+        pairs = weights[0] + weights[0].T - np.diag(np.diag(weights[0]))
+        entries = sum(np.einsum("sr,srk->sk", w, c) for w, c in zip((pairs, weights[2]), changes, strict=True))
+        return value, x_bar, np.asarray(entries)
+
+    def _end_changes(
+        self, own: _Result, cross: _Result, within: Array, across: Array, Y: SpikeTrains
+    ) -> tuple[Array, Array]:
+        """What one more spike of X changes in its kernels with X and with Y, (S, R, N); those of a sample with itself have it on both sides."""
+        assert own.ends is not None
+        assert cross.ends is not None
+        if not self.normalize:
+            changes = np.ldexp(own.ends, own.exponents[..., None]), np.ldexp(cross.ends, cross.exponents[..., None])
+            if not all(np.isfinite(part).all() for part in changes):
+                raise ValidationError(
+                    "the kernel is too large for float64: give smaller scales (see median_scales), or normalize=True"
+                )
+            return changes
+        longer = own.mantissas[..., None] + own.ends
+        same = np.arange(len(longer))
+        roots, halves = np.sqrt(longer[same, same])[:, None], own.exponents[same, same] // 2
+
+        def change(result: _Result, before: Array, mantissas: Array, exponents: NDArray[np.int64]) -> Array:
+            norms = roots * np.sqrt(mantissas)[None, :, None]
+            units = result.exponents - halves[:, None] - exponents // 2
+            after = (result.mantissas[..., None] + result.ends) / norms
+            return np.asarray(np.ldexp(after, units[..., None]) - before[..., None])
+
+        data = self._run(Y, Y, PAIRS)
+        on_own = change(own, within, own.mantissas[same, same], own.exponents[same, same])
+        on_own[same, same] = 0.0  # a normalised kernel of a train with itself is 1
+        return on_own, change(cross, across, data.mantissas, data.exponents)
 
     def _own_pull(self, X: SpikeTrains | Array, pulls: Array) -> Array:
         x_bar = self._run(X, X, PAIRS, -pulls, logarithmic=True, both=False).x_bar
@@ -187,6 +250,7 @@ class SignatureKernel:
         weights: Array | None = None,
         logarithmic: bool = False,
         both: bool = True,
+        ends: bool = False,
     ) -> _Result:
         shape = (len(X),) if layout == PAIRS else (len(X), len(Y))
         require_memory("the Gram matrix", 8.0 * math.prod(shape), "give fewer samples")
@@ -199,7 +263,7 @@ class SignatureKernel:
         trains = isinstance(X, SpikeTrains) and isinstance(Y, SpikeTrains) and self.lift == "linear"
         in_julia = engines.resolve(self.engine) == "julia"
         if trains and in_julia:
-            return self._in_julia(X, Y, layout, scales, weights, logarithmic, both, shape)
+            return self._in_julia(X, Y, layout, scales, weights, logarithmic, both, shape, ends)
         x, y = (self._points(Z, scales) for Z in (X, Y))
         run = self._in_julia if in_julia else self._in_numpy
         result = run(x, y, layout, None, weights, logarithmic, both, shape)
@@ -236,8 +300,15 @@ class SignatureKernel:
         logarithmic: bool,
         both: bool,
         shape: tuple[int, ...],
+        ends: bool = False,
     ) -> _Result:
         values, exponents = np.zeros(shape), np.zeros(shape, dtype=np.int64)
+        changes = None
+        if ends and isinstance(X, SpikeTrains):
+            require_memory(
+                "the kernels with one more spike", 8.0 * math.prod(shape) * X.num_neurons, "give fewer samples"
+            )
+            changes = np.zeros((*shape, X.num_neurons))
         x_like, y_like = (Z.times if isinstance(Z, SpikeTrains) else Z for Z in (X, Y))
         x_bar = None if weights is None else np.zeros(x_like.shape)
         y_bar = None if weights is None or not both or layout == SYMMETRIC else np.zeros(y_like.shape)
@@ -253,18 +324,25 @@ class SignatureKernel:
             math.prod(y_like.shape[1:]),
         )
         try:
-            self._call(X, Y, scales, job)
+            self._call(X, Y, scales, job, changes)
         except JuliaError as error:
             if "smaller scales" in str(error):
                 raise ValidationError(str(error)) from None
             raise
-        return _Result(values, exponents, x_bar, y_bar)
+        return _Result(values, exponents, x_bar, y_bar, changes)
 
-    def _call(self, X: SpikeTrains | Array, Y: SpikeTrains | Array, scales: Array | None, job: _JobStruct) -> None:
+    def _call(
+        self,
+        X: SpikeTrains | Array,
+        Y: SpikeTrains | Array,
+        scales: Array | None,
+        job: _JobStruct,
+        ends: Array | None,
+    ) -> None:
         if isinstance(X, SpikeTrains):
             assert isinstance(Y, SpikeTrains)
-            run = julia_function("ssnn_train_kernels", *[POINTER(TrainsStruct)] * 2, POINTER(_JobStruct))
-            run(trains_struct(X, scales), trains_struct(Y, scales), job)
+            run = julia_function("ssnn_train_kernels", *[POINTER(TrainsStruct)] * 2, POINTER(_JobStruct), c_void_p)
+            run(trains_struct(X, scales), trains_struct(Y, scales), job, None if ends is None else ends.ctypes.data)
         else:
             assert not isinstance(Y, SpikeTrains)
             run = julia_function(
@@ -478,6 +556,22 @@ def mmd_weights(num_x: int, num_y: int, unbiased: bool) -> tuple[Array, Array, A
         return np.full((count, count), 1.0 / count**2)
 
     return own(num_x), own(num_y), np.full((num_x, num_y), -2.0 / (num_x * num_y))
+
+
+def mmd_exchange(
+    kernel: SignatureKernel, X: Any, Y: Any, weights: tuple[Array, Array, Array]
+) -> Callable[[Any], Array]:
+    """A function of other samples Z: by how much MMD² of X and Y changes where X_s alone is replaced by Z_s, for each s."""
+    pairs, itself = weights[0] + weights[0].T, np.diag(weights[0])
+    np.fill_diagonal(pairs, 0.0)
+
+    def sums(Z: Any, within: Array) -> Array:
+        """What each sample of Z has to do with the others of X, with Y and with itself."""
+        own = itself * kernel.pairs(Z, Z) if itself.any() else 0.0
+        return np.asarray((pairs * within).sum(axis=1) + (weights[2] * kernel.gram(Z, Y)).sum(axis=1) + own)
+
+    here = sums(X, kernel.gram(X))
+    return lambda Z: sums(Z, kernel.gram(Z, X)) - here
 
 
 def signature_mmd(X: Any, Y: Any, *, unbiased: bool = True, **options: Any) -> float:

@@ -78,7 +78,7 @@ function run_signatures(depth = 3)
     GC.@preserve times neurons out value times_bar exponent weights both second job begin
         check_status(ssnn_train_signatures(address(both), depth, 2, pointer(out)))
         check_status(ssnn_expected_signature_loss(address(both), address(both), null, depth, 1, 2, pointer(value), pointer(times_bar), null))
-        check_status(ssnn_train_kernels(address(second), address(both), address(job)))
+        check_status(ssnn_train_kernels(address(second), address(both), address(job), null))
     end
     return value[1]
 end

@@ -221,10 +221,10 @@ function response_table(c::Float64, n::Int, m::Int)
     return table
 end
 
-"""Tables for all neurons, as large as any pair of samples needs; one per different coefficient."""
-function response_tables(squares::Vector{Float64}, X::Vector{Events}, Y::Vector{Events})
+"""Tables for all neurons, as large as any pair of samples needs, with `more` spikes at the end of each; one per different coefficient."""
+function response_tables(squares::Vector{Float64}, X::Vector{Events}, Y::Vector{Events}, more::Int)
     made = Dict{Float64,Matrix{Float64}}()
-    most(batch, a) = min(maximum(x -> length(x.of_neuron[a]), batch), TABLE_SIDE)
+    most(batch, a) = min(maximum(x -> length(x.of_neuron[a]), batch), TABLE_SIDE) + more
     sizes = [(most(X, a), most(Y, a)) for a in eachindex(squares)]
     return map(squares) do c
         get!(made, c) do
@@ -246,6 +246,19 @@ end
 
 with_slope_y(m::Meeting, slope) = Meeting(m.x_event, m.y_event, m.D, m.slope_x, slope, m.exponent)
 
+"""What k gains where a train has one more spike at its end, per neuron of it: X, Y, or, beyond these two, both."""
+struct Ends
+    of_x::Vector{Float64}
+    of_y::Vector{Float64}
+    of_both::Vector{Float64}
+end
+
+Ends() = Ends(Float64[], Float64[], Float64[])
+
+function reset!(ends::Ends, num_neurons)
+    foreach(part -> fill!(resize!(part, num_neurons), 0.0), (ends.of_x, ends.of_y, ends.of_both))
+end
+
 """What one thread needs to sweep one train against four."""
 mutable struct SweepWork
     p::Matrix{Lanes}                # per piece of X: series of k along it, at the current time of Y
@@ -264,12 +277,14 @@ mutable struct SweepWork
     increments::Vector{Float64}
     weight::Vector{Float64}
     touched::Vector{Int}
+    ends::Vector{Ends}                      # per lane, where they are wanted
+    more::Int                               # 1 where they are, else 0
 end
 
 SweepWork() = SweepWork(
     zeros(Lanes, 0, 0), Lanes[], Lanes[], Lanes[], Lanes[], zeros(Lanes, MAX_TERMS + 1), CellWork{Lanes}(), CellWork{Float64}(),
     [Float64[] for _ in 1:4], [Int[] for _ in 1:4], [Int[] for _ in 1:4], [zeros(0, 0) for _ in 1:4], [Meeting[] for _ in 1:4],
-    Float64[], Float64[], Int[],
+    Float64[], Float64[], Int[], [Ends() for _ in 1:4], 0,
 )
 
 function reset!(work::SweepWork, n, terms)
@@ -303,19 +318,24 @@ lane_terms(ys::NTuple{4,Events}, row) = maximum(map(y -> row <= length(y.terms) 
     sweep!(work, x, ys, count, squares, tables, slopes) -> (values, exponents)
 
 Kernels of train `x` with four trains, of which the first `count` matter: values · 2^exponents. With `slopes`, `work.meetings` holds what the
-gradient needs.
+gradient needs; with `ends`, `work.ends` what one more spike at the end would change, in the same units as the values.
 """
-function sweep!(work::SweepWork, x::Events, ys::NTuple{4,Events}, count, squares, tables, slopes::Bool)
+function sweep!(work::SweepWork, x::Events, ys::NTuple{4,Events}, count, squares, tables, slopes::Bool, ends::Bool = false)
     n = length(x.pieces)
+    work.more = Int(ends)
+    ends && foreach(part -> reset!(part, length(squares)), work.ends)
     reset!(work, n, padded_terms(max(maximum(x.terms), maximum(map(y -> maximum(y.terms), ys))) + 1))
     by_table = ntuple(l -> prepare_spikes!(work, l, x, ys[l], squares), Val(4))
     start, value, exponents = Lanes(1.0), Lanes(1.0), (0, 0, 0, 0)
-    for row in 1:maximum(map(y -> length(y.pieces), ys))
+    rows = maximum(map(y -> length(y.pieces), ys))
+    for row in 1:rows
         value = pass_time!(work, x, lane_pieces(ys, row), lane_terms(ys, row), start)
         slopes && finish_slopes!(work, row - 1, exponents)
         for l in 1:count
             row <= num_events(ys[l]) && pass_event!(work, l, x, ys[l], row, squares, tables, by_table[l], exponents[l], slopes)
         end
+        # Corners are in the units of the last row only until these change.
+        ends && row == rows && foreach(l -> end_y!(work, l, x, squares, tables, by_table[l]), 1:count)
         if longest_lane(value) > HUGE
             factor = shrink_factor(value)
             rescale!(work, factor)
@@ -369,15 +389,17 @@ function prepare_spikes!(work::SweepWork, l, x::Events, y::Events, squares)
         n, m = length(x.of_neuron[a]), length(y.of_neuron[a])
         by_table &= max(n, m) <= TABLE_SIDE
         places[a] = starts[a] = stop
-        stop += n * m
+        stop += (n + work.more) * (m + work.more)
     end
     if by_table
         length(work.history[l]) < stop && resize!(work.history[l], stop)
     else
         # The coefficients along an event sum to less than this.
-        along(neurons, other) = mapreduce(a -> squares[a] * length(other.of_neuron[a]), +, neurons; init = 0.0)
-        most(one, other) = mapreduce(neurons -> along(neurons, other), max, one.letters; init = 0.0)
-        work.jump_series[l] = zeros(num_coefficient_terms(max(most(x, y), most(y, x))), num_events(x))
+        along(neurons, other) = mapreduce(a -> squares[a] * (length(other.of_neuron[a]) + work.more), +, neurons; init = 0.0)
+        at_end(other) = work.more == 0 ? 0.0 : maximum(a -> along(a, other), eachindex(squares))
+        most(one, other) = mapreduce(neurons -> along(neurons, other), max, one.letters; init = at_end(other))
+        # Events of X, and those at its end.
+        work.jump_series[l] = zeros(num_coefficient_terms(max(most(x, y), most(y, x))), num_events(x) + work.more * length(squares))
     end
     return by_table
 end
@@ -386,8 +408,7 @@ end
 function pass_event!(work::SweepWork, l, x::Events, y::Events, row, squares, tables, by_table, exponent, slopes)
     neurons = y.letters[row]
     isempty(neurons) && return
-    columns = by_table ? x.of_neuron[neurons[1]] : gather_coefficients!(work, x, neurons, squares)
-    by_table ? table_increments!(work, l, columns, neurons[1], tables[neurons[1]]) : series_increments!(work, l, columns)
+    columns = event_increments!(work, l, x, neurons, squares, tables, by_table, work.ends[l].of_x)
     meetings = work.meetings[l]
     @inbounds for (n, i) in enumerate(columns)
         work.jump[i] = with_lane(work.jump[i], l, work.jump[i][l] + work.increments[n])
@@ -395,14 +416,44 @@ function pass_event!(work::SweepWork, l, x::Events, y::Events, row, squares, tab
     end
 end
 
-function table_increments!(work::SweepWork, l, columns, a, table)
-    history, increments, n = work.history[l], work.increments, length(columns)
+"""
+Double increments of k over an event of Y with `neurons` and each event of X that shares one of them: returns these events, and leaves the increments in
+`work.increments`. Those over the events at the end of X are added to `at_end`, where they are wanted.
+"""
+function event_increments!(work::SweepWork, l, x::Events, neurons, squares, tables, by_table, at_end)
+    if by_table
+        columns = x.of_neuron[neurons[1]]
+        table_increments!(work, l, columns, neurons[1], tables[neurons[1]], length(x.pieces))
+        work.more == 1 && (at_end[neurons[1]] += work.increments[length(columns)+1])
+    else
+        columns = gather_coefficients!(work, x, neurons, squares)
+        series_increments!(work, l, x, columns, neurons, squares, at_end)
+    end
+    return columns
+end
+
+"""Increments over an event that comes last in lane `l`'s train Y, of each neuron in turn."""
+function end_y!(work::SweepWork, l, x::Events, squares, tables, by_table)
+    ends, series = work.ends[l], work.jump_series[l]
+    for a in eachindex(squares)
+        by_table || (work.jump_series[l] = copy(series))
+        columns = event_increments!(work, l, x, [a], squares, tables, by_table, ends.of_both)
+        @inbounds for n in eachindex(columns)
+            ends.of_y[a] += work.increments[n]
+        end
+    end
+end
+
+"""Increments over the events `columns` of X; where wanted, also over one at the end of X, after its last piece."""
+function table_increments!(work::SweepWork, l, columns, a, table, last_piece)
+    history, increments, n = work.history[l], work.increments, length(columns) + work.more
     n == 0 && return
     start, stop = work.starts[l][a], work.places[l][a]
     work.places[l][a] = stop + n
     @inbounds begin
         for i in 1:n
-            history[stop+i] = work.corner[columns[i]][l]
+            piece = i > length(columns) ? last_piece : columns[i]
+            history[stop+i] = work.corner[piece][l]
             increments[i] = 0.0
         end
         for from in start:n:stop, i in 1:n
@@ -424,7 +475,7 @@ function gather_coefficients!(work::SweepWork, x::Events, neurons, squares)
     return sort!(work.touched)
 end
 
-function series_increments!(work::SweepWork, l, columns)
+function series_increments!(work::SweepWork, l, x::Events, columns, neurons, squares, at_end)
     r = work.jump_series[l]
     q = zeros(size(r, 1))
     for (n, i) in enumerate(columns)
@@ -432,6 +483,14 @@ function series_increments!(work::SweepWork, l, columns)
         work.weight[i] = 0.0
         J = num_coefficient_terms(c)
         work.increments[n] = cell!(r, i, size(r, 1), q, work.corner[i][l], c, 1.0, 1.0, c, c, J, work.scalar_cell)
+    end
+    work.more == 0 && return
+    corner = work.corner[length(x.pieces)][l]
+    for (n, a) in enumerate(neurons)
+        a in view(neurons, 1:n-1) && continue
+        c = squares[a] * count(isequal(a), neurons)
+        J = num_coefficient_terms(c)
+        at_end[a] += cell!(r, num_events(x) + a, size(r, 1), copy(q), corner, c, 1.0, 1.0, c, c, J, work.scalar_cell)
     end
 end
 
@@ -443,7 +502,7 @@ function rescale!(work::SweepWork, factor::Lanes)
     for array in (work.p, work.increment, work.jump), n in eachindex(array)
         array[n] = rescaled(array[n], factor)
     end
-    for l in 1:4, array in (work.history[l], work.jump_series[l])
+    for l in 1:4, array in (work.history[l], work.jump_series[l], work.ends[l].of_x, work.ends[l].of_y, work.ends[l].of_both)
         array .= rescaled.(array, factor[l])
     end
 end
@@ -719,23 +778,42 @@ function store_values!(job::KernelJob, a, bs, count, values, exponents)
     end
 end
 
-@entry_point function ssnn_train_kernels(x_pointer::Ptr{SpikeTrains}, y_pointer::Ptr{SpikeTrains}, job_pointer::Ptr{KernelJob})
-    train_kernels(unsafe_load(x_pointer), unsafe_load(y_pointer), unsafe_load(job_pointer))
+"""
+What k(X_a, Y_b) gains where X_a has one more spike at its end, of each neuron, into `ends`, (S, R, N), in units of the pair's exponent. Where both are the
+same sample of SYMMETRIC, it has the spike on both sides.
+"""
+function store_ends!(ends::Ptr{Float64}, job::KernelJob, a, bs, count, work::SweepWork)
+    for l in 1:count
+        one, n = work.ends[l], length(work.ends[l].of_x)
+        into(x, y) = host_array(row(ends, n, place(job, x, y)), n)
+        if job.layout == SYMMETRIC && a == bs[l]
+            into(a, a) .= one.of_x .+ one.of_y .+ one.of_both
+        else
+            copyto!(into(a, bs[l]), one.of_x)
+            job.layout == SYMMETRIC && copyto!(into(bs[l], a), one.of_y)
+        end
+    end
 end
 
-function train_kernels(X::SpikeTrains, Y::SpikeTrains, job::KernelJob)
+@entry_point function ssnn_train_kernels(x_pointer::Ptr{SpikeTrains}, y_pointer::Ptr{SpikeTrains}, job_pointer::Ptr{KernelJob}, ends::Ptr{Float64})
+    train_kernels(unsafe_load(x_pointer), unsafe_load(y_pointer), unsafe_load(job_pointer), ends)
+end
+
+function train_kernels(X::SpikeTrains, Y::SpikeTrains, job::KernelJob, ends::Ptr{Float64} = Ptr{Float64}(C_NULL))
     duration(trains) = scale(trains, 1) * (trains.t1 - trains.t0)
     batch(trains, other) = [Events(trains, s, duration(other)) for s in 1:trains.num_samples]
     xs, ys = batch(X, Y), batch(Y, X)
     squares = squared_scales(X)
-    tables = response_tables(squares, xs, ys)
+    at_end = ends != C_NULL
+    tables = response_tables(squares, xs, ys, Int(at_end))
     gradient = job.weights != C_NULL
     xs_back, ys_back = gradient ? (reverse.(xs), reverse.(ys)) : (xs, ys)
     # Trains of similar length share a sweep.
     by_length(batch) = sortperm(batch; by = x -> length(x.pieces), alg = MergeSort)
     run_job(() -> (SweepWork(), SweepWork()), job, by_length(xs), by_length(ys)) do (ahead, back), a, bs, count, y_bar
-        values, exponents = sweep!(ahead, xs[a], map(b -> ys[b], bs), count, squares, tables, gradient)
+        values, exponents = sweep!(ahead, xs[a], map(b -> ys[b], bs), count, squares, tables, gradient, at_end)
         store_values!(job, a, bs, count, values, exponents)
+        at_end && store_ends!(ends, job, a, bs, count, ahead)
         gradient || return
         sweep!(back, xs_back[a], map(b -> ys_back[b], bs), count, squares, tables, true)
         x_bar = host_array(row(job.x_bar, job.x_size, a), job.x_size)
