@@ -12,8 +12,13 @@ from scipy import special
 
 import ssnn_py as ssnn
 from ssnn_py.losses import SignatureMMD
+from ssnn_py.recordings import with_spike_at_end
 from ssnn_py.signature_kernels import (
+    PAIRS,
+    SignatureKernel,
     median_scales,
+    mmd_exchange,
+    mmd_weights,
     signature_kernel,
     signature_kernel_backprop,
     signature_kernel_gram,
@@ -436,3 +441,27 @@ def test_wrong_weights_and_samples():
         signature_kernel_gram_backprop(THREE, None, np.ones((2, 3)))
     with pytest.raises(ssnn.ValidationError, match="at least 2 samples"):
         signature_mmd(THREE, THREE[0])
+
+
+@needs_julia
+@pytest.mark.parametrize(("neurons", "spikes", "ties"), [(2, 60, False), (1, 120, False), (3, 60, True)])
+def test_one_more_spike_at_the_end_of_trains_whose_kernels_exceed_float64(neurons, spikes, ties):
+    # By tables of cells, by series as there are too many spikes of one neuron, and by series as spikes coincide.
+    rng = np.random.default_rng(2)
+    X, Y = (uniform_trains(rng, samples, spikes, neurons, t1=400.0) for samples in (3, 4))
+    if ties:
+        X.times[:, 10:40:3] = X.times[:, 11:41:3]
+    kernel, weights = SignatureKernel(normalize=True, engine="julia"), mmd_weights(3, 4, unbiased=False)
+    assert kernel._run(X, X, PAIRS).exponents.min() > 0
+    entries = kernel.mmd_with_entries(X, Y, weights)[2]
+    exchange = mmd_exchange(kernel, X, Y, weights)
+    wanted = np.transpose([exchange(with_spike_at_end(X, k).spike_trains) for k in range(neurons)])
+    assert np.abs(wanted).max() > 1e-6
+    np.testing.assert_allclose(entries, wanted, rtol=1e-7, atol=1e-13)
+
+
+@needs_julia
+def test_one_more_spike_whose_kernels_exceed_float64_asks_for_scales():
+    trains = uniform_trains(np.random.default_rng(2), 3, 60, 2, t1=360.0)
+    with pytest.raises(ssnn.ValidationError, match="smaller scales"):
+        SignatureMMD().with_entries(trains, trains)
