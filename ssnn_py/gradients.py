@@ -53,7 +53,7 @@ def value_and_grad(
     gradient : {"auto", "unbiased", "pathwise"}
         "pathwise" is the derivative of the loss of these samples, noise and number of spikes frozen. "unbiased" is one whose mean is the derivative
         of the loss's mean: the pathwise one and what spikes change that appear and vanish (docs/gradients.md). "auto" is "unbiased" wherever
-        loss and network allow it, else, after a warning, "pathwise".
+        loss and network allow it, else, after a warning, "pathwise"; and "pathwise" for losses that are meant for it (those that match spikes).
     **simulate_arguments
         As for :func:`simulate`.
 
@@ -142,6 +142,8 @@ class Objective:
             if isinstance(self.loss, Loss)
             else result is not None and (result.v is not None or result.i is not None)
         )
+        if isinstance(self.loss, Loss) and not self.loss.has_entries:
+            return "a part of the loss is a function that returns no entries; use a Loss such as SampleMean"
         if states and solution.truncated.any():
             return "samples were cut at max_spikes, and with them what they record; give no max_spikes, or a larger one"
         if result is None or isinstance(self.loss, Loss):
@@ -176,6 +178,8 @@ def differentiate(
     directions = _unit_directions(problem.parameters, names) if forward else None
     solution = Solution(problem, engine_name, engine.solve(problem, directions))
     why, result = "", None
+    if gradient == "auto" and isinstance(objective.loss, Loss) and objective.loss.pathwise_by_design:
+        gradient = "pathwise"
     if gradient != "pathwise":
         if not objective.is_loss:
             value, result = objective(solution, entries=True)
@@ -187,7 +191,8 @@ def differentiate(
         value, result = objective(solution, entries=unbiased)
     elif not unbiased:
         result = replace(result, entries=None, entries_at_saves=None)
-    if unbiased and objective.is_loss:
+    if unbiased and isinstance(objective.loss, Loss):
+        _check_states(objective.loss, result)
         result = replace(result, **_inner_entries(objective, solution))
     if forward and result.insertions is not None:
         raw = engine.solve(problem, directions, result.insertions)
@@ -206,11 +211,20 @@ def differentiate(
     return Outcome(value, solution.presented(gradients), solution, "unbiased" if unbiased else "pathwise", why)
 
 
+def _check_states(loss: Loss, result: Cotangents) -> None:
+    """Raise where a loss looks at recorded states and does not say so: what spikes change there would be missed."""
+    looks = any(bar is not None and np.any(bar) for bar in (result.v, result.i))
+    if looks and not loss.observes_states and result.entries_at_saves is None:
+        raise ValidationError(
+            f"loss depends on recorded states: it must say observes_states = True, or give entries_at_saves, got {describe(loss)}"
+        )
+
+
 def _inner_entries(objective: Objective, solution: Solution) -> dict[str, Any]:
     """Cotangents of the hazards in the middle of the interval: at one place per sample, for all of them."""
     loss = objective.loss
     assert isinstance(loss, Loss)
-    insertions, counts = choose_insertions(solution, loss.order_matters, loss.observes_states)
+    insertions, counts = choose_insertions(solution, loss.order_matters, loss.observes_states, loss.edges)
     if insertions is None:
         return {}
     before, after = with_insertions(solution, insertions)

@@ -54,6 +54,8 @@ class Loss(abc.ABC):
         Whether it depends on recorded potentials or currents.
     has_entries : bool
         Whether :meth:`exchange` and :meth:`with_entries` can be called. Without them a loss has pathwise gradients only.
+    pathwise_by_design : bool
+        Whether its pathwise gradient is the one to follow, not that of its mean; ``gradient="auto"`` then takes it.
     edges : tuple of float
         Times at which the loss jumps where a spike crosses them, as the ends of windows in which spikes are counted.
     """
@@ -61,6 +63,7 @@ class Loss(abc.ABC):
     order_matters: bool = True
     observes_states: bool = False
     has_entries: bool = True
+    pathwise_by_design: bool = False
     edges: tuple[float, ...] = ()
 
     @abc.abstractmethod
@@ -185,7 +188,9 @@ class ExpectedSignatureLoss(Loss):
     depth : int
     match_spikes : bool
         Pair sample p of one batch with sample p of the other, and keep in both only as many spikes of each neuron as the one with fewer
-        has: later spikes have no jump and no gradient. Needs batches of equal size. The published experiments do so.
+        has: later spikes have no jump and no gradient. Needs batches of equal size. The published experiments do so, since pathwise gradients do not
+        see spikes that come or go. The loss then speaks of spike times alone (a silent network would match anything), and
+        ``gradient="auto"`` takes its pathwise gradient.
     neurons : array_like of int, optional
         Observe these neurons only.
     scales : array_like, shape () or (1 + N,), optional
@@ -205,12 +210,12 @@ class ExpectedSignatureLoss(Loss):
     def __init__(
         self,
         depth: int = 3,
-        match_spikes: bool = True,
+        match_spikes: bool = False,
         neurons: ArrayLike | None = None,
         scales: ArrayLike | None = None,
     ) -> None:
         self.depth = as_int("depth", depth, 1, 64)
-        self.match_spikes = bool(match_spikes)
+        self.match_spikes = self.pathwise_by_design = bool(match_spikes)
         self.neurons = neurons
         self.scales = None if scales is None else as_real_array("scales", scales, (0, 1))
         if self.scales is not None:

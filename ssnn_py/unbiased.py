@@ -8,6 +8,7 @@ sample must go on after a spike that the noise did not make: one such place per 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,9 @@ Integers = NDArray[np.int64]
 _PLACE = 15
 
 
-def choose_insertions(solution: Solution, at_spikes: bool, at_saves: bool) -> tuple[Insertions | None, Integers]:
+def choose_insertions(
+    solution: Solution, at_spikes: bool, at_saves: bool, edges: Sequence[float] = ()
+) -> tuple[Insertions | None, Integers]:
     """One place per sample where a spike could come in the middle, uniformly at random, and of how many it was chosen.
 
     Parameters
@@ -40,6 +43,8 @@ def choose_insertions(solution: Solution, at_spikes: bool, at_saves: bool) -> tu
         At each spike one of another neuron could come.
     at_saves : bool
         At each recorded time within (t0, t1) one of any neuron could come.
+    edges : sequence of float
+        Or at these of them alone.
 
     Returns
     -------
@@ -51,9 +56,8 @@ def choose_insertions(solution: Solution, at_spikes: bool, at_saves: bool) -> tu
     # Where a sample is cut at its last spike, it always matters whose that is.
     last = solution.truncated.astype(np.int64)
     spikes = (solution.num_spikes if at_spikes else last) * (neurons - 1)
-    inner = (
-        np.flatnonzero((problem.saveat > problem.t0) & (problem.saveat < problem.t1)) if at_saves else np.empty(0, int)
-    )
+    within = (problem.saveat > problem.t0) & (problem.saveat < problem.t1)
+    inner = np.flatnonzero(within & (at_saves | np.isin(problem.saveat, np.asarray(edges, dtype=np.float64))))
     counts = spikes + inner.size * neurons
     if not counts.any():
         return None, counts
@@ -96,6 +100,11 @@ def with_insertions(solution: Solution, insertions: Insertions) -> tuple[Recordi
 def _trains(solution: Solution, raw: RawSolution, insertions: Insertions, early: bool) -> SpikeTrains:
     """The spikes, the inserted one just before the spike at which it is inserted (`early`) or just after it."""
     times, neurons = raw.spike_times.copy(), raw.spike_neurons.copy()
+    if early:
+        # One at a recorded time comes just before it.
+        saved = np.append(solution.ts, np.nan)[insertions.saves]
+        there = (times == saved[:, None]) & (neurons == insertions.neurons[:, None])
+        times[there] = np.nextafter(times[there], -np.inf)
     rows = np.flatnonzero(insertions.spikes >= 0)
     spike, k = insertions.spikes[rows], insertions.neurons[rows]
     # A sample that is cut at the very spike keeps only the earlier of the two.
