@@ -103,6 +103,10 @@ class SLIFNetwork:
     ['alpha', 'beta', 'input_current', 'mu', 'sigma', 'tau', 'v_reset', 'v_th', 'weights']
     """
 
+    intensity: Intensity
+    input_current: InputCurrent
+    diffusion: Diffusion
+
     def __init__(
         self,
         weights: Any,
@@ -257,24 +261,29 @@ class SLIFNetwork:
     def _set_intensity(self, intensity: Intensity) -> None:
         if not isinstance(intensity, Intensity):
             raise ValidationError(f"intensity must be an Intensity, got {describe(intensity)}")
-        for name in getattr(self, "intensity", intensity).parameters:
-            self.parameters.pop(name, None)
-        self.intensity = intensity
-        self.parameters.update(intensity.parameters)
+        self._adopt("intensity", intensity)
 
     def _set_current(self, current: InputCurrent) -> None:
-        for name in getattr(self, "input_current", current).parameters:
-            self.parameters.pop(name, None)
-        self.input_current = current
-        self.parameters.update(current.parameters)
+        self._adopt("input_current", current)
 
     def _set_diffusion(self, diffusion: Diffusion) -> None:
         if not isinstance(diffusion, Diffusion):
             raise ValidationError(f"diffusion must be a Diffusion, got {describe(diffusion)}")
-        for name in getattr(self, "diffusion", diffusion).parameters:
+        self._adopt("diffusion", diffusion)
+
+    def _adopt(self, argument: str, part: Intensity | InputCurrent | Diffusion) -> None:
+        """Take a part of the model and its parameters, in the place of the one before."""
+        previous = getattr(self, argument, None)
+        for name in previous.parameters if previous is not None else ():
             self.parameters.pop(name, None)
-        self.diffusion = diffusion
-        self.parameters.update(diffusion.parameters)
+        taken = sorted(set(part.parameters) & {*self.parameters, "v0", "i0"})
+        if taken:
+            raise ValidationError(
+                f"{argument} must not have a parameter named {taken[0]!r}: the network has one of that name already, "
+                f"and one value cannot stand for both; got {describe(part)}"
+            )
+        setattr(self, argument, part)
+        self.parameters.update(part.parameters)
 
     def _set_own(self, name: str, value: ArrayLike) -> None:
         ndims, meaning = _OWN_PARAMETERS[name]

@@ -167,3 +167,19 @@ def test_solution_is_right_continuous_and_marked_where_cut_short(engine):
         0, :, 0
     ]
     assert at[0] - at[1] == pytest.approx(1.4, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["tau", "beta", "sigma", "input_current", "v0"])
+def test_a_part_whose_parameter_has_the_name_of_another_is_refused(name):
+    """Intensity, current and diffusion share the network's names: one would take the other's value, and the wrong rate be simulated."""
+
+    class Named(ssnn.ConstantDiffusion):
+        def __init__(self):
+            self.parameters = {name: np.array(2.0)}
+
+    with pytest.raises(ssnn.ValidationError, match=f"diffusion must not have a parameter named '{name}'"):
+        ssnn.SLIFNetwork([[0.0]], diffusion=Named())
+    network = ssnn.SLIFNetwork([[0.0]])
+    with pytest.raises(ssnn.ValidationError, match=name):
+        network.replace(diffusion=Named())
+    assert network.replace(intensity=ssnn.ExponentialIntensity(beta=2.0)).parameters["beta"] == 2.0
