@@ -1,36 +1,46 @@
 """Networks as differentiable functions in PyTorch: tensors in, spike times and potentials out, backward through the exact adjoint.
 
+:func:`simulate` differentiates samples, :func:`expectation` means over samples: spikes that appear and vanish included.
 Needs PyTorch, which is not installed with ssnn_py: ``pip install torch``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 try:
     import torch
 except ImportError as error:  # pragma: no cover
     raise ImportError("ssnn_py.torch needs PyTorch: pip install torch") from error
 
-from .errors import ValidationError
+from . import engine as engines
+from .engine import Cotangents, Insertions, RawSolution
+from .errors import NoGradientError, ValidationError
 from .network import SLIFNetwork
+from .recordings import Recordings, with_spike_at_end
 from .simulation import Solution
 from .simulation import simulate as _simulate
+from .unbiased import choose_insertions, with_insertions
 from .validation import describe
 
 
 @dataclass(frozen=True)
 class TorchSolution:
-    """What :func:`simulate` returns.
+    """What :func:`simulate` returns, and what functions take whose :func:`expectation` is asked for.
 
     Attributes
     ----------
     spike_times : torch.Tensor, shape (S, K), float64
         Differentiable; inf where there is no spike (no gradient flows there).
+    spike_neurons : torch.Tensor, shape (S, K), int64
+        Which neuron fired; −1 where there is no spike.
+    spike_counts : torch.Tensor, shape (S, N), int64
+        Number of spikes of each neuron.
     v, i : torch.Tensor, shape (S, T, N), float64
         Differentiable; recorded where ``saveat`` was given.
     solution : Solution
@@ -42,41 +52,89 @@ class TorchSolution:
     i: torch.Tensor
     solution: Solution
 
+    @property
+    def spike_neurons(self) -> torch.Tensor:
+        return torch.tensor(self.solution.spike_neurons)
+
+    @property
+    def spike_counts(self) -> torch.Tensor:
+        return torch.tensor(self.solution.spike_counts)
+
 
 class _Simulate(torch.autograd.Function):
+    """Spike times, v and i; and the integrated hazards' part in the gradient: zeros (S, N) at t1, and (S,) at one place within the interval.
+
+    Whoever adds multiples of these zeros to a loss gives the hazards cotangents (docs/gradients.md).
+    """
+
     @staticmethod
     def forward(ctx: Any, call: _Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         solution = call.solve([tensor.detach().cpu().numpy().astype(np.float64) for tensor in tensors])
-        ctx.call, ctx.solution = call, solution
+        ctx.call = call
         ctx.like = [(tensor.dtype, tensor.device) for tensor in tensors]
-        return tuple(torch.from_numpy(np.array(part)) for part in (solution.spike_times, solution.v, solution.i))
+        ctx.set_materialize_grads(False)
+        samples, neurons = solution.problem.num_samples, solution.network.num_neurons
+        arrays = (solution.spike_times, solution.v, solution.i)
+        hazards = (torch.zeros(shape, dtype=torch.float64) for shape in ((samples, neurons), (samples,)))
+        return (*(torch.from_numpy(np.array(part)) for part in arrays), *hazards)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *bars: torch.Tensor | None) -> tuple[Any, ...]:
         arrays = [None if bar is None else bar.cpu().numpy() for bar in bars]
-        gradients = ctx.solution.vjp(arrays[0], ctx.call.names, v_bar=arrays[1], i_bar=arrays[2])
+        wanted = ctx.needs_input_grad[1:]
+        names = [name for name, needed in zip(ctx.call.names, wanted, strict=True) if needed]
+        gradients = ctx.call.pull_back(arrays, names)
         out = []
-        for name, (dtype, device), needed in zip(ctx.call.names, ctx.like, ctx.needs_input_grad[1:], strict=True):
-            gradient = gradients[name]
-            gradient = gradient.data if hasattr(gradient, "tocsr") else gradient
-            out.append(torch.from_numpy(np.array(gradient)).to(dtype=dtype, device=device) if needed else None)
+        for name, (dtype, device), needed in zip(ctx.call.names, ctx.like, wanted, strict=True):
+            out.append(torch.from_numpy(gradients[name]).to(dtype=dtype, device=device) if needed else None)
         return (None, *out)
 
 
 class _Call:
     """A simulation that waits for the values of its parameters."""
 
-    def __init__(self, network: SLIFNetwork, names: tuple[str, ...], arguments: dict[str, Any]) -> None:
-        self.network, self.names, self.arguments = network, names, arguments
-        self.solution: Solution | None = None
+    def __init__(self, network: SLIFNetwork, parameters: Mapping[str, torch.Tensor], arguments: dict[str, Any]) -> None:
+        known = (*network.parameters, "v0", "i0")
+        for name, value in parameters.items():
+            if name not in known:
+                raise ValidationError(f"parameters names an unknown parameter {name!r}; there are {', '.join(known)}")
+            if not isinstance(value, torch.Tensor):
+                raise ValidationError(f"parameters must hold tensors, got {describe(value)} for {name}")
+        self.network, self.names, self.arguments = network, tuple(parameters), arguments
+        self.differentiated = any(value.requires_grad for value in parameters.values()) and torch.is_grad_enabled()
+        self.insertions: Insertions | None = None
 
     def solve(self, arrays: list[Any]) -> Solution:
         values = dict(zip(self.names, arrays, strict=True))
         own = {name: value for name, value in values.items() if name in self.network.parameters}
         initial = {name: value for name, value in values.items() if name not in own}
-        self.solution = _simulate(self.network.replace(**own), **{**self.arguments, **initial})
+        network = self.network.replace(**own)
+        if self.differentiated:
+            network.check_gradients()
+        self.solution = _simulate(network, **{**self.arguments, **initial})
         return self.solution
+
+    def pull_back(self, bars: list[Any], names: list[str]) -> dict[str, Any]:
+        times, v, i, at_end, at_place = bars
+        states = v is not None or i is not None
+        if at_end is not None and states and self.solution.truncated.any():
+            raise NoGradientError(
+                "no unbiased gradient: samples were cut at max_spikes, and with them what they record; give no max_spikes, or a larger one"
+            )
+        cotangents: Cotangents = self.solution.cotangents(times, v, i, at_end)
+        if at_place is not None and self.insertions is not None:
+            cotangents = replace(cotangents, **_at_places(self.insertions, at_place, self.solution.v.shape))
+        return engines.load(self.solution.engine).pull_back(self.solution.problem, cotangents, names)
+
+
+def _run(
+    network: SLIFNetwork, parameters: Mapping[str, torch.Tensor], arguments: dict[str, Any]
+) -> tuple[_Call, TorchSolution, tuple[torch.Tensor, ...]]:
+    """The call, what it returns, and the two zeros that stand for its hazards."""
+    call = _Call(network, parameters, arguments)
+    spike_times, v, i, *hazards = _Simulate.apply(call, *parameters.values())  # type: ignore[no-untyped-call]
+    return call, TorchSolution(spike_times, v, i, call.solution), tuple(hazards)
 
 
 def simulate(network: SLIFNetwork, parameters: Mapping[str, torch.Tensor], **simulate_arguments: Any) -> TorchSolution:
@@ -115,15 +173,125 @@ def simulate(network: SLIFNetwork, parameters: Mapping[str, torch.Tensor], **sim
             loss.backward()
             optimizer.step()
     """
-    known = (*network.parameters, "v0", "i0")
-    for name, value in parameters.items():
-        if name not in known:
-            raise ValidationError(f"parameters names an unknown parameter {name!r}; there are {', '.join(known)}")
-        if not isinstance(value, torch.Tensor):
-            raise ValidationError(f"parameters must hold tensors, got {describe(value)} for {name}")
-    if any(value.requires_grad for value in parameters.values()) and torch.is_grad_enabled():
-        network.check_gradients()
-    call = _Call(network, tuple(parameters), dict(simulate_arguments))
-    spike_times, v, i = _Simulate.apply(call, *parameters.values())  # type: ignore[no-untyped-call]
-    assert call.solution is not None
-    return TorchSolution(spike_times, v, i, call.solution)
+    return _run(network, parameters, dict(simulate_arguments))[1]
+
+
+def expectation(
+    function: Callable[[TorchSolution], torch.Tensor],
+    network: SLIFNetwork,
+    parameters: Mapping[str, torch.Tensor],
+    *,
+    order_matters: bool = True,
+    **simulate_arguments: Any,
+) -> torch.Tensor:
+    r"""The mean over samples of a function of each sample, :math:`\frac1S\sum_s f(X_s)`, whose backward pass is the unbiased gradient of :math:`\mathbb E\,f(X)`.
+
+    The gradient of :func:`simulate` is pathwise: it does not see spikes that appear or vanish, and of a count nothing at all. This one gains
+
+    .. math:: \frac1S\sum_{s,k}\bigl(f(X_s\cup\{k\text{ at }t_1\})-f(X_s)\bigr)\,\partial_\theta\Lambda_{sk}(t_1)
+
+    with Λ the integrated hazard since a neuron's last spike, where a spike could come (docs/gradients.md), and likewise what spikes change that come just
+    before or after another neuron's, or just before or after a recorded time; of these places one per sample is chosen at random, and the sample is
+    simulated again with a spike there. `function` is evaluated up to N + 3 times, once of these with gradients.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(solution: TorchSolution) -> values``, shape (S,), or (S, …) for several expectations at once. It must treat each sample by itself. It may
+        jump where a spike comes or goes, where two spikes of different neurons change their order, and where a spike passes a time of ``saveat``; otherwise
+        it must be differentiable in the spike times (and v and i). It may hold parameters of its own, which get their gradients as usual.
+    network : SLIFNetwork
+    parameters : mapping of str to torch.Tensor
+        As for :func:`simulate`.
+    order_matters : bool
+        False where the function never jumps as two spikes change their order (counts, sums over spikes): spares the second simulation, unless ``saveat`` or
+        samples of several neurons that end at their last spike want it.
+    **simulate_arguments
+        As for :func:`ssnn_py.simulate`. At the times of ``saveat`` the function may look at v and i, and jump as a spike passes them: edges of windows
+        in which it counts must be among them.
+
+    Returns
+    -------
+    torch.Tensor, shape () or (…)
+        A smooth function of expectations, such as their squared distance to data, has its gradient at the sample means: biased by O(1/S).
+
+    Raises
+    ------
+    ValidationError
+        If an argument, or what the function returned, is not what it should be.
+    NoGradientError
+        If gradients are asked for that do not exist: deterministic crossings (:class:`ssnn_py.ThresholdIntensity`), solvers of DifferentialEquations.jl, or
+        (in the backward pass) recorded values of samples that were cut at ``max_spikes``.
+
+    Examples
+    --------
+    How the mean number of spikes depends on the current; ``simulate`` has no gradient of it::
+
+        c = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
+        mean = ssnn_py.torch.expectation(
+            lambda solution: solution.spike_counts.sum(1), net, {"input_current": c}, t1=5.0, dt=0.01, num_samples=1000, order_matters=False
+        )
+        mean.backward()
+    """
+    if not callable(function):
+        raise ValidationError(f"function must be callable, got {describe(function)}")
+    call, outputs, (at_end, at_place) = _run(network, parameters, dict(simulate_arguments))
+    solution = call.solution
+    samples = solution.problem.num_samples
+    if call.differentiated:
+        solution.check_entries()
+
+    def evaluate(batch: TorchSolution) -> torch.Tensor:
+        values = function(batch)
+        if not isinstance(values, torch.Tensor) or values.shape[:1] != (samples,):
+            raise ValidationError(
+                f"function must return a tensor of shape ({samples},) or ({samples}, …), got {describe(values)}"
+            )
+        return values if values.is_floating_point() else values.to(torch.float64)
+
+    values = evaluate(outputs)
+    mean = values.mean(0)
+    if not call.differentiated:
+        return mean
+
+    def weighted(hazards: torch.Tensor, weights: NDArray[Any], changes: torch.Tensor) -> torch.Tensor:
+        """Zero, and a gradient: hazards (S, …) times `weights` times `changes`, summed over the hazards' axes."""
+        if not torch.isfinite(changes).all():
+            raise ValidationError("function must return finite values, also of samples with one spike more")
+        axes = hazards.ndim
+        factors = (hazards * torch.from_numpy(weights / samples)).to(changes)
+        return torch.tensordot(factors, changes, axes)
+
+    here = values.detach()
+    with torch.no_grad():
+        at_t1 = [evaluate(_seen(solution, with_spike_at_end(solution, k))) - here for k in range(network.num_neurons)]
+    # A sample that is cut before t1 has no end.
+    mean = mean + weighted(at_end, 1.0 - solution.truncated[:, None], torch.stack(at_t1, 1))
+    call.insertions, counts = choose_insertions(solution, bool(order_matters), at_saves=True)
+    if call.insertions is not None:
+        with torch.no_grad():
+            early, late = (evaluate(_seen(solution, batch)) for batch in with_insertions(solution, call.insertions))
+        # Where two neurons fire at once, each of the two spikes is a place for the other: half of the jump belongs to either.
+        mean = mean + weighted(at_place, np.where(call.insertions.spikes >= 0, 0.5, 1.0) * counts, early - late)
+    return mean
+
+
+def _seen(solution: Solution, batch: Recordings) -> TorchSolution:
+    """The solution, with the spikes and recorded values of `batch`."""
+    trains, room = batch.spike_trains, solution.problem.max_spikes
+    times, neurons = np.ascontiguousarray(trains.times[:, :room]), np.ascontiguousarray(trains.neurons[:, :room])
+    num_spikes = (neurons >= 0).sum(axis=1)
+    raw = RawSolution(times, neurons, num_spikes, num_spikes == room, batch.v, batch.i)
+    spike_times, v, i = (torch.from_numpy(np.array(part)) for part in (times, batch.v, batch.i))
+    return TorchSolution(spike_times, v, i, replace(solution, raw=raw))
+
+
+def _at_places(insertions: Insertions, entries: NDArray[np.float64], shape: tuple[int, ...]) -> dict[str, Any]:
+    """Cotangents of the hazards at one place per sample: a spike, or a recorded time; v has the shape `shape`."""
+    at_saves, rows = np.zeros(shape), np.flatnonzero(insertions.saves >= 0)
+    at_saves[rows, insertions.saves[rows], insertions.neurons[rows]] = entries[rows]
+    return {
+        "insertions": insertions,
+        "entries_at_insertions": np.where(insertions.spikes >= 0, entries, 0.0),
+        "entries_at_saves": at_saves if rows.size else None,
+    }

@@ -1,5 +1,7 @@
 """Networks in PyTorch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import one_neuron, random_network, run_arguments
@@ -70,3 +72,249 @@ def test_bad_input():
         layer.simulate(hard, {"alpha": torch.tensor(0.1, requires_grad=True)}, t1=1.0, dt=0.1, engine="reference")
     out = layer.simulate(hard, {"alpha": torch.tensor(0.1)}, t1=1.0, dt=0.1, engine="reference")
     assert not out.spike_times.requires_grad
+
+
+# --- expectations -------------------------------------------------------------------------------------------------------------------
+
+
+def number(solution):
+    return solution.spike_counts.sum(1)
+
+
+def squares(solution):
+    times = solution.spike_times
+    return torch.where(torch.isfinite(times), times, 0.0).square().sum(1)
+
+
+def pairs(solution):
+    """How often neuron 0 fires before neuron 1; weighted by when, so that the pathwise part counts, too."""
+    times, neurons = solution.spike_times, solution.spike_neurons
+    times = torch.where(torch.isfinite(times), times, 0.0)
+    first, second = (neurons == 0)[:, :, None], (neurons == 1)[:, None, :]
+    return (first * second * (times[:, :, None] < times[:, None, :]) * (1 + times[:, :, None])).sum((1, 2))
+
+
+def sample_mean(function, **settings):
+    """The same expectation as a loss of the package: `function` of trains, differentiated by torch."""
+
+    class Batch:
+        def __init__(self, trains):
+            self.spike_times = torch.tensor(trains.times, requires_grad=True)
+            self.spike_neurons = torch.from_numpy(trains.neurons)
+            self.spike_counts = torch.from_numpy(trains.spike_counts)
+
+    def in_numpy(trains):
+        batch = Batch(trains)
+        values = function(batch)
+        bar = torch.autograd.grad(values.sum(), batch.spike_times)[0] if values.requires_grad else None
+        return values.detach().numpy(), None if bar is None else np.where(np.isfinite(trains.times), bar, 0.0)
+
+    return ssnn.SampleMean(in_numpy, **settings)
+
+
+def check_expectation(function, loss, network, names, **arguments):
+    """Value and gradients of the expectation are those of `loss`."""
+    values = tensors(network, names)
+    mean = layer.expectation(function, network, values, **arguments)
+    mean.backward()
+    arguments.pop("order_matters", None)
+    wanted, gradients = ssnn.value_and_grad(loss, network, names, gradient="unbiased", **arguments)
+    assert mean.item() == pytest.approx(wanted, rel=1e-12)
+    for name, gradient in gradients.items():
+        assert np.abs(gradient).max() > 1e-3
+        np.testing.assert_allclose(values[name].grad.numpy(), gradient, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_mean_count_at_a_constant_rate_has_its_closed_form(engine, dtype):
+    """Of t1/τ: −t1/τ², in every sample."""
+    network = ssnn.SLIFNetwork([[0.0]], alpha=0.0, intensity=ssnn.ExponentialIntensity(beta=0.0))
+    tau = torch.tensor(0.5, dtype=dtype, requires_grad=True)
+    run = {"t1": 3.0, "dt": 0.1, "num_samples": 5, "engine": engine}
+    mean = layer.expectation(number, network, {"tau": tau}, **run)
+    mean.backward()
+    assert tau.grad.dtype == dtype
+    assert tau.grad.item() == pytest.approx(-12.0, rel=1e-12 if dtype == torch.float64 else 1e-6)
+    assert mean.item() == pytest.approx(ssnn.simulate(network.replace(tau=0.5), **run).num_spikes.mean())
+
+
+@pytest.mark.parametrize("function", [number, squares])
+@pytest.mark.parametrize("room", [None, 3])
+def test_expectations_of_one_neuron_equal_sample_mean(engine, function, room):
+    run = {"t1": 0.6, "dt": 0.01, "num_samples": 20, "seed": 2, "engine": engine, "max_spikes": room}
+    loss = sample_mean(function, order_matters=False)
+    check_expectation(function, loss, one_neuron(), ["input_current", "mu"], order_matters=False, **run)
+
+
+@pytest.mark.parametrize("room", [None, 4])
+@pytest.mark.parametrize("order_matters", [True, False])
+def test_expectations_of_coupled_neurons_equal_sample_mean(engine, room, order_matters):
+    network = random_network(0, 3, 8)
+    run = run_arguments(0, 3, 8) | {"dt": 0.04, "engine": engine, "max_spikes": room, "saveat": None}
+    function = pairs if order_matters else squares
+    loss = sample_mean(function, order_matters=order_matters)
+    names = ["weights", "beta", "v0"]
+    parameters = tensors(network, names[:-1]) | {"v0": torch.tensor(run.pop("v0"), requires_grad=True)}
+    mean = layer.expectation(function, network, parameters, order_matters=order_matters, **run)
+    mean.backward()
+    run["v0"] = parameters["v0"].detach().numpy()
+    value, gradients = ssnn.value_and_grad(loss, network, names, gradient="unbiased", **run)
+    assert mean.item() == pytest.approx(value, rel=1e-12)
+    for name, gradient in gradients.items():
+        assert np.abs(gradient).max() > 1e-3
+        np.testing.assert_allclose(parameters[name].grad.numpy(), gradient, rtol=1e-10, atol=1e-10)
+
+
+class EnergyOfPotentials(ssnn.Loss):
+    """Mean over samples of Σ v² + Σ i² at the recorded times, and of their product at the first two times."""
+
+    order_matters = False
+    observes_states = True
+
+    def __call__(self, generated, data=None):
+        v, i = generated.v, generated.i
+        product = v[:, :1] * v[:, 1:2]
+        value = ((v**2 + i**2).sum((1, 2)) + product.sum((1, 2))).mean()
+        v_bar = 2 * v
+        v_bar[:, :1] += v[:, 1:2]
+        v_bar[:, 1:2] += v[:, :1]
+        return ssnn.LossValue(value, None, v_bar / len(v), 2 * i / len(v))
+
+
+def energy(solution):
+    v, i = solution.v, solution.i
+    return (v**2 + i**2).sum((1, 2)) + (v[:, 0] * v[:, 1]).sum(1)
+
+
+def test_expectations_of_recorded_values_equal_those_of_a_loss_that_observes_states(engine):
+    network = random_network(0, 2, 8, per_sample=False)
+    run = {"t1": 1.0, "dt": 0.02, "num_samples": 8, "seed": 3, "saveat": [0.3, 0.55, 1.0], "engine": engine}
+    check_expectation(energy, EnergyOfPotentials(), network, ["weights", "mu", "v_reset"], order_matters=False, **run)
+
+
+def in_window(solution):
+    times = solution.spike_times
+    return ((times >= 0.3) & (times < 0.7)).sum(1) ** 2
+
+
+@pytest.mark.parametrize("room", [None, 3])
+def test_counts_in_a_window_whose_edges_are_recorded(engine, room):
+    network = random_network(0, 2, 8, per_sample=False)
+    run = {
+        "t1": 1.0,
+        "dt": 0.02,
+        "num_samples": 8,
+        "seed": 3,
+        "saveat": [0.3, 0.7],
+        "engine": engine,
+        "max_spikes": room,
+    }
+    loss = sample_mean(in_window, order_matters=False)
+    loss.edges = (0.3, 0.7)
+    check_expectation(in_window, loss, network, ["weights", "mu", "v_reset"], order_matters=False, **run)
+
+
+def test_several_expectations_at_once(engine):
+    run = {"t1": 0.8, "dt": 0.05, "num_samples": 6, "seed": 1, "engine": engine}
+    network, wanted = random_network(0, 3, 6), []
+    for function in (pairs, squares):
+        values = tensors(network, ["weights"])
+        (layer.expectation(function, network, values, **run) ** 2).backward()
+        wanted.append(values["weights"].grad)
+    values = tensors(network, ["weights"])
+    both = layer.expectation(lambda s: torch.stack([pairs(s), squares(s)], 1), network, values, **run)
+    assert both.shape == (2,)
+    both.square().sum().backward()
+    np.testing.assert_allclose(values["weights"].grad, wanted[0] + wanted[1], rtol=1e-10, atol=1e-12)
+
+
+def test_cross_entropy_by_counts_with_a_trained_readout(engine):
+    """Counts have no pathwise gradient; the readout has its ordinary one."""
+    network = random_network(1, 3, 6)
+    run = {"t1": 0.8, "dt": 0.02, "num_samples": 6, "seed": 1, "engine": engine}
+    labels = torch.tensor([0, 1, 1, 0, 1, 0])
+    values = tensors(network, ["weights"])
+    readout = torch.nn.Linear(3, 2)
+
+    def entropy(solution):
+        scores = readout(solution.spike_counts.to(torch.float32))
+        return torch.nn.functional.cross_entropy(scores, labels, reduction="none")
+
+    mean = layer.expectation(entropy, network, values, order_matters=False, **run)
+    mean.backward()
+    counts = torch.from_numpy(ssnn.simulate(network, **run).spike_counts).float()
+    loss = torch.nn.functional.cross_entropy(readout(counts), labels)
+    (wanted,) = torch.autograd.grad(loss, readout.weight)
+    np.testing.assert_allclose(readout.weight.grad, wanted, rtol=1e-5)
+    in_package = ssnn.SampleMean(
+        lambda trains: (entropy(Counted(trains)).detach().numpy().astype(float), None), order_matters=False
+    )
+    _, gradients = ssnn.value_and_grad(in_package, network, "weights", gradient="unbiased", **run)
+    assert np.abs(gradients["weights"]).max() > 1e-3
+    np.testing.assert_allclose(values["weights"].grad, gradients["weights"], rtol=1e-4, atol=1e-5)
+
+
+class Counted:
+    def __init__(self, trains):
+        self.spike_counts = torch.from_numpy(trains.spike_counts)
+
+
+def test_training_to_a_mean_count(engine):
+    network = ssnn.SLIFNetwork([[0.0]], alpha=0.0, intensity=ssnn.ExponentialIntensity(beta=0.0))
+    tau = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([tau], lr=0.04)
+    for step in range(50):
+        optimizer.zero_grad()
+        mean = layer.expectation(
+            number, network, {"tau": tau}, t1=3.0, dt=0.5, num_samples=24, seed=step, engine=engine
+        )
+        (mean - 6.0).square().backward()
+        optimizer.step()
+    assert abs(tau.item() - 0.5) < 0.08
+
+
+def test_expectations_without_gradients_take_every_network(engine):
+    run = {"t1": 1.0, "dt": 0.02, "num_samples": 4, "engine": engine}
+    network = one_neuron(sigma=0.0, intensity=ssnn.ThresholdIntensity(0.5))
+    mean = layer.expectation(number, network, {"alpha": torch.tensor(0.1)}, **run)
+    assert not mean.requires_grad
+    alpha = torch.tensor(0.1, requires_grad=True)
+    with torch.no_grad():
+        assert layer.expectation(number, network, {"alpha": alpha}, **run) == mean
+
+
+def test_expectations_that_have_no_unbiased_gradient():
+    run = {"t1": 1.0, "dt": 0.05, "num_samples": 4, "engine": "reference"}
+    c = {"input_current": torch.tensor(1.5, requires_grad=True)}
+    with pytest.raises(ssnn.NoGradientError, match="ThresholdIntensity"):
+        layer.expectation(number, one_neuron(sigma=0.0, intensity=ssnn.ThresholdIntensity(0.5)), c, **run)
+    with pytest.raises(ssnn.NoGradientError, match="hard"):
+        layer.expectation(number, one_neuron(reset="hard"), c, **run)
+    with pytest.raises(ssnn.NoGradientError, match="max_spikes"):
+        layer.expectation(
+            lambda s: torch.nan_to_num(s.v).sum((1, 2)), one_neuron(), c, max_spikes=1, saveat=[0.05, 1.0], **run
+        ).backward()
+
+
+def test_expectations_by_solvers_that_do_not_carry_hazards(monkeypatch):
+    solve = ssnn.simulate
+    monkeypatch.setattr(layer, "_simulate", lambda *args, **options: replace(solve(*args, **options), engine="sciml"))
+    c = {"input_current": torch.tensor(1.5, requires_grad=True)}
+    with pytest.raises(ssnn.NoGradientError, match="native solver"):
+        layer.expectation(number, one_neuron(), c, t1=1.0, dt=0.05, num_samples=2, engine="reference")
+
+
+@pytest.mark.parametrize(
+    ("function", "word"),
+    [
+        (None, "callable"),
+        (lambda solution: 1.0, "tensor"),
+        (lambda solution: torch.tensor(1.0), "shape"),
+        (lambda solution: torch.zeros(3), "shape"),
+        (lambda solution: solution.spike_times.sum(1), "finite"),
+    ],
+)
+def test_bad_functions(function, word):
+    c = {"input_current": torch.tensor(1.5, requires_grad=True)}
+    with pytest.raises(ssnn.ValidationError, match=word):
+        layer.expectation(function, one_neuron(), c, t1=1.0, dt=0.05, num_samples=4, max_spikes=9, engine="reference")
