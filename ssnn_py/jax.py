@@ -1,11 +1,14 @@
 """Networks as differentiable functions in JAX: under ``jit``, ``grad`` and ``vmap``, backward through the exact adjoint.
 
+:func:`simulate` differentiates samples, :func:`expectation` means over samples: spikes that appear and vanish included.
+
 Needs JAX, which is not installed with ssnn_py: ``pip install jax``. Numbers have JAX's precision: enable ``jax_enable_x64`` for double.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,10 +21,13 @@ except ImportError as error:  # pragma: no cover
     raise ImportError("ssnn_py.jax needs JAX: pip install jax") from error
 
 from . import engine as engines
-from .engine import Cotangents
-from .errors import ValidationError
+from .engine import Cotangents, Insertions, RawSolution
+from .errors import NoGradientError, ValidationError
 from .network import SLIFNetwork
-from .simulation import prepare
+from .recordings import Recordings, with_spike_at_end
+from .simulation import Solution, prepare
+from .unbiased import choose_insertions, with_insertions
+from .validation import describe
 
 
 class JaxSolution(NamedTuple):
@@ -31,6 +37,11 @@ class JaxSolution(NamedTuple):
     spike_neurons: Any  # (S, K), −1 where there is no spike
     v: Any  # (S, T, N)
     i: Any
+
+    @property
+    def spike_counts(self) -> Any:
+        """Number of spikes of each neuron, shape (S, N)."""
+        return (self.spike_neurons[..., None] == jnp.arange(self.v.shape[-1])).sum(axis=-2)
 
 
 def simulate(
@@ -59,7 +70,8 @@ def simulate(
     ValidationError
         If a name is unknown, or an argument is not what it should be.
     NoGradientError
-        If the network has no pathwise gradient and one is asked for.
+        If the network has no pathwise gradient and one is asked for. It depends on the values of parameters, is raised as the program runs, and then
+        arrives within JAX's own error.
 
     Examples
     --------
@@ -72,70 +84,296 @@ def simulate(
 
         jax.value_and_grad(loss)(1.0, 7)
     """
-    known = (*network.parameters, "v0", "i0")
-    for name in parameters:
-        if name not in known:
-            raise ValidationError(f"parameters names an unknown parameter {name!r}; there are {', '.join(known)}")
-    call = _Call(network, {**simulate_arguments, "max_spikes": max_spikes})
-    values = {name: jnp.asarray(value, dtype=jnp.result_type(float)) for name, value in parameters.items()}
-    return JaxSolution(*_simulate(call, values, jnp.asarray(seed)))
+    call = _Call(network, parameters, {**simulate_arguments, "max_spikes": max_spikes})
+    solution: JaxSolution
+    solution, _ = _simulate(call, call.values(parameters), jnp.asarray(seed))
+    return solution
+
+
+def expectation(
+    function: Callable[[JaxSolution], Any],
+    network: SLIFNetwork,
+    parameters: Mapping[str, Any],
+    *,
+    seed: Any = 0,
+    max_spikes: int,
+    order_matters: bool = True,
+    **simulate_arguments: Any,
+) -> Any:
+    r"""The mean over samples of a function of each sample, :math:`\frac1S\sum_s f(X_s)`, whose gradient is the unbiased one of :math:`\mathbb E\,f(X)`.
+
+    The gradient of :func:`simulate` is pathwise: it does not see spikes that appear or vanish, and of a count nothing at all. This one gains
+
+    .. math:: \frac1S\sum_{s,k}\bigl(f(X_s\cup\{k\text{ at }t_1\})-f(X_s)\bigr)\,\partial_\theta\Lambda_{sk}(t_1)
+
+    with Λ the integrated hazard since a neuron's last spike, where a spike could come (docs/gradients.md), and likewise what spikes change that come just
+    before or after another neuron's, or just before or after a recorded time; of these places one per sample is chosen at random, and the sample is
+    simulated again with a spike there. `function` is evaluated up to N + 3 times, where a gradient is asked for; under ``jit`` once, where none is.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(solution: JaxSolution) -> values``, shape (S,), or (S, …) for several expectations at once. It must treat each sample by itself. It may
+        jump where a spike comes or goes, where two spikes of different neurons change their order, and where a spike passes a time of ``saveat``; otherwise
+        it must be differentiable in the spike times (and v and i). It may close over arrays, which get their gradients as usual.
+    network : SLIFNetwork
+    parameters : mapping of str to array
+        As for :func:`simulate`.
+    seed : int or integer array of shape ()
+        May be traced.
+    max_spikes : int
+        K. Of a sample that has so many, nothing is known afterwards: the mean is that of the function of the first K spikes.
+    order_matters : bool
+        False where the function never jumps as two spikes change their order (counts, sums over spikes): spares the second simulation, unless ``saveat`` or
+        samples of several neurons that end at their last spike want it.
+    **simulate_arguments
+        As for :func:`ssnn_py.simulate`, fixed numbers. At the times of ``saveat`` the function may look at v and i, and jump as a spike passes them: edges
+        of windows in which it counts must be among them.
+
+    Returns
+    -------
+    array, shape () or (…)
+        A smooth function of expectations, such as their squared distance to data, has its gradient at the sample means: biased by O(1/S).
+
+    Raises
+    ------
+    ValidationError
+        If an argument, or what the function returned, is not what it should be.
+    NoGradientError
+        If gradients are asked for that do not exist: deterministic crossings (:class:`ssnn_py.ThresholdIntensity`), solvers of DifferentialEquations.jl, or
+        recorded values of samples that were cut at `max_spikes`. The last shows as the program runs, and arrives within JAX's own error.
+
+    Examples
+    --------
+    How the mean number of spikes depends on the current; ``simulate`` has no gradient of it::
+
+        @jax.jit
+        def mean_count(c, seed):
+            return ssnn_py.jax.expectation(
+                lambda solution: solution.spike_counts.sum(1), net, {"input_current": c}, seed=seed, t1=5.0, dt=0.01, num_samples=1000,
+                max_spikes=50, order_matters=False,
+            )
+
+        jax.value_and_grad(mean_count)(1.5, 7)
+    """
+    if not callable(function):
+        raise ValidationError(f"function must be callable, got {describe(function)}")
+    order = bool(order_matters)
+    call = _Call(network, parameters, {**simulate_arguments, "max_spikes": max_spikes}, expectation=True, order=order)
+    given, seed = call.values(parameters), jnp.asarray(seed)
+    solution, hazards = _simulate(call, given, seed)
+
+    def evaluate(batch: JaxSolution) -> Any:
+        values = jnp.asarray(function(batch))
+        if values.shape[:1] != (call.samples,):
+            raise ValidationError(
+                f"function must return shape ({call.samples},) or ({call.samples}, …), got shape {values.shape}"
+            )
+        return values if jnp.issubdtype(values.dtype, jnp.inexact) else values.astype(jnp.result_type(float))
+
+    values = evaluate(solution)
+    # From here on to the entries nothing is differentiated, and under jit nothing is computed unless a gradient asks for it.
+    known: Any
+    given, known, here = jax.lax.stop_gradient((given, solution, values))
+    at_end = jax.lax.map(lambda k: evaluate(call.ended(given, seed, known, k)) - here, jnp.arange(call.neurons))
+    entries = [jnp.moveaxis(at_end, 0, 1)]
+    if call.has_places:
+        shapes = (call.shapes, call.shapes, call.hazards[1])
+        early, late, weights = jax.pure_callback(call.continued, shapes, given, seed, known, vmap_method="sequential")
+        change = evaluate(early) - evaluate(late)
+        entries.append(weights.reshape(-1, *(1,) * (change.ndim - 1)) * change)
+    entries = [jax.lax.stop_gradient(part) / call.samples for part in entries]
+    return _with_hazards(values.mean(axis=0), hazards[: len(entries)], entries)
 
 
 class _Call:
     """The fixed part of a simulation; compared by identity, as JAX wants of static arguments."""
 
-    def __init__(self, network: SLIFNetwork, arguments: dict[str, Any]) -> None:
-        self.network, self.arguments = network, arguments
-        problem, _ = prepare(network, **{**arguments, "seed": 0})
-        samples, neurons, times = problem.num_samples, network.num_neurons, problem.saveat.size
+    def __init__(
+        self,
+        network: SLIFNetwork,
+        parameters: Mapping[str, Any],
+        arguments: dict[str, Any],
+        expectation: bool = False,
+        order: bool = False,
+    ) -> None:
+        known = (*network.parameters, "v0", "i0")
+        for name in parameters:
+            if name not in known:
+                raise ValidationError(f"parameters names an unknown parameter {name!r}; there are {', '.join(known)}")
+        self.network, self.arguments, self.expectation, self.order = network, arguments, expectation, order
+        self.problem, self.engine = prepare(network, **{**arguments, "seed": 0})
+        self.samples, self.neurons, saves = self.problem.num_samples, network.num_neurons, self.problem.saveat
+        self.observed = expectation and saves.size > 0
+        self.has_places = self.neurons > 1 or (
+            self.observed and bool(((saves > self.problem.t0) & (saves < self.problem.t1)).any())
+        )
         real = jnp.result_type(float)
-        spikes = (samples, problem.max_spikes)
-        self.shapes = (
+        spikes, recorded = (self.samples, self.problem.max_spikes), (self.samples, saves.size, self.neurons)
+        self.shapes = JaxSolution(
             jax.ShapeDtypeStruct(spikes, real),
             jax.ShapeDtypeStruct(spikes, jnp.result_type(int)),
-            jax.ShapeDtypeStruct((samples, times, neurons), real),
-            jax.ShapeDtypeStruct((samples, times, neurons), real),
+            jax.ShapeDtypeStruct(recorded, real),
+            jax.ShapeDtypeStruct(recorded, real),
+        )
+        self.hazards = tuple(
+            jax.ShapeDtypeStruct(shape, real) for shape in ((self.samples, self.neurons), (self.samples,))
         )
 
-    def problem(self, values: Mapping[str, Any], seed: Any) -> tuple[engines.Problem, str]:
+    @staticmethod
+    def values(parameters: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: jnp.asarray(value, dtype=jnp.result_type(float)) for name, value in parameters.items()}
+
+    def prepared(self, values: Mapping[str, Any], seed: Any) -> tuple[engines.Problem, str]:
         arrays = {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}
         own = {name: value for name, value in arrays.items() if name in self.network.parameters}
         initial = {name: value for name, value in arrays.items() if name not in own}
         return prepare(self.network.replace(**own), **{**self.arguments, **initial, "seed": int(seed)})
 
-    def solve(self, values: Mapping[str, Any], seed: Any) -> tuple[Any, ...]:
-        problem, name = self.problem(values, seed)
+    def solve(self, values: Mapping[str, Any], seed: Any) -> tuple[JaxSolution, tuple[Any, ...]]:
+        problem, name = self.prepared(values, seed)
         raw = engines.load(name).solve(problem)
-        parts = (raw.spike_times, raw.spike_neurons, raw.v, raw.i)
-        return tuple(part.astype(shape.dtype) for part, shape in zip(parts, self.shapes, strict=True))
+        hazards = tuple(np.zeros(part.shape, part.dtype) for part in self.hazards)
+        return self.cast(raw.spike_times, raw.spike_neurons, raw.v, raw.i), hazards
 
-    def pull_back(self, values: Mapping[str, Any], seed: Any, there: Any, bars: tuple[Any, ...]) -> dict[str, Any]:
-        problem, name = self.problem(values, seed)
-        problem.network.check_gradients()
+    def solution(self, values: Mapping[str, Any], seed: Any, known: JaxSolution) -> Solution:
+        """The solution in NumPy, of what JAX knows of it."""
+        times, neurons, v, i = (np.asarray(part) for part in known)
+        num_spikes = (neurons >= 0).sum(axis=1)
+        truncated = num_spikes == self.problem.max_spikes
+        raw = RawSolution(times.astype(np.float64), neurons.astype(np.int64), num_spikes, truncated, v, i)
+        return Solution(*self.prepared(values, seed), raw)
+
+    def cast(self, times: Any, neurons: Any, v: Any, i: Any) -> JaxSolution:
+        """As JAX has it; spikes that come one after the other, or before a recorded time, still do in less precision."""
+        shape, real = self.shapes.spike_times.shape, self.shapes.spike_times.dtype
+        rounded = np.ascontiguousarray(times[:, : shape[1]], dtype=real)
+        saves = np.append(self.problem.saveat, np.inf)
+        edge = saves[np.minimum(np.searchsorted(saves, times[:, : shape[1]], "right"), saves.size - 1)].astype(real)
+        rounded = np.where(np.isfinite(edge) & (rounded >= edge), np.nextafter(edge, real.type(-np.inf)), rounded)
+        tied = (rounded[:, 1:] == rounded[:, :-1]) & (times[:, 1 : shape[1]] > times[:, : shape[1] - 1])
+        rounded[:, 1:] = np.where(tied, np.nextafter(rounded[:, 1:], real.type(np.inf)), rounded[:, 1:])
+        neurons = np.ascontiguousarray(neurons[:, : shape[1]], dtype=self.shapes.spike_neurons.dtype)
+        return JaxSolution(rounded, neurons, np.asarray(v, dtype=real), np.asarray(i, dtype=real))
+
+    def cast_recordings(self, batch: Recordings) -> JaxSolution:
+        return self.cast(batch.spike_trains.times, batch.spike_trains.neurons, batch.v, batch.i)
+
+    def ended(self, values: Mapping[str, Any], seed: Any, known: JaxSolution, k: Any) -> JaxSolution:
+        """The samples with one more spike of neuron k at t1, where there is room for it: the others were cut before t1."""
+        if self.observed and self.problem.saveat[-1] == self.problem.t1:
+            return JaxSolution(
+                *jax.pure_callback(self.ended_in_numpy, self.shapes, values, seed, known, k, vmap_method="sequential")
+            )
+        free = (known.spike_neurons >= 0).sum(axis=1)[:, None] == jnp.arange(known.spike_neurons.shape[1])
+        return known._replace(
+            spike_times=jnp.where(free, self.problem.t1, known.spike_times),
+            spike_neurons=jnp.where(free, k, known.spike_neurons),
+        )
+
+    def ended_in_numpy(self, values: Mapping[str, Any], seed: Any, known: JaxSolution, k: Any) -> JaxSolution:
+        return self.cast_recordings(with_spike_at_end(self.solution(values, seed, known), int(k)))
+
+    def continued(
+        self, values: Mapping[str, Any], seed: Any, known: JaxSolution
+    ) -> tuple[JaxSolution, JaxSolution, Any]:
+        """The samples with a spike at one place each, just before and just after what is there, and the weights of these places."""
+        solution = self.solution(values, seed, known)
+        insertions, counts = choose_insertions(solution, self.order, self.observed)
+        if insertions is None:
+            return known, known, np.zeros(self.samples, self.shapes.v.dtype)
+        # Where two neurons fire at once, each of the two spikes is a place for the other: half of the jump belongs to either.
+        weights = np.where(insertions.spikes >= 0, 0.5, 1.0) * counts
+        early, late = (self.cast_recordings(batch) for batch in with_insertions(solution, insertions))
+        return early, late, weights.astype(self.shapes.v.dtype)
+
+    def check_expectation(self) -> None:
+        """Raise NoGradientError where it is known beforehand that expectations have no unbiased gradient."""
+        nothing = np.empty((self.samples, 0))
+        none = np.zeros(self.samples, dtype=np.int64)
+        raw = RawSolution(nothing, nothing.astype(np.int64), none, none > 0, nothing, nothing)
+        Solution(self.problem, self.engine, raw).check_entries()
+
+    def pull_back(
+        self, values: Mapping[str, Any], seed: Any, known: JaxSolution, bars: tuple[Any, ...]
+    ) -> dict[str, Any]:
+        solution = self.solution(values, seed, known)
+        solution.network.check_gradients()
         # Where there is no spike, or nothing recorded, nothing depends on anything.
-        spikes, v, i = (np.where(mask, np.asarray(bar, np.float64), 0.0) for mask, bar in zip(there, bars, strict=True))
-        gradients = engines.load(name).pull_back(problem, Cotangents(spikes, v, i), tuple(values))
+        seen = (solution.spike_times, solution.v, solution.i)
+        times, v, i = (
+            np.where(np.isfinite(a), np.asarray(bar, np.float64), 0.0) for a, bar in zip(seen, bars[:3], strict=True)
+        )
+        cotangents = Cotangents(times, v, i)
+        if self.expectation:
+            if solution.truncated.any() and any(np.any(bar) for bar in bars[1:3]):
+                raise NoGradientError(
+                    "no unbiased gradient: samples were cut at max_spikes, and with them what they record; give a larger one"
+                )
+            at_end, at_place = (np.asarray(bar, np.float64) for bar in bars[3:])
+            cotangents = replace(cotangents, entries=at_end)
+            insertions, _ = choose_insertions(solution, self.order, self.observed)
+            if insertions is not None:
+                cotangents = replace(cotangents, **_at_places(insertions, at_place, solution.v.shape))
+        gradients = engines.load(solution.engine).pull_back(solution.problem, cotangents, tuple(values))
         return {key: gradient.astype(np.asarray(values[key]).dtype) for key, gradient in gradients.items()}
 
 
+def _at_places(insertions: Insertions, entries: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Cotangents of the hazards at one place per sample: a spike, or a recorded time; v has the shape `shape`."""
+    at_saves, rows = np.zeros(shape), np.flatnonzero(insertions.saves >= 0)
+    at_saves[rows, insertions.saves[rows], insertions.neurons[rows]] = entries[rows]
+    return {
+        "insertions": insertions,
+        "entries_at_insertions": np.where(insertions.spikes >= 0, entries, 0.0),
+        "entries_at_saves": at_saves if rows.size else None,
+    }
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _simulate(call: _Call, values: dict[str, Any], seed: Any) -> tuple[Any, ...]:
-    return tuple(jax.pure_callback(call.solve, call.shapes, values, seed, vmap_method="sequential"))
+def _simulate(call: _Call, values: dict[str, Any], seed: Any) -> tuple[JaxSolution, tuple[Any, ...]]:
+    """The solution, and what stands for the integrated hazards: zeros (S, N) at t1, and (S,) at one place within the interval."""
+    # Constants made here would be one and the same for all that vmap maps over.
+    shapes = (call.shapes, call.hazards)
+    solution, hazards = jax.pure_callback(call.solve, shapes, values, seed, vmap_method="sequential")
+    return solution, hazards
 
 
-def _forward(call: _Call, values: dict[str, Any], seed: Any) -> tuple[tuple[Any, ...], Any]:
-    out = _simulate(call, values, seed)
-    there = tuple(jnp.isfinite(out[k]) for k in (0, 2, 3))
-    return out, (values, seed, there)
+def _forward(call: _Call, values: dict[str, Any], seed: Any) -> tuple[Any, Any]:
+    if call.expectation:
+        call.check_expectation()
+    solution, hazards = _simulate(call, values, seed)
+    return (solution, hazards), (values, seed, solution)
 
 
 def _backward(call: _Call, residuals: Any, bars: tuple[Any, ...]) -> tuple[Any, Any]:
-    values, seed, there = residuals
+    values, seed, solution = residuals
     shapes = {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in values.items()}
+    times, _, v, i = bars[0]
     gradients = jax.pure_callback(
-        call.pull_back, shapes, values, seed, there, (bars[0], bars[2], bars[3]), vmap_method="sequential"
+        call.pull_back, shapes, values, seed, solution, (times, v, i, *bars[1]), vmap_method="sequential"
     )
     return gradients, np.zeros(np.shape(seed), dtype=jax.dtypes.float0)
 
 
 _simulate.defvjp(_forward, _backward)
+
+
+@jax.custom_vjp
+def _with_hazards(mean: Any, hazards: Any, entries: Any) -> Any:
+    """The mean, which changes with the hazards by `entries`."""
+    return mean
+
+
+def _with_hazards_forward(mean: Any, hazards: Any, entries: Any) -> tuple[Any, Any]:
+    return mean, (hazards, entries)
+
+
+def _with_hazards_backward(residuals: Any, bar: Any) -> tuple[Any, Any, Any]:
+    hazards, entries = residuals
+    pairs = zip(hazards, entries, strict=True)
+    pulled = tuple(jnp.tensordot(part, bar, axes=bar.ndim).astype(hazard.dtype) for hazard, part in pairs)
+    return bar, pulled, None
+
+
+_with_hazards.defvjp(_with_hazards_forward, _with_hazards_backward)

@@ -1,8 +1,10 @@
 """Networks in JAX."""
 
+from functools import partial
+
 import numpy as np
 import pytest
-from helpers import one_neuron
+from helpers import one_neuron, random_network, run_arguments
 
 import ssnn_py as ssnn
 
@@ -49,3 +51,279 @@ def test_bad_input():
         layer.simulate(one_neuron(), {"gamma": 1.0}, **RUN)
     with pytest.raises(ssnn.ValidationError, match="dt"):
         layer.simulate(one_neuron(), {"alpha": 1.0}, **{**RUN, "dt": -1.0})
+
+
+# --- expectations -------------------------------------------------------------------------------------------------------------------
+
+jnp = jax.numpy
+PLAIN_AND_JIT = pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["plain", "jit"])
+
+
+def number(solution):
+    return solution.spike_counts.sum(1)
+
+
+def squares(solution):
+    times = solution.spike_times
+    return (jnp.where(jnp.isfinite(times), times, 0.0) ** 2).sum(1)
+
+
+def pairs(solution):
+    """How often neuron 0 fires before neuron 1; weighted by when, so that the pathwise part counts, too."""
+    times, neurons = solution.spike_times, solution.spike_neurons
+    times = jnp.where(jnp.isfinite(times), times, 0.0)
+    first, second = (neurons == 0)[:, :, None], (neurons == 1)[:, None, :]
+    return (first * second * (times[:, :, None] < times[:, None, :]) * (1 + times[:, :, None])).sum((1, 2))
+
+
+def sample_mean(function, **settings):
+    """The same expectation as a loss of the package: `function` of trains, differentiated by JAX."""
+
+    def in_numpy(trains):
+        nothing = np.zeros((*trains.times.shape[:1], 0, trains.num_neurons))
+
+        def values(times):
+            return function(layer.JaxSolution(times, jnp.asarray(trains.neurons), nothing, nothing)) * 1.0
+
+        value, pull_back = jax.vjp(values, jnp.asarray(trains.times))
+        return np.asarray(value), np.where(np.isfinite(trains.times), pull_back(jnp.ones(len(value)))[0], 0.0)
+
+    return ssnn.SampleMean(in_numpy, **settings)
+
+
+def check_gradients(found, wanted, tolerance=1e-10):
+    for name, gradient in wanted.items():
+        assert np.abs(gradient).max() > 1e-3
+        np.testing.assert_allclose(found[name], gradient, rtol=tolerance, atol=tolerance)
+
+
+@PLAIN_AND_JIT
+def test_the_mean_count_at_a_constant_rate_has_its_closed_form(engine, transform):
+    """Of t1/τ: −t1/τ², in every sample."""
+    network = ssnn.SLIFNetwork([[0.0]], alpha=0.0, intensity=ssnn.ExponentialIntensity(beta=0.0))
+    run = {"t1": 3.0, "dt": 0.1, "num_samples": 5, "engine": engine, "max_spikes": 40}
+    mean = transform(
+        jax.value_and_grad(lambda tau, seed: layer.expectation(number, network, {"tau": tau}, seed=seed, **run))
+    )
+    value, gradient = mean(0.5, 3)
+    assert float(value) == pytest.approx(ssnn.simulate(network.replace(tau=0.5), seed=3, **run).num_spikes.mean())
+    assert float(gradient) == pytest.approx(-12.0, rel=1e-12)
+
+
+@PLAIN_AND_JIT
+@pytest.mark.parametrize("function", [number, squares])
+def test_expectations_of_one_neuron_equal_sample_mean(engine, function, transform):
+    run = {"t1": 0.6, "dt": 0.01, "num_samples": 20, "engine": engine, "max_spikes": 4}
+    network, names = one_neuron(), ["input_current", "mu"]
+    parameters = {name: network.parameters[name] for name in names}
+    mean = transform(
+        jax.value_and_grad(partial(layer.expectation, function, network, seed=2, order_matters=False, **run))
+    )
+    value, found = mean(parameters)
+    loss = sample_mean(function, order_matters=False)
+    wanted, gradients = ssnn.value_and_grad(loss, network, names, gradient="unbiased", seed=2, **run)
+    assert float(value) == pytest.approx(wanted, rel=1e-12)
+    check_gradients(found, gradients)
+
+
+@PLAIN_AND_JIT
+@pytest.mark.parametrize("room", [40, 4])
+@pytest.mark.parametrize("order_matters", [True, False])
+def test_expectations_of_coupled_neurons_equal_sample_mean(engine, transform, room, order_matters):
+    run = run_arguments(0, 3, 8) | {"dt": 0.04, "engine": engine, "max_spikes": room, "saveat": None}
+    network, names, function = random_network(0, 3, 8), ["weights", "beta", "v0"], pairs if order_matters else squares
+    parameters = {name: {**network.parameters, "v0": run["v0"]}[name] for name in names}
+    without = {name: value for name, value in run.items() if name != "v0"}
+    mean = partial(layer.expectation, function, network, order_matters=order_matters, **without)
+    value, found = transform(jax.value_and_grad(mean))(parameters)
+    loss = sample_mean(function, order_matters=order_matters)
+    wanted, gradients = ssnn.value_and_grad(loss, network, names, gradient="unbiased", **run)
+    assert float(value) == pytest.approx(wanted, rel=1e-12)
+    check_gradients(found, gradients)
+
+
+def in_window(solution):
+    times = solution.spike_times
+    return ((times >= 0.3) & (times < 0.7)).sum(1) ** 2
+
+
+@pytest.mark.parametrize("room", [40, 3])
+@pytest.mark.parametrize("double", [True, False])
+def test_counts_in_a_window_whose_edges_are_recorded(engine, room, double):
+    network, names = random_network(0, 2, 8, per_sample=False), ["weights", "mu", "v_reset"]
+    run = {
+        "t1": 1.0,
+        "dt": 0.02,
+        "num_samples": 8,
+        "seed": 3,
+        "saveat": [0.3, 0.7],
+        "engine": engine,
+        "max_spikes": room,
+    }
+    loss = sample_mean(in_window, order_matters=False)
+    loss.edges = (0.3, 0.7)
+    _, gradients = ssnn.value_and_grad(loss, network, names, gradient="unbiased", **run)
+    check_gradients(
+        gradient_of(in_window, network, names, double, order_matters=False, **run), gradients, 1e-10 if double else 1e-3
+    )
+
+
+@pytest.mark.parametrize("room", [40, 4])
+def test_expectations_in_single_precision(engine, room):
+    """Spikes that are inserted next to others do not coincide with them."""
+    network, names = random_network(0, 3, 8), ["weights", "beta"]
+    run = {"t1": 1.0, "dt": 0.02, "num_samples": 8, "max_spikes": room, "engine": engine}
+    _, gradients = ssnn.value_and_grad(sample_mean(pairs), network, names, gradient="unbiased", **run)
+    check_gradients(gradient_of(pairs, network, names, False, **run), gradients, 1e-3)
+
+
+def gradient_of(function, network, names, double, **arguments):
+    """Gradients of the expectation in double or single precision, compiled."""
+    jax.config.update("jax_enable_x64", double)
+    try:
+        found = jax.jit(jax.grad(partial(layer.expectation, function, network, **arguments)))(
+            {name: network.parameters[name] for name in names}
+        )
+    finally:
+        jax.config.update("jax_enable_x64", True)
+    assert found[names[0]].dtype == (np.float64 if double else np.float32)
+    return found
+
+
+def test_expectations_over_seeds(engine):
+    """Gradients of maps and maps of gradients: those of a loop."""
+    network = random_network(0, 3, 3)
+    run = {"t1": 0.4, "dt": 0.04, "num_samples": 3, "max_spikes": 8, "engine": engine}
+
+    def mean(weights, seed):
+        return layer.expectation(pairs, network, {"weights": weights}, seed=seed, **run)
+
+    weights, seeds = network.parameters["weights"], jnp.arange(3)
+    one = jax.jit(jax.grad(mean))
+    apart = np.array([one(weights, seed) for seed in range(3)])
+    together = jax.vmap(jax.grad(mean), in_axes=(None, 0))
+    np.testing.assert_allclose(jax.jit(together)(weights, seeds), apart, rtol=1e-10, atol=1e-12)
+    over_all = jax.grad(lambda w: jax.vmap(mean, in_axes=(None, 0))(w, seeds).sum())
+    np.testing.assert_allclose(over_all(weights), apart.sum(0), rtol=1e-10, atol=1e-12)
+
+
+class EnergyOfPotentials(ssnn.Loss):
+    """Mean over samples of Σ v² + Σ i² at the recorded times, and of the product of v at the first two times."""
+
+    order_matters = False
+    observes_states = True
+
+    def __call__(self, generated, data=None):
+        v, i = generated.v, generated.i
+        value = ((v**2 + i**2).sum((1, 2)) + (v[:, 0] * v[:, 1]).sum(1)).mean()
+        v_bar = 2 * v
+        v_bar[:, 0] += v[:, 1]
+        v_bar[:, 1] += v[:, 0]
+        return ssnn.LossValue(value, None, v_bar / len(v), 2 * i / len(v))
+
+
+def energy(solution):
+    v, i = solution.v, solution.i
+    return (v**2 + i**2).sum((1, 2)) + (v[:, 0] * v[:, 1]).sum(1)
+
+
+@PLAIN_AND_JIT
+@pytest.mark.parametrize("neurons", [1, 2])
+def test_expectations_of_recorded_values_equal_those_of_a_loss_that_observes_states(engine, transform, neurons):
+    network, names = random_network(1, neurons, 8, per_sample=False), ["weights", "mu", "v_reset"]
+    run = {"t1": 1.0, "dt": 0.02, "num_samples": 8, "saveat": [0.3, 0.55, 1.0], "engine": engine, "max_spikes": 40}
+    parameters = {name: network.parameters[name] for name in names}
+    mean = partial(layer.expectation, energy, network, seed=3, order_matters=False, **run)
+    value, found = transform(jax.value_and_grad(mean))(parameters)
+    wanted, gradients = ssnn.value_and_grad(EnergyOfPotentials(), network, names, gradient="unbiased", seed=3, **run)
+    assert float(value) == pytest.approx(wanted, rel=1e-12)
+    check_gradients(found, gradients)
+
+
+def test_several_expectations_at_once(engine):
+    network, run = (
+        random_network(0, 3, 6),
+        {"t1": 0.8, "dt": 0.05, "num_samples": 6, "max_spikes": 20, "engine": engine},
+    )
+
+    def mean(weights, function):
+        return layer.expectation(function, network, {"weights": weights}, seed=1, **run)
+
+    weights = network.parameters["weights"]
+    wanted = sum(jax.grad(lambda w, f=f: mean(w, f) ** 2)(weights) for f in (pairs, squares))
+    both = jax.grad(lambda w: (mean(w, lambda s: jnp.stack([pairs(s), squares(s)], 1)) ** 2).sum())(weights)
+    np.testing.assert_allclose(both, wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_cross_entropy_by_counts_with_a_trained_readout(engine):
+    """Counts have no pathwise gradient; the readout, which the function closes over, has its ordinary one."""
+    network, run = random_network(1, 3, 6), {"t1": 0.8, "dt": 0.02, "num_samples": 6, "seed": 1, "engine": engine}
+    labels = jnp.array([0, 1, 1, 0, 1, 0])
+
+    def entropy(counts, readout):
+        scores = jax.nn.log_softmax(counts @ readout)
+        return -jnp.take_along_axis(scores, labels[:, None], 1)[:, 0]
+
+    @partial(jax.jit, static_argnums=2)
+    @partial(jax.grad, argnums=(0, 1))
+    def gradient(parameters, readout, order_matters):
+        return layer.expectation(
+            lambda s: entropy(s.spike_counts, readout),
+            network,
+            parameters,
+            order_matters=order_matters,
+            max_spikes=30,
+            **run,
+        )
+
+    readout = jnp.array([[0.3, -0.2], [0.1, 0.4], [-0.5, 0.2]])
+    found, of_readout = gradient({"weights": network.parameters["weights"]}, readout, False)
+    counts = ssnn.simulate(network, **run).spike_counts
+    np.testing.assert_allclose(of_readout, jax.grad(lambda r: entropy(counts, r).mean())(readout), rtol=1e-10)
+    loss = sample_mean(lambda s: entropy(s.spike_counts, readout), order_matters=False)
+    _, gradients = ssnn.value_and_grad(loss, network, "weights", gradient="unbiased", **run)
+    check_gradients(found, gradients)
+
+
+def test_a_compiled_expectation_without_gradient_simulates_once(monkeypatch):
+    solves = []
+    load = layer.engines.load
+    monkeypatch.setattr(layer.engines, "load", lambda name: solves.append(name) or load(name))
+    network = random_network(0, 3, 4)
+    run = {"t1": 0.4, "dt": 0.05, "num_samples": 4, "max_spikes": 12, "engine": "reference"}
+    jax.jit(partial(layer.expectation, pairs, network, **run))({"alpha": 0.1}).block_until_ready()
+    assert len(solves) == 1
+
+
+def test_expectations_without_gradients_take_every_network(engine):
+    run = {"t1": 1.0, "dt": 0.02, "num_samples": 4, "engine": engine, "max_spikes": 9}
+    network = one_neuron(sigma=0.0, intensity=ssnn.ThresholdIntensity(0.5))
+    mean = layer.expectation(number, network, {"alpha": 0.1}, **run)
+    assert float(mean) == ssnn.simulate(network, **run).num_spikes.mean()
+
+
+def test_expectations_that_have_no_unbiased_gradient(monkeypatch):
+    run = {"t1": 1.0, "dt": 0.05, "num_samples": 4, "engine": "reference", "max_spikes": 9}
+
+    def gradient(function, network, **more):
+        return jax.grad(lambda c: layer.expectation(function, network, {"input_current": c}, **{**run, **more}))(1.5)
+
+    with pytest.raises(ssnn.NoGradientError, match="ThresholdIntensity"):
+        gradient(number, one_neuron(sigma=0.0, intensity=ssnn.ThresholdIntensity(0.5)))
+    with pytest.raises(Exception, match=r"NoGradientError.*hard"):
+        gradient(number, one_neuron(reset="hard"))
+    with pytest.raises(Exception, match=r"NoGradientError.*max_spikes"):
+        gradient(lambda s: jnp.nan_to_num(s.v).sum((1, 2)), one_neuron(), max_spikes=1, saveat=[0.05, 1.0])
+    prepare = layer.prepare
+    monkeypatch.setattr(layer, "prepare", lambda *args, **options: (prepare(*args, **options)[0], "sciml"))
+    with pytest.raises(ssnn.NoGradientError, match="native solver"):
+        gradient(number, one_neuron())
+
+
+@pytest.mark.parametrize(
+    ("function", "word"),
+    [(None, "callable"), (lambda solution: 1.0, "shape"), (lambda solution: jnp.zeros(3), "shape")],
+)
+def test_bad_functions(function, word):
+    with pytest.raises(ssnn.ValidationError, match=word):
+        layer.expectation(function, one_neuron(), {"alpha": 0.1}, t1=1.0, dt=0.05, num_samples=4, max_spikes=9)
