@@ -108,12 +108,14 @@ def _engine_of(generated: Any) -> str:
     return engines.resolve(getattr(generated, "engine", "auto"))
 
 
-def _change_of_square(mean: Array, changes: Array, count: int) -> Array:
+def change_of_square(mean: Array, changes: Array, count: int) -> Array:
     """By how much the mean square of `mean`, of `count` rows, changes with each row by itself: (R, W) to (R,)."""
     return np.asarray((changes @ mean * (2 / count) + (changes**2).sum(axis=1) / count**2) / mean.size)
 
 
-def _pair(generated: Any, data: Any, neurons: ArrayLike | None) -> tuple[SpikeTrains, SpikeTrains, SpikeTrains, Any]:
+def observed_pair(
+    generated: Any, data: Any, neurons: ArrayLike | None
+) -> tuple[SpikeTrains, SpikeTrains, SpikeTrains, Any]:
     """The generated trains as they are, those observed of both, and where the observed spikes stand (None: all)."""
     mine, theirs = as_trains("generated", generated), as_trains("data", data)
     if neurons is None:
@@ -144,7 +146,7 @@ def _spread(times_bar: Array, columns: Any, shape: tuple[int, ...]) -> Array:
     return out
 
 
-def _spread_entries(entries: Array, neurons: ArrayLike | None, num_neurons: int) -> Array:
+def spread_entries(entries: Array, neurons: ArrayLike | None, num_neurons: int) -> Array:
     """Entries of the observed neurons, among those of all; the loss does not see the others' spikes."""
     if neurons is None:
         return entries
@@ -238,7 +240,7 @@ class ExpectedSignatureLoss(Loss):
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
         """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see :meth:`Loss.exchange`."""
         _, before, theirs, _ = self._pair(generated, data)
-        after = _pair(other, data, self.neurons)[1]
+        after = observed_pair(other, data, self.neurons)[1]
         factors, engine = self._factors(before.num_neurons + 1), _engine_of(generated)
 
         def differences(trains: SpikeTrains) -> Array:
@@ -252,10 +254,10 @@ class ExpectedSignatureLoss(Loss):
 
         target = 0.0 if self.match_spikes else self._mean_of(data, theirs, factors)
         here = differences(before)
-        return _change_of_square(here.mean(axis=0), differences(after) - here, len(here))
+        return change_of_square(here.mean(axis=0), differences(after) - here, len(here))
 
     def _pair(self, generated: Any, data: Any) -> tuple[SpikeTrains, SpikeTrains, SpikeTrains, Any]:
-        mine, observed, theirs, columns = _pair(generated, data, self.neurons)
+        mine, observed, theirs, columns = observed_pair(generated, data, self.neurons)
         if self.match_spikes and observed.num_samples != theirs.num_samples:
             raise ValidationError(
                 f"match_spikes pairs the samples of both batches: data must have {observed.num_samples} samples, got {theirs.num_samples}"
@@ -273,7 +275,7 @@ class ExpectedSignatureLoss(Loss):
         else:
             value, times_bar, entries = self._in_numpy(observed, theirs, factors, with_entries)
         if entries is not None:
-            entries = _spread_entries(entries, self.neurons, mine.num_neurons)
+            entries = spread_entries(entries, self.neurons, mine.num_neurons)
         return LossValue(value, _spread(times_bar, columns, mine.times.shape), entries=entries)
 
     def _factors(self, channels: int) -> Array | None:
@@ -313,7 +315,7 @@ class ExpectedSignatureLoss(Loss):
             else:
                 height = 1.0 if factors is None else factors[k + 1]
                 change = reference_signature.end_changes(S, k + 1, height, X.num_neurons + 1)
-            entries[:, k] = _change_of_square(difference, change, len(S))
+            entries[:, k] = change_of_square(difference, change, len(S))
         return value, times_bar, entries
 
 
@@ -353,7 +355,7 @@ class FirstSpikeLoss(Loss):
         self._target: tuple[Any, Array] | None = None
 
     def __call__(self, generated: Any, data: Any) -> LossValue:
-        mine, observed, theirs, columns = _pair(generated, data, self.neurons)
+        mine, observed, theirs, columns = observed_pair(generated, data, self.neurons)
         places = observed.first_spike_columns(self.n)
         difference = observed.at_columns(places).mean(axis=0) - self._mean_of(data, theirs)
         square = self.kind == "mse"
@@ -371,9 +373,9 @@ class FirstSpikeLoss(Loss):
 
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
         """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see :meth:`Loss.exchange`."""
-        _, before, theirs, _ = _pair(generated, data, self.neurons)
+        _, before, theirs, _ = observed_pair(generated, data, self.neurons)
         here = before.first_spikes(self.n)
-        change = (_pair(other, data, self.neurons)[1].first_spikes(self.n) - here) / before.num_samples
+        change = (observed_pair(other, data, self.neurons)[1].first_spikes(self.n) - here) / before.num_samples
         difference = here.mean(axis=0) - self._mean_of(data, theirs)
         if self.kind == "mse":
             changes = change * (2.0 * difference + change)
@@ -433,7 +435,7 @@ class SignatureMMD(Loss):
         self._here: tuple[Any, Any, Callable[[SpikeTrains], Array]] | None = None
 
     def __call__(self, generated: Any, data: Any) -> LossValue:
-        mine, observed, theirs, columns = _pair(generated, data, self.neurons)
+        mine, observed, theirs, columns = observed_pair(generated, data, self.neurons)
         kernel, weights = self._kernel(generated, observed, theirs)
         own = self._own_of(data, theirs, kernel, weights)
         within, within_bar, _ = kernel.pull_back(observed, None, weights[0], SYMMETRIC)
@@ -447,7 +449,7 @@ class SignatureMMD(Loss):
         One more spike at the end of a train is one more row of cells of its kernels, and in Julia costs little more than the loss. With `depth`, and in
         NumPy, the kernels are computed anew for every neuron.
         """
-        mine, observed, theirs, columns = _pair(generated, data, self.neurons)
+        mine, observed, theirs, columns = observed_pair(generated, data, self.neurons)
         kernel, weights = self._kernel(generated, observed, theirs)
         if engines.resolve(kernel.engine) == "julia" and kernel.depth is None:
             value, bar, entries = kernel.mmd_with_entries(observed, theirs, weights)
@@ -458,16 +460,16 @@ class SignatureMMD(Loss):
             entries = np.transpose(
                 [change(with_spike_at_end(observed, k).spike_trains) for k in range(observed.num_neurons)]
             )
-        return result._replace(entries=_spread_entries(entries, self.neurons, mine.num_neurons))
+        return result._replace(entries=spread_entries(entries, self.neurons, mine.num_neurons))
 
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
         """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see :meth:`Loss.exchange`."""
         # A batch's own kernels are remembered: its samples are exchanged for some and for others in turn.
         if self._here is None or self._here[0] is not generated or self._here[1] is not data:
-            _, before, theirs, _ = _pair(generated, data, self.neurons)
+            _, before, theirs, _ = observed_pair(generated, data, self.neurons)
             kernel, weights = self._kernel(generated, before, theirs)
             self._here = (generated, data, mmd_exchange(kernel, before, theirs, weights))
-        return self._here[2](_pair(other, data, self.neurons)[1])
+        return self._here[2](observed_pair(other, data, self.neurons)[1])
 
     def _kernel(
         self, generated: Any, observed: SpikeTrains, theirs: SpikeTrains

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import ValidationError
-from .losses import Loss, LossValue
-from .signature_kernels import mmd_weights, signature_kernel_gram, signature_kernel_gram_backprop
-from .signatures import expected_signature, expected_signature_backprop
+from .errors import NoGradientError, ValidationError
+from .losses import Loss, LossValue, change_of_square
+from .recordings import with_spike_at_end
+from .signature_kernels import (
+    SignatureKernel,
+    mmd_exchange,
+    mmd_weights,
+    signature_kernel_gram,
+    signature_kernel_gram_backprop,
+)
+from .signatures import expected_signature, expected_signature_backprop, signature
 from .validation import as_float, as_int, as_real_array, describe
 
 Array = NDArray[np.float64]
@@ -49,6 +56,9 @@ class PotentialLoss(Loss):
     True
     """
 
+    order_matters = False
+    observes_states = True
+
     def __init__(
         self,
         kind: str = "mmd",
@@ -64,18 +74,44 @@ class PotentialLoss(Loss):
         self.scales = None if scales is None else as_real_array("scales", scales, (0, 1))
 
     def __call__(self, generated: Any, data: Any) -> LossValue:
-        if not hasattr(generated, "v") or generated.ts.size < 2:
-            raise ValidationError("generated must be a Solution recorded at two times or more (saveat)")
-        times = generated.ts
-        if hasattr(data, "ts") and not np.array_equal(data.ts, times):
-            raise ValidationError("data must be recorded at the same times as the generated solution (saveat)")
-        X = self._paths("generated", times, generated.v)
-        Y = self._paths("data", times, getattr(data, "v", data))
+        X, Y = self._both(generated, data)
         value, bar = self._mmd(X, Y) if self.kind == "mmd" else self._expected(X, Y)
         v_bar = np.zeros(generated.v.shape)
         columns = slice(None) if self.neurons is None else self.neurons
         v_bar[..., columns] = bar[..., 1:]
         return LossValue(value, None, v_bar)
+
+    def with_entries(self, generated: Any, data: Any) -> LossValue:
+        """The loss with its ``entries``: where the potentials at t1 are recorded, a spike there lowers the one of the neuron that fires."""
+        result = self(generated, data)
+        potentials, entries = generated.v, np.zeros(generated.v[:, 0].shape)
+        change = self._exchange(*self._both(generated, data))
+        observed = range(entries.shape[1]) if self.neurons is None else [int(k) for k in self.neurons]
+        for k in observed:
+            after = with_spike_at_end(generated, k).v
+            if not np.array_equal(after, potentials):
+                entries[:, k] = change(self._paths("generated", generated.ts, after))
+        return result._replace(entries=entries)
+
+    def exchange(self, generated: Any, data: Any, other: Any) -> Array:
+        """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see :meth:`Loss.exchange`."""
+        return self._exchange(*self._both(generated, data))(self._paths("other", generated.ts, other.v))
+
+    def _exchange(self, X: Array, Y: Array) -> Callable[[Array], Array]:
+        if self.kind == "mmd":
+            return mmd_exchange(SignatureKernel(scales=self.scales), X, Y, mmd_weights(len(X), len(Y), unbiased=False))
+        here = signature(X, self.depth, scales=self.scales)
+        difference = here.mean(axis=0) - expected_signature(Y, self.depth, scales=self.scales)
+        return lambda Z: change_of_square(difference, signature(Z, self.depth, scales=self.scales) - here, len(here))
+
+    def _both(self, generated: Any, data: Any) -> tuple[Array, Array]:
+        """The paths of the generated potentials and of the data's."""
+        if not hasattr(generated, "v") or generated.ts.size < 2:
+            raise ValidationError("generated must be a Solution recorded at two times or more (saveat)")
+        times = generated.ts
+        if hasattr(data, "ts") and not np.array_equal(data.ts, times):
+            raise ValidationError("data must be recorded at the same times as the generated solution (saveat)")
+        return self._paths("generated", times, generated.v), self._paths("data", times, getattr(data, "v", data))
 
     def _paths(self, name: str, times: Array, potentials: Any) -> Array:
         v = _potentials(name, potentials)
@@ -113,12 +149,22 @@ class SumLoss(Loss):
 
     Parameters
     ----------
-    losses : sequence of losses
+    losses : sequence of Loss or callable
+        With a function ``(generated, data) -> LossValue`` among them, nothing is known of what one more spike changes: the sum has pathwise gradients only
+        (`has_entries` is False).
     weights : sequence of float, optional
         Default 1 each.
+
+    Examples
+    --------
+    >>> import ssnn_py as ssnn
+    >>> one = ssnn.SpikeTrains([[0.5], [1.5]], [[0], [0]], num_neurons=1, t0=0.0, t1=2.0)
+    >>> other = ssnn.SpikeTrains([[0.5]], [[0]], num_neurons=1, t0=0.0, t1=2.0)
+    >>> SumLoss([ssnn.FirstSpikeLoss(n=1), ssnn.FirstSpikeLoss(n=1, kind="mae")], [1.0, 10.0])(one, other).value
+    5.25
     """
 
-    def __init__(self, losses: Sequence[Loss], weights: Sequence[float] | None = None) -> None:
+    def __init__(self, losses: Sequence[Callable[..., Any]], weights: Sequence[float] | None = None) -> None:
         if not losses or not all(callable(loss) for loss in losses):
             raise ValidationError(f"losses must be losses, at least one, got {describe(losses)}")
         self.losses = tuple(losses)
@@ -127,12 +173,44 @@ class SumLoss(Loss):
             raise ValidationError(
                 f"weights must have one number per loss ({len(self.losses)}), got {len(self.weights)}"
             )
+        known = [loss for loss in self.losses if isinstance(loss, Loss)]
+        self.has_entries = len(known) == len(self.losses) and all(loss.has_entries for loss in known)
+        self.order_matters = not self.has_entries or any(loss.order_matters for loss in known)
+        self.observes_states = any(loss.observes_states for loss in known)
+        self.pathwise_by_design = any(loss.pathwise_by_design for loss in known)
+        self.edges = tuple(sorted({edge for loss in known for edge in loss.edges}))
 
     def __call__(self, generated: Any, data: Any) -> LossValue:
-        results = [loss(generated, data) for loss in self.losses]
+        return self._sum([loss(generated, data) for loss in self.losses])
+
+    def with_entries(self, generated: Any, data: Any) -> LossValue:
+        """The loss with its ``entries``, the weighted sum of its parts'.
+
+        Raises
+        ------
+        NoGradientError
+            If a part is no :class:`Loss`.
+        """
+        return self._sum([loss.with_entries(generated, data) for loss in self._parts()])
+
+    def exchange(self, generated: Any, data: Any, other: Any) -> Array:
+        """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see :meth:`Loss.exchange`."""
+        changes = (loss.exchange(generated, data, other) for loss in self._parts())
+        return np.asarray(sum(w * change for w, change in zip(self.weights, changes, strict=True)))
+
+    def _parts(self) -> list[Loss]:
+        parts = [loss for loss in self.losses if isinstance(loss, Loss)]
+        if not self.has_entries:
+            strangers = [loss for loss in self.losses if not (isinstance(loss, Loss) and loss.has_entries)]
+            raise NoGradientError(
+                f"what one more spike changes is known of each Loss, but not of {describe(strangers[0])}"
+            )
+        return parts
+
+    def _sum(self, results: Sequence[Any]) -> LossValue:
         value = sum(w * result[0] for w, result in zip(self.weights, results, strict=True))
         bars: list[Array | None] = []
-        for part in range(1, 4):
+        for part in range(1, len(LossValue._fields)):
             parts = [
                 (w, result[part] if len(result) > part else None)
                 for w, result in zip(self.weights, results, strict=True)

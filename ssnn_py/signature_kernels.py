@@ -186,29 +186,33 @@ class SignatureKernel:
         self, own: _Result, cross: _Result, within: Array, across: Array, Y: SpikeTrains
     ) -> tuple[Array, Array]:
         """What one more spike of X changes in its kernels with X and with Y, (S, R, N); those of a sample with itself have it on both sides."""
-        assert own.ends is not None
-        assert cross.ends is not None
+        own_ends, cross_ends = own.ends, cross.ends
+        assert own_ends is not None
+        assert cross_ends is not None
         if not self.normalize:
-            changes = np.ldexp(own.ends, own.exponents[..., None]), np.ldexp(cross.ends, cross.exponents[..., None])
+            with np.errstate(over="ignore"):
+                changes = np.ldexp(own_ends, own.exponents[..., None]), np.ldexp(cross_ends, cross.exponents[..., None])
             if not all(np.isfinite(part).all() for part in changes):
                 raise ValidationError(
                     "the kernel is too large for float64: give smaller scales (see median_scales), or normalize=True"
                 )
             return changes
-        longer = own.mantissas[..., None] + own.ends
+        longer = own.mantissas[..., None] + own_ends
         same = np.arange(len(longer))
         roots, halves = np.sqrt(longer[same, same])[:, None], own.exponents[same, same] // 2
 
-        def change(result: _Result, before: Array, mantissas: Array, exponents: NDArray[np.int64]) -> Array:
+        def change(
+            result: _Result, ends: Array, before: Array, mantissas: Array, exponents: NDArray[np.int64]
+        ) -> Array:
             norms = roots * np.sqrt(mantissas)[None, :, None]
             units = result.exponents - halves[:, None] - exponents // 2
-            after = (result.mantissas[..., None] + result.ends) / norms
+            after = (result.mantissas[..., None] + ends) / norms
             return np.asarray(np.ldexp(after, units[..., None]) - before[..., None])
 
         data = self._run(Y, Y, PAIRS)
-        on_own = change(own, within, own.mantissas[same, same], own.exponents[same, same])
+        on_own = change(own, own_ends, within, own.mantissas[same, same], own.exponents[same, same])
         on_own[same, same] = 0.0  # a normalised kernel of a train with itself is 1
-        return on_own, change(cross, across, data.mantissas, data.exponents)
+        return on_own, change(cross, cross_ends, across, data.mantissas, data.exponents)
 
     def _own_pull(self, X: SpikeTrains | Array, pulls: Array) -> Array:
         x_bar = self._run(X, X, PAIRS, -pulls, logarithmic=True, both=False).x_bar
