@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .builders import feedforward_weights, random_weights, recurrent_weights
+from .count_losses import CountCrossEntropy, SpikeCountLoss
 from .currents import ConstantCurrent, InputCurrent, JuliaFunction, SampledCurrent
 from .diffusions import AffineDiffusion, ConstantDiffusion, Diffusion
 from .engine.packages import install_sciml
@@ -42,6 +43,7 @@ __all__ = [
     "AffineDiffusion",
     "ConstantCurrent",
     "ConstantDiffusion",
+    "CountCrossEntropy",
     "Diffusion",
     "DivergedError",
     "ExpectedSignatureLoss",
@@ -70,6 +72,7 @@ __all__ = [
     "Solution",
     "SolverChoice",
     "SolverInfo",
+    "SpikeCountLoss",
     "SpikeTrains",
     "SumLoss",
     "ThresholdIntensity",
