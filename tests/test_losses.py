@@ -10,8 +10,9 @@ from ssnn_py.losses import matched_trains
 INF = np.inf
 LOSSES = {
     "signature": ssnn.ExpectedSignatureLoss(depth=3),
-    "signature, not matched": ssnn.ExpectedSignatureLoss(depth=3, match_spikes=False),
+    "signature, matched": ssnn.ExpectedSignatureLoss(depth=3, match_spikes=True),
     "signature of one neuron, scaled": ssnn.ExpectedSignatureLoss(depth=2, neurons=[1], scales=[0.5, 2.0]),
+    "signature of one neuron, matched": ssnn.ExpectedSignatureLoss(depth=2, neurons=[1], match_spikes=True),
     "first spikes": ssnn.FirstSpikeLoss(n=2),
     "first spikes, absolute": ssnn.FirstSpikeLoss(n=2, kind="mae"),
     "first spikes of one neuron": ssnn.FirstSpikeLoss(n=3, neurons=[1]),
@@ -63,7 +64,7 @@ def test_matched_trains_keep_the_smaller_count_of_each_neuron():
     one, two = matched_trains(X, Y)
     assert np.array_equal(one.times, [[0.1, 0.3, INF, INF]])
     assert np.array_equal(two.spike_counts, [[2, 0]])
-    bar = ssnn.ExpectedSignatureLoss(depth=2)(X, Y).spike_times_bar
+    bar = ssnn.ExpectedSignatureLoss(depth=2, match_spikes=True)(X, Y).spike_times_bar
     assert bar[0, 1] == bar[0, 3] == 0.0
     assert bar[0, 0] != 0.0
 
@@ -72,16 +73,16 @@ def test_expected_signature_loss_is_the_mean_square_over_words():
     rng = np.random.default_rng(3)
     X, Y = random_trains(rng, 6, 4, 2), random_trains(rng, 6, 4, 2)
     difference = ssnn.expected_signature(X, 3) - ssnn.expected_signature(Y, 3)
-    assert ssnn.ExpectedSignatureLoss(depth=3, match_spikes=False)(X, Y).value == pytest.approx((difference**2).mean())
+    assert ssnn.ExpectedSignatureLoss(depth=3)(X, Y).value == pytest.approx((difference**2).mean())
     capped = matched_trains(X, Y)
     difference = ssnn.expected_signature(capped[0], 3) - ssnn.expected_signature(capped[1], 3)
-    assert ssnn.ExpectedSignatureLoss(depth=3)(X, Y).value == pytest.approx((difference**2).mean())
+    assert ssnn.ExpectedSignatureLoss(depth=3, match_spikes=True)(X, Y).value == pytest.approx((difference**2).mean())
 
 
 def test_silent_trains_have_a_loss_and_no_gradient():
     silent = ssnn.SpikeTrains(np.empty((3, 0)), np.empty((3, 0), dtype=int), 1, 0.0, 1.0)
     loud = ssnn.SpikeTrains([[0.5]] * 3, [[0]] * 3, 1, 0.0, 1.0)
-    for loss in (ssnn.ExpectedSignatureLoss(2, match_spikes=False), ssnn.FirstSpikeLoss(1)):
+    for loss in (ssnn.ExpectedSignatureLoss(2), ssnn.FirstSpikeLoss(1)):
         value, bar, *_ = loss(silent, loud)
         assert value > 0
         assert bar.shape == (3, 0)
@@ -93,7 +94,7 @@ def test_silent_trains_have_a_loss_and_no_gradient():
         (lambda X: ssnn.ExpectedSignatureLoss(depth=0), "depth"),
         (lambda X: ssnn.ExpectedSignatureLoss(scales=-1.0), "scales"),
         (lambda X: ssnn.ExpectedSignatureLoss(scales=[1.0, 1.0])(X, X), "scales"),
-        (lambda X: ssnn.ExpectedSignatureLoss()(X, X[:1]), "match_spikes"),
+        (lambda X: ssnn.ExpectedSignatureLoss(match_spikes=True)(X, X[:1]), "match_spikes"),
         (lambda X: ssnn.ExpectedSignatureLoss(neurons=[5])(X, X), "neurons"),
         (lambda X: ssnn.ExpectedSignatureLoss()(X, 3.0), "data"),
         (lambda X: ssnn.ExpectedSignatureLoss()("x", X), "generated"),
