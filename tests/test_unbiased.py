@@ -25,9 +25,9 @@ def squares(trains):
 
 
 def pairs(trains):
-    """How often neuron 0 fires before neuron 1: it matters which comes first."""
+    """How often neuron 0 fires before neuron 1 of 2, or 2 of 5: it matters which comes first."""
     before = np.cumsum(trains.neurons == 0, axis=1)
-    return ((trains.neurons == 1) * before).sum(axis=1), None
+    return ((trains.neurons == trains.num_neurons // 2) * before).sum(axis=1), None
 
 
 # --- the cotangents of the hazards, against transposes, differences, and the other engine -------------------------------------------
@@ -115,7 +115,7 @@ def test_order_of_spikes_of_two_independent_neurons_in_closed_form(engine):
     network = ssnn.SLIFNetwork(
         np.zeros((2, 2)), alpha=0.0, v_reset=0.0, intensity=ssnn.ExponentialIntensity(beta=0.0, tau=[0.5, 1.0])
     )
-    size = 400 if engine == "reference" else 20_000
+    size = 60 if engine == "reference" else 10_000
 
     def gradient(first, loss):
         run = dict(t1=2.0, dt=0.1, num_samples=size, first_sample=first * size, engine=engine)
@@ -124,10 +124,10 @@ def test_order_of_spikes_of_two_independent_neurons_in_closed_form(engine):
     estimates = np.array([gradient(first, ssnn.SampleMean(pairs)) for first in range(10)])
     error = estimates.std(axis=0, ddof=1) / np.sqrt(10)
     assert np.all(np.abs(estimates.mean(axis=0) - [-8.0, -4.0]) < 4.5 * error)
-    assert np.all(error < (1.0 if engine == "reference" else 0.1))
+    assert np.all(error < (3.0 if engine == "reference" else 0.2))
     indifferent = gradient(0, ssnn.SampleMean(pairs, order_matters=False))
     assert indifferent[0] == 0.0
-    assert indifferent[1] == pytest.approx(-8.0, abs=0.8)
+    assert indifferent[1] == pytest.approx(-8.0, abs=2.5)
 
 
 # --- against finite differences of means, with common random numbers ---------------------------------------------------------------
@@ -188,12 +188,12 @@ def test_moments_of_one_neuron_against_differences_of_means(solver):
     direction |= {"alpha": 0.05, "beta": 0.5, "v_th": 0.1, "tau": -0.2}
     losses = (ssnn.SampleMean(counts), ssnn.SampleMean(squares), MeanPotential(0))
     run = dict(t1=0.6, dt=0.01, saveat=[0.6], solver=solver)
-    check_against_means(losses, None, network, direction, 20, 20_000, 0.02, far=4.0, **run)
+    check_against_means(losses, None, network, direction, 20, 4000, 0.02, far=2.0, **run)
 
 
 def recurrent_network():
-    weights = np.random.default_rng(4).normal(0.3, 0.6, (5, 5)) * (1 - np.eye(5))
-    current = [1.5, 1.2, 1.0, 1.3, 0.8]
+    weights = np.random.default_rng(4).normal(0.0, 0.5, (5, 5)) * (1 - np.eye(5))
+    current = [1.2, 1.0, 0.8, 1.1, 0.7]
     return ssnn.SLIFNetwork(weights, current, mu=(15.0, 5.0), sigma=0.25, v_reset=1.2, alpha=0.03)
 
 
@@ -206,14 +206,14 @@ def recurrent_direction():
 
 @needs_julia
 def test_moments_of_a_recurrent_network_against_differences_of_means():
-    """Recorded within a step, at the end of one, and at t1; how often neuron 0 fires before neuron 1."""
+    """Recorded within a step, at the end of one, and at t1; how often one neuron fires before another."""
     losses = (ssnn.SampleMean(counts), ssnn.SampleMean(pairs), *(MeanPotential(index) for index in range(3)))
     run = dict(t1=0.5, dt=0.01, saveat=[0.203, 0.4, 0.5])
-    check_against_means(losses, None, recurrent_network(), recurrent_direction(), 20, 10_000, 0.01, far=1.5, **run)
+    check_against_means(losses, None, recurrent_network(), recurrent_direction(), 20, 4000, 0.01, far=1.0, **run)
 
 
 def recurrent_data(samples):
-    network = recurrent_network().replace(input_current=1.0)
+    network = recurrent_network().replace(input_current=0.7)
     return ssnn.simulate(network, t1=0.5, dt=0.01, num_samples=samples, seed=2**40).spike_trains
 
 
@@ -222,7 +222,7 @@ def test_the_expected_signature_loss_of_a_recurrent_network_against_differences_
     loss = ssnn.ExpectedSignatureLoss(depth=3, match_spikes=False, scales=0.5)
     run = dict(t1=0.5, dt=0.01)
     check_against_means(
-        (loss,), recurrent_data(5000), recurrent_network(), recurrent_direction(), 20, 5000, 0.01, far=2.0, **run
+        (loss,), recurrent_data(5000), recurrent_network(), recurrent_direction(), 20, 1000, 0.01, far=1.0, **run
     )
 
 
