@@ -17,7 +17,7 @@ from .errors import NoGradientError, ValidationError
 from .losses import Loss
 from .network import SLIFNetwork
 from .simulation import Solution, prepare
-from .unbiased import choose_insertions, with_insertions
+from .unbiased import at_places, choose_insertions, with_insertions
 from .validation import describe
 
 Array = NDArray[np.float64]
@@ -224,22 +224,12 @@ def _inner_entries(objective: Objective, solution: Solution) -> dict[str, Any]:
     """Cotangents of the hazards in the middle of the interval: at one place per sample, for all of them."""
     loss = objective.loss
     assert isinstance(loss, Loss)
-    insertions, counts = choose_insertions(solution, loss.order_matters, loss.observes_states, loss.edges)
+    insertions, weights = choose_insertions(solution, loss.order_matters, loss.observes_states, loss.edges)
     if insertions is None:
         return {}
     before, after = with_insertions(solution, insertions)
     change = loss.exchange(solution, objective.data, before) - loss.exchange(solution, objective.data, after)
-    # Where two neurons fire at once, each of the two spikes is a place for the other: half of the jump belongs to either.
-    entries = np.where(insertions.spikes >= 0, 0.5, 1.0) * counts * change
-    parts: dict[str, Any] = {}
-    if (insertions.spikes >= 0).any():
-        parts |= {"insertions": insertions, "entries_at_insertions": np.where(insertions.spikes >= 0, entries, 0.0)}
-    rows = np.flatnonzero(insertions.saves >= 0)
-    if rows.size:
-        at_saves = np.zeros(solution.v.shape)
-        at_saves[rows, insertions.saves[rows], insertions.neurons[rows]] = entries[rows]
-        parts["entries_at_saves"] = at_saves
-    return parts
+    return at_places(insertions, weights * change, solution.v.shape)
 
 
 def checked_names(wrt: str | Sequence[str], known: dict[str, Array]) -> tuple[str, ...]:

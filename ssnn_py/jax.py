@@ -21,12 +21,12 @@ except ImportError as error:  # pragma: no cover
     raise ImportError("ssnn_py.jax needs JAX: pip install jax") from error
 
 from . import engine as engines
-from .engine import Cotangents, Insertions, RawSolution
+from .engine import Cotangents, RawSolution
 from .errors import NoGradientError, ValidationError
 from .network import SLIFNetwork
 from .recordings import Recordings, with_spike_at_end
 from .simulation import Solution, prepare
-from .unbiased import choose_insertions, with_insertions
+from .unbiased import at_places, choose_insertions, with_insertions
 from .validation import describe
 
 
@@ -279,11 +279,9 @@ class _Call:
     ) -> tuple[JaxSolution, JaxSolution, Any]:
         """The samples with a spike at one place each, just before and just after what is there, and the weights of these places."""
         solution = self.solution(values, seed, known)
-        insertions, counts = choose_insertions(solution, self.order, self.observed)
+        insertions, weights = choose_insertions(solution, self.order, self.observed)
         if insertions is None:
             return known, known, np.zeros(self.samples, self.shapes.v.dtype)
-        # Where two neurons fire at once, each of the two spikes is a place for the other: half of the jump belongs to either.
-        weights = np.where(insertions.spikes >= 0, 0.5, 1.0) * counts
         early, late = (self.cast_recordings(batch) for batch in with_insertions(solution, insertions))
         return early, late, weights.astype(self.shapes.v.dtype)
 
@@ -314,20 +312,9 @@ class _Call:
             cotangents = replace(cotangents, entries=at_end)
             insertions, _ = choose_insertions(solution, self.order, self.observed)
             if insertions is not None:
-                cotangents = replace(cotangents, **_at_places(insertions, at_place, solution.v.shape))
+                cotangents = replace(cotangents, **at_places(insertions, at_place, solution.v.shape))
         gradients = engines.load(solution.engine).pull_back(solution.problem, cotangents, tuple(values))
         return {key: gradient.astype(np.asarray(values[key]).dtype) for key, gradient in gradients.items()}
-
-
-def _at_places(insertions: Insertions, entries: Any, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Cotangents of the hazards at one place per sample: a spike, or a recorded time; v has the shape `shape`."""
-    at_saves, rows = np.zeros(shape), np.flatnonzero(insertions.saves >= 0)
-    at_saves[rows, insertions.saves[rows], insertions.neurons[rows]] = entries[rows]
-    return {
-        "insertions": insertions,
-        "entries_at_insertions": np.where(insertions.spikes >= 0, entries, 0.0),
-        "entries_at_saves": at_saves if rows.size else None,
-    }
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

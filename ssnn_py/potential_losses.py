@@ -30,7 +30,7 @@ class PotentialLoss(Loss):
     Parameters
     ----------
     kind : {"mmd", "expected_signature"}
-        The squared MMD of the signature kernel (biased), or the mean squared difference of expected signatures to `depth`.
+        The squared MMD of the signature kernel, or the mean squared difference of expected signatures to `depth`.
     depth : int
         For "expected_signature".
     neurons : array_like of int, optional
@@ -38,6 +38,9 @@ class PotentialLoss(Loss):
     scales : array_like, shape () or (1 + n,), optional
         Factors for the channels (time, potentials). Kernels grow like exp(2·√(lengths of both paths)), and a recorded potential is rough: its length
         grows with the number of recorded times, so that small scales or few times are advised (:func:`median_scales` of the paths).
+    unbiased : bool
+        For "mmd": leave out the kernels of samples with themselves; the loss may then be negative. With them, and for "expected_signature", the loss of S
+        samples exceeds the distance of the laws by a variance over S, which pulls a fit of few samples towards quiet models.
 
     Notes
     -----
@@ -52,7 +55,7 @@ class PotentialLoss(Loss):
     >>> import ssnn_py as ssnn
     >>> net = ssnn.SLIFNetwork([[0.0]], input_current=1.0, sigma=0.2)
     >>> solution = ssnn.simulate(net, t1=1.0, dt=0.01, num_samples=4, saveat=0.2)
-    >>> bool(abs(PotentialLoss()(solution, solution).value) < 1e-12)
+    >>> bool(abs(PotentialLoss(unbiased=False)(solution, solution).value) < 1e-12)
     True
     """
 
@@ -65,6 +68,7 @@ class PotentialLoss(Loss):
         depth: int = 3,
         neurons: ArrayLike | None = None,
         scales: ArrayLike | None = None,
+        unbiased: bool = True,
     ) -> None:
         if kind not in ("mmd", "expected_signature"):
             raise ValidationError(f'kind must be "mmd" or "expected_signature", got {describe(kind)}')
@@ -72,6 +76,7 @@ class PotentialLoss(Loss):
         self.depth = as_int("depth", depth, 1, 64)
         self.neurons = None if neurons is None else np.atleast_1d(np.asarray(neurons))
         self.scales = None if scales is None else as_real_array("scales", scales, (0, 1))
+        self.unbiased = bool(unbiased)
 
     def __call__(self, generated: Any, data: Any) -> LossValue:
         X, Y = self._both(generated, data)
@@ -99,7 +104,7 @@ class PotentialLoss(Loss):
 
     def _exchange(self, X: Array, Y: Array) -> Callable[[Array], Array]:
         if self.kind == "mmd":
-            return mmd_exchange(SignatureKernel(scales=self.scales), X, Y, mmd_weights(len(X), len(Y), unbiased=False))
+            return mmd_exchange(SignatureKernel(scales=self.scales), X, Y, mmd_weights(len(X), len(Y), self.unbiased))
         here = signature(X, self.depth, scales=self.scales)
         difference = here.mean(axis=0) - expected_signature(Y, self.depth, scales=self.scales)
         return lambda Z: change_of_square(difference, signature(Z, self.depth, scales=self.scales) - here, len(here))
@@ -129,7 +134,7 @@ class PotentialLoss(Loss):
         return np.concatenate([clock, v], axis=2)
 
     def _mmd(self, X: Array, Y: Array) -> tuple[float, Array]:
-        weights = mmd_weights(len(X), len(Y), unbiased=False)
+        weights = mmd_weights(len(X), len(Y), self.unbiased)
         pairs = ((X, None), (Y, None), (X, Y))
         grams = (signature_kernel_gram(*pair, scales=self.scales) for pair in pairs)
         value = float(sum((w * K).sum() for w, K in zip(weights, grams, strict=True)))

@@ -25,7 +25,7 @@ from .network import SLIFNetwork
 from .recordings import Recordings, with_spike_at_end
 from .simulation import Solution
 from .simulation import simulate as _simulate
-from .unbiased import choose_insertions, with_insertions
+from .unbiased import at_places, choose_insertions, with_insertions
 from .validation import describe
 
 
@@ -124,7 +124,7 @@ class _Call:
             )
         cotangents: Cotangents = self.solution.cotangents(times, v, i, at_end)
         if at_place is not None and self.insertions is not None:
-            cotangents = replace(cotangents, **_at_places(self.insertions, at_place, self.solution.v.shape))
+            cotangents = replace(cotangents, **at_places(self.insertions, at_place, self.solution.v.shape))
         return engines.load(self.solution.engine).pull_back(self.solution.problem, cotangents, names)
 
 
@@ -267,12 +267,12 @@ def expectation(
         at_t1 = [evaluate(_seen(solution, with_spike_at_end(solution, k))) - here for k in range(network.num_neurons)]
     # A sample that is cut before t1 has no end.
     mean = mean + weighted(at_end, 1.0 - solution.truncated[:, None], torch.stack(at_t1, 1))
-    call.insertions, counts = choose_insertions(solution, bool(order_matters), at_saves=True)
+    call.insertions, weights = choose_insertions(solution, bool(order_matters), at_saves=True)
     if call.insertions is not None:
         with torch.no_grad():
             early, late = (evaluate(_seen(solution, batch)) for batch in with_insertions(solution, call.insertions))
         # Where two neurons fire at once, each of the two spikes is a place for the other: half of the jump belongs to either.
-        mean = mean + weighted(at_place, np.where(call.insertions.spikes >= 0, 0.5, 1.0) * counts, early - late)
+        mean = mean + weighted(at_place, weights, early - late)
     return mean
 
 
@@ -284,14 +284,3 @@ def _seen(solution: Solution, batch: Recordings) -> TorchSolution:
     raw = RawSolution(times, neurons, num_spikes, num_spikes == room, batch.v, batch.i)
     spike_times, v, i = (torch.from_numpy(np.array(part)) for part in (times, batch.v, batch.i))
     return TorchSolution(spike_times, v, i, replace(solution, raw=raw))
-
-
-def _at_places(insertions: Insertions, entries: NDArray[np.float64], shape: tuple[int, ...]) -> dict[str, Any]:
-    """Cotangents of the hazards at one place per sample: a spike, or a recorded time; v has the shape `shape`."""
-    at_saves, rows = np.zeros(shape), np.flatnonzero(insertions.saves >= 0)
-    at_saves[rows, insertions.saves[rows], insertions.neurons[rows]] = entries[rows]
-    return {
-        "insertions": insertions,
-        "entries_at_insertions": np.where(insertions.spikes >= 0, entries, 0.0),
-        "entries_at_saves": at_saves if rows.size else None,
-    }

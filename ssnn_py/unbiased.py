@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,8 @@ _PLACE = 15
 
 def choose_insertions(
     solution: Solution, at_spikes: bool, at_saves: bool, edges: Sequence[float] = ()
-) -> tuple[Insertions | None, Integers]:
-    """One place per sample where a spike could come in the middle, uniformly at random, and of how many it was chosen.
+) -> tuple[Insertions | None, Array]:
+    """One place per sample where a spike could come in the middle, uniformly at random, and the weight that it then has.
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ def choose_insertions(
     -------
     insertions : Insertions or None
         None where no sample has such a place.
-    counts : ndarray of int64, shape (S,)
+    weights : ndarray, shape (S,)
+        What the jump of the loss there is multiplied with, so that it stands for all places of its sample.
     """
     problem, neurons = solution.problem, solution.network.num_neurons
     # Where a sample is cut at its last spike, it always matters whose that is.
@@ -60,7 +61,7 @@ def choose_insertions(
     inner = np.flatnonzero(within & (at_saves | np.isin(problem.saveat, np.asarray(edges, dtype=np.float64))))
     counts = spikes + inner.size * neurons
     if not counts.any():
-        return None, counts
+        return None, np.zeros(counts.shape)
     place = np.minimum((_uniforms(problem) * counts).astype(np.int64), np.maximum(counts - 1, 0))
     at_spike, there = place < spikes, counts > 0
     spike, rank = np.divmod(place, max(neurons - 1, 1))
@@ -72,11 +73,25 @@ def choose_insertions(
         )[:, 0]
         rank = rank + (rank >= fired)  # any neuron but the one that fires
     save, neuron = np.divmod(np.maximum(place - spikes, 0), neurons)
-    return Insertions(
+    insertions = Insertions(
         neurons=np.where(there, np.where(at_spike, rank, neuron), -1),
         spikes=np.where(there & at_spike, spike, -1),
         saves=np.where(there & ~at_spike, np.append(inner, -1)[save], -1),
-    ), counts
+    )
+    # Where two neurons fire at once, each of the two spikes is a place for the other: half of the jump belongs to either.
+    return insertions, np.where(insertions.spikes >= 0, 0.5, 1.0) * counts
+
+
+def at_places(insertions: Insertions, entries: Array, recorded: tuple[int, ...]) -> dict[str, Any]:
+    """Cotangents of the hazards at one place per sample; `recorded` is the shape (S, T, N) of recorded values."""
+    at_saves, rows = np.zeros(recorded), np.flatnonzero(insertions.saves >= 0)
+    at_saves[rows, insertions.saves[rows], insertions.neurons[rows]] = entries[rows]
+    at_spikes = insertions.spikes >= 0
+    return {
+        "insertions": insertions if at_spikes.any() else None,
+        "entries_at_insertions": np.where(at_spikes, entries, 0.0) if at_spikes.any() else None,
+        "entries_at_saves": at_saves if rows.size else None,
+    }
 
 
 def _uniforms(problem: Problem) -> Array:
