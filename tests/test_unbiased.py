@@ -233,3 +233,15 @@ def test_the_signature_mmd_of_a_recurrent_network_against_differences_of_means()
     check_against_means(
         (loss,), recurrent_data(40), recurrent_network(), recurrent_direction(), 60, 60, 0.01, far=1.0, **run
     )
+
+
+@needs_julia
+def test_counts_in_windows_and_classification_by_counts_against_differences_of_means():
+    """A spike that crosses the edge of a window changes the counts, and both losses are no sums over samples' spikes."""
+    samples = 4000
+    labels = np.random.default_rng(3).integers(0, 5, samples)
+    counted = np.random.default_rng(4).integers(0, 4, (samples, 5, 2))
+    network, direction, run = recurrent_network(), recurrent_direction(), dict(t1=0.5, dt=0.01)
+    check_against_means((ssnn.CountCrossEntropy(),), labels, network, direction, 20, samples, 0.01, far=2.0, **run)
+    windows = ssnn.SpikeCountLoss("mse", windows=[(0.0, 0.2), (0.2, 0.5)])
+    check_against_means((windows,), counted, network, direction, 20, samples, 0.01, far=2.0, saveat=[0.2], **run)
