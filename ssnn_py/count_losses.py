@@ -71,9 +71,10 @@ class _CountLoss(Loss):
 class SpikeCountLoss(_CountLoss):
     r"""Mean squared difference of numbers of spikes: of their means, or of paired samples.
 
-    With :math:`C_{skw}` the number of spikes of neuron k in window w of generated sample s, and C′ that of the data, "mean" is
-    :math:`\frac1{NW}\sum_{kw}(\frac1S\sum_sC_{skw}-\frac1{S'}\sum_sC'_{skw})^2` and "mse" :math:`\frac1{SNW}\sum_{skw}(C_{skw}-C'_{skw})^2`.
-    Its pathwise gradient is zero: what moves it is spikes that appear and vanish, so it needs unbiased gradients.
+    With :math:`C_{skw}` the number of spikes of neuron k in window w of generated sample s, and C′ that of the data,
+    "mean" is :math:`\frac1{NW}\sum_{kw}(\frac1S\sum_sC_{skw}-\frac1{S'}\sum_sC'_{skw})^2` and "mse"
+    :math:`\frac1{SNW}\sum_{skw}(C_{skw}-C'_{skw})^2`. Its pathwise gradient is zero: what moves it is spikes that
+    appear and vanish, so it needs unbiased gradients.
 
     Parameters
     ----------
@@ -81,24 +82,28 @@ class SpikeCountLoss(_CountLoss):
     neurons : array_like of int, optional
         Observe these neurons only.
     windows : sequence of (start, stop), optional
-        Count in [start, stop), and up to t1 included where that is the stop; default all spikes. A spike that crosses an edge within (t0, t1) moves from
-        one window to the next: for unbiased gradients such edges must be among the recorded times (``saveat``).
+        Count in [start, stop), and up to t1 included where that is the stop; default all spikes. A spike that crosses
+        an edge within (t0, t1) moves from one window to the next: for unbiased gradients such edges must be among the
+        recorded times (``saveat``).
 
     Notes
     -----
-    Data may be a Solution, SpikeTrains, or an array of counts: (S, N), with windows (S, N, W), N the observed neurons or all.
+    Data may be a Solution, SpikeTrains, or an array of counts: (S, N), with windows (S, N, W), N the observed neurons
+    or all.
 
     Raises
     ------
     ValidationError
-        If an argument or the data is not what it should be, a window is not within [t0, t1], or, of :meth:`with_entries`, an edge is not in ``saveat``.
+        If an argument or the data is not what it should be, a window is not within [t0, t1], or, of
+        :meth:`with_entries`, an edge is not in ``saveat``.
 
     Examples
     --------
     Two and no spikes against one in each sample: right on average.
 
     >>> trains = SpikeTrains([[0.5, 1.5], [np.inf, np.inf]], [[0, 0], [-1, -1]], num_neurons=1, t0=0.0, t1=2.0)
-    >>> SpikeCountLoss("mean")(trains, np.array([[1], [1]])).value, SpikeCountLoss("mse")(trains, np.array([[1], [1]])).value
+    >>> target = np.array([[1], [1]])
+    >>> SpikeCountLoss("mean")(trains, target).value, SpikeCountLoss("mse")(trains, target).value
     (0.0, 1.0)
     """
 
@@ -128,7 +133,7 @@ class SpikeCountLoss(_CountLoss):
         return self(generated, data)._replace(entries=entries)
 
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
-        """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see :meth:`Loss.exchange`."""
+        """By how much the loss changes where sample s is replaced by that of `other`; see :meth:`Loss.exchange`."""
         counts, target = self._compared(generated, data)
         after = self._counts(self._observed(as_trains("other", other)))
         return np.asarray(self._changes(counts, target, after - counts).mean(axis=(1, 2)))
@@ -167,8 +172,8 @@ class SpikeCountLoss(_CountLoss):
             counts = counts[:, np.atleast_1d(np.asarray(self.neurons))]
         if not len(counts) or counts.shape[1:] != shape[1:]:
             raise ValidationError(
-                f"data must be counts of the {shape[1]} observed neurons in {shape[2]} windows, (S, {shape[1]}, {shape[2]}), "
-                f"got shape {np.shape(data)}"
+                f"data must be counts of the {shape[1]} observed neurons in {shape[2]} windows, "
+                f"(S, {shape[1]}, {shape[2]}), got shape {np.shape(data)}"
             )
         return counts
 
@@ -176,8 +181,9 @@ class SpikeCountLoss(_CountLoss):
 class CountCrossEntropy(_CountLoss):
     r"""Classification by numbers of spikes: the cross-entropy of labels and softmax of counts.
 
-    :math:`-\frac1S\sum_s\log\frac{e^{z_{s,y_s}}}{\sum_ke^{z_{sk}}}` with :math:`z_{sk}` the number of spikes of the k-th chosen neuron times `scale`, and
-    :math:`y_s` the label of sample s. Its pathwise gradient is zero: what moves it is spikes that appear and vanish, so it needs unbiased gradients.
+    :math:`-\frac1S\sum_s\log\frac{e^{z_{s,y_s}}}{\sum_ke^{z_{sk}}}` with :math:`z_{sk}` the number of spikes of the
+    k-th chosen neuron times `scale`, and :math:`y_s` the label of sample s. Its pathwise gradient is zero: what moves
+    it is spikes that appear and vanish, so it needs unbiased gradients.
 
     Parameters
     ----------
@@ -195,7 +201,8 @@ class CountCrossEntropy(_CountLoss):
     Raises
     ------
     ValidationError
-        If an argument or the data is not what it should be, a window is not within [t0, t1], or, of :meth:`with_entries`, an edge is not in ``saveat``.
+        If an argument or the data is not what it should be, a window is not within [t0, t1], or, of
+        :meth:`with_entries`, an edge is not in ``saveat``.
 
     Examples
     --------
@@ -218,7 +225,10 @@ class CountCrossEntropy(_CountLoss):
         return LossValue(float(_cross_entropies(logits, self._labels(data, logits.shape)).mean()))
 
     def with_entries(self, generated: Any, data: Any) -> LossValue:
-        """The loss with its ``entries``: with p the softmax and c what a spike at t1 counts for, :math:`(\\log(1+p_{sk}(e^c-1))-c1_{k=y_s})/S`."""
+        """The loss with its ``entries``.
+
+        With p the softmax and c what a spike at t1 counts for, :math:`(\\log(1+p_{sk}(e^c-1))-c1_{k=y_s})/S`.
+        """
         trains = as_trains("generated", generated)
         self._check_edges(generated, trains)
         logits, more = self._logits(trains), self.scale * float(self._at_end(trains).sum())
@@ -231,7 +241,7 @@ class CountCrossEntropy(_CountLoss):
         return self(generated, data)._replace(entries=entries)
 
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
-        """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see :meth:`Loss.exchange`."""
+        """By how much the loss changes where sample s is replaced by that of `other`; see :meth:`Loss.exchange`."""
         before, after = (self._logits(as_trains("trains", batch)) for batch in (generated, other))
         labels = self._labels(data, before.shape)
         return (_cross_entropies(after, labels) - _cross_entropies(before, labels)) / len(labels)

@@ -53,7 +53,8 @@ class Loss(abc.ABC):
     observes_states : bool
         Whether it depends on recorded potentials or currents.
     has_entries : bool
-        Whether :meth:`exchange` and :meth:`with_entries` can be called. Without them a loss has pathwise gradients only.
+        Whether :meth:`exchange` and :meth:`with_entries` can be called. Without them a loss has pathwise gradients
+        only.
     pathwise_by_design : bool
         Whether its pathwise gradient is the one to follow, not that of its mean; ``gradient="auto"`` then takes it.
     edges : tuple of float
@@ -190,9 +191,9 @@ class ExpectedSignatureLoss(Loss):
     depth : int
     match_spikes : bool
         Pair sample p of one batch with sample p of the other, and keep in both only as many spikes of each neuron as the one with fewer
-        has: later spikes have no jump and no gradient. Needs batches of equal size. The published experiments do so, since pathwise gradients do not
-        see spikes that come or go. The loss then speaks of spike times alone (a silent network would match anything), and
-        ``gradient="auto"`` takes its pathwise gradient.
+        has: later spikes have no jump and no gradient. Needs batches of equal size. The published experiments do so,
+        since pathwise gradients do not see spikes that come or go. The loss then speaks of spike times alone (a silent
+        network would match anything), and ``gradient="auto"`` takes its pathwise gradient.
     neurons : array_like of int, optional
         Observe these neurons only.
     scales : array_like, shape () or (1 + N,), optional
@@ -230,15 +231,16 @@ class ExpectedSignatureLoss(Loss):
     def with_entries(self, generated: Any, data: Any) -> LossValue:
         r"""The loss with its ``entries``.
 
-        A spike of neuron k at t1 makes :math:`S(X)` to :math:`S(X)\otimes e^{c_k e_k}`, :math:`c_k` its scale, and so changes :math:`S^w` by
-        :math:`\Delta^w=\sum_{r\ge1}S^{w_r}(X)\,c_k^r/r!`, where :math:`w_r` is w without its last r letters, as long as these all are k. With d the
-        difference of the expected signatures the loss changes by :math:`(2\langle d,\Delta\rangle/S+|\Delta|^2/S^2)/W`. With `match_spikes` the sample's partner
-        gets one more spike as well, if it has one to spare, else nothing changes.
+        A spike of neuron k at t1 makes :math:`S(X)` to :math:`S(X)\otimes e^{c_k e_k}`, :math:`c_k` its scale, and so
+        changes :math:`S^w` by :math:`\Delta^w=\sum_{r\ge1}S^{w_r}(X)\,c_k^r/r!`, where :math:`w_r` is w without its
+        last r letters, as long as these all are k. With d the difference of the expected signatures the loss changes by
+        :math:`(2\langle d,\Delta\rangle/S+|\Delta|^2/S^2)/W`. With `match_spikes` the sample's partner gets one more
+        spike as well, if it has one to spare, else nothing changes.
         """
         return self._evaluate(generated, data, with_entries=True)
 
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
-        """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see :meth:`Loss.exchange`."""
+        """By how much the loss changes where sample s is replaced by that of `other`; see :meth:`Loss.exchange`."""
         _, before, theirs, _ = self._pair(generated, data)
         after = observed_pair(other, data, self.neurons)[1]
         factors, engine = self._factors(before.num_neurons + 1), _engine_of(generated)
@@ -260,7 +262,8 @@ class ExpectedSignatureLoss(Loss):
         mine, observed, theirs, columns = observed_pair(generated, data, self.neurons)
         if self.match_spikes and observed.num_samples != theirs.num_samples:
             raise ValidationError(
-                f"match_spikes pairs the samples of both batches: data must have {observed.num_samples} samples, got {theirs.num_samples}"
+                f"match_spikes pairs the samples of both batches: data must have {observed.num_samples} samples, "
+                f"got {theirs.num_samples}"
             )
         return mine, observed, theirs, columns
 
@@ -372,7 +375,7 @@ class FirstSpikeLoss(Loss):
         return self(generated, data)._replace(entries=np.zeros((trains.num_samples, trains.num_neurons)))
 
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
-        """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see :meth:`Loss.exchange`."""
+        """By how much the loss changes where sample s is replaced by that of `other`; see :meth:`Loss.exchange`."""
         _, before, theirs, _ = observed_pair(generated, data, self.neurons)
         here = before.first_spikes(self.n)
         change = (observed_pair(other, data, self.neurons)[1].first_spikes(self.n) - here) / before.num_samples
@@ -446,8 +449,8 @@ class SignatureMMD(Loss):
     def with_entries(self, generated: Any, data: Any) -> LossValue:
         """The loss with its ``entries``.
 
-        One more spike at the end of a train is one more row of cells of its kernels, and in Julia costs little more than the loss. With `depth`, and in
-        NumPy, the kernels are computed anew for every neuron.
+        One more spike at the end of a train is one more row of cells of its kernels, and in Julia costs little more
+        than the loss. With `depth`, and in NumPy, the kernels are computed anew for every neuron.
         """
         mine, observed, theirs, columns = observed_pair(generated, data, self.neurons)
         kernel, weights = self._kernel(generated, observed, theirs)
@@ -463,7 +466,7 @@ class SignatureMMD(Loss):
         return result._replace(entries=spread_entries(entries, self.neurons, mine.num_neurons))
 
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
-        """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see :meth:`Loss.exchange`."""
+        """By how much the loss changes where sample s is replaced by that of `other`; see :meth:`Loss.exchange`."""
         # A batch's own kernels are remembered: its samples are exchanged for some and for others in turn.
         if self._here is None or self._here[0] is not generated or self._here[1] is not data:
             _, before, theirs, _ = observed_pair(generated, data, self.neurons)

@@ -160,9 +160,10 @@ class SignatureKernel:
     def mmd_with_entries(
         self, X: SpikeTrains, Y: SpikeTrains, weights: tuple[Array, Array, Array]
     ) -> tuple[float, Array, Array]:
-        r"""MMD² without the kernels of Y with itself, its gradient in the times of X, and what one more spike at t1 changes.
+        r"""MMD² without the kernels of Y with itself, its gradient in X, and what one more spike at t1 changes.
 
-        One more spike at the end of a train is one more row of cells: the kernels with it come out of the same sweep. Only in Julia, and without `depth`.
+        One more spike at the end of a train is one more row of cells: the kernels with it come out of the same sweep.
+        Only in Julia, and without `depth`.
 
         Returns
         -------
@@ -185,7 +186,10 @@ class SignatureKernel:
     def _end_changes(
         self, own: _Result, cross: _Result, within: Array, across: Array, Y: SpikeTrains
     ) -> tuple[Array, Array]:
-        """What one more spike of X changes in its kernels with X and with Y, (S, R, N); those of a sample with itself have it on both sides."""
+        """What one more spike of X changes in its kernels with X and with Y, (S, R, N).
+
+        Those of a sample with itself have the spike on both sides.
+        """
         own_ends, cross_ends = own.ends, cross.ends
         assert own_ends is not None
         assert cross_ends is not None
@@ -565,7 +569,7 @@ def mmd_weights(num_x: int, num_y: int, unbiased: bool) -> tuple[Array, Array, A
 def mmd_exchange(
     kernel: SignatureKernel, X: Any, Y: Any, weights: tuple[Array, Array, Array]
 ) -> Callable[[Any], Array]:
-    """A function of other samples Z: by how much MMD² of X and Y changes where X_s alone is replaced by Z_s, for each s."""
+    """A function of other samples Z: by how much MMD² of X and Y changes where Z_s replaces X_s alone, for each s."""
     pairs, itself = weights[0] + weights[0].T, np.diag(weights[0])
     np.fill_diagonal(pairs, 0.0)
 

@@ -252,9 +252,9 @@ def expected_signature_backprop(
 def expected_signature_loss(
     X: SpikeTrains, Y: SpikeTrains | Array, depth: int, factors: Array | None, matched: bool, with_entries: bool = False
 ) -> tuple[float, Array, Array | None]:
-    """Mean over words of (E S(X) − E S(Y))² and its gradient in the times of X, in Julia; Y a batch, or its expected signature.
+    """Mean over words of (E S(X) − E S(Y))² and its gradient in the times of X, in Julia.
 
-    With `with_entries` also what one more spike at t1 changes, (S, N).
+    Y is a batch, or its expected signature. With `with_entries` also what one more spike at t1 changes, (S, N).
     """
     value = c_double()
     times_bar = np.zeros(X.times.shape)

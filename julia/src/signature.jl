@@ -284,11 +284,12 @@ function joint_jump!(jump, trains, train::Train, group)
 end
 
 """
-Adds ∂⟨cotangent, S(train)⟩/∂τ to `times_bar` (by the train's columns), undoing the path piece by piece from the front. Before that, `look` is shown
-the signature; of its highest level it may see nothing.
+Adds ∂⟨cotangent, S(train)⟩/∂τ to `times_bar` (by the train's columns), undoing the path piece by piece from the front.
+Before that, `look` is shown the signature; of its highest level it may see nothing.
 """
 function train_adjoint!(
-    times_bar::Ptr{Float64}, work::SignatureWork, trains::SpikeTrains, train::Train, cotangent::Vector{Float64}, powers_bar::Words, look = S -> nothing,
+    times_bar::Ptr{Float64}, work::SignatureWork, trains::SpikeTrains, train::Train, cotangent::Vector{Float64},
+    powers_bar::Words, look = S -> nothing,
 )
     S, bar = work.S, work.bar
     # Of a signature only the levels below the top are read here, except around simultaneous spikes.
@@ -397,8 +398,8 @@ end
 end
 
 # Mean over words of (E S(X) − E S(Y))², and its gradient in the times of X. Y is a batch, or null with its expected signature given. With
-# `matched` sample p of X is paired with sample p of Y, and both keep of each neuron only as many spikes as the other has. Where `entries`, (S, N), is not
-# null, it gets what one more spike at t1 changes.
+# `matched` sample p of X is paired with sample p of Y, and both keep of each neuron only as many spikes as the other
+# has. Where `entries`, (S, N), is not null, it gets what one more spike at t1 changes.
 @entry_point function ssnn_expected_signature_loss(
     x_pointer::Ptr{SpikeTrains}, y_pointer::Ptr{SpikeTrains}, y_mean::Ptr{Float64}, depth::Int64, matched::Int64, threads::Int64,
     value::Ptr{Float64}, times_bar::Ptr{Float64}, entries::Ptr{Float64},
@@ -425,7 +426,8 @@ end
 
 function matched_adjoint!(times_bar, entries, X::SpikeTrains, Y::SpikeTrains, matched::Bool, cotangent, depth, threads)
     d = Int(X.num_neurons) + 1
-    works = [(SignatureWork(X.num_neurons, depth), Words(d, Int(depth)), EndWork(X.num_neurons, depth)) for _ in 1:max(1, threads)]
+    make_work() = SignatureWork(X.num_neurons, depth), Words(d, Int(depth)), EndWork(X.num_neurons, depth)
+    works = [make_work() for _ in 1:max(1, threads)]
     slopes = matched || entries == C_NULL ? Matrix{Float64}[] : by_last_letter(cotangent, d, depth)
     foreach_chunk(X.num_samples, threads) do worker, chunk, samples
         work, powers_bar, at_end = works[worker]
@@ -443,23 +445,29 @@ function matched_adjoint!(times_bar, entries, X::SpikeTrains, Y::SpikeTrains, ma
     end
 end
 
-"""What one thread needs for the entries: room for a change of a signature and, with matched spikes, for the partner's signature before and after."""
+"""
+What one thread needs for the entries: room for a change of a signature and, with matched spikes, for the partner's
+before and after.
+"""
 struct EndWork
     change::Vector{Float64}
     before::Vector{Float64}
     partner::SignatureWork
 end
 
-EndWork(num_neurons, depth) =
-    EndWork(zeros((Int(num_neurons) + 1)^(depth - 1)), zeros(signature_length(Int(num_neurons) + 1, depth)), SignatureWork(num_neurons, depth))
+function EndWork(num_neurons, depth)
+    d = Int(num_neurons) + 1
+    return EndWork(zeros(d^(depth - 1)), zeros(signature_length(d, depth)), SignatureWork(num_neurons, depth))
+end
 
 """Of each level a matrix: a column per last letter, a row per what stands before it."""
 by_last_letter(words, d, depth) =
     [permutedims(reshape(words[level_offset(d, l)+1:level_offset(d, l + 1)], d, d^(l - 1))) for l in 1:depth]
 
 """
-By how much the loss changes where the sample with signature `S` fires once more at t1, for each neuron: with ΔS the change of S, ⟨cotangent, ΔS⟩ and, as the
-loss is the square of a mean, |ΔS|²/(number of words · number of samples²). Levels of `S` below the top are read.
+By how much the loss changes where the sample with signature `S` fires once more at t1, for each neuron: with ΔS the
+change of S, ⟨cotangent, ΔS⟩ and, as the loss is the square of a mean, |ΔS|²/(number of words · number of samples²).
+Levels of `S` below the top are read.
 """
 function end_entries!(entries::Ptr{Float64}, S::Words, trains::SpikeTrains, slopes, change::Vector{Float64})
     share = 1 / (length(S.values) * trains.num_samples^2)
@@ -478,10 +486,12 @@ function end_entries!(entries::Ptr{Float64}, S::Words, trains::SpikeTrains, slop
 end
 
 """
-The same with matched spikes: one more spike of a neuron lets its partner keep one more as well, if it has one to spare. Else nothing changes.
+The same with matched spikes: one more spike of a neuron lets its partner keep one more as well, if it has one to spare.
+Else nothing changes.
 """
 function matched_end_entries!(
-    entries::Ptr{Float64}, S::Words, X::SpikeTrains, Y::SpikeTrains, sample, caps::Vector{Int}, theirs::Vector{Int}, cotangent, at_end::EndWork,
+    entries::Ptr{Float64}, S::Words, X::SpikeTrains, Y::SpikeTrains, sample, caps::Vector{Int}, theirs::Vector{Int},
+    cotangent, at_end::EndWork,
 )
     share = 1 / (length(S.values) * X.num_samples^2)
     partner, before = at_end.partner, at_end.before
@@ -505,8 +515,9 @@ function matched_end_entries!(
 end
 
 """
-S ⊗ exp(x e_a) − S on the words of a level that end in a (on others it is 0), into `change` by what stands before that a; returns how many there are. A word that
-ends in r letters a gets x^r/r! times S of what is left without them, for each r.
+S ⊗ exp(x e_a) − S on the words of a level that end in a (on others it is 0), into `change` by what stands before that
+a; returns how many there are. A word that ends in r letters a gets x^r/r! times S of what is left without them, for
+each r.
 """
 function end_change!(change::Vector{Float64}, S::Words, a::Int, x::Float64, level::Int)
     size, d = S.d^(level - 1), S.d

@@ -221,7 +221,10 @@ function response_table(c::Float64, n::Int, m::Int)
     return table
 end
 
-"""Tables for all neurons, as large as any pair of samples needs, with `more` spikes at the end of each; one per different coefficient."""
+"""
+Tables for all neurons, as large as any pair of samples needs, with `more` spikes at the end of each; one per different
+coefficient.
+"""
 function response_tables(squares::Vector{Float64}, X::Vector{Events}, Y::Vector{Events}, more::Int)
     made = Dict{Float64,Matrix{Float64}}()
     most(batch, a) = min(maximum(x -> length(x.of_neuron[a]), batch), TABLE_SIDE) + more
@@ -320,7 +323,9 @@ lane_terms(ys::NTuple{4,Events}, row) = maximum(map(y -> row <= length(y.terms) 
 Kernels of train `x` with four trains, of which the first `count` matter: values · 2^exponents. With `slopes`, `work.meetings` holds what the
 gradient needs; with `ends`, `work.ends` what one more spike at the end would change, in the same units as the values.
 """
-function sweep!(work::SweepWork, x::Events, ys::NTuple{4,Events}, count, squares, tables, slopes::Bool, ends::Bool = false)
+function sweep!(
+    work::SweepWork, x::Events, ys::NTuple{4,Events}, count, squares, tables, slopes::Bool, ends::Bool = false,
+)
     n = length(x.pieces)
     work.more = Int(ends)
     ends && foreach(part -> reset!(part, length(squares)), work.ends)
@@ -395,11 +400,13 @@ function prepare_spikes!(work::SweepWork, l, x::Events, y::Events, squares)
         length(work.history[l]) < stop && resize!(work.history[l], stop)
     else
         # The coefficients along an event sum to less than this.
-        along(neurons, other) = mapreduce(a -> squares[a] * (length(other.of_neuron[a]) + work.more), +, neurons; init = 0.0)
-        at_end(other) = work.more == 0 ? 0.0 : maximum(a -> along(a, other), eachindex(squares))
+        with(other, a) = squares[a] * (length(other.of_neuron[a]) + work.more)
+        along(neurons, other) = mapreduce(a -> with(other, a), +, neurons; init = 0.0)
+        at_end(other) = work.more == 0 ? 0.0 : maximum(a -> with(other, a), eachindex(squares))
         most(one, other) = mapreduce(neurons -> along(neurons, other), max, one.letters; init = at_end(other))
         # Events of X, and those at its end.
-        work.jump_series[l] = zeros(num_coefficient_terms(max(most(x, y), most(y, x))), num_events(x) + work.more * length(squares))
+        terms = num_coefficient_terms(max(most(x, y), most(y, x)))
+        work.jump_series[l] = zeros(terms, num_events(x) + work.more * length(squares))
     end
     return by_table
 end
@@ -417,8 +424,9 @@ function pass_event!(work::SweepWork, l, x::Events, y::Events, row, squares, tab
 end
 
 """
-Double increments of k over an event of Y with `neurons` and each event of X that shares one of them: returns these events, and leaves the increments in
-`work.increments`. Those over the events at the end of X are added to `at_end`, where they are wanted.
+Double increments of k over an event of Y with `neurons` and each event of X that shares one of them: returns these
+events, and leaves the increments in `work.increments`. Those over the events at the end of X are added to `at_end`,
+where they are wanted.
 """
 function event_increments!(work::SweepWork, l, x::Events, neurons, squares, tables, by_table, at_end)
     if by_table
@@ -502,7 +510,8 @@ function rescale!(work::SweepWork, factor::Lanes)
     for array in (work.p, work.increment, work.jump), n in eachindex(array)
         array[n] = rescaled(array[n], factor)
     end
-    for l in 1:4, array in (work.history[l], work.jump_series[l], work.ends[l].of_x, work.ends[l].of_y, work.ends[l].of_both)
+    all_ends(ends) = ends.of_x, ends.of_y, ends.of_both
+    for l in 1:4, array in (work.history[l], work.jump_series[l], all_ends(work.ends[l])...)
         array .= rescaled.(array, factor[l])
     end
 end
@@ -779,8 +788,8 @@ function store_values!(job::KernelJob, a, bs, count, values, exponents)
 end
 
 """
-What k(X_a, Y_b) gains where X_a has one more spike at its end, of each neuron, into `ends`, (S, R, N), in units of the pair's exponent. Where both are the
-same sample of SYMMETRIC, it has the spike on both sides.
+What k(X_a, Y_b) gains where X_a has one more spike at its end, of each neuron, into `ends`, (S, R, N), in units of the
+pair's exponent. Where both are the same sample of SYMMETRIC, it has the spike on both sides.
 """
 function store_ends!(ends::Ptr{Float64}, job::KernelJob, a, bs, count, work::SweepWork)
     for l in 1:count
@@ -795,7 +804,9 @@ function store_ends!(ends::Ptr{Float64}, job::KernelJob, a, bs, count, work::Swe
     end
 end
 
-@entry_point function ssnn_train_kernels(x_pointer::Ptr{SpikeTrains}, y_pointer::Ptr{SpikeTrains}, job_pointer::Ptr{KernelJob}, ends::Ptr{Float64})
+@entry_point function ssnn_train_kernels(
+    x_pointer::Ptr{SpikeTrains}, y_pointer::Ptr{SpikeTrains}, job_pointer::Ptr{KernelJob}, ends::Ptr{Float64},
+)
     train_kernels(unsafe_load(x_pointer), unsafe_load(y_pointer), unsafe_load(job_pointer), ends)
 end
 
