@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers import run_julia
 
 import ssnn_py as ssnn
 from ssnn_py.engine import boot
@@ -103,6 +104,14 @@ def test_the_choice_of_julia(tmp_path):
     assert candidates(Surroundings(requested=str(executable))) == (str(executable),)
     with pytest.raises(ssnn.JuliaError, match="SSNN_JULIA"):
         candidates(Surroundings(requested="/nowhere/julia"))
+
+
+@pytest.mark.parametrize("how", ["embedded", "juliacall"])
+def test_the_core_overwrites_no_method(how):
+    """A modern Julia refuses to precompile a package that does, and would compile all of it in every process."""
+    include = f"include({boot._julia_string(str(boot.source_dir() / 'src' / 'SSNN.jl'))})"
+    assert run_julia(how, "--warn-overwrite=yes", "-e", include) == ("", "")
+    assert "overwritten" in run_julia(how, "--warn-overwrite=yes", "-e", "f(x) = 1; f(y) = 2")[1]
 
 
 def test_importing_is_quick_and_starts_nothing():
