@@ -421,12 +421,45 @@ def test_ctrl_c_is_seen_while_the_main_thread_is_inside_c():
 
 
 def test_what_must_last_is_started_on_a_thread_that_stays():
-    threads = []
-    assert boot._on_a_lasting_thread(lambda: threads.append(threading.current_thread()) or "done") == "done"
+    lasting, threads = boot._LastingThread(), []
+    assert lasting.start(lambda: threads.append(threading.current_thread()) or "done") == "done"
     assert threads[0].is_alive()
     assert threads[0].daemon
     with pytest.raises(ZeroDivisionError):
-        boot._on_a_lasting_thread(lambda: 1 / 0)
+        lasting.start(lambda: 1 / 0)
+    assert lasting.call(threading.current_thread) is threads[0]
+
+
+def test_what_must_last_is_ended_on_the_thread_that_started_it():
+    """Where another thread closed Julia's event loop, it would wait for ever for the one that runs it."""
+    out, err = python(
+        """
+        import atexit, threading
+        from ssnn_py.engine import boot
+        lasting, whole = boot._LastingThread(), atexit.register
+
+        def say(what):
+            print(what, threading.current_thread().name, flush=True)
+
+        def start():
+            others = threading.Thread(target=atexit.register, args=(say, "registered elsewhere:"))
+            others.start()
+            others.join()
+            return atexit.register(say, "registered here:")
+
+        def fail():
+            atexit.register(say, what="before it failed:")
+            raise ValueError
+
+        print(lasting.start(start) is say)
+        try:
+            lasting.start(fail)
+        except ValueError:
+            print(atexit.register is whole)
+        """
+    )
+    ends = ["before it failed: julia", "registered here: julia", "registered elsewhere: MainThread"]
+    assert (out.splitlines(), err) == (["True", "True", *ends], "")
 
 
 def test_copies_that_hinder_each_other_are_explained():
