@@ -180,7 +180,7 @@ def test_what_to_do_where_the_sensitivity_package_is_missing(julia):
 def test_a_failed_setup_says_why_and_leaves_the_project_as_it_was(tmp_path):
     pytest.importorskip("juliapkg")
     settings = {"PYTHON_JULIAPKG_PROJECT": str(tmp_path), "PYTHON_JULIAPKG_OFFLINE": "yes", "PATH": "/nowhere"}
-    unset = {"PYTHON_JULIAPKG_EXE", "PYTHON_JULIACALL_EXE"}
+    unset = {"PYTHON_JULIAPKG_EXE", "PYTHON_JULIACALL_EXE", "PYTHON_JULIACALL_PROJECT"}
     done = subprocess.run(
         [sys.executable, "-m", "ssnn_py", "setup", "--sciml"],
         capture_output=True,
@@ -204,6 +204,7 @@ def test_cuda_is_refused_with_a_sentence(capsys):
 
 def test_doctor_knows_whether_the_packages_are_there(monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHON_JULIAPKG_PROJECT", str(tmp_path))
+    monkeypatch.delenv("PYTHON_JULIACALL_PROJECT", raising=False)
     assert not packages.sciml_installed()
     (tmp_path / "pyjuliapkg").mkdir()
     (tmp_path / "pyjuliapkg" / "juliapkg.json").write_text(json.dumps({"packages": {"StochasticDiffEq": {}}}))
@@ -220,6 +221,8 @@ def test_doctor_knows_whether_the_packages_are_there(monkeypatch, tmp_path):
         "settings": {},
         "problems": [],
         "sciml_installed": True,
+        "openssl": "3",
+        "openssl_limit": "",
     }
     assert re.search("SciML +installed", doctor.report(facts))
 

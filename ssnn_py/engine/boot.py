@@ -153,8 +153,11 @@ class JuliaRuntime(abc.ABC):
         The processor that code is compiled for.
     library : str
         Path of libjulia.
+    instead_of : str
+        Why one that comes first in the choice was not started; empty where this is the first.
     """
 
+    instead_of = ""
     how: str
     version: str
     threads: int
@@ -891,7 +894,12 @@ def runtime() -> JuliaRuntime:
     Raises
     ------
     JuliaError
-        If no Julia can be started, with what to do. A later call tries again.
+        If no Julia can be started, or not the one that ``SSNN_JULIA`` asks for, with what to do. A later call tries again.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the Julia that comes first in the choice cannot be started, and another one is.
     """
     global _RUNTIME
     if _RUNTIME is not None:
@@ -900,16 +908,25 @@ def runtime() -> JuliaRuntime:
     with _BOOTING:
         if _RUNTIME is None:
             source_dir()
-            failures = []
-            for candidate in candidates(look_around()):
+            found, failures = look_around(), []
+            for candidate in candidates(found):
                 try:
                     _RUNTIME = _start(candidate)
                     break
                 except JuliaError as error:
                     failures.append(str(error))
+            said = "; ".join(failures) or "no Julia was found"
             if _RUNTIME is None:
-                said = "; ".join(failures) or "no Julia was found"
+                if found.requested:
+                    said = f"SSNN_JULIA asks for {found.requested!r}, which cannot be had: {said}"
                 raise JuliaError(said if "ssnn setup" in said else f"{said}: {ADVICE}")
+            if failures:
+                _RUNTIME.instead_of = said
+                warnings.warn(
+                    f"Julia {_RUNTIME.version}, {_RUNTIME.how}, is used, because a newer one could not be: {said}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
         return _RUNTIME
 
 
