@@ -403,7 +403,7 @@ function sciml_smooth_solver(problem::Problem, options::NamedTuple, run::Run, di
         "$(unsafe_string(problem.solver)) is a solver of DifferentialEquations.jl, which is not loaded; run `ssnn setup --sciml` (Julia 1.10 or newer; this is $VERSION)",
     ))
     solver = sciml_solver(unsafe_string(problem.solver))
-    get(options, :adaptive, false) && !solver.adaptive && throw(ArgumentError("solver $(solver.name) has a fixed step: adaptive must be false"))
+    get(options, :adaptive, false) && !solver.adaptive && throw(ArgumentError("solver $(solver.name) takes fixed steps only: adaptive must be false"))
     isempty(directions) || !solver.implicit || throw(ArgumentError("solver $(solver.name) is implicit, which gradients do not support; take an explicit one"))
     # The extension is younger than this function.
     return Base.invokelatest(SCIML_HOOK[], solver, options, run, directions)::SmoothSolver

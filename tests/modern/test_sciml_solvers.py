@@ -52,7 +52,7 @@ def test_higher_orders_follow_the_same_path(name):
 def test_adaptive_steps_follow_the_same_path():
     arguments = dict(t1=2.0, num_samples=8, max_spikes=1, seed=2)
     fine = ssnn.simulate(one_neuron(), dt=0.04 / 64, noise_dt=0.04, solver="shark", **arguments).spike_times
-    options = dict(adaptive=True, abstol=1e-6, reltol=1e-6, noise_depth=10)
+    options = dict(adaptive=True, abstol=1e-5, reltol=1e-5, noise_depth=10)
     adaptive = ssnn.simulate(one_neuron(), dt=0.04, solver="sciml:SOSRA2", **options, **arguments).spike_times
     np.testing.assert_allclose(adaptive, fine, atol=2e-3)
 
