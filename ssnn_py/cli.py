@@ -60,9 +60,12 @@ def _reproduce(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from .experiments import work_precision
+    from .engine.packages import sciml_installed
+    from .experiments import every_solver, work_precision
 
     points = work_precision.run(arguments.out, arguments.quick, arguments.seed, sys.stderr.isatty())
+    if sciml_installed():
+        every_solver.run(arguments.out, arguments.quick, arguments.seed, sys.stderr.isatty())
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(point) for point in points], indent=1) + "\n")
     return 0
