@@ -106,8 +106,9 @@ def test_numbers_do_not_depend_on_threads():
 
 
 def test_errors():
-    with pytest.raises(ssnn.ValidationError, match="adaptive"):
-        ssnn.simulate(one_neuron(), t1=1.0, dt=0.01, solver="sciml:EM", adaptive=True)
+    for name in ("EM", "ISSEM"):
+        with pytest.raises(ssnn.ValidationError, match="adaptive"):
+            ssnn.simulate(one_neuron(), t1=1.0, dt=0.01, solver=f"sciml:{name}", adaptive=True)
     with pytest.raises(ssnn.JuliaError, match="no_such_keyword"):
         ssnn.simulate(one_neuron(), t1=1.0, dt=0.01, solver="sciml:SOSRA", no_such_keyword=1)
     with pytest.raises(ssnn.JuliaError, match="return code"):
