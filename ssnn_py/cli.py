@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -32,9 +33,12 @@ def _setup(arguments: argparse.Namespace) -> int:
         return 0
     found = boot.look_around()
     modern = found.modern_julia or found.requested == "juliacall" or not debian.possible()
-    if arguments.debs is None and found.juliacall_installed and modern:
-        julia = boot.runtime()  # juliapkg downloads one where there is none; Julia compiles the core
-        print(f"Julia {julia.version} is set up by juliacall")
+    if arguments.debs is None and found.juliacall_installed and modern and found.requested != "embedded":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # it is said below
+            julia = boot.runtime()  # juliapkg downloads one where there is none; Julia compiles the core
+        why = f", because a newer one could not be: {julia.instead_of}" if julia.instead_of else ""
+        print(f"Julia {julia.version}, {julia.how}, is set up{why}")
         return 0
     private = debian.setup(arguments.debs)
     boot.prepare()
@@ -60,9 +64,12 @@ def _reproduce(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from .experiments import work_precision
+    from .engine.packages import sciml_installed
+    from .experiments import every_solver, work_precision
 
     points = work_precision.run(arguments.out, arguments.quick, arguments.seed, sys.stderr.isatty())
+    if sciml_installed():
+        every_solver.run(arguments.out, arguments.quick, arguments.seed, sys.stderr.isatty())
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(point) for point in points], indent=1) + "\n")
     return 0

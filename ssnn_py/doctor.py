@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import ssl
 import subprocess
 import sys
 from typing import Any
@@ -18,11 +19,16 @@ from ssnn_py.engine import boot
 from ssnn_py.errors import SSNNError
 try:
     julia = boot.runtime()
-    found = {name: getattr(julia, name) for name in ("how", "version", "threads", "cpu_target", "library")}
+    found = {name: getattr(julia, name) for name in ("how", "version", "threads", "cpu_target", "library", "instead_of")}
 except SSNNError as error:
     found = {"problem": " ".join(str(error).split())}
 print(json.dumps(found))
 """
+
+
+def _openssl_limit(version: tuple[int, int]) -> str:
+    """What Python's OpenSSL means for the Julia that juliapkg chooses: both load theirs into one process. Empty if nothing."""
+    return "older than 3.5, so that juliacall takes no Julia newer than 1.11" if version < (3, 5) else ""
 
 
 def examine() -> dict[str, Any]:
@@ -30,6 +36,7 @@ def examine() -> dict[str, Any]:
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
+        "openssl": ssl.OPENSSL_VERSION,
         "cache_folder": str(debian.cache_dir()),
         "problems": [],
     }
@@ -42,6 +49,7 @@ def examine() -> dict[str, Any]:
     facts["juliacall_installed"] = found.juliacall_installed
     facts["modern_julia"] = found.modern_julia
     facts["sciml_installed"] = packages.sciml_installed()
+    facts["openssl_limit"] = _openssl_limit((ssl.OPENSSL_VERSION_INFO[0], ssl.OPENSSL_VERSION_INFO[1]))
     private = debian.installed()
     facts["private_julia"] = private and private.version
     ours = ("SSNN_ENGINE", "SSNN_JULIA", "SSNN_CACHE_DIR", "SSNN_NUM_THREADS")
@@ -61,11 +69,16 @@ def examine() -> dict[str, Any]:
         elif "problem" in said:
             facts["problems"].append(said["problem"])
         else:
+            instead_of = said.pop("instead_of")
             facts["julia"] = said
+            if instead_of:
+                facts["problems"].append(f"{said['how']} was taken instead of a newer Julia: {instead_of}")
     except subprocess.TimeoutExpired:
         facts["problems"].append("starting Julia took more than ten minutes")
     requested = os.environ.get("SSNN_ENGINE", "").strip().lower() or "auto"
-    facts["engine"] = requested if requested != "auto" else "julia" if facts["julia"] else "reference"
+    # A Julia that SSNN_JULIA names is no matter of choice.
+    fallback = "julia" if facts["julia"] or found.requested else "reference"
+    facts["engine"] = requested if requested != "auto" else fallback
     return facts
 
 
@@ -91,6 +104,7 @@ def report(facts: dict[str, Any]) -> str:
         "SciML         "
         + ("installed" if facts["sciml_installed"] else "not installed; `ssnn setup --sciml` adds its solvers"),
         f"python        {facts['python']} on {facts['platform']}",
+        f"OpenSSL       {facts['openssl']}" + (f"; {facts['openssl_limit']}" if facts["openssl_limit"] else ""),
     ]
     lines += [f"setting       {name}={value}" for name, value in facts["settings"].items()]
     lines += [f"problem       {problem}" for problem in facts["problems"]]

@@ -1,6 +1,10 @@
-"""Networks and finite differences that several tests use."""
+"""Networks, finite differences and Julia programs that several tests use."""
+
+import os
+import subprocess
 
 import numpy as np
+import pytest
 
 import ssnn_py as ssnn
 from ssnn_py.engine import boot
@@ -87,3 +91,35 @@ def why_no_modern_julia():
     if not (found.modern_julia or found.juliacall_imported):
         return "juliacall has no Julia 1.10 or newer"
     return "SSNN_JULIA asks for the embedded Julia" if found.requested == "embedded" else ""
+
+
+def julia_programs():
+    """The Julias of this machine that run as programs, by how the package starts them: (command, environment) each."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JULIA_")}
+    found, programs = boot.debian.installed(), {}
+    if found is not None:
+        executable = found.root / "usr/bin/julia"
+        libraries, image = boot._embedded_files(executable)
+        path = boot._library_path(libraries)
+        programs["embedded"] = [str(executable), "-J", str(image)], {**environment, "LD_LIBRARY_PATH": path}
+    modern = boot._modern_julia()
+    if modern is not None:
+        programs["juliacall"] = [str(modern)], environment
+    return programs
+
+
+def run_julia(how, *options, **environment):
+    """What a Julia program says: (output, errors). Fails where it does; skips where there is no such Julia."""
+    if how not in julia_programs():
+        pytest.skip(f"there is no Julia that could be started by way of {how!r}")
+    command, settings = julia_programs()[how]
+    done = subprocess.run(
+        [*command, "--startup-file=no", "--history-file=no", *options],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**settings, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr

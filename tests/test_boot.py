@@ -9,8 +9,10 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from helpers import run_julia
 
 import ssnn_py as ssnn
 from ssnn_py.engine import boot
@@ -105,6 +107,14 @@ def test_the_choice_of_julia(tmp_path):
         candidates(Surroundings(requested="/nowhere/julia"))
 
 
+@pytest.mark.parametrize("how", ["embedded", "juliacall"])
+def test_the_core_overwrites_no_method(how):
+    """A modern Julia refuses to precompile a package that does, and would compile all of it in every process."""
+    include = f"include({boot._julia_string(str(boot.source_dir() / 'src' / 'SSNN.jl'))})"
+    assert run_julia(how, "--warn-overwrite=yes", "-e", include) == ("", "")
+    assert "overwritten" in run_julia(how, "--warn-overwrite=yes", "-e", "f(x) = 1; f(y) = 2")[1]
+
+
 def test_importing_is_quick_and_starts_nothing():
     out, _ = python("import sys; print('juliacall' in sys.modules, 'matplotlib' in sys.modules)")
     assert out.split() == ["False", "False"]
@@ -120,13 +130,50 @@ def test_a_wrong_ssnn_julia_says_what_to_do(tmp_path):
     assert "ssnn setup" in python(code, SSNN_JULIA="embedded", SSNN_CACHE_DIR=str(tmp_path / "empty"))[0]
 
 
-def test_without_julia_numpy_computes_after_one_warning(tmp_path):
-    out, err = python("print(run()); print(run())", SSNN_JULIA="embedded", SSNN_CACHE_DIR=str(tmp_path))
+@pytest.fixture
+def no_julia(tmp_path):
+    """Settings of an interpreter without a private Julia, and with a juliacall that cannot start one."""
+    (tmp_path / "juliacall.py").write_text(
+        """raise Exception("'path' entries are not unique: two copies of a package")"""
+    )
+    path = os.pathsep.join([str(tmp_path), SEARCH_PATH])
+    return {"SSNN_JULIA": "", "SSNN_ENGINE": "", "SSNN_CACHE_DIR": str(tmp_path / "empty"), "PYTHONPATH": path}
+
+
+def test_without_julia_numpy_computes_after_one_warning(no_julia):
+    out, err = python("print(run()); print(run())", **no_julia)
     assert len(set(out.split())) == 1
     assert err.count("RuntimeWarning") == 1
-    out_reference, err = python("print(run())", SSNN_ENGINE="reference", SSNN_CACHE_DIR=str(tmp_path))
+    assert "several copies of ssnn_py" in err
+    out_reference, err = python("print(run())", **{**no_julia, "SSNN_ENGINE": "reference"})
     assert out_reference.split()[0] == out.split()[0]
     assert err == ""
+
+
+@pytest.mark.parametrize(("named", "why"), [("juliacall", "several copies of ssnn_py"), ("embedded", "ssnn setup")])
+def test_a_julia_that_was_asked_for_by_name_is_taken_or_is_an_error(no_julia, named, why):
+    code = "for _ in range(2):\n    try: run()\n    except ssnn.JuliaError as error: print(error)"
+    out, err = python(code, **{**no_julia, "SSNN_JULIA": named})
+    assert err == ""
+    assert len(out.splitlines()) == 2
+    for said in out.splitlines():
+        assert f"SSNN_JULIA asks for '{named}', which cannot be had: " in said
+        assert why in said
+
+
+def test_another_julia_than_the_first_of_the_choice_is_taken_with_a_word(monkeypatch):
+    def start(candidate):
+        if candidate == "juliacall":
+            raise ssnn.JuliaError("several copies")
+        return SimpleNamespace(how=candidate, version="1.5.3", check_process=lambda: None)
+
+    monkeypatch.setattr(boot, "_RUNTIME", None)
+    monkeypatch.setattr(boot, "_start", start)
+    found = Surroundings(juliacall_installed=True, modern_julia=True, embedded_installed=True)
+    monkeypatch.setattr(boot, "look_around", lambda: found)
+    with pytest.warns(RuntimeWarning, match=r"Julia 1\.5\.3, embedded, is used, .*: several copies"):
+        assert boot.runtime().instead_of == "several copies"
+    assert boot.runtime().how == "embedded"  # without another word
 
 
 @pytest.mark.usefixtures("julia")
@@ -412,12 +459,45 @@ def test_ctrl_c_is_seen_while_the_main_thread_is_inside_c():
 
 
 def test_what_must_last_is_started_on_a_thread_that_stays():
-    threads = []
-    assert boot._on_a_lasting_thread(lambda: threads.append(threading.current_thread()) or "done") == "done"
+    lasting, threads = boot._LastingThread(), []
+    assert lasting.start(lambda: threads.append(threading.current_thread()) or "done") == "done"
     assert threads[0].is_alive()
     assert threads[0].daemon
     with pytest.raises(ZeroDivisionError):
-        boot._on_a_lasting_thread(lambda: 1 / 0)
+        lasting.start(lambda: 1 / 0)
+    assert lasting.call(threading.current_thread) is threads[0]
+
+
+def test_what_must_last_is_ended_on_the_thread_that_started_it():
+    """Where another thread closed Julia's event loop, it would wait for ever for the one that runs it."""
+    out, err = python(
+        """
+        import atexit, threading
+        from ssnn_py.engine import boot
+        lasting, whole = boot._LastingThread(), atexit.register
+
+        def say(what):
+            print(what, threading.current_thread().name, flush=True)
+
+        def start():
+            others = threading.Thread(target=atexit.register, args=(say, "registered elsewhere:"))
+            others.start()
+            others.join()
+            return atexit.register(say, "registered here:")
+
+        def fail():
+            atexit.register(say, what="before it failed:")
+            raise ValueError
+
+        print(lasting.start(start) is say)
+        try:
+            lasting.start(fail)
+        except ValueError:
+            print(atexit.register is whole)
+        """
+    )
+    ends = ["before it failed: julia", "registered here: julia", "registered elsewhere: MainThread"]
+    assert (out.splitlines(), err) == (["True", "True", *ends], "")
 
 
 def test_copies_that_hinder_each_other_are_explained():

@@ -14,7 +14,7 @@ from test_laws import mean_first_spike
 
 import ssnn_py as ssnn
 from ssnn_py import cli
-from ssnn_py.experiments import work_precision
+from ssnn_py.experiments import every_solver, work_precision
 from ssnn_py.experiments.work_precision import BenchmarkProblem, Point
 
 
@@ -168,6 +168,32 @@ def test_solvers_of_differentialequations_join_where_they_are_installed(monkeypa
     assert work_precision.theory("sciml:SRA1", "potential", True) == 1.5
     assert work_precision.theory("sciml:SRA1", "gradient", True) is None
     assert work_precision.theory("milstein", "potential", False) == 1.0
+
+
+def test_every_solver_in_every_setting_that_it_takes(julia, monkeypatch, tmp_path, capsys):
+    """Here the native ones; tests/modern has those of DifferentialEquations.jl."""
+    monkeypatch.setattr(every_solver.sciml, "TABLE", {})
+    rows = every_solver.run(tmp_path, quick=True, progress=False)
+    assert {row.solver for row in rows} == {solver.name for solver in ssnn.solvers()}
+    for solver in ssnn.solvers():
+        coarse, fine = (row for row in rows if row.solver == solver.name)
+        assert coarse.setting.tolerance is None
+        assert 0.0 < fine.spike_times < coarse.spike_times < 0.1
+        assert 0.0 < fine.potential < coarse.potential
+    printed = capsys.readouterr().out
+    assert f"dt = {rows[0].setting.dt:g}" in printed
+    assert len((tmp_path / "every_solver.csv").read_text().splitlines()) == 1 + len(rows)
+
+
+def test_adaptive_steps_are_measured_where_a_solver_has_them():
+    problem = work_precision.problems(quick=True)[0]
+    adaptive = [setting for setting in every_solver.settings(problem) if setting.tolerance]
+    assert len(adaptive) == len(every_solver.TOLERANCES)
+    assert adaptive[0].options["abstol"] == adaptive[0].options["reltol"] == every_solver.TOLERANCES[0]
+    taken = {
+        name: every_solver.takes(name, adaptive[0]) for name in ("sciml:SOSRA2", "sciml:EM", "sciml:ISSEM", "shark")
+    }
+    assert taken == {"sciml:SOSRA2": True, "sciml:EM": False, "sciml:ISSEM": False, "shark": False}
 
 
 def test_the_page_about_solvers_has_their_table():

@@ -2,14 +2,16 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ssnn_py import cli, doctor
-from ssnn_py.engine import debian
+from ssnn_py.engine import boot, debian
 from ssnn_py.errors import ValidationError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,6 +72,35 @@ def test_errors_are_one_line_and_status_1(monkeypatch, capsys):
     assert "No space left" in capsys.readouterr().err
     assert fail(KeyboardInterrupt()) == 1
     assert capsys.readouterr().err == "ssnn: interrupted\n"
+
+
+def test_setup_says_which_julia_it_has_set_up(monkeypatch, capsys):
+    """Also where juliacall was to set one up, and another one had to be taken."""
+    monkeypatch.setattr(boot, "look_around", lambda: boot.Surroundings(juliacall_installed=True, modern_julia=True))
+    julia = SimpleNamespace(how="juliacall", version="1.11.9", instead_of="")
+    monkeypatch.setattr(boot, "runtime", lambda: julia)
+    assert cli.main(["setup"]) == 0
+    assert capsys.readouterr().out == "Julia 1.11.9, juliacall, is set up\n"
+    julia.how, julia.version, julia.instead_of = "embedded", "1.5.3", "several copies of ssnn_py are visible"
+    assert cli.main(["setup"]) == 0
+    assert re.fullmatch(r"Julia 1\.5\.3, embedded, is set up.*several copies.*\n", capsys.readouterr().out)
+
+
+def test_setup_sets_up_the_private_julia_where_that_is_asked_for(monkeypatch, capsys):
+    asked = boot.Surroundings(requested="embedded", juliacall_installed=True, modern_julia=True)
+    monkeypatch.setattr(boot, "look_around", lambda: asked)
+    monkeypatch.setattr(debian, "setup", lambda debs: SimpleNamespace(version="1.5.3", root="a folder"))
+    monkeypatch.setattr(boot, "prepare", lambda: None)
+    assert cli.main(["setup"]) == 0
+    assert capsys.readouterr().out == "Julia 1.5.3 is set up in a folder\n"
+
+
+def test_doctor_says_what_an_old_openssl_means_for_julia():
+    assert "no Julia newer than 1.11" in doctor._openssl_limit((3, 0))
+    assert doctor._openssl_limit((3, 5)) == doctor._openssl_limit((4, 0)) == ""
+    facts = doctor.examine()
+    assert facts["openssl"] in doctor.report({**facts, "openssl_limit": ""})
+    assert "no Julia newer" in doctor.report({**facts, "openssl_limit": doctor._openssl_limit((3, 4))})
 
 
 @pytest.mark.parametrize("words", [[], ["dance"], ["reproduce", "figure3"]])

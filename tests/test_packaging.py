@@ -99,7 +99,9 @@ def test_solvers_in_a_julia_project_of_ones_own(tmp_path, monkeypatch):
 @pytest.mark.parametrize("started_before", [False, True])
 def test_installing_solvers(tmp_path, monkeypatch, started_before):
     juliapkg = pytest.importorskip("juliapkg")
+    # Whatever the settings of whoever runs the tests.
     monkeypatch.delenv("PYTHON_JULIACALL_PROJECT", raising=False)
+    monkeypatch.setattr(juliapkg, "offline", lambda value=None: False)
     done = []
     monkeypatch.setattr(juliapkg, "add", lambda name, **options: done.append((name, options)))
     monkeypatch.setattr(juliapkg, "resolve", lambda: done.append("resolve"))

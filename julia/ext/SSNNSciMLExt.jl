@@ -192,7 +192,8 @@ function stops(smooth::StochasticDiffEqSolver, a, b)
     if smooth.adaptive
         return current isa SSNN.SampledCurrent ? filter(t -> a < t < b, current.knots) : Float64[]
     end
-    grid = (problem.t0 + n * problem.dt for n in floor(Int, (a - problem.t0) / problem.dt):Int(problem.num_steps)-1)
+    first, last = floor(Int, (a - problem.t0) / problem.dt), ceil(Int, (b - problem.t0) / problem.dt)
+    grid = (problem.t0 + n * problem.dt for n in first:min(last, Int(problem.num_steps) - 1))
     margin = SSNN.GRID_TOLERANCE * problem.dt
     return [t for t in grid if a + margin < t < b - margin]
 end

@@ -258,6 +258,16 @@ abstract type SmoothSolver end
 function follow end
 function replay end
 
+# A smooth solver keeps every step that it takes, and is given all grid times on its way: after so many steps of the grid it
+# begins anew, so that memory does not grow with the length of a run.
+const STRETCH_STEPS = 4096
+
+"""Where a stretch that begins at t ends at the latest."""
+function stretch_end(problem::Problem, t)
+    stretch = floor(Int, ((t - problem.t0) / problem.dt + GRID_TOLERANCE) / STRETCH_STEPS) + 1
+    return stretch * STRETCH_STEPS >= problem.num_steps ? problem.t1 : problem.t0 + stretch * STRETCH_STEPS * problem.dt
+end
+
 # How often the end of a step is put where the neuron fires.
 const EVENT_TRIALS = 3
 const EVENT_TOLERANCE = 1e-13
@@ -286,16 +296,18 @@ function walk_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothS
     problem, θ, n = run.problem, run.θ, length(run.x.v)
     u, du, t = [run.x.v; run.x.i; run.x.s], tangent_vectors(observer), problem.t0
     while t < problem.t1
-        times, states, j = follow(smooth, u, t, problem.t1)
+        stop = stretch_end(problem, t)
+        times, states, j = follow(smooth, u, t, stop)
         from = j == 0 ? length(times) : length(times) - 1
         tangents = isempty(du) ? nothing : replay(smooth, u, du, times[1:from])[2]
         at(m) = (times[m], states[m], tangents === nothing ? du : tangents[m])
-        t_next = j == 0 ? problem.t1 : times[end]
+        t_next = j == 0 ? stop : times[end]
         start, u_first = at(from), u
         u, du = start[2], start[3]
         j == 0 || ((t_next, u, du) = to_event(smooth, θ, start, t_next, problem.t1, j))
         after_stretch!(observer, u_first, t_next > times[from] ? [times[1:from]; t_next] : times[1:from])
-        while run.next_save <= length(run.saveat) && (run.saveat[run.next_save] < t_next || j == 0)
+        last = j == 0 && stop == problem.t1
+        while run.next_save <= length(run.saveat) && (run.saveat[run.next_save] < t_next || last)
             save_vector!(run, observer, smooth, at(clamp(searchsortedlast(times, run.saveat[run.next_save]), 1, from)), sample)
         end
         t = t_next
@@ -391,7 +403,7 @@ function sciml_smooth_solver(problem::Problem, options::NamedTuple, run::Run, di
         "$(unsafe_string(problem.solver)) is a solver of DifferentialEquations.jl, which is not loaded; run `ssnn setup --sciml` (Julia 1.10 or newer; this is $VERSION)",
     ))
     solver = sciml_solver(unsafe_string(problem.solver))
-    get(options, :adaptive, false) && !solver.adaptive && throw(ArgumentError("solver $(solver.name) has a fixed step: adaptive must be false"))
+    get(options, :adaptive, false) && !solver.adaptive && throw(ArgumentError("solver $(solver.name) takes fixed steps only: adaptive must be false"))
     isempty(directions) || !solver.implicit || throw(ArgumentError("solver $(solver.name) is implicit, which gradients do not support; take an explicit one"))
     # The extension is younger than this function.
     return Base.invokelatest(SCIML_HOOK[], solver, options, run, directions)::SmoothSolver

@@ -558,7 +558,7 @@ struct Front
     increment::Vector{Lanes}
 end
 
-Front(n, P) = Front(fill(zero(Lanes), P, n), fill(zero(Lanes), n))
+Front(n::Integer, P::Integer) = Front(fill(zero(Lanes), P, n), fill(zero(Lanes), n))
 Base.copy(front::Front) = Front(copy(front.p), copy(front.increment))
 
 """Move the front through piece `j` of Y; where given, `qs` and `ks` keep each cell's edge s = 0."""

@@ -95,3 +95,16 @@ end
         @test_throws ErrorException SSNN.sciml_adjoint(host.problem, data, (sensealg = :InterpolatingAdjoint,))
     end
 end
+
+@testset "reverse walk over the border of two stretches without a spike" begin
+    border = SSNN.STRETCH_STEPS * 4e-4
+    settings = (values = NUMBERS, num_components = 2, num_steps = 4200, dt = 4e-4, saveat = [border, border + 3e-4], max_spikes = 20)
+    host() = SSNN.RingHost(1; settings...)
+    bars = randn(MersenneTwister(9), 20), [0.7, -0.4], [0.1, 0.9]
+    fired = length(solve_with(ParabolaRungeKutta, host()))
+    bars[1][fired+1:end] .= 0.0
+    gradients = adjoint_with(ParabolaRungeKutta, host(), bars...)[1]
+    for slot in (1, 3, 7, 14)
+        @test gradients[1, slot] ≈ forward_with(ParabolaRungeKutta, host(), slot, 1, bars...) rtol = 1e-9 atol = 1e-9
+    end
+end

@@ -159,6 +159,42 @@ end
     @test all(differences[2:end] .< 0.7 .* differences[1:end-1])
 end
 
+"""What another solver is asked for: the longest stretch, in steps of the grid."""
+struct Watched{S<:SSNN.SmoothSolver} <: SSNN.SmoothSolver
+    solver::S
+    longest::Base.RefValue{Float64}
+end
+
+function SSNN.follow(s::Watched, u, a, b)
+    s.longest[] = max(s.longest[], (b - a) / s.solver.run.problem.dt)
+    return SSNN.follow(s.solver, u, a, b)
+end
+
+SSNN.replay(s::Watched, u, du, times) = SSNN.replay(s.solver, u, du, times)
+
+@testset "a long run is walked in stretches of bounded length" begin
+    # The second stretch begins at a time of the grid without a spike, where a value is recorded too.
+    border = SSNN.STRETCH_STEPS * 4e-4
+    settings = (values = NUMBERS, num_steps = 5000, dt = 4e-4, saveat = [0.5, border, border + 1e-4, 2.0], max_spikes = 20)
+    @test SSNN.stretch_end(SSNN.RingHost(1; settings...).problem, 0.0) == border
+    @test SSNN.stretch_end(SSNN.RingHost(1; settings...).problem, border - 1e-14) == 2.0
+    native, host, longest = SSNN.run_host(SSNN.RingHost(1; settings...)), SSNN.RingHost(1; settings...), Ref(0.0)
+    @test solve_with((run, directions) -> Watched(GridEuler(run, directions), longest), host) ≈
+          native.spike_times[1:native.num_spikes[1]] rtol = 1e-9
+    @test saved_v(host) ≈ saved_v(native) rtol = 1e-8
+    @test longest[] <= SSNN.STRETCH_STEPS + 1e-6
+    # Tangents cross the border, too.
+    quiet = [3 <= slot <= 6 ? 0.0 : x for (slot, x) in enumerate(NUMBERS)]
+    quiet_host(h) = SSNN.RingHost(1; settings..., values = (x = copy(quiet); x[14] += h; x))
+    v_dot = tangent_with(GridRungeKutta, quiet_host(0.0), 14)[2]
+    up, down = quiet_host(1e-5), quiet_host(-1e-5)
+    solve_with(GridRungeKutta, up), solve_with(GridRungeKutta, down)
+    @test v_dot ≈ (saved_v(up) - saved_v(down)) / 2e-5 rtol = 1e-5 atol = 1e-7
+    # So many grid times that they would fill the memory of any machine: it is the walk that ends here, at the first spike.
+    endless = SSNN.RingHost(1; values = NUMBERS, num_steps = 10^13, dt = 4e-4, saveat = Float64[], max_spikes = 1)
+    @test solve_with(GridEuler, endless) ≈ native.spike_times[1:1] rtol = 1e-9
+end
+
 @testset "work for precompilation" begin
     SSNN.precompile_workload()
     @test all(isfinite, SSNN.run_host_adjoint(SSNN.RingHost(2)))

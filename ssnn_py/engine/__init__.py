@@ -219,6 +219,11 @@ def resolve(engine: str = "auto") -> str:
     """The name of the engine that `engine` stands for: "julia" or "reference".
 
     "auto" is ``SSNN_ENGINE`` where that is set, else Julia, else, after one warning, NumPy.
+
+    Raises
+    ------
+    JuliaError
+        If ``SSNN_JULIA`` names a Julia, which then is no matter of choice, and it cannot be started.
     """
     if engine == "auto":
         engine = os.environ.get("SSNN_ENGINE", "").strip().lower() or "auto"
@@ -236,6 +241,8 @@ def _best_engine() -> str:
     try:
         runtime()
     except JuliaError as error:
+        if os.environ.get("SSNN_JULIA", "").strip():
+            raise
         warnings.warn(
             f"No Julia: computing with NumPy instead, which gives the same numbers much more slowly. {error} "
             "Run `ssnn setup`, or set SSNN_ENGINE=reference to choose NumPy without this warning.",

@@ -153,8 +153,11 @@ class JuliaRuntime(abc.ABC):
         The processor that code is compiled for.
     library : str
         Path of libjulia.
+    instead_of : str
+        Why one that comes first in the choice was not started; empty where this is the first.
     """
 
+    instead_of = ""
     how: str
     version: str
     threads: int
@@ -307,23 +310,54 @@ class _CtrlC:
                     os.write(previous, numbers)  # whoever watched before, an event loop perhaps
 
 
-def _on_a_lasting_thread(task: Callable[[], Any]) -> Any:
-    """Result of `task`, called on a thread that stays where it is afterwards."""
-    outcome: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+class _LastingThread:
+    """A thread that stays as long as the process, and does what it is given.
 
-    def run() -> None:
+    Julia ties to the thread that started it what must happen there again at the end: its event loop can only be closed by the
+    thread that runs it. So what registers itself for the exit while it is started here is called here too.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="julia", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            task, outcome = self._tasks.get()
+            try:
+                outcome.put((task(), None))
+            except BaseException as error:
+                outcome.put((None, error))
+            del task, outcome
+
+    def call(self, task: Callable[[], Any]) -> Any:
+        """Result of `task`, or what it raises."""
+        outcome: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self._tasks.put((task, outcome))
+        result, error = outcome.get()
+        if error is not None:
+            raise error
+        return result
+
+    def start(self, task: Callable[[], Any]) -> Any:
+        """The same; what `task` registers with :mod:`atexit` will be called on this thread."""
+        return self.call(lambda: self._registering(task))
+
+    def _registering(self, task: Callable[[], Any]) -> Any:
+        register = atexit.register
+
+        def here(function: Callable[..., Any], *arguments: Any, **named: Any) -> Callable[..., Any]:
+            if threading.current_thread() is not self._thread:
+                return register(function, *arguments, **named)
+            register(self.call, lambda: function(*arguments, **named))
+            return function
+
+        atexit.register = here  # type: ignore[assignment]
         try:
-            outcome.put((task(), None))
-        except BaseException as error:
-            outcome.put((None, error))
-            return
-        threading.Event().wait()
-
-    threading.Thread(target=run, name="julia", daemon=True).start()
-    result, error = outcome.get()
-    if error is not None:
-        raise error
-    return result
+            return task()
+        finally:
+            atexit.register = register
 
 
 class _JuliacallRuntime(JuliaRuntime):
@@ -351,7 +385,7 @@ class _JuliacallRuntime(JuliaRuntime):
         try:
             # Julia does not survive the end of the thread that started it.
             stays = imported_first or threading.current_thread() is threading.main_thread()
-            module = self._import() if stays else _on_a_lasting_thread(self._import)
+            module = self._import() if stays else _LastingThread().start(self._import)
         except ImportError as error:
             raise JuliaError(f"juliacall cannot be imported ({error}): pip install juliacall") from error
         except Exception as error:
@@ -860,7 +894,12 @@ def runtime() -> JuliaRuntime:
     Raises
     ------
     JuliaError
-        If no Julia can be started, with what to do. A later call tries again.
+        If no Julia can be started, or not the one that ``SSNN_JULIA`` asks for, with what to do. A later call tries again.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the Julia that comes first in the choice cannot be started, and another one is.
     """
     global _RUNTIME
     if _RUNTIME is not None:
@@ -869,16 +908,25 @@ def runtime() -> JuliaRuntime:
     with _BOOTING:
         if _RUNTIME is None:
             source_dir()
-            failures = []
-            for candidate in candidates(look_around()):
+            found, failures = look_around(), []
+            for candidate in candidates(found):
                 try:
                     _RUNTIME = _start(candidate)
                     break
                 except JuliaError as error:
                     failures.append(str(error))
+            said = "; ".join(failures) or "no Julia was found"
             if _RUNTIME is None:
-                said = "; ".join(failures) or "no Julia was found"
+                if found.requested:
+                    said = f"SSNN_JULIA asks for {found.requested!r}, which cannot be had: {said}"
                 raise JuliaError(said if "ssnn setup" in said else f"{said}: {ADVICE}")
+            if failures:
+                _RUNTIME.instead_of = said
+                warnings.warn(
+                    f"Julia {_RUNTIME.version}, {_RUNTIME.how}, is used, because a newer one could not be: {said}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
         return _RUNTIME
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from ..errors import JuliaError
 from . import boot
 
-#: What the engine "sciml" loads: name, UUID and the versions that julia/Project.toml allows. It brings the other packages that the extension uses.
-SCIML_PACKAGES = (("StochasticDiffEq", "789caeaf-c7a9-5a7d-9973-96adeb23e2a0", "6.81, 7"),)
+#: What the engine "sciml" loads: name, UUID and the versions that julia/Project.toml allows. It brings the other packages that the
+#: extension uses. Before 7.1.3, version 7 has the noise at a late stop, KomBurSROCK2 and RKMilGeneral wrong.
+SCIML_PACKAGES = (("StochasticDiffEq", "789caeaf-c7a9-5a7d-9973-96adeb23e2a0", "6.81, 7.1.3"),)
 #: What its reverse mode by ``sensealg`` loads as well.
 SENSITIVITY_PACKAGES = (
     ("OrdinaryDiffEqTsit5", "b1df2697-797e-41e3-8120-5422d3b24e4a", "1, 2"),

@@ -103,7 +103,7 @@ def check(problem: Problem, directions: Mapping[str, Array] | None = None) -> bo
             f"solver {problem.solver!r} takes diagonal noise only: sigma must be diagonal, in every direction of a derivative too"
         )
     if problem.options.get("adaptive", False) and not solver.adaptive:
-        raise ValidationError(f"adaptive must be False for solver {problem.solver!r}, which has a fixed step")
+        raise ValidationError(f"adaptive must be False for solver {problem.solver!r}, which takes fixed steps only")
     if directions is not None and solver.implicit:
         raise ValidationError(f"solver {problem.solver!r} is implicit and has no gradients here; take an explicit one")
     return diagonal

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import one_neuron, random_network, random_trains, run_arguments, why_no_modern_julia
+from helpers import one_neuron, random_network, random_trains, run_arguments, run_julia, why_no_modern_julia
 
 import ssnn_py as ssnn
 from ssnn_py.engine import boot
@@ -71,6 +71,18 @@ def test_the_core_is_this_packages_own(julia):
 
 def test_the_work_for_precompilation_is_done_without_several_threads_too(julia):
     julia.eval("SSNN.precompile_workload(); @assert SSNN.available_threads() == Threads.nthreads()")
+
+
+def test_the_core_is_precompiled_without_a_word(tmp_path):
+    """Into a depot of its own, with the standard library as Julia has it."""
+    shared = run_julia("juliacall", "-e", 'print(join(DEPOT_PATH, Sys.iswindows() ? ";" : ":"))')[0]
+    settings = {
+        "JULIA_DEPOT_PATH": os.pathsep.join([str(tmp_path), shared]),
+        "JULIA_LOAD_PATH": os.pathsep.join([str(boot.source_dir()), "@stdlib"]),
+    }
+    compiling = 'Base.compilecache(Base.identify_package("SSNN")); import SSNN'
+    assert run_julia("juliacall", "-e", compiling, **settings) == ("", "")
+    assert [*tmp_path.glob("compiled/*/SSNN/*.ji")]
 
 
 def test_facts(julia):

@@ -43,6 +43,9 @@ function tangents_and_differences(host, slot, options, h = 1e-5)
     return tangents(host(0.0), slot, options), (up - down) / 2h
 end
 
+# Solvers whose central differences, of h = 1e-5, show the pieces of the path between its nodes.
+const FELT_PIECES = ("EulerHeun", "LambaEulerHeun", "WangLi3SMil_B", "WangLi3SMil_E", "WangLi3SMil_F")
+
 const VALUES = [5.0, 2.0, 0.25, 0.0, 0.0, 0.0, 1.4, 0.03, 0.0, 0.1, 5.0, 1.0, 1.0, 1.5]
 const QUIET = [slot == 3 ? 0.0 : x for (slot, x) in enumerate(VALUES)]
 const DIAGONAL = [slot == 6 ? 0.15 : x for (slot, x) in enumerate(VALUES)]
@@ -100,7 +103,8 @@ end
 
     @testset "what the table says of it" begin
         algorithm = getproperty(StochasticDiffEq, Symbol(solver.name))()
-        @test StochasticDiffEq.isadaptive(algorithm) == solver.adaptive
+        # Not every one that the library lets adapt its step does so rightly: see the table.
+        @test StochasticDiffEq.isadaptive(algorithm) == solver.adaptive || solver.name in ("ISSEM", "ISSEulerHeun") && !solver.adaptive
         _, smooth = prepared(host_for(solver), diagonal)
         @test smooth.equation.stratonovich == occursin("EulerHeun", solver.name)
     end
@@ -162,7 +166,9 @@ end
     solver.implicit || @testset "gradients" begin
         for (values, slot, rtol) in ((QUIET, 1, 0.03), (QUIET, 14, 0.03), (VALUES, 3, 0.15), (VALUES, 14, 0.15))
             host(h) = host_for(solver; num_steps = 1000, dt = 0.002, max_spikes = 3, values = shifted(values, slot, h))
-            exact, numeric = tangents_and_differences(host, slot, diagonal)
+            # Differences must not be finer than the pieces of the path, which at the usual depth are shorter than h.
+            options = solver.name in FELT_PIECES && values === VALUES ? (diagonal_noise = true, noise_depth = 0) : diagonal
+            exact, numeric = tangents_and_differences(host, slot, options)
             values === VALUES && slot == 14 && println(rpad(solver.name, 20), "∂τ/∂I  ", sizes(exact), "   by differences  ", sizes(numeric))
             @test exact ≈ numeric rtol = rtol
         end
@@ -228,11 +234,15 @@ if SENSITIVITY
         bars = [0.3, -0.7, 1.1]
         slots = [1, 2, 3, 5, 7, 8, 9, 10, 11, 12, 13, 14]           # one Brownian motion: no second column of σ
         @testset "$name, $n neurons: reverse against forward, as the step shrinks" for name in ("EM", "SRA1", "SOSRA2"), n in (1, 2)
+            # Of one seed the error may be small by chance.
             errors = map((100, 800)) do steps
-                host() = SSNN.RingHost(n; solver = "sciml:$name", num_steps = steps, dt = 2.0 / steps, max_spikes = 3, saveat = Float64[])
-                options = (diagonal_noise = false,)
-                forward = [sum(bars .* tangents(host(), slot, options)) for slot in slots]
-                maximum(abs.(adjoint(host(), bars, options)[slots] - forward) ./ (1 .+ abs.(forward)))
+                mean(0:3) do seed
+                    settings = (num_steps = steps, dt = 2.0 / steps, max_spikes = 3, saveat = Float64[], seed = seed)
+                    host() = SSNN.RingHost(n; solver = "sciml:$name", settings...)
+                    options = (diagonal_noise = false,)
+                    forward = [sum(bars .* tangents(host(), slot, options)) for slot in slots]
+                    maximum(abs.(adjoint(host(), bars, options)[slots] - forward) ./ (1 .+ abs.(forward)))
+                end
             end
             println(rpad("$name, $n neurons", 20), "reverse against forward, dt = 0.02 and 0.0025:       ", sizes(errors))
             @test errors[2] < errors[1] / 2 || errors[1] < 1e-6
