@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from common import milliseconds, table
@@ -118,6 +119,23 @@ def compare(neurons: int, functional: Counts | Signature, repeats: int) -> list[
     return [[*row, (row[-1] / rows[0][-1]) ** 2] for row in rows]
 
 
+def costs_of(net: ssnn.SLIFNetwork, run: dict[str, Any]) -> list[list[object]]:
+    """Milliseconds without and with entries, and their ratio: of reverse mode in all parameters, and of the loss."""
+    solution, data = (ssnn.simulate(net, seed=seed, **run) for seed in (1, 2))
+    trains, names = data.spike_trains, tuple(solution.problem.parameters)
+    bar, entries = np.ones(solution.spike_times.shape), np.ones((len(trains), net.num_neurons))
+    loss = ssnn.ExpectedSignatureLoss(depth=3, match_spikes=False)
+    pairs = {
+        "reverse mode": (lambda: solution.vjp(bar, names), lambda: solution.vjp(bar, names, entries=entries)),
+        "loss": (lambda: loss(solution, trains), lambda: loss.with_entries(solution, trains)),
+    }
+    rows: list[list[object]] = []
+    for what, (without, including) in pairs.items():
+        plain, more = milliseconds(without, 100)[0], milliseconds(including, 100)[0]
+        rows.append([what, plain, more, more / plain])
+    return rows
+
+
 def costs() -> list[list[object]]:
     """What entries add to reverse mode, to the loss, and to a training step."""
     rows: list[list[object]] = []
@@ -127,18 +145,7 @@ def costs() -> list[list[object]]:
         ("1 neuron, 3 spikes", network(1), {"t1": 5.0, "dt": 0.01, "num_samples": 128, "max_spikes": 3}),
         ("figure 2, 22 neurons", figure2.network(truth), simulation),
     ):
-        solution = ssnn.simulate(net, seed=1, **run)
-        data = ssnn.simulate(net, seed=2, **run).spike_trains
-        bar, entries = np.ones(solution.spike_times.shape), np.ones((128, net.num_neurons))
-        loss = ssnn.ExpectedSignatureLoss(depth=3, match_spikes=False)
-        names = tuple(solution.problem.parameters)
-        pairs = {
-            "reverse mode": (lambda: solution.vjp(bar, names), lambda: solution.vjp(bar, names, entries=entries)),
-            "loss": (lambda: loss(solution, data), lambda: loss.with_entries(solution, data)),
-        }
-        for what, (without, including) in pairs.items():
-            plain, more = milliseconds(without, 100)[0], milliseconds(including, 100)[0]
-            rows.append([name, what, plain, more, more / plain])
+        rows += [[name, *row] for row in costs_of(net, run)]
     return rows
 
 

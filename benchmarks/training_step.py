@@ -56,7 +56,12 @@ def main() -> None:
         rows.append([samples, *bare, *ours, ours[0] / bare[0], *unbiased])
     julia = boot.runtime()
     print(f"Figure 1's training step in ms, Julia {julia.version}, {julia.threads} threads (the bare loop has one)")
-    print(table(["samples", "bare median", "bare min", "ssnn median", "ssnn min", "ratio of medians", "unbiased", "min"], rows))
+    print(
+        table(
+            ["samples", "bare median", "bare min", "ssnn median", "ssnn min", "ratio of medians", "unbiased", "min"],
+            rows,
+        )
+    )
     solution = ssnn.simulate(figure1.network(0.25, 1.5), num_samples=128, seed=1, **figure1.SIMULATION)
     median, least = milliseconds(lambda: ssnn.simulate(solution.network, num_samples=128, seed=1, **figure1.SIMULATION))
     print(f"simulate() alone, 128 samples: median {median:.3f} ms, min {least:.3f} ms")

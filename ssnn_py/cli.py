@@ -51,9 +51,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     if arguments.figure == "figure1":
         from .experiments import figure1
 
-        figure1.reproduce(
-            arguments.out, arguments.quick, arguments.loss, arguments.seed, progress, arguments.gradient
-        )
+        figure1.reproduce(arguments.out, arguments.quick, arguments.loss, arguments.seed, progress, arguments.gradient)
     else:
         from .experiments import figure2
 
