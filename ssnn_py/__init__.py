@@ -9,7 +9,7 @@ from .diffusions import AffineDiffusion, ConstantDiffusion, Diffusion
 from .engine.packages import install_sciml
 from .errors import JuliaError, NoGradientError, SSNNError, ValidationError
 from .expectations import SampleMean
-from .gradients import PathwiseGradientWarning, value_and_grad
+from .gradients import DiscontinuousStepWarning, PathwiseGradientWarning, value_and_grad
 from .intensities import ExponentialIntensity, Intensity, ThresholdIntensity
 from .losses import ExpectedSignatureLoss, FirstSpikeLoss, Loss, LossValue, SignatureMMD
 from .multilevel import Level, MultilevelEstimate, multilevel
@@ -45,6 +45,7 @@ __all__ = [
     "ConstantDiffusion",
     "CountCrossEntropy",
     "Diffusion",
+    "DiscontinuousStepWarning",
     "DivergedError",
     "ExpectedSignatureLoss",
     "ExponentialIntensity",

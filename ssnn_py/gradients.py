@@ -17,6 +17,7 @@ from .errors import NoGradientError, ValidationError
 from .losses import Loss
 from .network import SLIFNetwork
 from .simulation import Solution, prepare
+from .solvers import SOLVERS
 from .unbiased import at_places, choose_insertions, with_insertions
 from .validation import describe
 
@@ -109,6 +110,10 @@ def warn_of_fallback(reason: str) -> None:
     )
 
 
+class DiscontinuousStepWarning(UserWarning):
+    """An unbiased gradient at a step at which the solver's own jumps bias it by more than about a per cent."""
+
+
 class PathwiseGradientWarning(UserWarning):
     """An expectation is differentiated pathwise, because its unbiased gradient is not to be had."""
 
@@ -187,6 +192,8 @@ def differentiate(
         if why and gradient == "unbiased":
             raise NoGradientError(why)
     unbiased = gradient != "pathwise" and not why
+    if unbiased:
+        _check_step(problem)
     if result is None:
         value, result = objective(solution, entries=unbiased)
     elif not unbiased:
@@ -209,6 +216,19 @@ def differentiate(
     else:
         gradients = engine.pull_back(problem, result, names)
     return Outcome(value, solution.presented(gradients), solution, "unbiased" if unbiased else "pathwise", why)
+
+
+def _check_step(problem: engines.Problem) -> None:
+    """Warn where the discretised map jumps so much in its parameters that the gradient of its expectations is missed."""
+    longest = SOLVERS[problem.solver].continuous_below
+    step = problem.dt * float(problem.network.parameters["mu"].max(initial=0.0))
+    if step > longest:
+        warnings.warn(
+            f"solver {problem.solver!r} jumps where a spike moves from one step to the next, too much at dt = {problem.dt} for an unbiased gradient: "
+            f"dt·max(mu) should be at most {longest}, and is {step:.3g}. Take exact_ou or euler_maruyama, or a smaller dt.",
+            DiscontinuousStepWarning,
+            stacklevel=4,
+        )
 
 
 def _check_states(loss: Loss, result: Cotangents) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,9 @@ class SolverInfo:
         The engines that have it.
     reference : str
         Where it is from.
+    continuous_below : float
+        Largest step, in units of the fastest time constant 1/max(μ1, μ2), at which the discretised map is as good as continuous in its parameters, so
+        that its gradients are those of its expectations to about a per cent; inf where it is continuous (docs/gradients.md).
     """
 
     name: str
@@ -53,6 +57,7 @@ class SolverInfo:
     noise: str
     stages: int
     reference: str
+    continuous_below: float = math.inf
     gradients: tuple[str, ...] = ("forward", "reverse")
     engines: tuple[str, ...] = ("julia", "reference")
 
@@ -81,6 +86,7 @@ SOLVERS: dict[str, SolverInfo] = {
             noise="additive, multiplicative",
             stages=1,
             reference="Kloeden and Platen, Numerical Solution of Stochastic Differential Equations, section 10.3",
+            continuous_below=0.01,
         ),
         SolverInfo(
             name="stochastic_heun",
@@ -92,6 +98,7 @@ SOLVERS: dict[str, SolverInfo] = {
             noise="additive, multiplicative",
             stages=2,
             reference="Rüemelin, SIAM Journal on Numerical Analysis 19, 1982",
+            continuous_below=0.2,
         ),
         SolverInfo(
             name="shark",
@@ -103,6 +110,7 @@ SOLVERS: dict[str, SolverInfo] = {
             noise="additive",
             stages=2,
             reference="Foster, dos Reis and Strange, SIAM Journal on Numerical Analysis 62, 2024",
+            continuous_below=0.2,
         ),
         SolverInfo(
             name="exact_ou",

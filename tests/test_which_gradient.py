@@ -123,6 +123,15 @@ def test_gradients_of_single_samples_sum_to_the_shared_one(engine, name):
     assert shared[name].sum() != 0
 
 
+def test_a_step_at_which_the_solver_jumps_is_warned_of():
+    """docs/gradients.md has the biases; milstein's is of first order."""
+    for solver, dt in (("stochastic_heun", 0.025), ("shark", 0.025), ("milstein", 0.005)):
+        with pytest.warns(ssnn.DiscontinuousStepWarning, match="exact_ou"):
+            ssnn.value_and_grad(COUNT, one_neuron(), "tau", **RUN | {"solver": solver, "dt": dt, "t1": 0.1})
+    for solver, dt in (("exact_ou", 0.1), ("euler_maruyama", 0.05), ("shark", 0.0125)):
+        ssnn.value_and_grad(COUNT, one_neuron(), "tau", **RUN | {"solver": solver, "dt": dt, "t1": 0.1})
+
+
 def test_matched_spikes_are_followed_pathwise_without_a_word():
     data = ssnn.simulate(one_neuron(), **RUN | {"seed": 1}).spike_trains
     loss = ssnn.ExpectedSignatureLoss(depth=2, match_spikes=True)
