@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from conftest import needs_julia
 from helpers import one_neuron, random_network
 
 import ssnn_py as ssnn
@@ -85,26 +84,3 @@ def test_bad_input(call, word):
     trains = ssnn.simulate(one_neuron(), num_samples=2, **RUN).spike_trains
     with pytest.raises(ssnn.ValidationError, match="data must be a Solution with recorded potentials"):
         ssnn.PotentialLoss()(ssnn.simulate(one_neuron(), num_samples=2, **RUN), trains)
-
-
-@needs_julia
-def test_a_fit_that_starts_at_the_truth_stays_there():
-    """Spikes cross the recorded times: what follows is the mean of the law, not of the paths."""
-
-    def network(current):
-        return one_neuron(input_current=current)
-
-    run = dict(t1=1.0, dt=0.01, saveat=[0.0, 0.5, 1.0])
-    data = ssnn.simulate(network(1.4), num_samples=20_000, seed=2**40, **run)
-    result = ssnn.fit(
-        network(1.4),
-        data,
-        ssnn.PotentialLoss("expected_signature", depth=2),
-        "input_current",
-        steps=60,
-        optimizer=ssnn.Adam(ssnn.piecewise_constant({0: 1e-2, 30: 2e-3})),
-        num_samples=2000,
-        **run,
-    )
-    assert result.gradient == "unbiased"
-    assert abs(result.history["input_current"][40:].mean() - 1.4) < 0.02
