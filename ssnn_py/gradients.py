@@ -200,7 +200,9 @@ def differentiate(
         result = replace(result, entries=None, entries_at_saves=None)
     if unbiased and isinstance(objective.loss, Loss):
         _check_states(objective.loss, result)
-        result = replace(result, **_inner_entries(objective, solution))
+        inner = _inner_entries(objective, solution)
+        # A loss that is a sum over recorded times has given its own entries there.
+        result = replace(result, **{name: part for name, part in inner.items() if part is not None})
     if forward and result.insertions is not None:
         raw = engine.solve(problem, directions, result.insertions)
     else:

@@ -189,3 +189,27 @@ def test_no_choice_of_places_depends_on_how_samples_are_grouped(engine):
     ]
     for name, gradient in whole.items():
         np.testing.assert_allclose(sum(part[name] for part in parts) / 3, gradient, rtol=1e-11, atol=1e-13)
+
+
+def test_entries_that_a_loss_gives_at_recorded_times_are_kept(engine):
+    """Also where another place is chosen because the order of spikes may matter: of several neurons."""
+
+    class Additive(ssnn.Loss):
+        def __call__(self, generated, data=None):
+            share = np.full(generated.v.shape, 1.0 / len(generated.v))
+            return ssnn.LossValue(generated.v.sum(axis=(1, 2)).mean(), None, share)
+
+        def with_entries(self, generated, data=None):
+            fall = np.full(generated.v.shape, -1.4 / len(generated.v))
+            return self(generated)._replace(entries_at_saves=fall)
+
+        def exchange(self, generated, data, other):
+            return np.zeros(len(generated.v))
+
+    arguments = {**RUN, "engine": engine, "saveat": [0.3, 0.333, 0.8]}
+    _, unbiased = ssnn.value_and_grad(Additive(), two_neurons(), ["mu", "weights"], **arguments)
+    solution = ssnn.simulate(two_neurons(), **arguments)
+    share = np.full(solution.v.shape, 1.0 / 6.0)
+    wanted = solution.vjp(v_bar=share, entries_at_saves=-1.4 * share)
+    for name, gradient in unbiased.items():
+        np.testing.assert_allclose(gradient, wanted[name], rtol=1e-12)
