@@ -1,6 +1,6 @@
 """Input currents I(t): what drives the membrane potential from outside.
 
-A new current is a subclass of :class:`InputCurrent` here or in the user's own file, and one file in ``julia/src/currents``
+A new current is a subclass of :class:`InputCurrent` here or in the user's own file, and one file in ``julia/src/models/currents``
 that registers the same ``kind`` for the Julia core.
 """
 

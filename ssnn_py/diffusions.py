@@ -1,7 +1,7 @@
 """State-dependent diffusion: the factor g(v) by which the noise on a membrane potential grows with that potential.
 
 A new diffusion is a subclass of :class:`Diffusion` here or in the user's own file, and one file in
-``julia/src/diffusions`` that registers the same ``kind`` for the Julia core.
+``julia/src/models/diffusions`` that registers the same ``kind`` for the Julia core.
 """
 
 from __future__ import annotations

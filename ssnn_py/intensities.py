@@ -1,7 +1,7 @@
 """Stochastic intensities λ(v): the rate at which a neuron fires, given its membrane potential.
 
 A new intensity is a subclass of :class:`Intensity` here or in the user's own file, and one file in
-``julia/src/intensities`` that registers the same ``kind`` for the Julia core.
+``julia/src/models/intensities`` that registers the same ``kind`` for the Julia core.
 """
 
 from __future__ import annotations

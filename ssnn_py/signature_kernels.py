@@ -19,11 +19,11 @@ from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, as_real_array, describe, require_memory
 
 Array: TypeAlias = NDArray[np.float64]
-PAIRS, GRAM, SYMMETRIC = 0, 1, 2  # layouts of julia/src/signature_kernel.jl
+PAIRS, GRAM, SYMMETRIC = 0, 1, 2  # layouts of julia/src/signatures/signature_kernel.jl
 
 
 class _JobStruct(Structure):
-    """`KernelJob` of julia/src/signature_kernel.jl."""
+    """`KernelJob` of julia/src/signatures/signature_kernel.jl."""
 
     _fields_ = [
         *((name, c_int64) for name in ("num_x", "num_y", "layout", "threads", "logarithmic")),

@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 
 class TrainsStruct(Structure):
-    """`SpikeTrains` of julia/src/signature.jl."""
+    """`SpikeTrains` of julia/src/signatures/signature.jl."""
 
     _fields_ = [
         ("times", c_void_p),

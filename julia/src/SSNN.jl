@@ -4,34 +4,35 @@ Julia 1.5 or newer, standard library only.
 """
 module SSNN
 
-include("interface.jl")
-include("elementary.jl")
-include("noise.jl")
-include("intensity.jl")
-include("current.jl")
-include("diffusion.jl")
-include("network.jl")
-include("dual.jl")
-include("solver.jl")
-include("walk.jl")
-
-# One file per intensity, current, diffusion and solver; a new one is found by being there.
-for folder in ("intensities", "currents", "diffusions", "solvers")
+"""Include every file of a folder but those named: a component is found by being there."""
+function include_folder(folder; except = ())
     # A modern Julia keeps what it has compiled until something changes that it knows of, and so must know of the folder.
     VERSION >= v"1.10" && include_dependency(joinpath(@__DIR__, folder))
     for file in sort(readdir(joinpath(@__DIR__, folder)))
-        endswith(file, ".jl") && include(joinpath(folder, file))
+        endswith(file, ".jl") && !(file in except) && include(joinpath(folder, file))
     end
 end
 
-include("event.jl")
-include("simulate.jl")
-include("tangent.jl")
-include("adjoint.jl")
-include("signature.jl")
-include("signature_kernel.jl")
+include("host/boundary.jl")
+include("paths/elementary.jl")
+include("paths/brownian.jl")
+include("models/intensity.jl")
+include("models/current.jl")
+include("models/diffusion.jl")
+include("host/problem.jl")
+include("models/dual.jl")
+include("solvers/solver.jl")
+include("solvers/refinement.jl")
+foreach(include_folder, ("models/intensities", "models/currents", "models/diffusions"))
+include_folder("solvers"; except = ("solver.jl", "refinement.jl"))
+include("events/crossing.jl")
+include("modes/run.jl")
+include("modes/tangent.jl")
+include("modes/adjoint.jl")
+include("signatures/signature.jl")
+include("signatures/signature_kernel.jl")
 include("sciml.jl")
 include("sciml_adjoint.jl")
-include("precompile.jl")
+include("host/precompile.jl")
 
 end

@@ -28,7 +28,7 @@ ENGINES = ("julia", "reference")
 
 
 def grid_tolerance(steps: float) -> float:
-    """By how much a number of steps may miss a whole number through rounding; the same in ``julia/src/simulate.jl``."""
+    """By how much a number of steps may miss a whole number through rounding; the same in ``julia/src/modes/run.jl``."""
     return 1e-9 + 4 * float(np.finfo(np.float64).eps) * steps
 
 

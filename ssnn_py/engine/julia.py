@@ -17,7 +17,7 @@ from .boot import runtime
 
 
 class _Coefficient(Structure):
-    """`Coefficient` of julia/src/network.jl: an array and its strides, in elements."""
+    """`Coefficient` of julia/src/host/problem.jl: an array and its strides, in elements."""
 
     _fields_ = [
         ("pointer", c_void_p),
@@ -29,7 +29,7 @@ class _Coefficient(Structure):
 
 
 class _Insertions(Structure):
-    """`Insertions` of julia/src/network.jl."""
+    """`Insertions` of julia/src/host/problem.jl."""
 
     _fields_ = [(name, c_void_p) for name in ("neurons", "spikes", "saves")]
 
