@@ -35,77 +35,73 @@ function parse_options(text::AbstractString)
 end
 
 # --- the network as a vector field -----------------------------------------------------------------------------------------------
+# Its state is one vector u, all neurons' first variables, then all their second ones, and so on; for SLIF [v; i; s].
 
-"""
-Drift of u = [v; i; s] at time t, with θ `Parameters`, or `Moving` and u of `Dual`. `stratonovich` says in whose sense, and thereby whether the correction of a state-dependent
-diffusion is due.
-"""
+"""The variables of u, each as a view over neurons."""
+function variables(u, θ)
+    n = number_of_neurons(θ)
+    return ntuple(variable -> view(u, (variable-1)*n+1:variable*n), Val(num_variables(model_type(θ))))
+end
+
+number_of_neurons(θ::Model) = length(first(coefficient_arrays(θ)))
+number_of_neurons(θ::DualModel) = number_of_neurons(θ.primal)
+model_type(θ::Model) = typeof(θ)
+model_type(θ::DualModel) = typeof(θ.primal)
+
+"""Drift of u at time t, with θ a `Model`, or a `DualModel` and u of `Dual`. `stratonovich` says in whose sense."""
 function network_drift!(du, u, θ, t::Float64, stratonovich::Bool = false)
-    n = length(u) ÷ 3
-    for k in 1:n
-        v, i, c = u[k], u[n+k], constants(θ, k)
-        v̇ = c.mu1 * (i + input_current(θ, k, t) - v)
-        if !is_additive(θ) && stratonovich != is_stratonovich(θ)
-            change = correction(c, noise_factor(θ, k, v)...)
-            v̇ = stratonovich ? v̇ - change : v̇ + change
-        end
-        du[k], du[n+k], du[2n+k] = v̇, -(c.mu2 * i), firing_rate(θ, k, v)
+    y, ẏ = variables(u, θ), variables(du, θ)
+    for k in 1:number_of_neurons(θ)
+        set_state!(ẏ, k, drift_in_sense(θ, k, state_at(y, k), t, stratonovich))
     end
     return du
 end
 
 """Cotangent of u from that of its drift (additive noise); adds to the gradients θ̄."""
-function network_drift_adjoint!(u_bar, θ̄::Parameters, u, θ::Parameters, t::Float64, bar)
-    n = length(u) ÷ 3
-    for k in 1:n
-        v_change, i_change = drift_adjoint!(θ̄, θ, k, u[k], u[n+k], t, bar[k], EVERYTHING)
-        u_bar[k] += v_change + firing_rate_adjoint!(θ̄, θ, k, u[k], bar[2n+k], EVERYTHING)
-        u_bar[n+k] += i_change - θ.mu2[k] * bar[n+k]
-        θ̄.mu2[k] -= bar[n+k] * u[n+k]
+function network_drift_adjoint!(u_bar, θ̄::Model, u, θ::Model, t::Float64, bar)
+    y, y_bar, ẏ_bar, wanted = variables(u, θ), variables(u_bar, θ), variables(bar, θ), all_terms(θ)
+    for k in 1:number_of_neurons(θ)
+        add_state!(y_bar, k, drift_adjoint!(θ̄, θ, k, state_at(y, k), t, state_at(ẏ_bar, k), wanted))
     end
     return u_bar
 end
 
-"""Jacobian of the drift."""
-function network_jacobian!(J, u, θ::Parameters, stratonovich::Bool = false)
+"""Jacobian of the drift at time t: neurons do not act on one another between spikes."""
+function network_jacobian!(J, u, θ::Model, t::Float64, stratonovich::Bool = false)
     fill!(J, 0.0)
-    n = length(u) ÷ 3
-    for k in 1:n
-        v, c = u[k], constants(θ, k)
-        J[k, k], J[k, n+k], J[n+k, n+k] = -c.mu1, c.mu1, -c.mu2
-        J[2n+k, k] = slope(θ.intensity, k, v, rate(θ.intensity, k, v))
-        if !is_additive(θ) && stratonovich != is_stratonovich(θ)
-            g, g′ = noise_factor(θ, k, v)
-            change = 0.5 * (c.sigma11^2 + c.sigma12^2) * (g′^2 + g * factor_curvature(θ.diffusion, k, v))
-            J[k, k] += stratonovich ? -change : change
+    n, y = number_of_neurons(θ), variables(u, θ)
+    for k in 1:n, column in eachindex(y)
+        unit = ntuple(variable -> variable == column ? 1.0 : 0.0, Val(num_variables(typeof(θ))))
+        for (row, x) in enumerate(drift_in_sense(θ, k, duals(state_at(y, k), unit), t, stratonovich))
+            J[(row-1)*n+k, (column-1)*n+k] = x.tangent
         end
     end
     return J
 end
 
 """
-Diffusion of u: a matrix (3N, components × N), or, where each Brownian motion drives one variable, the vector of its diagonal. Entries that are always zero are not written.
+Diffusion of u: a matrix (M·N, components × N), or, where each Brownian motion drives one variable, the vector of its diagonal.
 """
 function network_noise!(G::AbstractMatrix, u, θ)
-    n = length(u) ÷ 3
-    for k in 1:n
-        c, (g, _) = constants(θ, k), noise_factor(θ, k, u[k])
-        G[k, k], G[n+k, k] = g * c.sigma11, c.sigma21
-        if size(G, 2) > n
-            G[k, n+k], G[n+k, n+k] = g * c.sigma12, c.sigma22
+    n, y = number_of_neurons(θ), variables(u, θ)
+    for c in 1:size(G, 2)÷n, k in 1:n
+        for (variable, x) in enumerate(noise_of_component(θ, k, state_at(y, k), c, size(G, 2) ÷ n))
+            G[(variable-1)*n+k, (c-1)*n+k] = x
         end
     end
     return G
 end
 
 function network_noise!(G::AbstractVector, u, θ)
-    n = length(u) ÷ 3
-    for k in 1:n
-        c, (g, _) = constants(θ, k), noise_factor(θ, k, u[k])
-        G[k], G[n+k] = g * c.sigma11, c.sigma22
+    n, y = number_of_neurons(θ), variables(u, θ)
+    for c in 1:2, k in 1:n
+        G[(c-1)*n+k] = noise_of_component(θ, k, state_at(y, k), c, 2)[c]
     end
     return G
 end
+
+noise_of_component(θ, k, y, c, components) =
+    components == 1 ? noise(θ, k, y, (1.0,)) : noise(θ, k, y, (c == 1 ? 1.0 : 0.0, c == 2 ? 1.0 : 0.0))
 
 # --- the Brownian path between any two times -------------------------------------------------------------------------------------
 
@@ -115,7 +111,7 @@ end
 Increments and space-time Lévy areas of the path of docs/numerics.md from a to b, component c of neuron k at `k + (c − 1)·N`. Exact where a and b are dyadic nodes at most `depth` below the
 steps; inside the intervals between those the path is taken as linear.
 """
-function brownian!(w, h, run::Run, a::Float64, b::Float64, depth::Int)
+function brownian!(w, h, run::Run{M,C}, a::Float64, b::Float64, depth::Int) where {M,C}
     problem = run.problem
     n, last_step = Int(problem.num_neurons), Int(problem.num_steps) - 1
     from, to = on_grid(problem, a), on_grid(problem, b)
@@ -127,12 +123,11 @@ function brownian!(w, h, run::Run, a::Float64, b::Float64, depth::Int)
         stop = index == last_step ? to : min(to, step.stop)
         if stop > from
             for k in 1:n
-                (w1, j1), (w2, j2) = path_within(step, k, from, stop, depth, 0, 0, step_noise(step, k))
-                h[k] += (stop - from) * w[k] + j1
-                w[k] += w1
-                if problem.num_components == 2
-                    h[n+k] += (stop - from) * w[n+k] + j2
-                    w[n+k] += w2
+                dw, integral = path_within(step, k, from, stop, depth, 0, 0, whole_increment(step, k))
+                for c in 1:C
+                    place = k + (c - 1) * n
+                    h[place] += (stop - from) * w[place] + integral[c]
+                    w[place] += dw[c]
                 end
             end
             from = stop
@@ -154,90 +149,61 @@ function on_grid(problem::Problem, t)
     return abs(t - nearest) <= tolerance ? nearest : t
 end
 
-# (increment, integral of the path) of both components on the part of an interval that is within [a, b].
-function path_within(step::Step, k, a, b, leaves::Int, depth::Int, position::Int, noise::Noise)
+# (increments, integrals of the path) on the part of an interval that is within [a, b].
+function path_within(step::Step, k, a, b, leaves::Int, depth::Int, position::Int, x::Increment)
     from, to = edge(step, depth, position), edge(step, depth, position + 1)
-    length, tolerance = to - from, GRID_TOLERANCE * step.length
+    span, tolerance = to - from, GRID_TOLERANCE * step.length
     if a <= from + tolerance && to - tolerance <= b
-        return (noise.w1, length * (noise.h1 + 0.5 * noise.w1)), (noise.w2, length * (noise.h2 + 0.5 * noise.w2))
+        return x.w, scaled(span, plus_scaled(x.h, 0.5, x.w))
     elseif depth == leaves
         part = min(b, to) - max(a, from)
-        w1, w2 = part / length * noise.w1, part / length * noise.w2
-        return (w1, 0.5 * part * w1), (w2, 0.5 * part * w2)
+        w = scaled(part / span, x.w)
+        return w, scaled(0.5 * part, w)
     end
-    left, right = halves(step, k, depth, position, noise)
+    left, right = halves(step, k, depth, position, x)
     middle = edge(step, depth + 1, 2position + 1)
     b <= middle && return path_within(step, k, a, b, leaves, depth + 1, 2position, left)
     a >= middle && return path_within(step, k, a, b, leaves, depth + 1, 2position + 1, right)
-    (w1, j1), (w2, j2) = path_within(step, k, a, b, leaves, depth + 1, 2position, left)
-    (w1′, j1′), (w2′, j2′) = path_within(step, k, a, b, leaves, depth + 1, 2position + 1, right)
-    rest = min(b, to) - middle
-    return (w1 + w1′, j1 + rest * w1 + j1′), (w2 + w2′, j2 + rest * w2 + j2′)
+    w, integral = path_within(step, k, a, b, leaves, depth + 1, 2position, left)
+    w′, integral′ = path_within(step, k, a, b, leaves, depth + 1, 2position + 1, right)
+    return plus(w, w′), plus(plus_scaled(integral, min(b, to) - middle, w), integral′)
 end
 
 # --- the event rule for the whole vector -----------------------------------------------------------------------------------------
-# ∂y+ = ∇T ∂y− + ∂_θT + [∇T f(y−) − f(y+)] ∂τ, tangents at the fixed time τ; f is the drift, since the noise cancels (docs/gradients.md).
+# ∂y+ = ∇T ∂y− + ∂_θT + [∇T f(y−) − f(y+)] ∂τ, tangents at the fixed time τ; f is the drift, since the noise cancels
+# (docs/gradients.md).
 
-"""Value of the event function E of neuron k: it fires where this reaches 0 from below."""
-event_value(λ::Intensity, k, v, i, s) = s
-event_value(λ::ThresholdIntensity, k, v, i, s) = v - λ.v_th[k]
+"""Value of the event function of neuron k: it fires where this reaches 0 from below."""
+event_value_in(θ::Model, u, k) = event_value(θ, k, state_at(variables(u, θ), k))
 
-of_neuron(u, k) = (n = length(u) ÷ 3; (v = u[k], i = u[n+k], s = u[2n+k]))
-event_value(λ::Intensity, u, k) = event_value(λ, k, of_neuron(u, k)...)
-
-"""y+ = T(y−) of a spike of neuron j, in place; `next` is its next threshold log U."""
-function transition!(u, θ::Parameters, synapses::Synapses, hard::Bool, j, next)
-    n = length(u) ÷ 3
-    u[j] = reset_potential(hard, u[j], θ.v_reset[j])
-    u[2n+j] = next - θ.alpha[j]
-    for e in synapses_of(synapses, j)
-        u[n+synapses.targets[e]] += θ.weights[e]
-    end
+"""y+ = T(y−) of a spike of neuron j, in place; `log_u` is the logarithm of its next threshold."""
+function transition!(u, θ::Model, synapses::Synapses, j, log_u)
+    apply_transition!(variables(u, θ), θ, synapses, j, log_u)
     return u
 end
 
-"""∇T ∂y + ∂_θT, in place."""
-function transition_tangent!(du, dθ::Parameters, synapses::Synapses, hard::Bool, j)
-    n = length(du) ÷ 3
-    du[j] = reset_potential_tangent(hard, du[j], dθ.v_reset[j])
-    du[2n+j] = -dθ.alpha[j]
-    for e in synapses_of(synapses, j)
-        du[n+synapses.targets[e]] += dθ.weights[e]
-    end
-    return du
-end
-
-"""∇Tᵀ ȳ, in place; adds ∂_θTᵀ ȳ to the gradients θ̄."""
-function transition_adjoint!(bar, θ̄::Parameters, synapses::Synapses, hard::Bool, j)
-    n = length(bar) ÷ 3
-    for e in synapses_of(synapses, j)
-        θ̄.weights[e] += bar[n+synapses.targets[e]]
-    end
-    θ̄.alpha[j] -= bar[2n+j]
-    bar[2n+j] = 0.0
-    bar[j], v_reset_bar = reset_potential_adjoint(hard, bar[j])
-    θ̄.v_reset[j] += v_reset_bar
-    return bar
-end
-
-"""Takes the tangent du of u just before a spike of neuron j to that just after it, both at the fixed time τ, given the drifts there; returns ∂τ."""
-function spike_jump_tangent!(du, before, after, θ::Parameters, dθ::Parameters, synapses::Synapses, hard::Bool, j)
-    dτ = crossing_tangent(θ.intensity, dθ.intensity, j, of_neuron(du, j), of_neuron(before, j))
+"""
+Takes the tangent du of u just before a spike of neuron j to that just after it, both at the fixed time τ, given u and the drifts
+before and after; returns ∂τ.
+"""
+function spike_jump_tangent!(du, u, before, after, θ::DualModel, synapses::Synapses, j)
+    dτ = crossing_tangent(θ, j, state_at(variables(du, θ), j), state_at(variables(before, θ), j))
     du .+= dτ .* before
-    transition_tangent!(du, dθ, synapses, hard, j)
+    apply_transition_tangent!(variables(du, θ), variables(u, θ), θ, synapses, j)
     du .-= dτ .* after
     return dτ
 end
 
-"""Takes the cotangent of u just after a spike to that just before it, τ_bar being that of τ itself; adds to the gradients θ̄."""
-function spike_jump_adjoint!(bar, τ_bar, θ̄::Parameters, before, after, θ::Parameters, synapses::Synapses, hard::Bool, j)
+"""
+Takes the cotangent of u just after a spike to that just before it, where it was u, τ_bar being that of τ itself; adds to the
+gradients θ̄.
+"""
+function spike_jump_adjoint!(bar, τ_bar, θ̄::Model, u, before, after, θ::Model, synapses::Synapses, j)
     τ_bar -= sum(bar .* after)
-    transition_adjoint!(bar, θ̄, synapses, hard, j)
-    crossing = crossing_adjoint!(θ̄.intensity, θ.intensity, j, of_neuron(before, j), τ_bar + sum(bar .* before))
-    n = length(bar) ÷ 3
-    bar[j] += crossing.v
-    bar[n+j] += crossing.i
-    bar[2n+j] += crossing.s
+    y_bar = variables(bar, θ)
+    apply_transition_adjoint!(y_bar, θ̄, state_at(variables(u, θ), j), θ, synapses, j)
+    ẏ = state_at(variables(before, θ), j)
+    add_state!(y_bar, j, crossing_adjoint!(θ̄, θ, j, ẏ, τ_bar + sum(bar .* before)))
     return bar
 end
 
@@ -276,7 +242,7 @@ const EVENT_TOLERANCE = 1e-13
 function solve_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothSolver, outputs::Outputs, sample)
     problem = run.problem
     if problem.num_saves > 0
-        run.v_saved, run.i_saved = saved_values(problem, outputs.v, sample), saved_values(problem, outputs.i, sample)
+        run.saved = [saved_values(problem, array, sample) for array in recorded(outputs)]
     end
     begin_sample!(
         run, observer, sample, row(outputs.spike_times, problem.max_spikes, sample), row(outputs.spike_neurons, problem.max_spikes, sample),
@@ -287,14 +253,14 @@ function solve_from_event_to_event!(run::Run, observer::Observer, smooth::Smooth
     return run
 end
 
-# What an observer of the walk may follow: a stretch without events, from u at the first of these times to the last; and a spike, with the drifts before and after it.
+# What an observer of the walk may follow: a stretch without events, from u at the first of these times to the last; and a spike, with the state before it and the drifts before and after.
 after_stretch!(::Observer, u, times) = nothing
-after_firing!(::Observer, j, before, after) = nothing
+after_firing!(::Observer, j, u, before, after) = nothing
 
 """From the start of a sample, where the run is, to its end."""
 function walk_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothSolver, sample)
-    problem, θ, n = run.problem, run.θ, length(run.x.v)
-    u, du, t = [run.x.v; run.x.i; run.x.s], tangent_vectors(observer), problem.t0
+    problem, θ, n = run.problem, run.θ, num_neurons(run.x)
+    u, du, t = vcat(run.x.y...), tangent_vectors(observer), problem.t0
     while t < problem.t1
         stop = stretch_end(problem, t)
         times, states, j = follow(smooth, u, t, stop)
@@ -320,7 +286,7 @@ function walk_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothS
                 break
             end
             fired > MAX_SPIKES_IN_STEP && throw(ErrorException("more than $MAX_SPIKES_IN_STEP spikes at t = $t: a spike lets others follow at once, without end"))
-            j = something(findfirst(k -> event_value(θ.intensity, u, k) >= 0, 1:n), 0)
+            j = something(findfirst(k -> event_value_in(θ, u, k) >= 0, 1:n), 0)
         end
         if run.stopped || t >= problem.t1
             while run.next_save <= length(run.saveat) && run.saveat[run.next_save] == t
@@ -334,34 +300,33 @@ function walk_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothS
 end
 
 """The state at the spike of neuron j: a solver's own step ends there, so that no interpolation spoils it."""
-function to_event(smooth::SmoothSolver, θ::Parameters, (a, u_a, du_a), τ, t1, j)
+function to_event(smooth::SmoothSolver, θ::Model, (a, u_a, du_a), τ, t1, j)
     limit, drift = min(t1, 2τ - a), similar(u_a)
     for trial in 1:EVENT_TRIALS
         τ > a || return a, copy(u_a), map(copy, du_a)
         states, tangents = replay(smooth, u_a, du_a, [a, τ])
-        value = event_value(θ.intensity, states[end], j)
+        value = event_value_in(θ, states[end], j)
         (abs(value) <= EVENT_TOLERANCE || trial == EVENT_TRIALS) && return τ, states[end], tangents[end]
         network_drift!(drift, states[end], θ, τ)
-        gradient = event_gradient(θ.intensity, j)
-        τ = clamp(τ - value / along(gradient, of_neuron(drift, j)), a, limit)
+        τ = clamp(τ - value / along(event_gradient(θ, j), state_at(variables(drift, θ), j)), a, limit)
     end
 end
 
 tangent_vectors(::Observer) = Vector{Float64}[]
-tangent_vectors(o::TangentObserver) = [[dx.v; dx.i; dx.s] for dx in o.states]
+tangent_vectors(o::TangentObserver) = [vcat(dx.y...) for dx in o.states]
 
 function fire!(run::Run, observer::Observer, u, du, τ, j, sample)
-    problem, θ, synapses, hard = run.problem, run.θ, run.synapses, run.problem.hard_reset == 1
-    before = network_drift!(similar(u), u, θ, τ)
+    problem, θ, synapses = run.problem, run.θ, run.synapses
+    u_before, before = copy(u), network_drift!(similar(u), u, θ, τ)
     run.x.spikes[j] += 1
-    transition!(u, θ, synapses, hard, j, threshold(run.key, j - 1, run.x.spikes[j]))
+    transition!(u, θ, synapses, j, threshold(run.key, j - 1, run.x.spikes[j]))
     run.num_spikes += 1
     unsafe_store!(run.spike_times, τ, run.num_spikes)
     unsafe_store!(run.spike_neurons, j - 1, run.num_spikes)
     after = network_drift!(similar(u), u, θ, τ)
-    after_firing!(observer, j, before, after)
+    after_firing!(observer, j, u_before, before, after)
     for p in eachindex(du)
-        dτ = spike_jump_tangent!(du[p], before, after, θ, observer.directions[p], synapses, hard, j)
+        dτ = spike_jump_tangent!(du[p], u_before, before, after, observer.duals[p], synapses, j)
         place = run.num_spikes + problem.max_spikes * (sample - 1 + problem.num_samples * (p - 1))
         unsafe_store!(observer.outputs.spike_times, dτ, place)
     end
@@ -369,17 +334,16 @@ end
 
 """Record the time that is due, from the state (t, u, du) at the step's start."""
 function save_vector!(run::Run, observer::Observer, smooth::SmoothSolver, (t, u, du), sample)
-    index, n = run.next_save, length(u) ÷ 3
+    index, n = run.next_save, num_neurons(run.x)
     if run.saveat[index] > t
         states, tangents = replay(smooth, u, du, [t, run.saveat[index]])
         u, du = states[end], tangents[end]
     end
-    copyto!(view(run.v_saved, :, index), view(u, 1:n))
-    copyto!(view(run.i_saved, :, index), view(u, n+1:2n))
-    for p in eachindex(du), k in 1:n
-        place = k + n * (index - 1 + length(run.saveat) * (sample - 1 + run.problem.num_samples * (p - 1)))
-        unsafe_store!(observer.outputs.v, du[p][k], place)
-        unsafe_store!(observer.outputs.i, du[p][n+k], place)
+    for (values, x) in zip(run.saved, variables(u, run.θ))
+        copyto!(view(values, :, index), x)
+    end
+    for p in eachindex(du), (array, dx) in zip(recorded(observer.outputs), variables(du[p], run.θ)), k in 1:n
+        unsafe_store!(array, dx[k], k + n * (index - 1 + length(run.saveat) * (sample - 1 + run.problem.num_samples * (p - 1))))
     end
     run.next_save += 1
 end
@@ -420,13 +384,13 @@ end
     sciml_solve(run -> TangentObserver(run, tangents), unsafe_load(problem_pointer), unsafe_load(outputs_pointer), parse_options(unsafe_string(options)))
 end
 
-directions(::Observer) = Parameters[]
+directions(::Observer) = Model[]
 directions(o::TangentObserver) = o.directions
 set_sample!(::Observer, sample) = nothing
 set_sample!(o::TangentObserver, sample) = (o.sample = sample; nothing)
 
 # A run whose Brownian path comes with its areas.
-SciMLRun(problem::Problem) = Run(problem, ShARK(), Parameters(problem))
+SciMLRun(problem::Problem) = Run(problem, ShARK(), Model(problem))
 
 function sciml_solve(make_observer, problem::Problem, outputs::Outputs, options::NamedTuple)
     runs = [SciMLRun(problem) for _ in 1:num_workers(problem)]

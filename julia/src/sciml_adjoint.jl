@@ -7,7 +7,7 @@
 The equation between two events, where noise is additive: with u = z + σ·W(t) and W the Brownian path from the first of `times` on, z′ = f(z + σ·W(t), t) is an ordinary differential equation that
 depends on σ as on the other parameters. Within each step W is the parabola that has the step's increment and space-time area, which is all that schemes of order 3/2 see of the path.
 """
-struct SmoothPiece{Θ<:Parameters}
+struct SmoothPiece{Θ<:Model}
     θ::Θ
     times::Vector{Float64}          # ends of the steps
     w::Matrix{Float64}              # the path there, (component of a neuron, time)
@@ -23,7 +23,7 @@ function SmoothPiece(run::Run, times::Vector{Float64}, depth::Int)
         brownian!(view(w, :, m + 1), view(h, :, m), run, times[m], times[m+1], depth)
         view(w, :, m + 1) .+= view(w, :, m)
     end
-    return SmoothPiece(run.θ, times, w, h, zeros(draws), zeros(3 * length(run.x.v)))
+    return SmoothPiece(run.θ, times, w, h, zeros(draws), zeros(num_variables(typeof(run.θ)) * num_neurons(run.x)))
 end
 
 """W(t), in the piece's own memory."""
@@ -36,31 +36,27 @@ function path_at!(piece::SmoothPiece, t)
     return piece.path
 end
 
+# The path of neuron k: one number per component.
+function path_of(path, θ, k)
+    n = number_of_neurons(θ)
+    return length(path) == n ? (path[k],) : (path[k], path[n+k])
+end
+
 """u + σ·W, in place."""
 function add_noise!(u, θ, path)
-    n = length(u) ÷ 3
-    for k in 1:n
-        c = constants(θ, k)
-        u[k] += c.sigma11 * path[k]
-        u[n+k] += c.sigma21 * path[k]
-        if length(path) > n
-            u[k] += c.sigma12 * path[n+k]
-            u[n+k] += c.sigma22 * path[n+k]
-        end
+    y = variables(u, θ)
+    for k in 1:number_of_neurons(θ)
+        add_state!(y, k, noise(θ, k, state_at(y, k), path_of(path, θ, k)))
     end
     return u
 end
 
 """Adds to the gradients of σ in θ̄, from the cotangent of u + σ·W."""
-function add_noise_adjoint!(θ̄::Parameters, bar, path)
-    n = length(bar) ÷ 3
-    for k in 1:n
-        θ̄.sigma11[k] += bar[k] * path[k]
-        θ̄.sigma21[k] += bar[n+k] * path[k]
-        if length(path) > n
-            θ̄.sigma12[k] += bar[k] * path[n+k]
-            θ̄.sigma22[k] += bar[n+k] * path[n+k]
-        end
+function add_noise_adjoint!(θ̄::Model, bar, θ::Model, path)
+    y_bar, wanted = variables(bar, θ), all_terms(θ)
+    for k in 1:number_of_neurons(θ)
+        bar_k = state_at(y_bar, k)
+        noise_adjoint!(θ̄, θ, k, bar_k, path_of(path, θ, k), bar_k, wanted)      # additive: the state has no part in it
     end
 end
 
@@ -70,34 +66,30 @@ state_at!(piece::SmoothPiece, z, t) = add_noise!(copyto!(piece.u, z), piece.θ, 
 piece_drift!(dz, z, piece::SmoothPiece, t) = network_drift!(dz, state_at!(piece, z, t), piece.θ, t)
 
 """Its Jacobian in z."""
-piece_jacobian!(J, z, piece::SmoothPiece, t) = network_jacobian!(J, state_at!(piece, z, t), piece.θ)
+piece_jacobian!(J, z, piece::SmoothPiece, t) = network_jacobian!(J, state_at!(piece, z, t), piece.θ, t)
 
 """Cotangent of z from that of z′; adds to the gradients θ̄."""
-function piece_drift_adjoint!(z_bar, θ̄::Parameters, z, piece::SmoothPiece, t, bar)
+function piece_drift_adjoint!(z_bar, θ̄::Model, z, piece::SmoothPiece, t, bar)
     network_drift_adjoint!(fill!(z_bar, 0.0), θ̄, state_at!(piece, z, t), piece.θ, t, bar)
-    add_noise_adjoint!(θ̄, z_bar, piece.path)
+    add_noise_adjoint!(θ̄, z_bar, piece.θ, piece.path)
     return z_bar
 end
 
-"""The coefficients that this equation has, and all of them as one vector."""
-piece_arrays(θ::Parameters) = (
-    θ.mu1, θ.mu2, θ.sigma11, θ.sigma12, θ.sigma21, θ.sigma22, parameter_arrays(θ.intensity)..., parameter_arrays(θ.current)...,
-)
+"""All coefficients as one vector."""
+gather(θ::Model) = gather!(zeros(sum(length, coefficient_arrays(θ))), θ)
 
-gather(θ::Parameters) = gather!(zeros(sum(length, piece_arrays(θ))), θ)
-
-function gather!(p, θ::Parameters)
+function gather!(p, θ::Model)
     place = 0
-    for array in piece_arrays(θ), x in array
+    for array in coefficient_arrays(θ), x in array
         p[place+=1] = x
     end
     return p
 end
 
 """Adds such a vector to the arrays."""
-function add_gathered!(θ̄::Parameters, p)
+function add_gathered!(θ̄::Model, p)
     place = 0
-    for array in piece_arrays(θ̄), e in eachindex(array)
+    for array in coefficient_arrays(θ̄), e in eachindex(array)
         array[e] += p[place+=1]
     end
 end
@@ -120,9 +112,10 @@ struct Stretch
     times::Vector{Float64}
 end
 
-"""A spike of neuron j: the drifts just before and after it."""
+"""A spike of neuron j: the state just before it, and the drifts just before and after."""
 struct Firing
     j::Int
+    u::Vector{Float64}
     before::Vector{Float64}
     after::Vector{Float64}
 end
@@ -133,10 +126,10 @@ end
 
 begin_sample!(tape::EventTape, run::Run) = empty!(tape.entries)
 after_stretch!(tape::EventTape, u, times) = push!(tape.entries, Stretch(copy(u), times))
-after_firing!(tape::EventTape, j, before, after) = push!(tape.entries, Firing(j, before, after))
+after_firing!(tape::EventTape, j, u, before, after) = push!(tape.entries, Firing(j, u, before, after))
 
 """One thread's means of differentiating samples."""
-struct WalkAdjointWorker{R<:Run,Θ<:Parameters,S<:SmoothSolver,A<:PieceAdjoint}
+struct WalkAdjointWorker{R<:Run,Θ<:Model,S<:SmoothSolver,A<:PieceAdjoint}
     run::R
     tape::EventTape
     smooth::S
@@ -152,7 +145,7 @@ function WalkAdjointWorker(run::Run, smooth::SmoothSolver, method::PieceAdjoint,
     is_additive(run.θ) || throw(ArgumentError("the adjoint of a stretch between spikes needs additive noise, and this diffusion depends on the potential"))
     capacity = Int(run.problem.max_spikes)
     return WalkAdjointWorker(
-        run, EventTape([]), smooth, method, depth, Parameters(run.problem)::typeof(run.θ), host_array(data.gradients, length(run.coefficients)), zeros(capacity),
+        run, EventTape([]), smooth, method, depth, Model(run.problem)::typeof(run.θ), host_array(data.gradients, length(run.coefficients)), zeros(capacity),
         zeros(Int, capacity),
     )
 end
@@ -162,48 +155,44 @@ adjoint_sample!(w::WalkAdjointWorker, data::AdjointData, sample) = Base.invokela
 
 """Adds the gradients of one sample to the worker's."""
 function walk_back!(w::WalkAdjointWorker, data::AdjointData, sample)
-    run, problem, n = w.run, w.run.problem, length(w.run.x.v)
-    spike_bar = data.spike_times == C_NULL ? data.spike_times : row(data.spike_times, problem.max_spikes, sample)
-    v_bar, i_bar = (p == C_NULL ? zeros(n, 0) : saved_values(problem, p, sample) for p in (data.v, data.i))
+    run, problem, n = w.run, w.run.problem, num_neurons(w.run.x)
+    cotangents = SampleCotangents(run, data, sample)
+    spike_bar = cotangents.spike_times
     begin_sample!(run, w.tape, sample, pointer(w.spike_times), pointer(w.spike_neurons))
     run.next_save = length(run.saveat) + 1      # of what is recorded only the times matter here
     walk_from_event_to_event!(run, w.tape, w.smooth, sample)
 
-    bar, spike = zeros(3n), run.num_spikes
+    bar, spike = zeros(num_variables(typeof(run.θ)) * n), run.num_spikes
     last_stretch = w.tape.entries[findlast(entry -> entry isa Stretch, w.tape.entries)]
     for index in searchsorted(run.saveat, last_stretch.times[end])
-        add_saved_bar!(bar, v_bar, i_bar, index)
+        add_saved_bar!(bar, cotangents, n, index)
     end
     for entry in reverse(w.tape.entries)
         check_cancelled()
         if entry isa Firing
             τ_bar = spike_bar == C_NULL ? 0.0 : finite_or_zero(unsafe_load(spike_bar, spike))
-            spike_jump_adjoint!(bar, τ_bar, w.gradients, entry.before, entry.after, run.θ, run.synapses, problem.hard_reset == 1, entry.j)
+            spike_jump_adjoint!(bar, τ_bar, w.gradients, entry.u, entry.before, entry.after, run.θ, run.synapses, entry.j)
             spike -= 1
         else
-            bar = undo_stretch!(w, entry, bar, v_bar, i_bar)
+            bar = undo_stretch!(w, entry, bar, cotangents)
         end
     end
     for k in 1:n
-        w.gradients.v0[k] += bar[k]
-        w.gradients.i0[k] += bar[n+k]
-        w.gradients.alpha[k] -= bar[2n+k]
+        initial_state_adjoint!(w.gradients, run.θ, k, state_at(variables(bar, run.θ), k))
     end
     return w
 end
 
-function add_saved_bar!(bar, v_bar, i_bar, index)
-    n = length(bar) ÷ 3
-    for k in 1:n
-        bar[k] += saved_bar(v_bar, k, index)
-        bar[n+k] += saved_bar(i_bar, k, index)
+function add_saved_bar!(bar, cotangents::SampleCotangents, n, index)
+    for (variable, values) in enumerate(cotangents.recorded), k in 1:n
+        bar[(variable-1)*n+k] += saved_bar(values, k, index)
     end
     return bar
 end
 
 """Turn the cotangent at the end of a stretch into that at its start, with those of values recorded from its start on."""
-function undo_stretch!(w::WalkAdjointWorker, stretch::Stretch, bar, v_bar, i_bar)
-    run, a, b = w.run, stretch.times[1], stretch.times[end]
+function undo_stretch!(w::WalkAdjointWorker, stretch::Stretch, bar, cotangents)
+    run, n, a, b = w.run, num_neurons(w.run.x), stretch.times[1], stretch.times[end]
     tolerance = GRID_TOLERANCE * run.problem.dt
     at_start, marks, bars = zero(bar), Float64[], Vector{Float64}[]
     # Times that differ by rounding are one.
@@ -212,7 +201,7 @@ function undo_stretch!(w::WalkAdjointWorker, stretch::Stretch, bar, v_bar, i_bar
         m = searchsortedfirst(stretch.times, t - tolerance)
         abs(stretch.times[m] - t) <= tolerance && (t = stretch.times[m])
         target = t == a ? at_start : t == b ? bar : !isempty(marks) && t == marks[end] ? bars[end] : (push!(marks, t); push!(bars, zero(bar)); bars[end])
-        add_saved_bar!(target, v_bar, i_bar, index)
+        add_saved_bar!(target, cotangents, n, index)
     end
     b - a > tolerance || return bar .+ at_start
     push!(marks, b)
@@ -221,7 +210,7 @@ function undo_stretch!(w::WalkAdjointWorker, stretch::Stretch, bar, v_bar, i_bar
     inside = filter(t -> a + tolerance < t < b - tolerance, union(stretch.times, marks))
     piece = SmoothPiece(run, [a; sort!(inside); b], w.depth)
     for (t, part) in zip(marks, bars)
-        add_noise_adjoint!(w.gradients, part, path_at!(piece, t))
+        add_noise_adjoint!(w.gradients, part, run.θ, path_at!(piece, t))
     end
     return at_start .+ pull_back!(w.gradients, w.method, piece, stretch.u, marks, bars)
 end
@@ -245,7 +234,7 @@ function sciml_adjoint(problem::Problem, data::AdjointData, options::NamedTuple)
     depth = noise_depth(sciml_solver(unsafe_string(problem.solver)), rest)
     workers = map(1:num_workers(problem)) do _
         run = SciMLRun(problem)
-        WalkAdjointWorker(run, sciml_smooth_solver(problem, rest, run, Parameters[]), piece_adjoint(options.sensealg, run), depth, data)
+        WalkAdjointWorker(run, sciml_smooth_solver(problem, rest, run, Model[]), piece_adjoint(options.sensealg, run), depth, data)
     end
     adjoint(workers, problem, data)
 end

@@ -48,7 +48,7 @@ struct Problem
     t1::Float64
     dt::Float64
     num_steps::Int64
-    max_spikes::Int64               # room for spikes of one sample; it stops when they are all used
+    max_spikes::Int64               # of one sample, which stops when it has so many
     threads::Int64
     num_components::Int64           # Brownian motions per neuron, 1 or 2
     noise_levels::Int64             # a step is this many halvings of a noise step
@@ -89,36 +89,8 @@ end
 
 @inline synapses_of(synapses::Synapses, neuron) = @inbounds synapses.indptr[neuron]:synapses.indptr[neuron+1]-1
 
-"""
-Coefficients of all neurons in one sample, one vector per coefficient. The same layout holds their tangents in one direction, and their
-gradients.
-"""
-struct Parameters{I,C,D}
-    mu1::Vector{Float64}
-    mu2::Vector{Float64}
-    sigma11::Vector{Float64}
-    sigma12::Vector{Float64}
-    sigma21::Vector{Float64}
-    sigma22::Vector{Float64}
-    v_reset::Vector{Float64}
-    alpha::Vector{Float64}
-    v0::Vector{Float64}
-    i0::Vector{Float64}
-    weights::Vector{Float64}        # one per synapse
-    intensity::I
-    current::C
-    diffusion::D
-    stratonovich::Bool
-end
-
-"""All per-neuron coefficients in the order in which the host lists them; an array of a time-dependent current is (knot, neuron)."""
-coefficient_arrays(p::Parameters) = (
-    p.mu1, p.mu2, p.sigma11, p.sigma12, p.sigma21, p.sigma22, p.v_reset, p.alpha, p.v0, p.i0,
-    parameter_arrays(p.intensity)..., parameter_arrays(p.current)..., parameter_arrays(p.diffusion)...,
-)
-
 """Copy the coefficients of one sample (in one direction, for tangents) from the host's arrays."""
-function load!(p::Parameters, list::Vector{Coefficient}, weights::Coefficient, synapses::Synapses, sample, direction = 1)
+function load!(p::Model, list::Vector{Coefficient}, weights::Coefficient, synapses::Synapses, sample, direction = 1)
     for (array, coefficient) in zip(coefficient_arrays(p), list)
         load!(array, coefficient, sample, direction)
     end
@@ -144,7 +116,7 @@ end
 """
 Add gradients to the host's arrays and clear them here: those that each sample has of its own (`per_sample`), or those that samples share.
 """
-function scatter!(list::Vector{Coefficient}, weights::Coefficient, p::Parameters, synapses::Synapses, sample; per_sample::Bool)
+function scatter!(list::Vector{Coefficient}, weights::Coefficient, p::Model, synapses::Synapses, sample; per_sample::Bool)
     for (array, coefficient) in zip(coefficient_arrays(p), list)
         (coefficient.stride_sample != 0) == per_sample || continue
         coefficient.pointer == C_NULL || scatter!(coefficient, array, sample)
@@ -167,12 +139,12 @@ end
 
 add_at!(c::Coefficient, place, value) = unsafe_store!(c.pointer, unsafe_load(c.pointer, place) + value, place)
 
-add!(total::Parameters, part::Parameters) =
+add!(total::Model, part::Model) =
     foreach((a, b) -> a .+= b, all_arrays(total), all_arrays(part))
 
-clear!(p::Parameters) = foreach(array -> fill!(array, 0.0), all_arrays(p))
+clear!(p::Model) = foreach(array -> fill!(array, 0.0), all_arrays(p))
 
-all_arrays(p::Parameters) = (coefficient_arrays(p)..., p.weights)
+all_arrays(p::Model) = (coefficient_arrays(p)..., p.weights)
 
 """Registries of what a host may name. A file that defines a solver, an intensity, a current or a diffusion adds itself."""
 const SOLVERS = Dict{String,Any}()
@@ -185,14 +157,16 @@ function lookup(registry, kind, name)
     throw(ArgumentError("unknown $kind \"$name\"; the core knows $(join(sort(collect(keys(registry))), ", "))"))
 end
 
-"""Parameters of a problem's network, all zero, with the intensity and the current that the host names."""
-function Parameters(problem::Problem)
+"""Coefficients of a problem's network, all zero, with the intensity, the current and the diffusion that the host names."""
+function Model(problem::Problem)
     n = Int(problem.num_neurons)
     settings = host_array(problem.settings, problem.num_settings)
     knots = host_array(problem.knots, problem.num_knots)
     intensity = lookup(INTENSITIES, "intensity", unsafe_string(problem.intensity))(n, settings)
     current = lookup(CURRENTS, "input current", unsafe_string(problem.current))(n, knots)
     diffusion = lookup(DIFFUSIONS, "diffusion", unsafe_string(problem.diffusion))(n)
-    num_synapses = unsafe_load(problem.indptr, n + 1)
-    return Parameters((zeros(n) for _ in 1:10)..., zeros(num_synapses), intensity, current, diffusion, problem.stratonovich == 1)
+    weights = zeros(unsafe_load(problem.indptr, n + 1))
+    return SLIF(
+        (zeros(n) for _ in 1:10)..., weights, intensity, current, diffusion, problem.hard_reset == 1, problem.stratonovich == 1,
+    )
 end

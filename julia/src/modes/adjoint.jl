@@ -2,8 +2,9 @@
 # each is recorded (states at the starts of its steps, and a tape of what its events did) and walked backwards.
 
 """
-Cotangents of a solution, C-ordered like it (null where there are none), and where the host wants gradients. `entries` are those of the integrated hazards, which count only where a spike
-could come: how a loss changes where neuron k fires at t1 (S, N), at a saved time (S, T, N), or where the neuron of `insertions` fires at the spike named there (S,).
+Cotangents of a solution, C-ordered like it (null where there are none), and where the host wants gradients. `entries` are those of
+the integrated hazards, which count only where a spike could come: how a loss changes where neuron k fires at t1 (S, N), at a saved
+time (S, T, N), or where the neuron of `insertions` fires at the spike named there (S,).
 """
 struct AdjointData
     spike_times::Ptr{Float64}       # (S, K)
@@ -20,33 +21,38 @@ end
 AdjointData(spike_times, v, i, gradients, weights) =
     AdjointData(spike_times, v, i, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS)
 
-@enum Deed::UInt8 CROSSED MOVED FIRED FINISHED SAVED SEEN
+recorded(data::AdjointData) = (data.v, data.i)
 
-"""What happened to neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time; ẏ the speed at a spike."""
-struct TapeEntry
-    deed::Deed
+"""
+What happened to a neuron within a step: it reached the threshold (`CROSSING`) and made its transition (`TRANSITION`), was brought to
+the time of another's spike (`ADVANCE`) or to the end of the step (`FINISH`), or was looked at for what is recorded (`RECORD`) or for
+its hazard at another's spike (`HAZARD`).
+"""
+@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD
+
+"""To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time; ẏ the speed at a spike."""
+struct TapeEntry{M}
+    what::Happening
     k::Int
-    y::Local
+    y::NTuple{M,Float64}
     a::Float64
     b::Float64
     index::Int
-    ẏ::NamedTuple{(:v, :i, :s),NTuple{3,Float64}}
+    ẏ::NTuple{M,Float64}
 end
 
-TapeEntry(deed, k, y, a, b, index) = TapeEntry(deed, k, y, a, b, index, STANDING)
+TapeEntry(what, k, y, a, b, index) = TapeEntry(what, k, y, a, b, index, scaled(0.0, y))
 
 """Record of one segment: columns are steps."""
-mutable struct Tape <: Observer
+mutable struct Tape{M} <: Observer
     first_step::Int
-    v::Matrix{Float64}
-    i::Matrix{Float64}
-    rate::Matrix{Float64}
-    normals::Vector{Float64}        # of all steps, one after the other
+    y::NTuple{M,Matrix{Float64}}
+    increments::Vector{Float64}     # of all steps, one after the other
     areas::Vector{Float64}          # likewise; empty where steps come without
     length::Vector{Float64}
     scale::Vector{Float64}
     area_scale::Vector{Float64}
-    entries::Vector{TapeEntry}
+    entries::Vector{TapeEntry{M}}
     last_entry::Vector{Int}         # of each step
     saved_at_end::Vector{Int}       # index of the time that is the end of the step, or 0
     may_fire::Matrix{Bool}          # whether a spike could come, (neuron, saved time) of this sample; no columns where nobody asks
@@ -54,21 +60,17 @@ mutable struct Tape <: Observer
     column::Int
 end
 
-Tape(n, components, steps, areas::Bool) = Tape(
-    0, zeros(n, steps), zeros(n, steps), zeros(n, steps), zeros(n * components * steps), zeros(areas ? n * components * steps : 0),
-    zeros(steps), zeros(steps), zeros(steps), TapeEntry[], zeros(Int, steps), zeros(Int, steps), zeros(Bool, n, 0),
+Tape{M}(n, components, steps, areas::Bool) where {M} = Tape{M}(
+    0, ntuple(_ -> zeros(n, steps), Val(M)), zeros(n * components * steps), zeros(areas ? n * components * steps : 0),
+    zeros(steps), zeros(steps), zeros(steps), TapeEntry{M}[], zeros(Int, steps), zeros(Int, steps), zeros(Bool, n, 0),
     Insertion(0, 0, 0), 0,
 )
 
-const NOWHERE = Local(0.0, 0.0, 0.0, 0.0, 0.0)
-
-function after_full_step!(tape::Tape, run::Run, step::Step, n)
+function after_full_step!(tape::Tape, run::Run, step::Step{M,C}, n) where {M,C}
     c = tape.column = n - tape.first_step + 1
-    copyto!(tape.v, 1 + (c - 1) * size(tape.v, 1), run.x.v, 1, size(tape.v, 1))
-    copyto!(tape.i, 1 + (c - 1) * size(tape.i, 1), run.x.i, 1, size(tape.i, 1))
-    copyto!(tape.rate, 1 + (c - 1) * size(tape.rate, 1), run.x.rate, 1, size(tape.rate, 1))
-    draws = step.num_neurons * step.num_components
-    copyto!(tape.normals, 1 + (c - 1) * draws, step.normals, step.offset + 1, draws)
+    neurons, draws = step.num_neurons, step.num_neurons * C
+    foreach((matrix, a) -> copyto!(matrix, 1 + (c - 1) * neurons, a, 1, neurons), tape.y, run.x.y)
+    copyto!(tape.increments, 1 + (c - 1) * draws, step.increments, step.offset + 1, draws)
     isempty(tape.areas) || copyto!(tape.areas, 1 + (c - 1) * draws, step.areas, step.area_offset + 1, draws)
     tape.length[c] = step.length
     tape.scale[c] = step.scale
@@ -77,111 +79,145 @@ function after_full_step!(tape::Tape, run::Run, step::Step, n)
     tape.last_entry[c] = length(tape.entries)
 end
 
+takes_event_free_steps(::Tape) = true
+
+function after_event_free_steps!(tape::Tape, run::Run{M,C}, from, to) where {M,C}
+    for n in from:to-1
+        c = n - tape.first_step + 1
+        @inbounds set_state!(tape.y, c, state_at(run.trail, n - from + 1))
+        w, offset = increments!(run.driver, n)
+        @inbounds for component in 1:C
+            tape.increments[C*(c-1)+component] = w[offset+component]
+        end
+        if !isempty(tape.areas)
+            h, offset = areas!(run.driver, n)
+            @inbounds for component in 1:C
+                tape.areas[C*(c-1)+component] = h[offset+component]
+            end
+        end
+        tape.length[c] = run.problem.dt
+        tape.scale[c] = increment_scale(run.driver)
+        tape.area_scale[c] = area_scale(run.driver)
+        tape.saved_at_end[c] = 0
+        tape.last_entry[c] = length(tape.entries)
+    end
+end
+
 function record!(tape::Tape, entry::TapeEntry)
     push!(tape.entries, entry)
     tape.last_entry[tape.column] = length(tape.entries)
 end
 
 function before_spike!(tape::Tape, run::Run, step, spike, y, a)
-    record!(tape, TapeEntry(CROSSED, spike.k, y, a, spike.time, run.num_spikes + 1, spike.ẏ))
+    record!(tape, TapeEntry(CROSSING, spike.k, y, a, spike.time, run.num_spikes + 1, spike.ẏ))
     tape.insertion.spike == run.num_spikes + 1 || return
     k, τ = tape.insertion.neuron, spike.time
-    y, a = local_state(run.x, k), piece_start(run.x, step, k)
-    may_fire(run, k, advance(run.solver, run.θ, step, k, y, a, τ)[3]) && record!(tape, TapeEntry(SEEN, k, y, a, τ, 0))
+    may_fire(run, k, state_within(run, step, k, τ)) || return
+    record!(tape, TapeEntry(HAZARD, k, state_at(run.x.y, k), piece_start(run.x, step, k), τ, 0))
 end
-before_move!(tape::Tape, run::Run, step, k, y, a, τ) = record!(tape, TapeEntry(MOVED, k, y, a, τ, 0))
-after_spike!(tape::Tape, run::Run, step, j) = record!(tape, TapeEntry(FIRED, j, NOWHERE, 0.0, 0.0, 0))
+
+before_move!(tape::Tape, run::Run, step, k, y, a, τ) = record!(tape, TapeEntry(ADVANCE, k, y, a, τ, 0))
+before_transition!(tape::Tape, run::Run, step, j) = record!(tape, TapeEntry(TRANSITION, j, state_at(run.x.y, j), 0.0, 0.0, 0))
 
 function at_save!(tape::Tape, run::Run, step::Step, index, t)
     t == run.problem.t0 && return   # the initial value itself: see `adjoint_sample!`
     if !isempty(tape.may_fire)
-        for k in eachindex(run.x.v)
-            tape.may_fire[k, index] = may_fire(run, k, hazard_at(run, step, k, t))
+        for k in 1:num_neurons(run.x)
+            tape.may_fire[k, index] = may_fire(run, k, state_within(run, step, k, t))
         end
     end
     if t == step.stop
         tape.saved_at_end[tape.column] = index
     else
-        for k in eachindex(run.x.v)
-            record!(tape, TapeEntry(SAVED, k, local_state(run.x, k), piece_start(run.x, step, k), t, index))
+        for k in 1:num_neurons(run.x)
+            record!(tape, TapeEntry(RECORD, k, state_at(run.x.y, k), piece_start(run.x, step, k), t, index))
         end
     end
 end
 
 function end_step!(tape::Tape, run::Run, step::Step)
     for k in run.x.moved_neurons
-        record!(tape, TapeEntry(FINISHED, k, local_state(run.x, k), piece_start(run.x, step, k), step.stop, 0))
+        record!(tape, TapeEntry(FINISH, k, state_at(run.x.y, k), piece_start(run.x, step, k), step.stop, 0))
     end
 end
 
 """State of a run between two steps."""
-struct Checkpoint
-    v::Vector{Float64}
-    i::Vector{Float64}
-    s::Vector{Float64}
+struct Checkpoint{M}
+    y::NTuple{M,Vector{Float64}}
     spikes::Vector{Int}
     num_spikes::Int
     next_save::Int
 end
 
-Checkpoint(run::Run) =
-    Checkpoint(copy(run.x.v), copy(run.x.i), copy(run.x.s), copy(run.x.spikes), run.num_spikes, run.next_save)
+Checkpoint(run::Run) = Checkpoint(map(copy, run.x.y), copy(run.x.spikes), run.num_spikes, run.next_save)
 
 function restore!(run::Run, c::Checkpoint)
-    x = run.x
-    copyto!(x.v, c.v)
-    copyto!(x.i, c.i)
-    copyto!(x.s, c.s)
-    copyto!(x.spikes, c.spikes)
-    settle!(x)
+    foreach(copyto!, run.x.y, c.y)
+    copyto!(run.x.spikes, c.spikes)
+    settle!(run.x)
     run.num_spikes, run.next_save, run.stopped = c.num_spikes, c.next_save, false
 end
 
-# Room for the record of a segment, per thread. Longer solves are cut into segments, at least the square root of their steps long.
+# Memory for the record of a segment, per thread. Longer solves are cut into segments, at least the square root of their steps long.
 const SEGMENT_BYTES = Ref(32 * 2^20)
 
-function segment_steps(problem::Problem, areas::Bool)
-    per_step = 8 * problem.num_neurons * (3 + problem.num_components * (1 + areas))
-    return min(problem.num_steps, max(SEGMENT_BYTES[] ÷ per_step, isqrt(problem.num_steps) + 1))
+function segment_steps(run::Run{M,C}) where {M,C}
+    steps = run.problem.num_steps
+    per_step = 8 * run.problem.num_neurons * (M + C * (1 + run.keeps_areas))
+    return Int(min(steps, max(SEGMENT_BYTES[] ÷ per_step, isqrt(steps) + 1)))
 end
 
 """One thread's means of differentiating samples."""
-struct AdjointWorker{R<:Run,Θ<:Parameters}
+struct AdjointWorker{M,R<:Run{M},Θ<:Model}
     run::R
-    tape::Tape
-    bar::StateAdjoint               # at the end, later the start, of the step at hand
-    moved_bar::StateAdjoint         # of neurons that an event has moved, or a save has looked at, within the step
-    x::State                        # as recorded at the start of the step
+    tape::Tape{M}
+    bar::StateAdjoint{M}            # at the end, later the start, of the step at hand
+    moved_bar::StateAdjoint{M}      # of neurons that an event has moved, or a save has looked at, within the step
+    y::NTuple{M,Vector{Float64}}    # as recorded at the start of the step
     gradients::Θ                    # of the sample at hand
-    checkpoints::Vector{Checkpoint}
+    checkpoints::Vector{Checkpoint{M}}
     spike_times::Vector{Float64}
     spike_neurons::Vector{Int}
     list::Vector{Coefficient}
-    wanted::Groups
 end
 
-function AdjointWorker(problem::Problem, data::AdjointData)
-    run = Run(problem)
-    n, capacity = length(run.x.v), Int(problem.max_spikes)
-    list = host_array(data.gradients, length(run.coefficients))
-    tape = Tape(n, Int(problem.num_components), Int(segment_steps(problem, run.keeps_areas)), run.keeps_areas)
-    data.entries_at_saves == C_NULL || (tape.may_fire = zeros(Bool, n, problem.num_saves))
+AdjointWorker(problem::Problem, data::AdjointData) = AdjointWorker(Run(problem), data)
+
+function AdjointWorker(run::Run{M,C}, data::AdjointData) where {M,C}
+    n, capacity = num_neurons(run.x), Int(run.problem.max_spikes)
+    tape = Tape{M}(n, C, segment_steps(run), run.keeps_areas)
+    data.entries_at_saves == C_NULL || (tape.may_fire = zeros(Bool, n, run.problem.num_saves))
     return AdjointWorker(
-        run, tape, StateAdjoint(n), StateAdjoint(n), State(n),
-        Parameters(problem)::typeof(run.θ), Checkpoint[], zeros(capacity), zeros(Int, capacity), list, Groups(list, run.θ),
+        run, tape, StateAdjoint{M}(n), StateAdjoint{M}(n), zero_vectors(Val(M), n), Model(run.problem)::typeof(run.θ),
+        Checkpoint{M}[], zeros(capacity), zeros(Int, capacity), host_array(data.gradients, length(run.coefficients)),
+    )
+end
+
+"""Cotangents of one sample's solution; arrays have no columns where there are none."""
+struct SampleCotangents
+    spike_times::Ptr{Float64}
+    recorded::Vector{Matrix{Float64}}       # of each recorded variable, (neuron, saved time)
+    hazards::Matrix{Float64}                # likewise
+    hazard_at_insertion::Float64
+end
+
+function SampleCotangents(run::Run, data::AdjointData, sample)
+    problem = run.problem
+    saved(pointer) = pointer == C_NULL ? zeros(num_neurons(run.x), 0) : saved_values(problem, pointer, sample)
+    return SampleCotangents(
+        data.spike_times == C_NULL ? data.spike_times : row(data.spike_times, problem.max_spikes, sample),
+        [saved(array) for array in recorded(data)], saved(data.entries_at_saves),
+        data.entries_at_insertions == C_NULL ? 0.0 : unsafe_load(data.entries_at_insertions, sample),
     )
 end
 
 """Adds the gradients of one sample to the worker's."""
 function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
     run, problem, tape = w.run, w.run.problem, w.tape
-    n, total, length_of_segment = length(run.x.v), Int(problem.num_steps), size(tape.v, 2)
-    spike_bar = data.spike_times == C_NULL ? data.spike_times : row(data.spike_times, problem.max_spikes, sample)
-    v_bar = data.v == C_NULL ? run.v_saved : saved_values(problem, data.v, sample)
-    i_bar = data.i == C_NULL ? run.i_saved : saved_values(problem, data.i, sample)
-    s_bar = data.entries_at_saves == C_NULL ? run.v_saved : saved_values(problem, data.entries_at_saves, sample)
-    entry = data.entries_at_insertions == C_NULL ? 0.0 : unsafe_load(data.entries_at_insertions, sample)
-    tape.insertion = entry == 0.0 ? Insertion(0, 0, 0) : Insertion(data.insertions, sample)
+    total, length_of_segment = Int(problem.num_steps), length(tape.length)
+    cotangents = SampleCotangents(run, data, sample)
+    wanted = wanted_terms(run.θ, [c.pointer != C_NULL for c in w.list])
+    tape.insertion = cotangents.hazard_at_insertion == 0.0 ? Insertion(0, 0, 0) : Insertion(data.insertions, sample)
 
     begin_sample!(run, NoObserver(), sample, pointer(w.spike_times), pointer(w.spike_neurons))
     starts = 0:length_of_segment:total-1
@@ -195,37 +231,32 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
         last_segment = segment + 1
     end
 
-    for part in (w.bar.v, w.bar.i, w.bar.s, w.moved_bar.v, w.moved_bar.i, w.moved_bar.s, w.moved_bar.start)
-        fill!(part, 0.0)
-    end
+    clear!(w.bar)
+    clear!(w.moved_bar)
     for segment in last_segment:-1:1
         restore!(run, w.checkpoints[segment])
         tape.first_step = starts[segment]
         empty!(tape.entries)
         steps = run_steps!(run, tape, starts[segment], min(starts[segment] + length_of_segment, total))
         segment == last_segment && begin_adjoint!(w, data, sample)
-        for column in steps:-1:1
-            step_back!(w, column, spike_bar, v_bar, i_bar, s_bar, entry)
-            column & 1023 == 0 && check_cancelled()
-        end
+        segment_back!(w, steps, cotangents, wanted)
     end
     at_start = !isempty(run.saveat) && run.saveat[1] == problem.t0
-    for k in 1:n
-        w.gradients.v0[k] += w.bar.v[k] + (at_start ? saved_bar(v_bar, k, 1) : 0.0)
-        w.gradients.i0[k] += w.bar.i[k] + (at_start ? saved_bar(i_bar, k, 1) : 0.0)
-        w.gradients.alpha[k] -= w.bar.s[k]
+    for k in 1:num_neurons(run.x)
+        at_start && add_state!(w.bar.y, k, saved_bar(w, cotangents, k, 1))
+        initial_state_adjoint!(w.gradients, run.θ, k, state_at(w.bar.y, k))
     end
     return w
 end
 
 """At the end of a sample, before the way back: the cotangents of the integrated hazards at t1."""
 function begin_adjoint!(w::AdjointWorker, data::AdjointData, sample)
-    run, n = w.run, length(w.run.x.v)
+    run, n = w.run, num_neurons(w.run.x)
     check_finite(run, sample)
     (run.stopped || data.entries == C_NULL) && return
     for k in 1:n
         entry = unsafe_load(data.entries, k + n * (sample - 1))
-        entry != 0.0 && may_fire(run, k, run.x.s[k]) && (w.bar.s[k] = entry)
+        entry != 0.0 && may_fire(run, k, state_at(run.x.y, k)) && (last(w.bar.y)[k] = entry)
     end
 end
 
@@ -235,108 +266,120 @@ end
     return @inbounds isfinite(bar[k, index]) ? bar[k, index] : 0.0
 end
 
-"""The cotangent of neuron k's integrated hazard at a saved time; 0 where no spike could come."""
-@inline hazard_bar(tape::Tape, s_bar, k, index) = index <= size(tape.may_fire, 2) && @inbounds(tape.may_fire[k, index]) ? saved_bar(s_bar, k, index) : 0.0
-
-"""Turn the cotangent at the end of a recorded step into that at its start."""
-function step_back!(w::AdjointWorker, column, spike_bar, v_bar, i_bar, s_bar, entry)
-    run, tape, x, bar = w.run, w.tape, w.x, w.bar
-    problem, θ, n = run.problem, run.θ, length(w.run.x.v)
-    index = tape.first_step + column - 1
-    start = problem.t0 + index * problem.dt
-    stop = index == problem.num_steps - 1 ? problem.t1 : problem.t0 + (index + 1) * problem.dt
-    components = Int(problem.num_components)
-    offset = (column - 1) * n * components
-    step = Step(
-        start, stop, tape.length[column], tape.scale[column], tape.normals, offset, tape.area_scale[column], tape.areas, offset, n, components,
-        run.key, level(run.path), index, run.memory,
-    )
-    if tape.saved_at_end[column] > 0
-        for k in 1:n
-            bar.v[k] += saved_bar(v_bar, k, tape.saved_at_end[column])
-            bar.i[k] += saved_bar(i_bar, k, tape.saved_at_end[column])
-            bar.s[k] += hazard_bar(tape, s_bar, k, tape.saved_at_end[column])
-        end
-    end
-    first_entry = column == 1 ? 1 : tape.last_entry[column-1] + 1
-    entries = first_entry:tape.last_entry[column]
-    undo_events!(w, step, entries, spike_bar, v_bar, i_bar, s_bar, entry)
-
-    copyto!(x.v, 1, tape.v, 1 + (column - 1) * n, n)
-    copyto!(x.i, 1, tape.i, 1 + (column - 1) * n, n)
-    copyto!(x.rate, 1, tape.rate, 1 + (column - 1) * n, n)
-    for k in 1:n
-        x.input[k] = current(θ.current, k, start)
-    end
-    full_step_adjoint!(bar, w.gradients, run.solver, x, θ, step, w.wanted)
-
-    moved = w.moved_bar
-    for e in entries
-        k = tape.entries[e].k
-        bar.v[k] += moved.v[k]
-        bar.i[k] += moved.i[k]
-        bar.s[k] += moved.s[k]
-        moved.v[k] = moved.i[k] = moved.s[k] = moved.start[k] = 0.0     # the first piece starts at a fixed time
+"""The cotangent of neuron k's state at a saved time; that of its hazard is 0 where no spike could come."""
+function saved_bar(w::AdjointWorker{M}, cotangents::SampleCotangents, k, index) where {M}
+    may_fire = index <= size(w.tape.may_fire, 2) && @inbounds w.tape.may_fire[k, index]
+    return ntuple(Val(M)) do variable
+        variable <= length(cotangents.recorded) && return saved_bar(cotangents.recorded[variable], k, index)
+        return variable == M && may_fire ? saved_bar(cotangents.hazards, k, index) : 0.0
     end
 end
 
-"""Walk the tape of one step backwards: from cotangents at its end to cotangents of the moved neurons at its start."""
-function undo_events!(w::AdjointWorker, step::Step, entries, spike_bar, v_bar, i_bar, s_bar, entry_bar)
+tape_entries(tape::Tape, column) = (column == 1 ? 1 : tape.last_entry[column-1] + 1):tape.last_entry[column]
+
+"""Turn the cotangent at the end of a recorded segment into that at its start."""
+function segment_back!(w::AdjointWorker, steps, cotangents::SampleCotangents, wanted)
+    alone, column = num_neurons(w.run.x) == 1, steps
+    while column > 0
+        alone && (column = event_free_steps_back!(w, column, wanted))
+        column > 0 && step_back!(w, column, cotangents, wanted)
+        column -= 1
+        column & 1023 == 0 && check_cancelled()
+    end
+end
+
+"""The same for consecutive steps of a network of one neuron in which nothing happened; returns the last column that is left."""
+function event_free_steps_back!(w::AdjointWorker{M,<:Run{M,C}}, column, wanted) where {M,C}
+    run, tape, θ̄ = w.run, w.tape, w.gradients
+    solver, θ, t0, dt = run.solver, run.θ, run.problem.t0, run.problem.dt
+    bar = state_at(w.bar.y, 1)
+    @inbounds while column > 0 && tape.saved_at_end[column] == 0 && isempty(tape_entries(tape, column))
+        t, x = t0 + (tape.first_step + column - 1) * dt, recorded_increment(solver, tape, column, Val(C))
+        bar = one_step_adjoint!(θ̄, solver, θ, 1, state_at(tape.y, column), bar, t, tape.length[column], x, wanted)
+        column -= 1
+    end
+    set_state!(w.bar.y, 1, bar)
+    return column
+end
+
+"""The driver over a recorded step of a network of one neuron."""
+@inline function recorded_increment(solver, tape::Tape, column, ::Val{C}) where {C}
+    w = ntuple(c -> (@inbounds tape.scale[column] * tape.increments[C*(column-1)+c]), Val(C))
+    uses_area(solver) || return Increment(w, ntuple(_ -> 0.0, Val(C)))
+    return Increment(w, ntuple(c -> (@inbounds tape.area_scale[column] * tape.areas[C*(column-1)+c]), Val(C)))
+end
+
+"""The same for one step."""
+function step_back!(w::AdjointWorker{M,<:Run{M,C}}, column, cotangents::SampleCotangents, wanted) where {M,C}
+    run, tape, bar, moved = w.run, w.tape, w.bar, w.moved_bar
+    problem, n = run.problem, num_neurons(w.run.x)
+    index = tape.first_step + column - 1
+    start = problem.t0 + index * problem.dt
+    stop = index == problem.num_steps - 1 ? problem.t1 : problem.t0 + (index + 1) * problem.dt
+    offset = (column - 1) * n * C
+    step = Step(
+        start, stop, tape.length[column], tape.scale[column], tape.increments, offset, tape.area_scale[column], tape.areas, offset, n,
+        run.key, index, run.driver, run.memory,
+    )
+    if tape.saved_at_end[column] > 0
+        for k in 1:n
+            add_state!(bar.y, k, saved_bar(w, cotangents, k, tape.saved_at_end[column]))
+        end
+    end
+    entries = tape_entries(tape, column)
+    undo_events!(w, step, entries, cotangents)
+    foreach((a, matrix) -> copyto!(a, 1, matrix, 1 + (column - 1) * n, n), w.y, tape.y)
+    full_step_adjoint!(bar, w.gradients, run.solver, w.y, run.θ, step, wanted)
+    for e in entries
+        k = tape.entries[e].k
+        add_state!(bar.y, k, take_state!(moved, k)[1])      # the first piece starts at a fixed time
+    end
+end
+
+"""The cotangents of neuron k's state and of its local time, which are 0 from then on."""
+function take_state!(bar::StateAdjoint, k)
+    y_bar, start_bar = state_at(bar.y, k), bar.start[k]
+    set_state!(bar.y, k, scaled(0.0, y_bar))
+    bar.start[k] = 0.0
+    return y_bar, start_bar
+end
+
+"""Follow the tape of one step backwards: from cotangents at its end to cotangents of the moved neurons at its start."""
+function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::SampleCotangents) where {M}
     run, bar, moved, gradients = w.run, w.bar, w.moved_bar, w.gradients
-    solver, θ, synapses = run.solver, run.θ, run.synapses
+    solver, θ = run.solver, run.θ
     τ_bar = 0.0
     for e in reverse(entries)
         entry = w.tape.entries[e]
-        deed, k, y = entry.deed, entry.k, entry.y
-        if deed == FINISHED
-            at_end = (v = bar.v[k], i = bar.i[k], s = bar.s[k])
-            bar.v[k] = bar.i[k] = bar.s[k] = 0.0
-            at_start, a_bar, _ = advance_adjoint!(gradients, solver, θ, step, k, y, at_end, entry.a, entry.b)
-            add_local!(moved, k, at_start, a_bar)
-        elseif deed == FIRED
+        what, k, y, a, b = entry.what, entry.k, entry.y, entry.a, entry.b
+        if what == TRANSITION
             τ_bar = 0.0
-            moved.v[k], v_reset_bar = reset_potential_adjoint(run.problem.hard_reset == 1, moved.v[k])
-            gradients.v_reset[k] += v_reset_bar
-            gradients.alpha[k] -= moved.s[k]
-            moved.s[k] = 0.0
-            for synapse in synapses_of(synapses, k)
-                gradients.weights[synapse] += moved.i[synapses.targets[synapse]]
-            end
-        elseif deed == MOVED
-            at_end = (v = moved.v[k], i = moved.i[k], s = moved.s[k])
-            τ_bar += moved.start[k]
-            moved.v[k] = moved.i[k] = moved.s[k] = moved.start[k] = 0.0
-            at_start, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_end, entry.a, entry.b)
+            apply_transition_adjoint!(moved.y, gradients, y, θ, run.synapses, k)
+            continue
+        elseif what == CROSSING
+            cotangents.spike_times == C_NULL || (τ_bar += finite_or_zero(unsafe_load(cotangents.spike_times, entry.index)))
+            at_τ, start_bar = take_state!(moved, k)
+            τ_bar += start_bar
+            at_a, a_bar = spike_adjoint!(gradients, solver, θ, step, k, y, at_τ, a, b, entry.ẏ, τ_bar)
+        elseif what == ADVANCE
+            at_b, start_bar = take_state!(moved, k)
+            at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
+            τ_bar += start_bar + b_bar
+        elseif what == HAZARD
+            at_b = ntuple(variable -> variable == M ? cotangents.hazard_at_insertion : 0.0, Val(M))
+            at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
             τ_bar += b_bar
-            add_local!(moved, k, at_start, a_bar)
-        elseif deed == CROSSED
-            spike_bar == C_NULL || (τ_bar += finite_or_zero(unsafe_load(spike_bar, entry.index)))
-            at_τ = (v = moved.v[k], i = moved.i[k], s = moved.s[k])
-            τ_bar += moved.start[k]
-            moved.v[k] = moved.i[k] = moved.s[k] = moved.start[k] = 0.0
-            at_start, a_bar = spike_adjoint!(gradients, solver, θ, step, k, y, at_τ, entry.a, entry.b, entry.ẏ, τ_bar)
-            add_local!(moved, k, at_start, a_bar)
-        elseif deed == SEEN
-            at_start, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, (v = 0.0, i = 0.0, s = entry_bar), entry.a, entry.b)
-            τ_bar += b_bar
-            add_local!(moved, k, at_start, a_bar)
         else
-            hazard = hazard_bar(w.tape, s_bar, k, entry.index)
-            at_end = (v = saved_bar(v_bar, k, entry.index), i = saved_bar(i_bar, k, entry.index), s = hazard)
-            at_start, a_bar, _ = advance_adjoint!(gradients, solver, θ, step, k, y, at_end, entry.a, entry.b)
-            add_local!(moved, k, at_start, a_bar)
+            at_b = what == FINISH ? state_at(bar.y, k) : saved_bar(w, cotangents, k, entry.index)
+            what == FINISH && set_state!(bar.y, k, zero_state(Val(M)))
+            at_a, a_bar, _ = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
         end
+        add_state!(moved.y, k, at_a)
+        moved.start[k] += a_bar
     end
 end
 
 finite_or_zero(x) = isfinite(x) ? x : 0.0
-
-@inline function add_local!(bar::StateAdjoint, k, part, start)
-    bar.v[k] += part.v
-    bar.i[k] += part.i
-    bar.s[k] += part.s
-    bar.start[k] += start
-end
 
 @entry_point function ssnn_adjoint(problem_pointer::Ptr{Problem}, data_pointer::Ptr{AdjointData})
     adjoint(unsafe_load(problem_pointer), unsafe_load(data_pointer))
@@ -348,7 +391,7 @@ function adjoint(workers::Vector, problem::Problem, data::AdjointData)
     limit = chunk_limit(length(workers[1].gradients.weights))
     chunks = chunk_ranges(problem.num_samples, limit)
     # Each chunk sums its own samples; the chunks are summed in their order, so that threads do not matter.
-    partial = [Parameters(problem)::typeof(workers[1].gradients) for _ in chunks]
+    partial = [Model(problem)::typeof(workers[1].gradients) for _ in chunks]
     foreach_chunk(problem.num_samples, problem.threads; limit = limit) do worker, chunk, samples
         w = workers[worker]
         for sample in samples

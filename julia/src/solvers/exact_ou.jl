@@ -15,7 +15,7 @@ where v(u) is the mean given W and H, which is the value along the parabola, and
 formula is exact. Strong order 3/2 for spike times, weak order 2. The parabola is that of Foster, Lyons and Oberhauser, "An optimal polynomial approximation of Brownian motion", SIAM Journal on
 Numerical Analysis 58 (2020).
 """
-mutable struct ExactOU <: OneStepSolver
+mutable struct ExactOU <: Solver
     length::Float64                     # of the steps for which the tables below hold
     rates::Vector{NTuple{2,Float64}}    # the different (μ1, μ2) of the network
     kind::Vector{Int}                   # which of them each neuron has
@@ -101,7 +101,7 @@ function responses_with_derivatives(mu1::Float64, mu2::Float64, h)
     return ntuple(n -> in_mu1[n].value, Val(30)), ntuple(n -> in_mu1[n].tangent, Val(30)), ntuple(n -> in_mu2[n].tangent, Val(30))
 end
 
-function prepare!(solver::ExactOU, θ::Parameters, length)
+function prepare!(solver::ExactOU, θ::SLIF, length)
     same = solver.length == length && size(solver.kind) == size(θ.mu1) &&
         all(k -> solver.rates[solver.kind[k]] == (θ.mu1[k], θ.mu2[k]), eachindex(θ.mu1))
     same && return
@@ -129,27 +129,27 @@ end
 end
 
 """Responses of neuron k over an interval of length h, and their derivatives in μ1 and μ2."""
-@inline function known_responses(solver::ExactOU, θ::Parameters, k, h)
+@inline function known_responses(solver::ExactOU, θ::SLIF, k, h)
     place = known_place(solver, k, h)
     return place == 0 ? responses(θ.mu1[k], θ.mu2[k], h) : @inbounds solver.responses[place]
 end
 
-@inline function known_derivatives(solver::ExactOU, θ::Parameters, k, h)
+@inline function known_derivatives(solver::ExactOU, θ::SLIF, k, h)
     place = known_place(solver, k, h)
     place == 0 && return responses_with_derivatives(θ.mu1[k], θ.mu2[k], h)[2:3]
     return @inbounds solver.in_mu1[place], solver.in_mu2[place]
 end
 
-# Responses that move with μ1 and μ2.
-@inline moving_responses(at, (in_mu1, in_mu2), dmu1, dmu2) =
+# Responses that depend on μ1 and μ2.
+@inline dual_responses(at, (in_mu1, in_mu2), dmu1, dmu2) =
     ntuple(r -> Dual(at[r], in_mu1[r] * dmu1 + in_mu2[r] * dmu2), Val(30))
 
 # --- the step --------------------------------------------------------------------------------------------------------------------
 
 # The forces on v and i: constant and growing parts of the noise, and of the input current.
-@inline function ou_forces(θ, k, c::Constants, t, h, noise::Noise)
-    n1, n2 = driving_increments(c, noise)
-    a1, a2 = driving_areas(c, noise)
+@inline function ou_forces(θ, k, t, h, x::Increment)
+    n1, n2 = sigma_times(θ, k, x.w)
+    a1, a2 = sigma_times(θ, k, x.h)
     per_time = 1 / h
     p1, q1 = (n1 + 6.0 * a1) * per_time, a1 * (-12.0 * per_time^2)
     p2, q2 = (n2 + 6.0 * a2) * per_time, a2 * (-12.0 * per_time^2)
@@ -163,34 +163,32 @@ end
     r[place] * v + r[place+1] * i + r[place+2] * f0 + r[place+3] * f1 + r[place+4] * p2 + r[place+5] * q2
 
 # Means of v at the hazard's points, v at the end, and the forces.
-@inline function ou_path(θ, k, c::Constants, r, v, i, t, h, noise::Noise)
-    p1, q1, p2, q2, start, growth = ou_forces(θ, k, c, t, h, noise)
-    f0, f1 = c.mu1 * start + p1, c.mu1 * growth + q1
+@inline function ou_path(θ, k, r, v, i, t, h, x::Increment)
+    p1, q1, p2, q2, start, growth = ou_forces(θ, k, t, h, x)
+    mu1 = coefficient(θ, Val(:mu1), k)
+    f0, f1 = mu1 * start + p1, mu1 * growth + q1
     means = (
         respond(r, 1, v, i, f0, f1, p2, q2), respond(r, 7, v, i, f0, f1, p2, q2), respond(r, 13, v, i, f0, f1, p2, q2),
     )
-    return means, respond(r, 19, v, i, f0, f1, p2, q2), (p1, q1, p2, q2, start, growth, f0, f1)
+    return means, respond(r, 19, v, i, f0, f1, p2, q2), (p2, q2, start, growth, f0, f1)
 end
 
-@inline variance_factor(c::Constants) = c.sigma11 * c.sigma11 + c.sigma12 * c.sigma12
-
-@inline function ou_step(θ, k, r, v, i, s, t, h, noise::Noise)
-    c = constants(θ, k)
-    (v1, v2, v3), v_end, (_, _, p2, q2) = ou_path(θ, k, c, r, v, i, t, h, noise)
-    factor = variance_factor(c)
-    rate1, rate2, rate3 = mean_rate(θ, k, v1, factor * r[28]), mean_rate(θ, k, v2, factor * r[29]), mean_rate(θ, k, v3, factor * r[30])
+@inline function ou_step(θ, k, r, (v, i, s), t, h, x::Increment)
+    (v1, v2, v3), v_end, (p2, q2) = ou_path(θ, k, r, v, i, t, h, x)
+    variance = variance_rate(θ, k)
+    rate1, rate2, rate3 = mean_firing_rate(θ, k, v1, variance * r[28]), mean_firing_rate(θ, k, v2, variance * r[29]),
+    mean_firing_rate(θ, k, v3, variance * r[30])
     hazard = HAZARD_WEIGHTS[1] * (rate1 + rate3) + HAZARD_WEIGHTS[2] * rate2
     return v_end, r[25] * i + r[26] * p2 + r[27] * q2, s + h * hazard
 end
 
-@inline one_step(solver::ExactOU, θ::Parameters, k, v, i, s, t, h, noise::Noise) =
-    ou_step(θ, k, known_responses(solver, θ, k, h), v, i, s, t, h, noise)
+@inline one_step(solver::ExactOU, θ::SLIF, k, y, t, h, x) = ou_step(θ, k, known_responses(solver, θ, k, h), y, t, h, x)
 
-@inline function one_step(solver::ExactOU, θ::Moving, k, v, i, s, t, h, noise::Noise)
-    r = known_responses(solver, θ.at, k, h)
-    dmu1, dmu2 = @inbounds θ.change.mu1[k], θ.change.mu2[k]
-    dmu1 == 0 && dmu2 == 0 && return ou_step(θ, k, r, v, i, s, t, h, noise)
-    return ou_step(θ, k, moving_responses(r, known_derivatives(solver, θ.at, k, h), dmu1, dmu2), v, i, s, t, h, noise)
+@inline function one_step(solver::ExactOU, θ::DualModel{<:SLIF}, k, y, t, h, x)
+    r = known_responses(solver, θ.primal, k, h)
+    dmu1, dmu2 = @inbounds θ.tangent.mu1[k], θ.tangent.mu2[k]
+    dmu1 == 0 && dmu2 == 0 && return ou_step(θ, k, r, y, t, h, x)
+    return ou_step(θ, k, dual_responses(r, known_derivatives(solver, θ.primal, k, h), dmu1, dmu2), y, t, h, x)
 end
 
 @inline function contract(bars::NTuple{N,Float64}, derivatives::NTuple{N,Float64}) where {N}
@@ -201,45 +199,42 @@ end
     return total
 end
 
-@inline function one_step_adjoint!(θ̄::Parameters, solver::ExactOU, θ::Parameters, k, v, i, bar, t, h, noise::Noise, wanted::Groups)
-    c = constants(θ, k)
+@inline function one_step_adjoint!(θ̄::SLIF, solver::ExactOU, θ::SLIF, k, (v, i, _), (v_bar, i_bar, s_bar), t, h, x, wanted)
     r = known_responses(solver, θ, k, h)
-    means, _, (p1, q1, p2, q2, start, growth, f0, f1) = ou_path(θ, k, c, r, v, i, t, h, noise)
-    factor, variances = variance_factor(c), (r[28], r[29], r[30])
+    means, _, (p2, q2, start, growth, f0, f1) = ou_path(θ, k, r, v, i, t, h, x)
+    variance, variances, mu1 = variance_rate(θ, k), (r[28], r[29], r[30]), @inbounds θ.mu1[k]
     bars = ntuple(Val(3)) do n
-        mean_rate_adjoint!(θ̄, θ, k, means[n], factor * variances[n], h * HAZARD_WEIGHTS[n] * bar.s, wanted)
+        mean_firing_rate_adjoint!(θ̄, θ, k, means[n], variance * variances[n], h * HAZARD_WEIGHTS[n] * s_bar, wanted)
     end
     v_bars, variance_bars = map(first, bars), map(last, bars)
     # What each response at the four times owes to the cotangents of v there.
-    pulled(n) = r[n] * v_bars[1] + r[n+6] * v_bars[2] + r[n+12] * v_bars[3] + r[n+18] * bar.v
+    pulled(n) = r[n] * v_bars[1] + r[n+6] * v_bars[2] + r[n+12] * v_bars[3] + r[n+18] * v_bar
     f0_bar, f1_bar = pulled(3), pulled(4)
-    p2_bar, q2_bar = pulled(5) + r[26] * bar.i, pulled(6) + r[27] * bar.i
+    p2_bar, q2_bar = pulled(5) + r[26] * i_bar, pulled(6) + r[27] * i_bar
     per_time = 1 / h
     if wanted.sigma
-        driving_adjoint!(
-            θ̄, k, noise, f0_bar * per_time, p2_bar * per_time, 6 * f0_bar * per_time - 12 * f1_bar * per_time^2,
-            6 * p2_bar * per_time - 12 * q2_bar * per_time^2,
+        sigma_adjoint!(θ̄, k, x.w, f0_bar * per_time, p2_bar * per_time)
+        sigma_adjoint!(
+            θ̄, k, x.h, 6 * f0_bar * per_time - 12 * f1_bar * per_time^2, 6 * p2_bar * per_time - 12 * q2_bar * per_time^2,
         )
-        factor_bar = 2 * contract(variance_bars, variances)
-        @inbounds θ̄.sigma11[k] += factor_bar * c.sigma11
-        @inbounds θ̄.sigma12[k] += factor_bar * c.sigma12
+        variance_rate_adjoint!(θ̄, θ, k, contract(variance_bars, variances))
     end
     if wanted.current
-        start_bar = c.mu1 * f0_bar
-        growth_bar = (c.mu1 * f1_bar - 0.5 * h * start_bar) * (sqrt(3.0) * per_time)
+        start_bar = mu1 * f0_bar
+        growth_bar = (mu1 * f1_bar - 0.5 * h * start_bar) * (sqrt(3.0) * per_time)
         current_adjoint!(θ̄.current, θ.current, k, t + CURRENT_POINTS[1] * h, 0.5 * start_bar - growth_bar)
         current_adjoint!(θ̄.current, θ.current, k, t + CURRENT_POINTS[2] * h, 0.5 * start_bar + growth_bar)
     end
     if wanted.mu
         in_mu1, in_mu2 = known_derivatives(solver, θ, k, h)
         causes = (v, i, f0, f1, p2, q2)
-        scaled(x) = map(cause -> x * cause, causes)
         response_bars = (
-            scaled(v_bars[1])..., scaled(v_bars[2])..., scaled(v_bars[3])..., scaled(bar.v)..., bar.i * i, bar.i * p2, bar.i * q2,
-            factor * variance_bars[1], factor * variance_bars[2], factor * variance_bars[3],
+            scaled(v_bars[1], causes)..., scaled(v_bars[2], causes)..., scaled(v_bars[3], causes)..., scaled(v_bar, causes)...,
+            i_bar * i, i_bar * p2, i_bar * q2,
+            variance * variance_bars[1], variance * variance_bars[2], variance * variance_bars[3],
         )
         @inbounds θ̄.mu1[k] += f0_bar * start + f1_bar * growth + contract(response_bars, in_mu1)
         @inbounds θ̄.mu2[k] += contract(response_bars, in_mu2)
     end
-    return pulled(1), pulled(2) + r[25] * bar.i
+    return pulled(1), pulled(2) + r[25] * i_bar, s_bar
 end

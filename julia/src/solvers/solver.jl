@@ -1,124 +1,104 @@
 """
-A solver: how one neuron's state (v, i, s) moves along a piece of time without events, and the derivatives of that map. What the rest of the core asks of it:
+A solver: one step of one neuron over any model and driver, and its adjoint. A file in `solvers/` defines a subtype, registers
+a constructor without arguments in `SOLVERS`, and writes
 
-  * `advance(solver, θ, step, k, y, a, b)`: the state at b from the state y at a, both within the step;
-  * `reach(solver, θ, step, k, y, a, firing)`: its first spike before the end of the step, as (state there, time τ, speed ẏ there, noise included); or the state at the end, and τ = Inf;
-    `firing` where a is the start of the step and `full_step!` has shown that it fires;
-  * `advance_tangent(…)` and `advance_adjoint!(…)`: its tangent and its adjoint;
-  * `full_step!`, `full_step_tangent!`, `full_step_adjoint!`: the same for all neurons over a whole step, as loops that vectorise;
-  * optionally `quiet_steps!` and `quiet_steps_tangent!`: consecutive steps of a network of one neuron.
+  * `one_step(solver, θ, k, y, t, h, x)`: the state after an interval of length h from t, over which the driver is the
+    `Increment` x, from the state y before it; θ is a `Model` or a `DualModel`, and y accordingly of `Float64` or `Dual`;
+  * `one_step_adjoint!(θ̄, solver, θ, k, y, bar, t, h, x, wanted)`: the cotangent of y from that of the state after it; adds to
+    the wanted gradients θ̄;
+  * `uses_area(solver)`, if it needs the driver's space-time areas;
+  * `prepare!(solver, θ, h)`, if it computes something once for the coefficients of a sample and the length of its steps.
 
-A file in `solvers/` defines a subtype and registers a constructor without arguments in `SOLVERS`. All of the above follows, in `walk.jl`, for a subtype of
-`OneStepSolver`, which writes two functions. Events, checkpoints, recording and threads are not a solver's concern.
+Events, restarts after them and recorded values inside a step are reached by refinement (`refinement.jl`), which a solver may
+tune: `leaf_depth`, and `leaf_velocity` with its adjoint.
 """
 abstract type Solver end
 
-"""What a solver computes once for the parameters of a sample and the length of a step."""
-prepare!(::Solver, θ::Parameters, length) = nothing
-
-"""Whether steps need the space-time Lévy areas of the Brownian path."""
+prepare!(::Solver, θ::Model, h) = nothing
 uses_area(::Solver) = false
-
-"""The Brownian path of one neuron over an interval: increment and space-time Lévy area of both components."""
-struct Noise
-    w1::Float64
-    h1::Float64
-    w2::Float64
-    h2::Float64
-end
 
 # No interval is split further than 2^-16 of a step; `leaf_depth` says where a neuron's leaves are.
 const DEEPEST = 16
 
-"""One piece of a walk: from `a` to `b`, from the state (v, i, s); in a leaf, or one step of the solver."""
-struct Piece
+"""What refinement passed through: an interval that one step of the solver crossed, or a leaf, of which a part may be."""
+struct Piece{M,C}
     in_leaf::Bool
     a::Float64
     b::Float64
-    to::Float64                     # end of the interval, of which a leaf may be crossed in part
-    v::Float64
-    i::Float64
-    s::Float64
-    noise::Noise
-    length::Float64                 # of the interval to which the noise belongs
+    to::Float64                     # end of the interval
+    y::NTuple{M,Float64}            # at a
+    x::Increment{C}                 # over the interval,
+    length::Float64                 # which is so long
 end
 
-slopes(piece::Piece) = (piece.noise.w1 / piece.length, piece.noise.w2 / piece.length)
+slopes(piece::Piece) = map(w -> w / piece.length, piece.x.w)
 
 """
-What walks inside steps leave behind, as an event looks at the same part of the path again and again: of each neuron the halves of the intervals that were split last, one per depth,
-and the pieces of its last walk.
+What refinement inside steps leaves behind, as an event looks at the same part of the path again and again: of each neuron the
+halves of the intervals that were split last, one per depth, and the pieces of its last passage.
 """
-mutable struct WalkMemory
+mutable struct RefinementMemory{M,C}
     tag::Matrix{Int}                # which interval it is; 0 for none
-    left::Matrix{Noise}
-    right::Matrix{Noise}
-    pieces::Vector{Vector{Piece}}
-    remembers_walks::Bool           # also those that ask for a spike: tangents follow them
+    left::Matrix{Increment{C}}
+    right::Matrix{Increment{C}}
+    pieces::Vector{Vector{Piece{M,C}}}
+    remembers_passages::Bool        # also those that ask for a spike: tangents follow them
 end
 
-WalkMemory(n::Integer) = WalkMemory(
-    zeros(Int, DEEPEST, n), Matrix{Noise}(undef, DEEPEST, n), Matrix{Noise}(undef, DEEPEST, n), [Piece[] for _ in 1:n], false,
+RefinementMemory{M,C}(n::Integer, depth::Integer) where {M,C} = RefinementMemory{M,C}(
+    zeros(Int, depth, n), Matrix{Increment{C}}(undef, depth, n), Matrix{Increment{C}}(undef, depth, n),
+    [Piece{M,C}[] for _ in 1:n], false,
 )
 
-function forget!(memory::WalkMemory)
+function forget!(memory::RefinementMemory)
     fill!(memory.tag, 0)
     foreach(empty!, memory.pieces)
 end
 
 """
-One step of the grid: its times, and its Brownian path: the increment of component c of neuron k is `scale · normals[offset + k + (c − 1)·N]`, the area likewise. It is
-interval `index` of the path's `level`. Solvers that do not use areas have none here; `area` draws it where one is needed after all.
-`memory` remembers the parts of the path inside the step.
+One step of the grid: its times, and the driver's increments, of component c of neuron k
+`scale · increments[offset + k + (c − 1)·N]`, the areas likewise. It is interval `index` of the driver's own level. Solvers that
+do not use areas have none here; `area` draws it where one is needed after all.
 """
-struct Step
+struct Step{M,C,D<:Driver{C}}
     start::Float64
     stop::Float64
     length::Float64
     scale::Float64
-    normals::Vector{Float64}
+    increments::Vector{Float64}
     offset::Int
     area_scale::Float64
     areas::Vector{Float64}
     area_offset::Int
     num_neurons::Int
-    num_components::Int
     key::NTuple{2,UInt64}
-    level::Int
     index::Int
-    memory::WalkMemory
+    driver::D
+    memory::RefinementMemory{M,C}
 end
 
-@inline increment(step::Step, k, c) = @inbounds step.scale * step.normals[step.offset+k+(c-1)*step.num_neurons]
+@inline increment(step::Step, k, c) = @inbounds step.scale * step.increments[step.offset+k+(c-1)*step.num_neurons]
 
 @inline function area(step::Step, k, c)
-    isempty(step.areas) || return @inbounds step.area_scale * step.areas[step.area_offset+k+(c-1)*step.num_neurons]
-    pair = normal_pair(step.key, (UInt64(step.index >> 1), counter_word(LEVY_AREA, c - 1, k - 1)))
-    return sqrt(step.length / 12) * (iseven(step.index) ? pair[1] : pair[2])
+    isempty(step.areas) && return area(step.driver, step.key, k, c, step.index, step.length)
+    return @inbounds step.area_scale * step.areas[step.area_offset+k+(c-1)*step.num_neurons]
 end
 
-"""State of one neuron at its local time, with the firing rate and the input current there."""
-struct Local
-    v::Float64
-    i::Float64
-    s::Float64
-    rate::Float64
-    input::Float64
+"""The driver over the whole step for neuron k, with areas only if the solver uses them."""
+@inline function step_increment(solver::Solver, step::Step{M,C}, k) where {M,C}
+    w = ntuple(c -> increment(step, k, c), Val(C))
+    uses_area(solver) || return Increment(w, ntuple(_ -> 0.0, Val(C)))
+    n = step.num_neurons
+    return Increment(w, ntuple(c -> (@inbounds step.area_scale * step.areas[step.area_offset+k+(c-1)*n]), Val(C)))
 end
 
 """
-State of the network during a step: what each neuron is at the start of its piece (`v`, `i`, `s`, with the `rate` and the `input` there), and at the
-end of the step (`v_end` …) if no event comes between. The start is the step's own, or the neuron's last event in it.
+State of the network during a step: what each neuron is at the start of its piece (`y`), and at the end of the step (`y_end`) if
+no event comes between. The start is the step's own, or the neuron's last event in it.
 """
-mutable struct State
-    v::Vector{Float64}
-    i::Vector{Float64}
-    s::Vector{Float64}
-    rate::Vector{Float64}
-    input::Vector{Float64}
-    v_end::Vector{Float64}
-    i_end::Vector{Float64}
-    s_end::Vector{Float64}
+mutable struct NetworkState{M}
+    y::NTuple{M,Vector{Float64}}
+    y_end::NTuple{M,Vector{Float64}}
     start::Vector{Float64}          # of the piece; valid where `moved`
     moved::Vector{Bool}             # by an event within this step
     moved_neurons::Vector{Int}
@@ -126,22 +106,22 @@ mutable struct State
     spikes_in_step::Vector{Int}     # and within this step
 end
 
-State(n::Integer) = State((zeros(n) for _ in 1:9)..., zeros(Bool, n), Int[], zeros(Int, n), zeros(Int, n))
+NetworkState{M}(n::Integer) where {M} = NetworkState{M}(
+    zero_vectors(Val(M), n), zero_vectors(Val(M), n), zeros(n), zeros(Bool, n), Int[], zeros(Int, n), zeros(Int, n),
+)
 
-@inline local_state(x::State, k) = @inbounds Local(x.v[k], x.i[k], x.s[k], x.rate[k], x.input[k])
+num_neurons(x::NetworkState) = length(x.start)
 
-@inline piece_start(x::State, step::Step, k) = @inbounds x.moved[k] ? x.start[k] : step.start
+@inline piece_start(x::NetworkState, step::Step, k) = @inbounds x.moved[k] ? x.start[k] : step.start
 
 """Make the end of the step the start of the next one."""
-function turn_over!(x::State)
-    x.v, x.v_end = x.v_end, x.v
-    x.i, x.i_end = x.i_end, x.i
-    x.s, x.s_end = x.s_end, x.s
+function turn_over!(x::NetworkState)
+    x.y, x.y_end = x.y_end, x.y
     isempty(x.moved_neurons) || settle!(x)
 end
 
 """Forget which neurons events have moved."""
-function settle!(x::State)
+function settle!(x::NetworkState)
     for k in x.moved_neurons
         x.moved[k] = false
         x.spikes_in_step[k] = 0
@@ -149,55 +129,100 @@ function settle!(x::State)
     empty!(x.moved_neurons)
 end
 
-"""Tangent of a `State` in one direction; `start` is that of the local time, zero where no event has moved the neuron."""
-mutable struct StateTangent
-    v::Vector{Float64}
-    i::Vector{Float64}
-    s::Vector{Float64}
-    v_end::Vector{Float64}
-    i_end::Vector{Float64}
-    s_end::Vector{Float64}
+"""Tangent of a `NetworkState` in one direction; `start` is that of the local time, zero where no event has moved the neuron."""
+mutable struct StateTangent{M}
+    y::NTuple{M,Vector{Float64}}
+    y_end::NTuple{M,Vector{Float64}}
     start::Vector{Float64}
 end
 
-StateTangent(n::Integer) = StateTangent((zeros(n) for _ in 1:7)...)
+StateTangent{M}(n::Integer) where {M} = StateTangent{M}(zero_vectors(Val(M), n), zero_vectors(Val(M), n), zeros(n))
 
-"""Cotangent of a `State` at one moment; `start` is that of the local time."""
-struct StateAdjoint
-    v::Vector{Float64}
-    i::Vector{Float64}
-    s::Vector{Float64}
+"""Cotangent of a `NetworkState` at one moment; `start` is that of the local time."""
+struct StateAdjoint{M}
+    y::NTuple{M,Vector{Float64}}
     start::Vector{Float64}
 end
 
-StateAdjoint(n::Integer) = StateAdjoint((zeros(n) for _ in 1:4)...)
+StateAdjoint{M}(n::Integer) where {M} = StateAdjoint{M}(zero_vectors(Val(M), n), zeros(n))
 
-"""Which groups of parameters move in a tangent, or are wanted in a gradient: the others' terms are skipped in full steps."""
-struct Groups
-    mu::Bool
-    sigma::Bool                     # and the diffusion
-    intensity::Bool
-    current::Bool
+function clear!(bar::StateAdjoint)
+    foreach(a -> fill!(a, 0.0), bar.y)
+    fill!(bar.start, 0.0)
 end
 
-"""Which groups of coefficients the host has named: those with an array of their own."""
-function Groups(list::Vector{Coefficient}, θ::Parameters)
-    named = [c.pointer != C_NULL for c in list]
-    intensity_end = 10 + length(parameter_arrays(θ.intensity))
-    current_end = intensity_end + length(parameter_arrays(θ.current))
-    return Groups(
-        any(named[1:2]), any(named[3:6]) || any(named[current_end+1:end]), any(named[11:intensity_end]), any(named[intensity_end+1:current_end]),
-    )
+# --- whole steps of all neurons --------------------------------------------------------------------------------------------------
+
+"""Advance neurons `range` over the whole step; returns how many of them fire in it."""
+function full_step!(solver::Solver, x::NetworkState, θ::Model, step::Step, range::UnitRange{Int})
+    firing, y, y_end = 0, x.y, x.y_end
+    @inbounds @simd ivdep for k in range
+        after = one_step(solver, θ, k, state_at(y, k), step.start, step.length, step_increment(solver, step, k))
+        set_state!(y_end, k, after)
+        firing += fires(θ, k, after)
+    end
+    return firing
 end
 
-"""What a network of one neuron was at the starts of consecutive steps without spikes."""
-struct Trail
-    v::Vector{Float64}
-    i::Vector{Float64}
-    rate::Vector{Float64}
+function full_step_tangent!(solver::Solver, dx::StateTangent, x::NetworkState, θ::DualModel, step::Step)
+    y, dy, dy_end = x.y, dx.y, dx.y_end
+    @inbounds @simd ivdep for k in eachindex(dx.start)
+        before = duals(state_at(y, k), state_at(dy, k))
+        after = one_step(solver, θ, k, before, step.start, step.length, step_increment(solver, step, k))
+        set_state!(dy_end, k, tangents_of(after))
+    end
 end
 
-Trail(steps::Integer) = Trail(zeros(steps), zeros(steps), zeros(steps))
+"""Turns the cotangent `bar` of the state at the end of the step into that at its start, and adds to the wanted gradients θ̄."""
+function full_step_adjoint!(bar::StateAdjoint, θ̄::Model, solver::Solver, y, θ::Model, step::Step, wanted)
+    at_end = bar.y
+    @inbounds @simd ivdep for k in eachindex(bar.start)
+        before = one_step_adjoint!(
+            θ̄, solver, θ, k, state_at(y, k), state_at(at_end, k), step.start, step.length, step_increment(solver, step, k),
+            wanted,
+        )
+        set_state!(at_end, k, before)
+    end
+end
 
-# A solver without a version of its own for one neuron takes none of the steps at once.
-quiet_steps!(::Solver, x::State, θ::Parameters, trail::Trail, path::BrownianPath, from, to, t0, dt) = from
+# --- steps without events --------------------------------------------------------------------------------------------------------
+# A network of one neuron takes as many of them as come before its next event with its state in registers.
+
+"""What a network of one neuron was at the starts of consecutive steps without events."""
+const Trail{M} = NTuple{M,Vector{Float64}}
+
+@inline function grid_increment(solver, driver::Driver{C}, n) where {C}
+    w, w_offset = increments!(driver, n)
+    scale = increment_scale(driver)
+    increments = ntuple(c -> (@inbounds scale * w[w_offset+c]), Val(C))
+    uses_area(solver) || return Increment(increments, ntuple(_ -> 0.0, Val(C)))
+    h, h_offset = areas!(driver, n)
+    area_unit = area_scale(driver)
+    return Increment(increments, ntuple(c -> (@inbounds area_unit * h[h_offset+c]), Val(C)))
+end
+
+"""
+Steps `from` to `to` (the last excluded, at most as many as the trail holds) of a network of one neuron, up to the first in which
+it fires; returns that step, or `to`.
+"""
+function event_free_steps!(solver::Solver, x::NetworkState, θ::Model, trail, driver::Driver, from, to, t0, dt)
+    y, n = state_at(x.y, 1), from
+    @inbounds while n < to
+        after = one_step(solver, θ, 1, y, t0 + n * dt, dt, grid_increment(solver, driver, n))
+        fires(θ, 1, after) && break
+        set_state!(trail, n - from + 1, y)
+        y = after
+        n += 1
+    end
+    set_state!(x.y, 1, y)
+    return n
+end
+
+function event_free_steps_tangent!(solver::Solver, dx::StateTangent, θ::DualModel, trail, driver::Driver, from, to, t0, dt)
+    dy = state_at(dx.y, 1)
+    @inbounds for n in from:to-1
+        before = duals(state_at(trail, n - from + 1), dy)
+        dy = tangents_of(one_step(solver, θ, 1, before, t0 + n * dt, dt, grid_increment(solver, driver, n)))
+    end
+    set_state!(dx.y, 1, dy)
+end

@@ -26,13 +26,6 @@ end
 
 @inline below_cap(λ::ExponentialIntensity, k, v, x) = @inbounds ifelse(v - λ.v_th[k] < λ.cap, x, 0.0)
 
-@inline sharpness(λ::ExponentialIntensity, k, v) = @inbounds below_cap(λ, k, v, λ.beta[k])
-@inline sharpness_tangent(λ::ExponentialIntensity, dλ::ExponentialIntensity, k, v, dv) = @inbounds below_cap(λ, k, v, dλ.beta[k])
-@inline function sharpness_adjoint!(λ̄::ExponentialIntensity, λ::ExponentialIntensity, k, v, bar)
-    @inbounds λ̄.beta[k] += below_cap(λ, k, v, bar)
-    return 0.0
-end
-
 @inline rate_tangent(λ::ExponentialIntensity, dλ::ExponentialIntensity, k, v, rate) = @inbounds begin
     rate * (dλ.beta[k] * excess(λ, k, v) - dλ.tau[k] / λ.tau[k]) - slope(λ, k, v, rate) * dλ.v_th[k]
 end
@@ -43,4 +36,28 @@ end
         λ̄.v_th[k] -= bar * slope(λ, k, v, rate)
         λ̄.tau[k] -= bar * rate / λ.tau[k]
     end
+end
+
+# Noise of variance V raises the mean of exp(β·v) as β·V/2 more on v would.
+@inline mean_point(λ::ExponentialIntensity, k, v, variance) = v + 0.5 * (variance * @inbounds(below_cap(λ, k, v, λ.beta[k])))
+
+@inline mean_rate(λ::ExponentialIntensity, k, v, variance) = rate(λ, k, mean_point(λ, k, v, variance))
+
+@inline function mean_rate_with_tangent(λ::ExponentialIntensity, dλ::ExponentialIntensity, k, v, variance, dv, dvariance)
+    point = mean_point(λ, k, v, variance)
+    at = rate(λ, k, point)
+    β, dβ = @inbounds below_cap(λ, k, v, λ.beta[k]), below_cap(λ, k, v, dλ.beta[k])
+    dpoint = dv + 0.5 * (dvariance * β + variance * dβ)
+    return at, slope(λ, k, point, at) * dpoint + rate_tangent(λ, dλ, k, point, at)
+end
+
+@inline function mean_rate_adjoint!(λ̄::ExponentialIntensity, λ::ExponentialIntensity, k, v, variance, bar, wanted::Bool)
+    point = mean_point(λ, k, v, variance)
+    at = rate(λ, k, point)
+    point_bar = bar * slope(λ, k, point, at)
+    if wanted
+        rate_adjoint!(λ̄, λ, k, point, at, bar)
+        @inbounds λ̄.beta[k] += below_cap(λ, k, v, 0.5 * (variance * point_bar))
+    end
+    return point_bar, @inbounds below_cap(λ, k, v, 0.5 * (λ.beta[k] * point_bar))
 end

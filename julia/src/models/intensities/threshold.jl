@@ -1,7 +1,8 @@
 """
     ThresholdIntensity
 
-Deterministic firing: the event is that the potential itself reaches v_th from below; there is no hazard. Gradients exist only where no noise drives v.
+Deterministic firing: the event is that the potential itself reaches v_th from below; there is no hazard. Gradients exist only
+where no noise drives v.
 """
 struct ThresholdIntensity <: Intensity
     v_th::Vector{Float64}
@@ -16,12 +17,7 @@ parameter_arrays(λ::ThresholdIntensity) = (λ.v_th,)
 @inline rate_tangent(λ::ThresholdIntensity, dλ::ThresholdIntensity, k, v, rate) = 0.0
 @inline rate_adjoint!(λ̄::ThresholdIntensity, λ::ThresholdIntensity, k, v, rate, bar) = nothing
 
-@inline sharpness(λ::ThresholdIntensity, k, v) = 0.0
-@inline sharpness_tangent(λ::ThresholdIntensity, dλ::ThresholdIntensity, k, v, dv) = 0.0
-@inline sharpness_adjoint!(λ̄::ThresholdIntensity, λ::ThresholdIntensity, k, v, bar) = 0.0
-
-@inline fires(λ::ThresholdIntensity, k, v, s) = @inbounds v >= λ.v_th[k]
-@inline crossing(λ::ThresholdIntensity, k, y, speed, a) = @inbounds y.v >= λ.v_th[k] ? a : a + (λ.v_th[k] - y.v) / speed.v
-@inline event_gradient(λ::ThresholdIntensity, k) = (v = 1.0, i = 0.0, s = 0.0)
+@inline event_value(λ::ThresholdIntensity, k, y) = @inbounds first(y) - λ.v_th[k]
+@inline event_gradient(λ::ThresholdIntensity, k) = (1.0, 0.0, 0.0)
 @inline event_tangent(λ::ThresholdIntensity, dλ::ThresholdIntensity, k) = @inbounds -dλ.v_th[k]
 @inline event_adjoint!(λ̄::ThresholdIntensity, λ::ThresholdIntensity, k, bar) = @inbounds λ̄.v_th[k] -= bar

@@ -1,0 +1,113 @@
+# What is simulated: the equations of one neuron, its event, and what a spike does.
+
+"""
+A model: an equation for the M variables of a neuron, the last of which is its integrated hazard; when the neuron fires, and
+what a spike does to it and to its targets. A value of the type holds the coefficients of all neurons in one sample, as one
+vector each; the same type holds their tangents in one direction, and their gradients.
+
+A file in `models/` defines a subtype. In the formulas θ is the model, or a [`DualModel`](@ref) and the numbers accordingly
+`Float64` or `Dual`, so that each is written once; y is the state of neuron k, a tuple. It writes
+
+  * `num_variables(typeof(θ))`: M; `num_recorded(typeof(θ))`: how many of the first variables are recorded for the host;
+  * `coefficient_arrays(θ)`: the vectors of coefficients, in the host's order;
+  * `initial_state(θ, k, log_u)`: y at the start, log_u the logarithm of the first threshold;
+  * `drift(θ, k, y, t)`: ẏ without noise, hazard included;
+  * `noise(θ, k, y, w)`: Σ g_c(y)·w_c over the driver's components;
+  * `transition(θ, k, y, log_u)`: y after a spike of the neuron; `arrival(θ, e, y)`: y of the target of synapse e;
+  * `event_value(θ, k, y)`: E, which reaches 0 from below where the neuron fires, and
+    `event_gradient(θ, k)`: ∇E, constant along a linear piece; `event_tangent(θ::DualModel, k)`: ∂E by the coefficients.
+
+For models whose noise depends on the state,
+
+  * `is_additive(typeof(θ))` is false, and `is_stratonovich(θ)` says how the noise is meant;
+  * `correction(θ, k, y)`: ½·Σ ∂g_c·g_c, by which the drift in Itô's sense exceeds that in Stratonovich's;
+  * `iterated_noise(θ, k, y, w)`: ½·ΣΣ ∂g_c·g_d·w_c·w_d, for noise that commutes.
+
+The adjoint of each stands beside it: from the cotangent `bar` of what it gives, that of y; it adds to the gradients θ̄
+those of the terms that are `wanted` (`wanted_terms(θ, named)`, `all_terms(θ)`):
+
+  * `initial_state_adjoint!(θ̄, θ, k, bar)`, `drift_adjoint!(θ̄, θ, k, y, t, bar, wanted)`,
+    `noise_adjoint!(θ̄, θ, k, y, w, bar, wanted)`, `transition_adjoint!(θ̄, θ, k, y, bar)`, `arrival_adjoint!(θ̄, θ, e, bar)`,
+    `event_adjoint!(θ̄, θ, k, bar)`, `correction_adjoint!(θ̄, θ, k, y, bar)`, `iterated_noise_adjoint!(θ̄, θ, k, y, w, bar)`;
+  * `drift_time_adjoint(θ, k, y, t, bar)`: that of the time t.
+
+`time_scale_rates(θ, k)` are the membrane's rate and the fastest one, by which solvers choose how fine they refine.
+"""
+abstract type Model end
+
+is_additive(θ::Model) = is_additive(typeof(θ))
+
+# --- states ----------------------------------------------------------------------------------------------------------------------
+# A neuron's state is a tuple, that of the network a tuple of vectors.
+
+@inline state_at(y, k) = map(a -> @inbounds(a[k]), y)
+
+@inline function set_state!(y, k, values)
+    map((a, x) -> (@inbounds a[k] = x; nothing), y, values)
+    return nothing
+end
+
+@inline function add_state!(y, k, values)
+    map((a, x) -> (@inbounds a[k] += x; nothing), y, values)
+    return nothing
+end
+
+@inline plus(a, b) = map(+, a, b)
+@inline scaled(c, a) = map(x -> c * x, a)
+@inline plus_scaled(a, c, b) = map((x, z) -> x + c * z, a, b)
+@inline along(a, b) = +(map(*, a, b)...)
+
+zero_state(::Val{M}) where {M} = ntuple(_ -> 0.0, Val(M))
+zero_vectors(::Val{M}, n) where {M} = ntuple(_ -> zeros(n), Val(M))
+
+"""A state with its tangent, and the tangent of one."""
+@inline duals(y, dy) = map(Dual, y, dy)
+@inline values_of(y) = map(x -> x.value, y)
+@inline tangents_of(y) = map(x -> x.tangent, y)
+
+"""Coefficients that move: what is computed from them comes with its tangent."""
+mutable struct DualModel{Θ<:Model}      # mutable, so that it is passed by reference
+    primal::Θ
+    tangent::Θ
+end
+
+is_additive(θ::DualModel) = is_additive(θ.primal)
+is_stratonovich(θ::DualModel) = is_stratonovich(θ.primal)
+
+"""Coefficient of neuron (or synapse) k, by its name."""
+@inline coefficient(θ::Model, ::Val{Name}, k) where {Name} = @inbounds getfield(θ, Name)[k]
+@inline coefficient(θ::DualModel, name::Val, k) = Dual(coefficient(θ.primal, name, k), coefficient(θ.tangent, name, k))
+
+# --- what follows from a model's equations ---------------------------------------------------------------------------------------
+
+@inline fires(θ::Model, k, y) = event_value(θ, k, y) >= 0.0
+
+"""When the neuron fires along a straight piece from y at time a, at the speed ẏ."""
+@inline function crossing_time(θ::Model, k, y, ẏ, a)
+    value = event_value(θ, k, y)
+    return value >= 0.0 ? a : a - value / along(event_gradient(θ, k), ẏ)
+end
+
+"""The drift in Itô's sense or in Stratonovich's, whichever way the model's noise is meant."""
+@inline function drift_in_sense(θ, k, y, t, stratonovich::Bool)
+    f = drift(θ, k, y, t)
+    (is_additive(θ) || is_stratonovich(θ) == stratonovich) && return f
+    return plus_scaled(f, stratonovich ? -1.0 : 1.0, correction(θ, k, y))
+end
+
+@inline function drift_in_sense_adjoint!(θ̄, θ::Model, k, y, t, stratonovich::Bool, bar, wanted)
+    y_bar = drift_adjoint!(θ̄, θ, k, y, t, bar, wanted)
+    (is_additive(θ) || is_stratonovich(θ) == stratonovich) && return y_bar
+    return plus(y_bar, correction_adjoint!(θ̄, θ, k, y, scaled(stratonovich ? -1.0 : 1.0, bar)))
+end
+
+"""ẏ where the driver is linear, `slopes` its slopes."""
+@inline velocity(θ, k, y, t, slopes, stratonovich::Bool) =
+    plus(drift_in_sense(θ, k, y, t, stratonovich), noise(θ, k, y, slopes))
+
+"""Cotangents of y and of t from that of the velocity there; adds to the gradients θ̄."""
+@inline function velocity_adjoint!(θ̄, θ::Model, k, y, t, slopes, stratonovich::Bool, bar)
+    wanted = all_terms(θ)
+    y_bar = drift_in_sense_adjoint!(θ̄, θ, k, y, t, stratonovich, bar, wanted)
+    return plus(y_bar, noise_adjoint!(θ̄, θ, k, y, slopes, bar, wanted)), drift_time_adjoint(θ, k, y, t, bar)
+end

@@ -1,0 +1,26 @@
+# The signal that drives the network, one neuron's components independent of another's.
+
+"""The driver over an interval, for one neuron: increment and space-time Lévy area of each of its C components."""
+struct Increment{C}
+    w::NTuple{C,Float64}
+    h::NTuple{C,Float64}
+end
+
+"""
+The path of one sample along the grid of steps, with C components per neuron. A file in `paths/` defines a subtype, which writes
+
+  * `reset!(driver, key)`: begin the path of another sample, which `key` = (seed, sample) says;
+  * `increments!(driver, step)` and `areas!(driver, step)`: an array and an offset for a step of the grid (from 0):
+    component c of neuron k is `scale · array[offset + k + (c − 1)·N]`, with `increment_scale(driver)` or
+    `area_scale(driver)` as the scale; the array may be overwritten by the next call;
+  * `area(driver, key, k, c, step, length)`: the same area by itself, where steps come without;
+  * `halves(driver, key, k, level, index, length, x)`: the path on both halves of interval `index` of `level`, of that
+    length, from the `Increment` x over the whole of it; `level(driver)` is that of the steps;
+  * `beginning(driver, key, k, c, step, length, w, h, r)`: increment and area over the first fraction r of a step;
+  * `window_stop(driver)`: up to which step the next ones come cheaply.
+
+Everything is a function of the key and the place in the path, never of the order in which it is asked for.
+"""
+abstract type Driver{C} end
+
+@inline num_components(::Driver{C}) where {C} = C
