@@ -96,10 +96,6 @@ Bring neuron k from its state y at time a to b; with `to_spike` no further than 
 function refine(solver, θ::Model, step::Step, k, y, a, b, pieces, to_spike::Bool, firing::Bool)
     pieces === nothing || empty!(pieces)
     leaves = leaf_depth(solver, θ, k, step.length)
-    if leaves == 0
-        x = step_increment(solver, step, k)
-        return cross_leaf(solver, θ, step, k, y, a, b, step.stop, pieces, to_spike, 0, x)
-    end
     return cross_interval(
         solver, θ, step, k, y, a, b, pieces, to_spike, leaves, 0, 0, step.start, step.stop, whole_increment(step, k), firing,
     )
@@ -138,29 +134,44 @@ function cross_interval(
     return Arrival(arrival.y, arrival.τ, arrival.ẏ, false)
 end
 
-@inline function cross_leaf(solver, θ, step::Step{M}, k, y, start, stop, to, pieces, to_spike::Bool, depth, x::Increment) where {M}
+function cross_leaf(solver, θ, step::Step, k, y, start, stop, to, pieces, to_spike::Bool, depth, x::Increment)
     h = @inbounds step.length * HALVINGS[depth+1]
-    ẏ = leaf_velocity(solver, θ, k, y, start, to, map(w -> w / h, x.w))
-    y_stop, τ = plus_scaled(y, stop - start, ẏ), Inf
-    if to_spike && fires(θ, k, y_stop)
-        stop = τ = clamp(crossing_time(θ, k, y, ẏ, start), start, stop)
-        y_stop = plus_scaled(y, τ - start, ẏ)
-    end
-    pieces === nothing || push!(pieces, Piece(true, start, stop, to, y, x, h))
-    return Arrival(y_stop, τ, ẏ, false)
+    arrival = cross_straight(solver, θ, k, y, start, stop, to, map(w -> w / h, x.w), to_spike)
+    pieces === nothing || push!(pieces, Piece(true, start, to_spike ? min(stop, arrival.τ) : stop, to, y, x, h))
+    return arrival
+end
+
+"""From y at `start` in a straight line to `stop`, or to the first spike before it, within a leaf that ends at `to`."""
+@inline function cross_straight(solver, θ, k, y, start, stop, to, slopes, to_spike::Bool)
+    ẏ = leaf_velocity(solver, θ, k, y, start, to, slopes)
+    y_stop = plus_scaled(y, stop - start, ẏ)
+    to_spike && fires(θ, k, y_stop) || return Arrival(y_stop, Inf, ẏ, false)
+    τ = clamp(crossing_time(θ, k, y, ẏ, start), start, stop)
+    return Arrival(plus_scaled(y, τ - start, ẏ), τ, ẏ, false)
 end
 
 # --- what the rest of the core asks for ------------------------------------------------------------------------------------------
+
+"""Whether the whole step is a leaf, for every neuron: nothing is refined then."""
+@inline is_straight(solver::Solver) = deepest_leaf(solver) == 0
+
+@inline step_slopes(step::Step{M,C}, k) where {M,C} = ntuple(c -> increment(step, k, c) / step.length, Val(C))
 
 """
 The neuron's first spike before the end of the step, from its state y at a, or the state at the end. `firing` where a is the start
 of the step and `full_step!` has shown that it fires.
 """
-reach(solver::Solver, θ::Model, step::Step, k, y, a, firing::Bool) =
-    refine(solver, θ, step, k, y, a, step.stop, step.memory.remembers_passages ? step.memory.pieces[k] : nothing, true, firing)
+@inline function reach(solver::Solver, θ::Model, step::Step, k, y, a, firing::Bool)
+    is_straight(solver) && return cross_straight(solver, θ, k, y, a, step.stop, step.stop, step_slopes(step, k), true)
+    pieces = step.memory.remembers_passages ? step.memory.pieces[k] : nothing
+    return refine(solver, θ, step, k, y, a, step.stop, pieces, true, firing)
+end
 
 """The state at b from the state y at a, both within the step and without an event between them."""
-advance(solver::Solver, θ::Model, step::Step, k, y, a, b) = refine(solver, θ, step, k, y, a, b, nothing, false, false).y
+@inline function advance(solver::Solver, θ::Model, step::Step, k, y, a, b)
+    is_straight(solver) && return leaf_piece(solver, θ, k, y, a, b, step.stop, step_slopes(step, k))
+    return refine(solver, θ, step, k, y, a, b, nothing, false, false).y
+end
 
 """The pieces of neuron k's passage from its state y at a to b; of its last one, if it is that."""
 function pieces_of(solver::Solver, θ::Model, step::Step, k, y, a, b)
@@ -173,6 +184,9 @@ end
 """Tangent of `advance`, from those of y, a and b."""
 function advance_tangent(solver::Solver, θ::DualModel, step::Step, k, y, dy, a, b, da, db)
     state = duals(y, dy)
+    if is_straight(solver)
+        return tangents_of(leaf_piece(solver, θ, k, state, Dual(a, da), Dual(b, db), step.stop, step_slopes(step, k)))
+    end
     for piece in pieces_of(solver, θ.primal, step, k, y, a, b)
         if piece.in_leaf
             # Inner ends of pieces are fixed edges of intervals.
@@ -187,6 +201,7 @@ end
 
 """Given the cotangent of the state at b, that of the state at a, of a and of b; adds to the gradients θ̄."""
 function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar, a, b)
+    is_straight(solver) && return leaf_piece_adjoint!(θ̄, solver, θ, k, y, bar, a, b, step.stop, step_slopes(step, k))
     a_bar = b_bar = 0.0
     wanted = all_terms(θ)
     for piece in Iterators.reverse(pieces_of(solver, θ, step, k, y, a, b))
