@@ -72,15 +72,15 @@ end
 @testset "vector field: tangents, adjoints, Jacobian" begin
     rng = MersenneTwister(3)
     n = 3
-    parameters() = (host = SSNN.RingHost(n); θ = SSNN.Parameters(host.problem); foreach(a -> a .= 0.5 .+ rand(rng, size(a)...), SSNN.all_arrays(θ)); θ)
+    parameters() = (host = SSNN.RingHost(n); θ = SSNN.Model(host.problem); foreach(a -> a .= 0.5 .+ rand(rng, size(a)...), SSNN.all_arrays(θ)); θ)
     θ, dθ, θ̄ = parameters(), parameters(), parameters()
     SSNN.clear!(θ̄)
     u, du, bar = randn(rng, 3n), randn(rng, 3n), randn(rng, 3n)
-    f_tangent = [y.tangent for y in SSNN.network_drift!(Vector{SSNN.Dual}(undef, 3n), SSNN.Dual.(u, du), SSNN.Moving(θ, dθ), 0.3)]
+    f_tangent = [y.tangent for y in SSNN.network_drift!(Vector{SSNN.Dual}(undef, 3n), SSNN.Dual.(u, du), SSNN.DualModel(θ, dθ), 0.3)]
     u_bar = SSNN.network_drift_adjoint!(zeros(3n), θ̄, u, θ, 0.3, bar)
     parts(p) = SSNN.coefficient_arrays(p)
     @test dot(bar, f_tangent) ≈ dot(u_bar, du) + sum(dot(a, b) for (a, b) in zip(parts(θ̄), parts(dθ)))
-    J = SSNN.network_jacobian!(zeros(3n, 3n), u, θ)
+    J = SSNN.network_jacobian!(zeros(3n, 3n), u, θ, 0.3)
     for r in 1:3n
         e = [1e-6 * (k == r) for k in 1:3n]
         @test J[:, r] ≈ (SSNN.network_drift!(zeros(3n), u + e, θ, 0.3) - SSNN.network_drift!(zeros(3n), u - e, θ, 0.3)) / 2e-6 atol = 1e-7
@@ -95,17 +95,20 @@ end
     host = SSNN.RingHost(n)
     synapses = SSNN.Synapses(host.problem)
     for hard in (false, true)
-        θ, dθ, θ̄ = (SSNN.Parameters(host.problem) for _ in 1:3)
+        problem = SSNN.Problem((
+            name == :hard_reset ? Int(hard) : getfield(host.problem, name) for name in fieldnames(SSNN.Problem)
+        )...)
+        θ, dθ, θ̄ = (SSNN.Model(problem) for _ in 1:3)
         foreach(a -> a .= 0.5 .+ rand(rng, size(a)...), SSNN.all_arrays(θ))
         foreach(a -> a .= randn(rng, size(a)...), SSNN.all_arrays(dθ))
         u, du, bar, τ_bar = randn(rng, 3n), randn(rng, 3n), randn(rng, 3n), randn(rng)
         before = SSNN.network_drift!(zeros(3n), u, θ, 0.0)
-        u_after = SSNN.transition!(copy(u), θ, synapses, hard, j, -0.7)
+        u_after = SSNN.transition!(copy(u), θ, synapses, j, -0.7)
         after = SSNN.network_drift!(zeros(3n), u_after, θ, 0.0)
         du_after = copy(du)
-        dτ = SSNN.spike_jump_tangent!(du_after, before, after, θ, dθ, synapses, hard, j)
+        dτ = SSNN.spike_jump_tangent!(du_after, u, before, after, SSNN.DualModel(θ, dθ), synapses, j)
         @test dτ ≈ -du[2n+j] / SSNN.rate(θ.intensity, j, u[j])
-        bar_before = SSNN.spike_jump_adjoint!(copy(bar), τ_bar, θ̄, before, after, θ, synapses, hard, j)
+        bar_before = SSNN.spike_jump_adjoint!(copy(bar), τ_bar, θ̄, u, before, after, θ, synapses, j)
         moved = sum(dot(a, b) for (a, b) in zip(SSNN.all_arrays(θ̄), SSNN.all_arrays(dθ)))
         @test dot(bar, du_after) + τ_bar * dτ ≈ dot(bar_before, du) + moved
         # The rule that docs/gradients.md states for this network.

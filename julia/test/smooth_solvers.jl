@@ -51,7 +51,7 @@ end
 
 ParabolaRungeKutta(run, directions) = ParabolaRungeKutta(run, directions, 5)
 
-# The piece's own functions take Parameters; here θ may be moving.
+# The piece's own functions take a `Model`; here θ may be a `DualModel`.
 function step_vector(s::ParabolaRungeKutta, u, θ, a, b)
     h, piece = b - a, SSNN.SmoothPiece(s.run, [a, b], s.depth)
     f(z, t) = SSNN.network_drift!(similar(z), SSNN.add_noise!(copy(z), θ, SSNN.path_at!(piece, t)), θ, t)
@@ -72,14 +72,14 @@ end
 const OwnSolver = Union{GridEuler,GridRungeKutta,ParabolaRungeKutta}
 
 function SSNN.follow(s::OwnSolver, u, a, b)
-    λ, n = s.run.θ.intensity, length(u) ÷ 3
+    θ, n = s.run.θ, length(u) ÷ 3
     times, states = [a], [copy(u)]
     while times[end] < b
         t = times[end]
         next = next_stop(s, t, b)
         u_next = step_vector(s, states[end], s.run.θ, t, next)
         fractions = map(1:n) do k
-            E, E_next = SSNN.event_value(λ, states[end], k), SSNN.event_value(λ, u_next, k)
+            E, E_next = SSNN.event_value_in(θ, states[end], k), SSNN.event_value_in(θ, u_next, k)
             E_next >= 0 ? -E / (E_next - E) : Inf
         end
         fraction, j = findmin(fractions)
@@ -94,7 +94,7 @@ function SSNN.replay(s::OwnSolver, u, du, times)
     states, tangents = [copy(u)], [map(copy, du)]
     for (a, b) in zip(times, times[2:end])
         push!(tangents, [
-            [y.tangent for y in step_vector(s, SSNN.Dual.(states[end], d), SSNN.Moving(s.run.θ, dθ), a, b)]
+            [y.tangent for y in step_vector(s, SSNN.Dual.(states[end], d), SSNN.DualModel(s.run.θ, dθ), a, b)]
             for (d, dθ) in zip(tangents[end], s.directions)
         ])
         push!(states, step_vector(s, states[end], s.run.θ, a, b))

@@ -4,6 +4,8 @@ struct Dual
     tangent::Float64
 end
 
+Base.convert(::Type{Dual}, x::Float64) = Dual(x, 0.0)
+
 Base.:+(x::Dual, y::Dual) = Dual(x.value + y.value, x.tangent + y.tangent)
 Base.:+(x::Dual, y::Float64) = Dual(x.value + y, x.tangent)
 Base.:+(x::Float64, y::Dual) = y + x
