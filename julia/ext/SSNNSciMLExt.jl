@@ -255,4 +255,29 @@ end
 
 __init__() = SSNN.SCIML_HOOK[] = smooth_solver
 
+# --- what a first solution would compile -----------------------------------------------------------------------------------------
+
+# Solvers whose compiled code the extension keeps; all others are compiled when they are first used.
+const KEPT = ("EM", "SOSRA2", "SOSRI")
+
+"""Call one of the core's entry points, as the host does."""
+function call_entry_point(entry, options, pieces...)
+    references, text = map(Ref, pieces), options * "\0"
+    GC.@preserve references text SSNN.check_status(entry(map(SSNN.address, references)..., pointer(text)))
+end
+
+function precompile_workload()
+    __init__()
+    SSNN.with_spare_thread() do
+        for name in KEPT, adaptive in (false, true)
+            adaptive && name == "EM" && continue
+            host = SSNN.RingHost(1; solver = "sciml:$name", num_samples = 2)
+            options = (adaptive ? "adaptive=b:true\nabstol=f:0.01\nreltol=f:0.01\n" : "") * "diagonal_noise=b:true"
+            GC.@preserve host call_entry_point(SSNN.ssnn_sciml_solve, options, host.problem, host.outputs)
+        end
+    end
+end
+
+SSNN.do_while_precompiling(precompile_workload)
+
 end
