@@ -428,7 +428,7 @@ class _JuliacallRuntime(JuliaRuntime):
         if tuple(int(part) for part in self.version.split(".")[:2]) < MODERN:
             raise JuliaError(f"juliacall has started Julia {self.version}; ssnn_py needs 1.10 or newer in it")
         self._load_core(library)
-        addresses = "SSNN.entry_point(name) for name in (\"ssnn_evaluate\", \"ssnn_entry_point\")"
+        addresses = 'SSNN.entry_point(name) for name in ("ssnn_evaluate", "ssnn_entry_point")'
         evaluate, find = map(int, self._ask(library, f"join(({addresses}), '\\n')").split("\n"))
         # Without giving up Python's lock: what is loaded may itself call Python.
         self._evaluate_text = ctypes.PYFUNCTYPE(ctypes.c_int32, ctypes.c_char_p)(evaluate)
