@@ -181,9 +181,10 @@ function SSNN.follow(smooth::StochasticDiffEqSolver, u, a, b)
         save_everystep = true, smooth.options...,
     )
     check_success(solution)
-    crossing.neuron == 0 && return solution.t, solution.u, 0
-    whole = searchsortedlast(solution.t, crossing.t)        # the end of the step in which the neuron fires is saved too
-    return [solution.t[1:whole]; crossing.t], [solution.u[1:whole]; [crossing.u]], crossing.neuron
+    times, states = solution.t::Vector{Float64}, solution.u::Vector{Vector{Float64}}
+    crossing.neuron == 0 && return times, states, 0
+    whole = searchsortedlast(times, crossing.t)             # the end of the step in which the neuron fires is saved too
+    return [times[1:whole]; crossing.t], [states[1:whole]; [crossing.u]], crossing.neuron
 end
 
 """Times at which a step must end: those of the grid, or, where steps adapt, the knots of the input current."""
@@ -228,8 +229,9 @@ function replay_chunk(smooth::StochasticDiffEqSolver, u, times, directions)
         save_everystep = true,
     )
     check_success(solution)
-    length(solution.t) == length(times) || error("$(nameof(typeof(smooth.algorithm))) took $(length(solution.t) - 1) steps where it was given $(length(times) - 1)")
-    return solution.u
+    steps = length(solution.t::Vector{Float64}) - 1
+    steps == length(times) - 1 || error("$(nameof(typeof(smooth.algorithm))) took $steps steps where it was given $(length(times) - 1)")
+    return solution.u::Vector{typeof(u)}
 end
 
 check_success(solution) = SciMLBase.successful_retcode(solution) ||
