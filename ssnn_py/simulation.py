@@ -328,7 +328,7 @@ def simulate(
         see one and the same path, whatever their dt and solver (docs/numerics.md); the end of a last step that is shorter excepted.
     **options
         For a solver of DifferentialEquations.jl: its own keyword arguments (``adaptive=True, abstol=1e-6``), ``noise_depth``, and ``sensealg`` for
-        reverse mode (docs/engines.md).
+        reverse mode: "InterpolatingAdjoint", "GaussAdjoint", "QuadratureAdjoint" or "BacksolveAdjoint" (docs/engines.md).
 
     Returns
     -------

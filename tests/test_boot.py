@@ -525,22 +525,13 @@ ctypes.CDLL(None).signal(2, 1)  # ignored
 atexit.register(lambda: _julia._library.jl_atexit_hook(0))
 
 
-class _Core:
-    def entry_point(self, name):
-        return _julia._number_of_entry(name)
-
-
 class _Main:
-    SSNN = _Core()
-
     def seval(self, code):
-        if code == "string(VERSION)":
-            return "1.10.0"
-        if "jl_gc_safe_enter" in code:  # this Julia's entry points would not leave that state
-            return ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p).value
-        if code.startswith("Threads."):
-            return _julia._number(f"UInt64({code})")
-        if code.startswith("Sys."):
+        if "VERSION" in code:
+            threads, processor = (_julia._text(part) for part in ("string(Threads.nthreads())", "Sys.CPU_NAME"))
+            # Instead of jl_gc_safe_enter: this Julia's entry points would not leave that state.
+            return "\\n".join(["1.10.0", threads, processor, str(ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p).value)])
+        if "entry_point" in code:
             return _julia._text(code)
         if "import SSNN" in code:  # compiled before
             compiled = boot._compiled_core(_executable, _image, _julia.cpu_target, boot._library_path(_libraries))

@@ -65,7 +65,7 @@ def test_the_extension_implements_what_the_core_asks_for():
     core = "".join(path.read_text() for path in (ROOT / "julia" / "src").rglob("*.jl"))
     for name in set(re.findall(r"SSNN\.(\w+!?)", source)):
         assert re.search(
-            rf"^(?:@inline )?(?:const |function |struct |mutable struct |abstract type )?{re.escape(name)}(?![\w!])",
+            rf"^(?:@inline |@entry_point )?(?:const |function |struct |mutable struct |abstract type )?{re.escape(name)}(?![\w!])",
             core,
             re.MULTILINE,
         ), name
@@ -162,14 +162,17 @@ def test_reverse_mode_between_spikes_is_the_adjoint_of_forward_mode(julia, monke
 
 
 def test_what_sensealg_refuses():
-    with pytest.raises(ssnn.ValidationError, match=r"sensealg must be one of InterpolatingAdjoint, got 'GaussAdjoint'"):
-        sciml.check_sensealg(problem_for("EM", sensealg="GaussAdjoint"))
+    with pytest.raises(ssnn.ValidationError, match=r"sensealg must be one of InterpolatingAdjoint, .*, got 'Adjoint'"):
+        sciml.check_sensealg(problem_for("EM", sensealg="Adjoint"))
     multiplicative = one_neuron(diffusion=ssnn.AffineDiffusion(0.5, 0.2), v_reset=0.0)
     with pytest.raises(ssnn.ValidationError, match="sensealg needs additive noise"):
         sciml.check_sensealg(problem_for("EM", multiplicative, sensealg="InterpolatingAdjoint"))
     with pytest.raises(ssnn.ValidationError, match="implicit"):
         sciml.check_sensealg(problem_for("ImplicitEM", sensealg="InterpolatingAdjoint"))
-    sciml.check_sensealg(problem_for("EM", sensealg="InterpolatingAdjoint"))
+    extension = (ROOT / "julia" / "ext" / "SSNNSciMLSensitivityExt.jl").read_text()
+    assert re.findall(r"^    :(\w+) => ", extension, re.MULTILINE) == list(sciml.SENSEALGS)
+    for name in sciml.SENSEALGS:
+        sciml.check_sensealg(problem_for("EM", sensealg=name))
 
 
 def test_what_to_do_where_the_sensitivity_package_is_missing(julia):

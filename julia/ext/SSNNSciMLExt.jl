@@ -2,7 +2,7 @@
 # `SmoothSolver`, and gives the solvers the core's Brownian path. It keeps to what StochasticDiffEq.jl 6 (mid-2025) and 7 have in common.
 module SSNNSciMLExt
 
-using SSNN: SSNN, Parameters, Run, SciMLSolver, SmoothSolver
+using SSNN: SSNN, Model, Run, SciMLSolver, SmoothSolver
 using DiffEqNoiseProcess: DiffEqNoiseProcess
 using ForwardDiff: ForwardDiff
 using SciMLBase: SciMLBase
@@ -32,7 +32,7 @@ end
 
 function PathNoise(run::Run, depth, diagonal, t)
     n, components = Int(run.problem.num_neurons), Int(run.problem.num_components)
-    entries = diagonal ? 3n : components * n
+    entries = diagonal ? SSNN.num_variables(typeof(run.θ)) * n : components * n
     buffers = (zeros(components * n), zeros(components * n))
     return PathNoise(run, depth, t, zeros(entries), zeros(entries), 0.0, zeros(entries), zeros(entries), buffers..., [zeros(entries)], true)
 end
@@ -73,7 +73,7 @@ end
 # --- the equation ----------------------------------------------------------------------------------------------------------------
 
 """Everything one thread needs of the equation: the sample's parameters are those of the run."""
-struct Equation{R<:Run,Θ<:Parameters}
+struct Equation{R<:Run,Θ<:Model}
     run::R
     directions::Vector{Θ}
     stratonovich::Bool              # in whose sense the solver takes it
@@ -96,7 +96,7 @@ end
 
 (f::Drift)(du::AbstractVector{Float64}, u, p, t) = SSNN.network_drift!(du, u, f.equation.run.θ, t, f.equation.stratonovich)
 (g::Diffusion)(G::AbstractArray{Float64}, u, p, t) = SSNN.network_noise!(fill!(G, 0.0), u, g.equation.run.θ)
-(J::Jacobian)(out, u, p, t) = SSNN.network_jacobian!(out, u, J.equation.run.θ, J.equation.stratonovich)
+(J::Jacobian)(out, u, p, t) = SSNN.network_jacobian!(out, u, J.equation.run.θ, t, J.equation.stratonovich)
 
 # The core's formulas carry a tangent in one direction at a time.
 (f::Drift)(du::AbstractVector{<:ForwardDiff.Dual}, u, p, t) = in_all_directions!(du, u, f) do out, x, θ
@@ -110,7 +110,7 @@ function in_all_directions!(formula!, out::AbstractArray{D}, u, f) where {T,P,D<
     parts = map(1:P) do q
         x = SSNN.Dual.(ForwardDiff.value.(u), ForwardDiff.partials.(u, q))
         y = fill(SSNN.Dual(0.0, 0.0), size(out))
-        formula!(y, x, SSNN.Moving(equation.run.θ, equation.directions[f.directions[q]]))
+        formula!(y, x, SSNN.DualModel(equation.run.θ, equation.directions[f.directions[q]]))
         y
     end
     for place in eachindex(out)
@@ -137,7 +137,7 @@ function problem(smooth::StochasticDiffEqSolver, u, a, b, directions = 1:0)
     f = SciMLBase.SDEFunction{true,SciMLBase.FullSpecialize}(Drift(equation, directions), Diffusion(equation, directions); jac = jacobian)
     return SciMLBase.SDEProblem(
         f, u, (a, b); noise = PathNoise(equation.run, smooth.depth, equation.diagonal, a),
-        noise_rate_prototype = equation.diagonal ? nothing : zeros(eltype(u), 3n, components * n),
+        noise_rate_prototype = equation.diagonal ? nothing : zeros(eltype(u), length(u), components * n),
     )
 end
 
@@ -150,14 +150,14 @@ end
 
 function SSNN.follow(smooth::StochasticDiffEqSolver, u, a, b)
     run = smooth.equation.run
-    λ, n, crossing = run.θ.intensity, Int(run.problem.num_neurons), Crossing(0, b, u)
+    θ, n, crossing = run.θ, Int(run.problem.num_neurons), Crossing(0, b, u)
     # A callback sees changes of sign only, not a potential that starts above its threshold.
-    at_once = findfirst(k -> SSNN.event_value(λ, u, k) >= 0, 1:n)
+    at_once = findfirst(k -> SSNN.event_value_in(θ, u, k) >= 0, 1:n)
     at_once === nothing || return [a, a], [u, u], at_once
     function condition(out, u, t, integrator)
         SSNN.check_cancelled()
         for k in 1:n
-            out[k] = SSNN.event_value(λ, u, k)
+            out[k] = SSNN.event_value_in(θ, u, k)
         end
     end
     # The solvers' interpolants are linear and so are the event functions: the first root is known without a search, which would cut the step and its noise.
@@ -165,7 +165,7 @@ function SSNN.follow(smooth::StochasticDiffEqSolver, u, a, b)
     function affect!(integrator, _)
         before, after = integrator.uprev, integrator.u
         fraction, crossing.neuron = findmin(1:n) do k
-            from, to = SSNN.event_value(λ, before, k), SSNN.event_value(λ, after, k)
+            from, to = SSNN.event_value_in(θ, before, k), SSNN.event_value_in(θ, after, k)
             to > from ? -from / (to - from) : Inf
         end
         fraction = min(fraction, 1.0)               # more by rounding only: some neuron's event function did change its sign
@@ -181,9 +181,10 @@ function SSNN.follow(smooth::StochasticDiffEqSolver, u, a, b)
         save_everystep = true, smooth.options...,
     )
     check_success(solution)
-    crossing.neuron == 0 && return solution.t, solution.u, 0
-    whole = searchsortedlast(solution.t, crossing.t)        # the end of the step in which the neuron fires is saved too
-    return [solution.t[1:whole]; crossing.t], [solution.u[1:whole]; [crossing.u]], crossing.neuron
+    times, states = solution.t::Vector{Float64}, solution.u::Vector{Vector{Float64}}
+    crossing.neuron == 0 && return times, states, 0
+    whole = searchsortedlast(times, crossing.t)             # the end of the step in which the neuron fires is saved too
+    return [times[1:whole]; crossing.t], [states[1:whole]; [crossing.u]], crossing.neuron
 end
 
 """Times at which a step must end: those of the grid, or, where steps adapt, the knots of the input current."""
@@ -228,8 +229,9 @@ function replay_chunk(smooth::StochasticDiffEqSolver, u, times, directions)
         save_everystep = true,
     )
     check_success(solution)
-    length(solution.t) == length(times) || error("$(nameof(typeof(smooth.algorithm))) took $(length(solution.t) - 1) steps where it was given $(length(times) - 1)")
-    return solution.u
+    steps = length(solution.t::Vector{Float64}) - 1
+    steps == length(times) - 1 || error("$(nameof(typeof(smooth.algorithm))) took $steps steps where it was given $(length(times) - 1)")
+    return solution.u::Vector{typeof(u)}
 end
 
 check_success(solution) = SciMLBase.successful_retcode(solution) ||
@@ -254,5 +256,30 @@ function smooth_solver(solver::SciMLSolver, options::NamedTuple, run::Run, direc
 end
 
 __init__() = SSNN.SCIML_HOOK[] = smooth_solver
+
+# --- what a first solution would compile -----------------------------------------------------------------------------------------
+
+# Solvers whose compiled code the extension keeps; all others are compiled when they are first used.
+const KEPT = ("EM", "SOSRA2", "SOSRI")
+
+"""Call one of the core's entry points, as the host does."""
+function call_entry_point(entry, options, pieces...)
+    references, text = map(Ref, pieces), options * "\0"
+    GC.@preserve references text SSNN.check_status(entry(map(SSNN.address, references)..., pointer(text)))
+end
+
+function precompile_workload()
+    __init__()
+    SSNN.with_spare_thread() do
+        for name in KEPT, adaptive in (false, true)
+            adaptive && name == "EM" && continue
+            host = SSNN.RingHost(1; solver = "sciml:$name", num_samples = 2)
+            options = (adaptive ? "adaptive=b:true\nabstol=f:0.01\nreltol=f:0.01\n" : "") * "diagonal_noise=b:true"
+            GC.@preserve host call_entry_point(SSNN.ssnn_sciml_solve, options, host.problem, host.outputs)
+        end
+    end
+end
+
+SSNN.do_while_precompiling(precompile_workload)
 
 end

@@ -224,6 +224,11 @@ abstract type SmoothSolver end
 function follow end
 function replay end
 
+# What they return, said where it is used: what a package's `solve` returns is not always inferred, and code that does not know its types is compiled
+# anew in every process in which another package (PythonCall.jl, say) adds a method to ==, * or the like.
+const Followed = Tuple{Vector{Float64},Vector{Vector{Float64}},Int}
+const Replayed = Tuple{Vector{Vector{Float64}},Vector{Vector{Vector{Float64}}}}
+
 # A smooth solver keeps every step that it takes, and is given all grid times on its way: after so many steps of the grid it
 # begins anew, so that memory does not grow with the length of a run.
 const STRETCH_STEPS = 4096
@@ -263,9 +268,9 @@ function walk_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothS
     u, du, t = vcat(run.x.y...), tangent_vectors(observer), problem.t0
     while t < problem.t1
         stop = stretch_end(problem, t)
-        times, states, j = follow(smooth, u, t, stop)
+        times, states, j = follow(smooth, u, t, stop)::Followed
         from = j == 0 ? length(times) : length(times) - 1
-        tangents = isempty(du) ? nothing : replay(smooth, u, du, times[1:from])[2]
+        tangents = isempty(du) ? nothing : (replay(smooth, u, du, times[1:from])::Replayed)[2]
         at(m) = (times[m], states[m], tangents === nothing ? du : tangents[m])
         t_next = j == 0 ? stop : times[end]
         start, u_first = at(from), u
@@ -304,7 +309,7 @@ function to_event(smooth::SmoothSolver, θ::Model, (a, u_a, du_a), τ, t1, j)
     limit, drift = min(t1, 2τ - a), similar(u_a)
     for trial in 1:EVENT_TRIALS
         τ > a || return a, copy(u_a), map(copy, du_a)
-        states, tangents = replay(smooth, u_a, du_a, [a, τ])
+        states, tangents = replay(smooth, u_a, du_a, [a, τ])::Replayed
         value = event_value_in(θ, states[end], j)
         (abs(value) <= EVENT_TOLERANCE || trial == EVENT_TRIALS) && return τ, states[end], tangents[end]
         network_drift!(drift, states[end], θ, τ)
@@ -336,7 +341,7 @@ end
 function save_vector!(run::Run, observer::Observer, smooth::SmoothSolver, (t, u, du), sample)
     index, n = run.next_save, num_neurons(run.x)
     if run.saveat[index] > t
-        states, tangents = replay(smooth, u, du, [t, run.saveat[index]])
+        states, tangents = replay(smooth, u, du, [t, run.saveat[index]])::Replayed
         u, du = states[end], tangents[end]
     end
     for (values, x) in zip(run.saved, variables(u, run.θ))

@@ -386,17 +386,13 @@ class _JuliacallRuntime(JuliaRuntime):
             # Julia does not survive the end of the thread that started it.
             stays = imported_first or threading.current_thread() is threading.main_thread()
             module = self._import() if stays else _LastingThread().start(self._import)
+        except JuliaError:
+            raise
         except ImportError as error:
             raise JuliaError(f"juliacall cannot be imported ({error}): pip install juliacall") from error
         except Exception as error:
             raise JuliaError(f"juliacall could not start Julia: {error}{_advice_on_copies(error)}") from error
-        self._main = main = module.Main
         self.library = str(module.CONFIG.get("libpath") or "")
-        version = str(main.seval("string(VERSION)"))
-        if tuple(int(part) for part in version.split(".")[:2]) < MODERN:
-            raise JuliaError(f"juliacall has started Julia {version}; ssnn_py needs 1.10 or newer in it")
-        self.version = version
-        self.threads = int(main.seval("Threads.nthreads()"))
         if imported_first and self.threads < default_threads():
             warnings.warn(
                 f"juliacall was imported before ssnn_py started Julia, so Julia has {self.threads} of {default_threads()} threads: simulate "
@@ -404,8 +400,6 @@ class _JuliacallRuntime(JuliaRuntime):
                 RuntimeWarning,
                 stacklevel=2,
             )
-        self.cpu_target = str(main.seval("Sys.CPU_NAME"))
-        self._load_core()
         # Who imports juliacall first may leave Ctrl-C to Julia; it then is Julia's still, except while the core computes.
         julias = imported_first and module.CONFIG.get("opt_handle_signals") == "yes"
         self._ctrl_c = _CtrlC(self._cancel, borrowed=julias)
@@ -413,21 +407,48 @@ class _JuliacallRuntime(JuliaRuntime):
         atexit.register(self._stop)  # after juliacall's own, and so called before it
 
     def _import(self) -> Any:
-        """The module juliacall; its first import starts Julia on this thread."""
+        """The module juliacall; its first import starts Julia on this thread. The core is loaded here, too."""
         # juliapkg reports on standard output, which belongs to the program.
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
             # Not to be made an error of, which would leave juliacall half imported.
             warnings.filterwarnings("default", message="torch was imported before juliacall")
-            if "juliacall" in sys.modules:
-                import juliacall  # type: ignore[import-not-found, import-untyped, unused-ignore]
-            else:
+            inside = "juliacall" not in sys.modules
+            if inside:
                 with _kept_signal_mask(), _kept_signal_handlers():
-                    import juliacall
-        # No part of Julia's documented interface: where a version lacks it, threads stay as they are.
-        address = int(juliacall.Main.seval("try UInt(cglobal(:jl_gc_safe_enter)) catch; UInt(0) end"))
-        self._leave_julia = ctypes.CFUNCTYPE(ctypes.c_int8)(address) if address else lambda: 0
+                    import juliacall  # type: ignore[import-not-found, import-untyped, unused-ignore]
+            else:
+                import juliacall
+        self._main = juliacall.Main
+        library = juliacall.CONFIG.get("lib") if inside else None
+        # The last is no part of Julia's documented interface: where a version lacks it, threads stay as they are.
+        facts = "VERSION, Threads.nthreads(), Sys.CPU_NAME, try UInt(cglobal(:jl_gc_safe_enter)) catch; UInt(0) end"
+        self.version, threads, self.cpu_target, leave = self._ask(library, f"join(({facts}), '\\n')").split("\n")
+        self.threads = int(threads)
+        self._leave_julia = ctypes.CFUNCTYPE(ctypes.c_int8)(int(leave)) if int(leave) else lambda: 0
+        if tuple(int(part) for part in self.version.split(".")[:2]) < MODERN:
+            raise JuliaError(f"juliacall has started Julia {self.version}; ssnn_py needs 1.10 or newer in it")
+        self._load_core(library)
+        addresses = 'SSNN.entry_point(name) for name in ("ssnn_evaluate", "ssnn_entry_point")'
+        evaluate, find = map(int, self._ask(library, f"join(({addresses}), '\\n')").split("\n"))
+        # Without giving up Python's lock: what is loaded may itself call Python.
+        self._evaluate_text = ctypes.PYFUNCTYPE(ctypes.c_int32, ctypes.c_char_p)(evaluate)
+        self._find_entry = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_char_p, ctypes.c_void_p)(find)
         self._mark_outside()
         return juliacall
+
+    def _ask(self, library: Any, code: str) -> str:
+        """The text that `code` evaluates to, before the core is there.
+
+        juliacall's own `seval` compiles its conversions at its first call, which takes longer than all else that the start asks of
+        Julia. So where this thread has just started Julia, and is inside it, libjulia is asked itself: `library`.
+        """
+        if library is not None:
+            library.jl_eval_string.argtypes, library.jl_eval_string.restype = [ctypes.c_char_p], ctypes.c_void_p
+            library.jl_string_ptr.argtypes, library.jl_string_ptr.restype = [ctypes.c_void_p], ctypes.c_char_p
+            text = library.jl_eval_string(code.encode())
+            if text is not None:
+                return bytes(library.jl_string_ptr(text)).decode()
+        return str(self._main.seval(code))  # which says what went wrong, too
 
     def _mark_outside(self) -> None:
         """Let Julia collect garbage while this thread, which has called Julia, is in Python."""
@@ -435,14 +456,15 @@ class _JuliacallRuntime(JuliaRuntime):
             self._leave_julia()
             self._thread.outside = True
 
-    def _load_core(self) -> None:
+    def _load_core(self, library: Any) -> None:
         """Import the core that belongs to this package, also where Julia's project has none or another one."""
         core = source_dir()
         entry, folder = _julia_string(str(core / "src" / "SSNN.jl")), _julia_string(str(core))
         try:
             # First on the load path while it is loaded, then last: Julia 1.10 looks for the extensions of packages in the first place
             # only, which has to be the project with the SciML packages.
-            self._main.seval(
+            self._ask(
+                library,
                 f"""let found = Base.find_package("SSNN"), known = found !== nothing && samefile(found, {entry})
                     known || pushfirst!(LOAD_PATH, {folder})
                     try
@@ -450,7 +472,8 @@ class _JuliacallRuntime(JuliaRuntime):
                     finally
                         known || push!(LOAD_PATH, popfirst!(LOAD_PATH))
                     end
-                end"""
+                    "loaded"
+                end""",
             )
         except Exception as error:
             raise JuliaError(f"the core could not be loaded by juliacall's Julia: {self._words(error)}") from error
@@ -465,10 +488,10 @@ class _JuliacallRuntime(JuliaRuntime):
         return int(self._perform(self._address_of_entry, (name,)))
 
     def _address_of_entry(self, name: str) -> int:
-        try:
-            return int(self._main.SSNN.entry_point(name))
-        except Exception as error:
-            raise JuliaError(f"the core has no function {name!r}: {self._words(error)}") from error
+        address = ctypes.c_uint64()
+        if self._find_entry(name.encode(), ctypes.addressof(address)) != 0:
+            raise JuliaError(f"the core has no function {name!r}: {self._message()}")
+        return address.value
 
     def _perform(self, task: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         self.check_process()
@@ -486,10 +509,11 @@ class _JuliacallRuntime(JuliaRuntime):
         self._perform(self._evaluate, (code,))
 
     def _evaluate(self, code: str) -> None:
-        try:
-            self._main.seval(f"begin\n{code}\nnothing\nend")
-        except Exception as error:
-            raise JuliaError(self._words(error)) from error
+        status = self._evaluate_text(code.encode())
+        if status == _INTERRUPTED:
+            raise KeyboardInterrupt
+        if status != 0:
+            raise JuliaError(self._message())
 
     def _stop(self) -> None:
         """Let no thread be inside Julia when juliacall ends it."""

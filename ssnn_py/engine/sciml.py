@@ -19,7 +19,7 @@ from .boot import JuliaRuntime, runtime, source_dir
 from .julia import JuliaEngine, _AdjointData, _Outputs, _Problem, _TangentOutputs
 
 #: What ``simulate(sensealg=...)`` may name.
-SENSEALGS = ("InterpolatingAdjoint",)
+SENSEALGS = ("InterpolatingAdjoint", "GaussAdjoint", "QuadratureAdjoint", "BacksolveAdjoint")
 
 # What the engine itself gives to a solve.
 _RESERVED = ("callback", "dt", "noise", "saveat", "seed", "rng", "tstops", "save_everystep", "save_start", "save_end")

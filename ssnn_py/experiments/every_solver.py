@@ -152,8 +152,58 @@ def save_rows(rows: Sequence[Row], path: Path) -> None:
             writer.writerow([row.solver, f"{row.setting.dt:g}", tolerance, *(f"{number:.6g}" for number in numbers)])
 
 
+def read_rows(path: Path) -> list[Row]:
+    """What :func:`save_rows` wrote."""
+    with path.open(newline="") as file:
+        return [
+            Row(
+                row["solver"],
+                Setting(float(row["dt"]), float(row["tolerance"]) if row["tolerance"] else None),
+                *(float(row[name]) for name in ("spike_times", "standard_error", "potential", "seconds")),
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+# Solvers whose lines are named and coloured; the others are grey.
+_NAMED = ("EM", "RKMil", "SRIW1", "SOSRI", "SRA1", "SOSRA2", "ImplicitEM", "SKenCarp")
+
+
+def plot(rows: Sequence[Row], paths: Sequence[Path]) -> None:
+    """Error of spike times against the cost of a sample: fixed steps to the left, adaptive ones to the right."""
+    from matplotlib import colormaps
+
+    from ..plotting import figure, save
+
+    fig, axes = figure(1, 2, width=5.4, height=4.4)
+    colors = iter([*colormaps["tab10"].colors, *colormaps["Dark2"].colors])  # type: ignore[attr-defined]
+    names = dict.fromkeys(row.solver for row in rows)
+    style: dict[str, dict[str, Any]] = {}
+    for name in sorted(names, key=lambda name: (name.startswith(SCIML), name)):
+        if name in SOLVERS:
+            style[name] = {"color": next(colors), "marker": "o", "linewidth": 2.0, "label": name, "zorder": 3}
+        elif name.removeprefix(SCIML) in _NAMED:
+            style[name] = {"color": next(colors), "marker": "^", "linewidth": 1.2, "label": name, "zorder": 2}
+        else:
+            style[name] = {"color": "0.75", "marker": ".", "linewidth": 0.8, "zorder": 1}
+    for ax, kind, title in zip(axes[0], (False, True), ("fixed steps", "adaptive steps"), strict=True):
+        for name, options in style.items():
+            mine = [row for row in rows if row.solver == name and bool(row.setting.tolerance) is kind]
+            if kind and name in SOLVERS:  # for comparison
+                mine, options = [row for row in rows if row.solver == name], {**options, "linestyle": ":", "alpha": 0.6}
+            ax.plot([1e6 * row.seconds for row in mine], [row.spike_times for row in mine], markersize=4.5, **options)
+        ax.set(xscale="log", yscale="log", xlabel="µs per sample", title=title)
+    axes[0][1].sharex(axes[0][0])
+    axes[0][1].sharey(axes[0][0])
+    axes[0][0].set_ylabel("mean error of spike times")
+    axes[0][0].plot([], [], color="0.75", marker=".", label="other sciml solvers")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
+    save(fig, paths)
+
+
 def run(out: Path, quick: bool = False, seed: int = 0, progress: bool = True) -> list[Row]:
-    """Measure, print the table, and write every_solver.csv to `out`."""
+    """Measure, print the table, and write every_solver.csv and every_solver.png to `out`."""
     from tqdm import tqdm
 
     out.mkdir(parents=True, exist_ok=True)
@@ -168,4 +218,5 @@ def run(out: Path, quick: bool = False, seed: int = 0, progress: bool = True) ->
         rows = measure(problem, solvers, 20 if quick else 100, seed, say)
     print(table(rows, problem))
     save_rows(rows, out / "every_solver.csv")
+    plot(rows, [out / "every_solver.png"])
     return rows

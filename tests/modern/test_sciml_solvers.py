@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 from helpers import one_neuron, random_network, run_arguments, why_no_modern_julia
 
 import ssnn_py as ssnn
-from ssnn_py.engine import boot, packages
+from ssnn_py.engine import boot, packages, sciml
+from ssnn_py.experiments import every_solver, work_precision
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,10 +101,63 @@ def test_reverse_mode_by_scimlsensitivity_approaches_forward_mode(name):
     assert errors[1] < 0.05
 
 
+@pytest.mark.skipif(
+    not packages.sciml_installed(sensitivity=True),
+    reason="SciMLSensitivity.jl is not installed (ssnn setup --sensitivity)",
+)
+@pytest.mark.parametrize("sensealg", sciml.SENSEALGS)
+def test_every_adjoint_of_scimlsensitivity_agrees_with_forward_mode(sensealg):
+    arguments = dict(t1=1.0, dt=0.00125, num_samples=3, max_spikes=2, seed=4, saveat=[0.5, 1.0], solver="sciml:SOSRA2")
+    network = one_neuron(sigma=0.2)
+    forward = ssnn.simulate(network, **arguments)
+    reverse = ssnn.simulate(network, sensealg=sensealg, **arguments)
+    rng = np.random.default_rng(0)
+    bars = [rng.normal(size=part.shape) for part in (forward.spike_times, forward.v, forward.i)]
+    one, two = (solution.vjp(bars[0], v_bar=bars[1], i_bar=bars[2]) for solution in (forward, reverse))
+    for name, gradient in one.items():
+        np.testing.assert_allclose(two[name], gradient, atol=0.05 * (1 + np.abs(gradient).max()))
+
+
+def test_all_solvers_by_name_are_measured_beside_the_native_ones():
+    """Their errors follow the step and the tolerance; that every solver works is tested in julia/test/modern."""
+    problem = replace(work_precision.problems(quick=True)[0], reference_level=9)
+    rows = every_solver.measure(problem, ["exact_ou", "sciml:EM", "sciml:SOSRA2"], 20)
+    errors = {(row.solver, row.setting): row.spike_times for row in rows}
+    fixed, adaptive = (
+        [s for s in every_solver.settings(problem) if bool(s.tolerance) is kind] for kind in (False, True)
+    )
+    assert len(errors) == 3 * len(fixed) + len(adaptive)
+    for name in ("exact_ou", "sciml:EM", "sciml:SOSRA2"):
+        assert errors[name, fixed[-1]] < errors[name, fixed[0]] / 3
+    assert errors["sciml:SOSRA2", adaptive[-1]] < errors["sciml:SOSRA2", adaptive[0]] / 3
+
+
 def test_numbers_do_not_depend_on_threads():
     arguments = dict(t1=1.0, dt=0.01, num_samples=20, seed=3, solver="sciml:SOSRA")
     one, many = (ssnn.simulate(one_neuron(), threads=threads, **arguments) for threads in (1, 4))
     np.testing.assert_array_equal(one.spike_times, many.spike_times)
+
+
+def test_first_solutions_in_new_processes(capsys):
+    """What they take is printed; nothing else is said, whatever had to be compiled."""
+    code = """
+import sys, time
+import ssnn_py as ssnn
+begin = time.perf_counter()
+ssnn.simulate(ssnn.SLIFNetwork([[0.0]], input_current=1.5, sigma=0.25), t1=2.0, dt=0.01, num_samples=20, max_spikes=2, **eval(sys.argv[1]))
+print(time.perf_counter() - begin)
+"""
+    for options in ({"solver": "sciml:EM"}, {"solver": "sciml:SOSRA2"}, {"solver": "sciml:SOSRA2", "adaptive": True}):
+        done = subprocess.run(
+            [sys.executable, "-c", code, repr(options)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        with capsys.disabled():
+            print(f"\nfirst solution in a new process: {float(done.stdout):.1f} s, {options}")
 
 
 def test_errors():

@@ -27,6 +27,7 @@ root_cause(err) = err
 root_cause(err::TaskFailedException) = root_cause(isdefined(err.task, :exception) ? err.task.exception : err.task.result)
 root_cause(err::CompositeException) = isempty(err.exceptions) ? err : root_cause(first(err.exceptions))
 root_cause(err::CapturedException) = root_cause(err.ex)
+root_cause(err::LoadError) = root_cause(err.error)
 
 const ENTRY_POINTS = Dict{String,Function}()
 
@@ -58,6 +59,15 @@ entry_point(name::AbstractString) = UInt(ENTRY_POINTS[name]())
 
 @entry_point function ssnn_interface_version(out::Ptr{Int64})
     unsafe_store!(out, INTERFACE_VERSION)
+end
+
+# For a host to which calls through its own bridge are dear: Julia code, in Main, and addresses by name.
+@entry_point function ssnn_evaluate(code::Ptr{UInt8})
+    include_string(Main, unsafe_string(code))
+end
+
+@entry_point function ssnn_entry_point(name::Ptr{UInt8}, out::Ptr{UInt64})
+    unsafe_store!(out, UInt64(entry_point(unsafe_string(name))))
 end
 
 # Writes at most `capacity` bytes of the last error's message and the number of bytes written.

@@ -83,10 +83,19 @@ function run_signatures(depth = 3)
     return value[1]
 end
 
+"""Do `work` as on several threads: Julia precompiles on one, and would keep nothing of what several need."""
+function with_spare_thread(work)
+    SPARE_THREADS[] = 1
+    try
+        work()
+    finally
+        SPARE_THREADS[] = 0
+    end
+end
+
 """The work whose compiled code the package keeps."""
 function precompile_workload()
-    SPARE_THREADS[] = 1         # Julia precompiles on one thread: without this, nothing that several need would be compiled
-    try
+    with_spare_thread() do
         for solver in sort(collect(keys(SOLVERS))), n in (1, 2)
             host = RingHost(n; solver = solver, num_samples = 2)
             run_host(host)
@@ -94,15 +103,17 @@ function precompile_workload()
             run_host_adjoint(host)
         end
         run_signatures()
-    finally
-        SPARE_THREADS[] = 0
     end
 end
 
-if VERSION >= v"1.9" && ccall(:jl_generating_output, Cint, ()) == 1
+"""Do a package's work for precompilation where Julia (1.9 or newer) precompiles it."""
+function do_while_precompiling(work)
+    VERSION >= v"1.9" && ccall(:jl_generating_output, Cint, ()) == 1 || return
     try
-        precompile_workload()
+        work()
     catch err               # costs time later, and not the package
-        @warn "the core's work for precompilation failed" exception = (err, catch_backtrace())
+        @warn "work for precompilation failed" exception = (err, catch_backtrace())
     end
 end
+
+do_while_precompiling(precompile_workload)

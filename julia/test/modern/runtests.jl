@@ -56,7 +56,7 @@ shifted(values, slot, h) = (x = copy(values); x[slot] += h; x)
 function prepared(host, options = NamedTuple())
     run = SSNN.SciMLRun(host.problem)
     SSNN.begin_sample!(run, SSNN.NoObserver(), 1, host.outputs.spike_times, host.outputs.spike_neurons)
-    return run, SSNN.sciml_smooth_solver(host.problem, options, run, SSNN.Parameters[])
+    return run, SSNN.sciml_smooth_solver(host.problem, options, run, SSNN.Model[])
 end
 
 mean(f, values) = sum(f, values) / length(values)
@@ -217,11 +217,11 @@ end
 end
 
 """Gradient of Σ bars·(spike times) in all coefficients, by SciMLSensitivity.jl between spikes."""
-function adjoint(host, times_bar, options = NamedTuple())
+function adjoint(host, times_bar, options = NamedTuple(), sensealg = :InterpolatingAdjoint)
     gradients = zeros(host.num_slots)
     table = [SSNN.Coefficient(pointer(gradients, s), 0, 0, 0, 0) for s in 1:host.num_slots]
     data = SSNN.AdjointData(pointer(times_bar), C_NULL, C_NULL, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0))
-    GC.@preserve host times_bar gradients table SSNN.sciml_adjoint(host.problem, data, merge((sensealg = :InterpolatingAdjoint,), options))
+    GC.@preserve host times_bar gradients table SSNN.sciml_adjoint(host.problem, data, merge((sensealg = sensealg,), options))
     return gradients
 end
 
@@ -233,7 +233,9 @@ if SENSITIVITY
         SSNN.PIECE_ADJOINT_HOOK[] === nothing && include(joinpath(@__DIR__, "..", "..", "ext", "SSNNSciMLSensitivityExt.jl"))
         bars = [0.3, -0.7, 1.1]
         slots = [1, 2, 3, 5, 7, 8, 9, 10, 11, 12, 13, 14]           # one Brownian motion: no second column of σ
-        @testset "$name, $n neurons: reverse against forward, as the step shrinks" for name in ("EM", "SRA1", "SOSRA2"), n in (1, 2)
+        sensealgs = sort(collect(keys(parentmodule(SSNN.PIECE_ADJOINT_HOOK[]).SENSEALGS)))
+        cases = [(sensealg, name, n) for sensealg in sensealgs for name in ("EM", "SRA1", "SOSRA2") for n in (1, 2)]
+        @testset "$sensealg, $name, $n neurons: reverse against forward, as the step shrinks" for (sensealg, name, n) in cases
             # Of one seed the error may be small by chance.
             errors = map((100, 800)) do steps
                 mean(0:3) do seed
@@ -241,16 +243,16 @@ if SENSITIVITY
                     host() = SSNN.RingHost(n; solver = "sciml:$name", settings...)
                     options = (diagonal_noise = false,)
                     forward = [sum(bars .* tangents(host(), slot, options)) for slot in slots]
-                    maximum(abs.(adjoint(host(), bars, options)[slots] - forward) ./ (1 .+ abs.(forward)))
+                    maximum(abs.(adjoint(host(), bars, options, sensealg)[slots] - forward) ./ (1 .+ abs.(forward)))
                 end
             end
-            println(rpad("$name, $n neurons", 20), "reverse against forward, dt = 0.02 and 0.0025:       ", sizes(errors))
+            println(rpad("$sensealg, $name, $n neurons", 40), "reverse against forward, dt = 0.02 and 0.0025:  ", sizes(errors))
             @test errors[2] < errors[1] / 2 || errors[1] < 1e-6
             @test errors[2] < 0.05
         end
-        @testset "without noise both modes and differences agree" begin
+        @testset "without noise both modes and differences agree: $sensealg" for sensealg in sensealgs
             host(h, slot) = SSNN.RingHost(1; solver = "sciml:SOSRA2", num_steps = 1000, dt = 0.002, max_spikes = 3, values = shifted(QUIET, slot, h), saveat = Float64[])
-            reverse_mode = adjoint(host(0.0, 1), bars, (diagonal_noise = true,))
+            reverse_mode = adjoint(host(0.0, 1), bars, (diagonal_noise = true,), sensealg)
             for slot in (1, 2, 7, 8, 9, 11, 12, 13, 14)
                 exact, numeric = tangents_and_differences(h -> host(h, slot), slot, (diagonal_noise = true,))
                 @test reverse_mode[slot] ≈ sum(bars .* exact) rtol = 1e-3 atol = 1e-5
