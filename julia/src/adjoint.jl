@@ -17,6 +17,8 @@ struct AdjointData
     insertions::Insertions
 end
 
+push!(BOUNDARY_STRUCTS, AdjointData)
+
 AdjointData(spike_times, v, i, gradients, weights) =
     AdjointData(spike_times, v, i, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS)
 
@@ -163,7 +165,7 @@ end
 function AdjointWorker(problem::Problem, data::AdjointData)
     run = Run(problem)
     n, capacity = length(run.x.v), Int(problem.max_spikes)
-    list = host_array(data.gradients, length(run.coefficients))
+    list = host_table(data.gradients, run.places)
     tape = Tape(n, Int(problem.num_components), Int(segment_steps(problem, run.keeps_areas)), run.keeps_areas)
     data.entries_at_saves == C_NULL || (tape.may_fire = zeros(Bool, n, problem.num_saves))
     return AdjointWorker(

@@ -183,6 +183,8 @@ struct SpikeTrains
     scales::Ptr{Float64}            # one per channel, or null
 end
 
+push!(BOUNDARY_STRUCTS, SpikeTrains)
+
 """One sample's spikes as they count: `keep` of them, by column."""
 struct Train
     times::Vector{Float64}

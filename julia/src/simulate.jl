@@ -44,6 +44,7 @@ mutable struct Run{S<:Solver,I<:Intensity,C<:InputCurrent,D<:Diffusion,B<:Browni
     problem::Problem
     solver::S
     synapses::Synapses
+    places::Vector{Int}                 # of the coefficients, in the host's tables
     coefficients::Vector{Coefficient}
     saveat::Vector{Float64}
     θ::Parameters{I,C,D}
@@ -71,8 +72,9 @@ Run(problem::Problem) = Run(problem, lookup(SOLVERS, "solver", unsafe_string(pro
 function Run(problem::Problem, solver::Solver, θ::Parameters)
     n, components, levels = Int(problem.num_neurons), Int(problem.num_components), Int(problem.noise_levels)
     path = levels == 0 ? BasePath(n, components, problem.dt) : DyadicPath(n, components, problem.dt, levels)
+    places = coefficient_places(problem, θ)
     return Run(
-        problem, solver, Synapses(problem), host_array(problem.coefficients, length(coefficient_arrays(θ))),
+        problem, solver, Synapses(problem), places, host_table(problem.coefficients, places),
         host_array(problem.saveat, problem.num_saves), θ, State(n), path, zeros(n * components), zeros(n * components),
         keeps_areas(solver, problem), WalkMemory(solver isa OneStepSolver ? n : 0),
         (UInt64(0), UInt64(0)), Spike[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, zeros(n, 0), zeros(n, 0), false,
@@ -451,6 +453,8 @@ struct Outputs
     v::Ptr{Float64}
     i::Ptr{Float64}
 end
+
+push!(BOUNDARY_STRUCTS, Outputs)
 
 """Row `index` of a C-ordered matrix: its address."""
 row(pointer::Ptr{T}, length, index) where {T} = pointer + sizeof(T) * length * (index - 1)

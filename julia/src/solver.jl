@@ -182,11 +182,12 @@ end
 
 """Which groups of coefficients the host has named: those with an array of their own."""
 function Groups(list::Vector{Coefficient}, θ::Parameters)
-    named = [c.pointer != C_NULL for c in list]
-    intensity_end = 10 + length(parameter_arrays(θ.intensity))
-    current_end = intensity_end + length(parameter_arrays(θ.current))
+    named = [name for (name, c) in zip(keys(coefficient_arrays(θ)), list) if c.pointer != C_NULL]
+    names_any(names) = any(name -> name in named, names)
     return Groups(
-        any(named[1:2]), any(named[3:6]) || any(named[current_end+1:end]), any(named[11:intensity_end]), any(named[intensity_end+1:current_end]),
+        names_any((:mu1, :mu2)),
+        names_any((:sigma11, :sigma12, :sigma21, :sigma22)) || names_any(keys(parameter_arrays(θ.diffusion))),
+        names_any(keys(parameter_arrays(θ.intensity))), names_any(keys(parameter_arrays(θ.current))),
     )
 end
 

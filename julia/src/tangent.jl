@@ -17,6 +17,8 @@ struct TangentOutputs
     insertions::Insertions
 end
 
+push!(BOUNDARY_STRUCTS, TangentOutputs)
+
 TangentOutputs(count, directions, weights, spike_times, v, i) =
     TangentOutputs(count, directions, weights, spike_times, v, i, C_NULL, C_NULL, C_NULL, NO_INSERTIONS)
 
@@ -35,7 +37,7 @@ end
 function TangentObserver(run::Run, outputs::TangentOutputs)
     run.memory.remembers_walks = true
     count, n = outputs.num_directions, length(run.x.v)
-    list = host_array(outputs.directions, length(run.coefficients))
+    list = host_table(outputs.directions, run.places)
     directions = [Parameters(run.problem)::typeof(run.θ) for _ in 1:count]
     return TangentObserver(outputs, list, directions, [Moving(run.θ, dθ) for dθ in directions], [StateTangent(n) for _ in 1:count], zeros(count), Groups(list, run.θ), 1,
         Insertion(0, 0, 0))

@@ -4,114 +4,20 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from ctypes import POINTER, Structure, c_double, c_int64, c_uint64, c_void_p
+from ctypes import POINTER
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..validation import require_memory
-from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, Tangents
+from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, Tangents, structs
 from .boot import runtime
+from .structs import BYTES, Coefficient, address, coefficient
 
-
-class _Coefficient(Structure):
-    """`Coefficient` of julia/src/network.jl: an array and its strides, in elements."""
-
-    _fields_ = [
-        ("pointer", c_void_p),
-        ("stride_direction", c_int64),
-        ("stride_sample", c_int64),
-        ("stride_neuron", c_int64),
-        ("stride_knot", c_int64),
-    ]
-
-
-class _Insertions(Structure):
-    """`Insertions` of julia/src/network.jl."""
-
-    _fields_ = [(name, c_void_p) for name in ("neurons", "spikes", "saves")]
-
-
-class _Problem(Structure):
-    _fields_ = [
-        ("num_neurons", c_int64),
-        ("num_samples", c_int64),
-        ("first_sample", c_int64),
-        ("seed", c_uint64),
-        ("t0", c_double),
-        ("t1", c_double),
-        ("dt", c_double),
-        ("num_steps", c_int64),
-        ("max_spikes", c_int64),
-        ("threads", c_int64),
-        ("num_components", c_int64),
-        ("noise_levels", c_int64),
-        ("hard_reset", c_int64),
-        ("stratonovich", c_int64),
-        ("solver", ctypes.c_char_p),
-        ("intensity", ctypes.c_char_p),
-        ("current", ctypes.c_char_p),
-        ("diffusion", ctypes.c_char_p),
-        ("coefficients", c_void_p),
-        ("weights", _Coefficient),
-        ("settings", c_void_p),
-        ("num_settings", c_int64),
-        ("knots", c_void_p),
-        ("num_knots", c_int64),
-        ("indptr", c_void_p),
-        ("targets", c_void_p),
-        ("positions", c_void_p),
-        ("saveat", c_void_p),
-        ("num_saves", c_int64),
-        ("insertions", _Insertions),
-    ]
-
-
-class _Outputs(Structure):
-    _fields_ = [(name, c_void_p) for name in ("spike_times", "spike_neurons", "num_spikes", "truncated", "v", "i")]
-
-
-class _TangentOutputs(Structure):
-    _fields_ = [
-        ("num_directions", c_int64),
-        ("directions", c_void_p),
-        ("weights", _Coefficient),
-        ("spike_times", c_void_p),
-        ("v", c_void_p),
-        ("i", c_void_p),
-        ("s", c_void_p),
-        ("s_at_saves", c_void_p),
-        ("s_at_insertions", c_void_p),
-        ("insertions", _Insertions),
-    ]
-
-
-class _AdjointData(Structure):
-    _fields_ = [
-        ("spike_times", c_void_p),
-        ("v", c_void_p),
-        ("i", c_void_p),
-        ("gradients", c_void_p),
-        ("weights", _Coefficient),
-        ("entries", c_void_p),
-        ("entries_at_saves", c_void_p),
-        ("entries_at_insertions", c_void_p),
-        ("insertions", _Insertions),
-    ]
-
-
-# The order in which the core expects the coefficients; those of the intensity, the current and the diffusion follow.
-_SLOTS = ("mu1", "mu2", "sigma11", "sigma12", "sigma21", "sigma22", "v_reset", "alpha", "v0", "i0")
+# Coefficients of every network, zero where its parameters say nothing of them; those of its parts come with them.
+_ZEROS = ("mu1", "mu2", "sigma11", "sigma12", "sigma21", "sigma22", "v_reset", "alpha", "v0", "i0")
 _ZERO = np.zeros(())
-_BYTES = 8
-
-
-def _coefficient(view: Array, stride_direction: int = 0) -> _Coefficient:
-    """A view of shape (S, N) or (S, N, M), as the core reads it; its strides may be 0."""
-    strides = [stride // _BYTES for stride in view.strides]
-    return _Coefficient(view.ctypes.data, stride_direction, strides[0], strides[1], strides[2] if view.ndim == 3 else 0)
 
 
 class _Marshalled:
@@ -121,12 +27,12 @@ class _Marshalled:
         self.problem = problem
         network = problem.network
         parts = (network.intensity, network.input_current, network.diffusion)
-        self.slot_names = (*_SLOTS, *(name for part in parts for name in part.parameters))
+        self.slot_names = (*_ZEROS, *(name for part in parts for name in part.parameters))
         parameters = problem.parameters
-        self.coefficients = self.table(parameters, default=_Coefficient(_ZERO.ctypes.data))
+        self.coefficients = self.table(parameters, default=Coefficient(_ZERO.ctypes.data))
         self.settings = np.array(network.intensity.settings, dtype=np.float64)
         self.keep: list[Any] = [parameters]
-        self.struct = _Problem(
+        self.struct = structs.Problem(
             num_neurons=network.num_neurons,
             num_samples=problem.num_samples,
             first_sample=problem.first_sample,
@@ -146,6 +52,7 @@ class _Marshalled:
             current=network.input_current.kind.encode(),
             diffusion=network.diffusion.kind.encode(),
             coefficients=ctypes.addressof(self.coefficients),
+            coefficient_names="\n".join(self.slot_names).encode(),
             weights=self.weights(parameters),
             settings=self.settings.ctypes.data,
             num_settings=self.settings.size,
@@ -160,18 +67,18 @@ class _Marshalled:
         )
 
     def table(
-        self, arrays: Mapping[str, Array], default: _Coefficient | None = None, directions: bool = False
-    ) -> ctypes.Array[_Coefficient]:
-        """Coefficients of the named parameters' arrays, in the core's order; `default`, or null, where one is not named.
+        self, arrays: Mapping[str, Array], default: Coefficient | None = None, directions: bool = False
+    ) -> ctypes.Array[Coefficient]:
+        """Coefficients of the named parameters' arrays, in the order of `slot_names`; `default`, or null, where one is not named.
 
         With `directions` the arrays have a leading axis over directions.
         """
-        slots: dict[str, _Coefficient] = {}
+        slots: dict[str, Coefficient] = {}
         for name, array in arrays.items():
             if name == "weights":
                 continue
             if directions:
-                slots |= self.views(name, array[0, ...], array.strides[0] // _BYTES)
+                slots |= self.views(name, array[0, ...], array.strides[0] // BYTES)
                 continue
             if default is None:
                 slots |= self.views(name, array)
@@ -182,32 +89,28 @@ class _Marshalled:
             if remembered is None or remembered[0] is not array:
                 remembered = self.problem.network.memory[key] = (array, self.views(name, array))
             slots |= remembered[1]
-        missing = default if default is not None else _Coefficient()
-        return (_Coefficient * len(self.slot_names))(*(slots.get(slot, missing) for slot in self.slot_names))
+        missing = default if default is not None else Coefficient()
+        return (Coefficient * len(self.slot_names))(*(slots.get(slot, missing) for slot in self.slot_names))
 
-    def views(self, name: str, array: Array, stride_direction: int = 0) -> dict[str, _Coefficient]:
+    def views(self, name: str, array: Array, stride_direction: int = 0) -> dict[str, Coefficient]:
         """The scalar coefficients that `array` stands for."""
         slots = self.problem.network.slots(name, array, self.problem.num_samples)
-        return {slot: _coefficient(view, stride_direction) for slot, view in slots.items()}
+        return {slot: coefficient(view, stride_direction) for slot, view in slots.items()}
 
     @staticmethod
-    def weights(arrays: Mapping[str, Array], directions: bool = False) -> _Coefficient:
+    def weights(arrays: Mapping[str, Array], directions: bool = False) -> Coefficient:
         """The weights of `arrays` as one coefficient whose knots are the parameter's elements; null where not named."""
         if "weights" not in arrays:
-            return _Coefficient()
+            return Coefficient()
         array = arrays["weights"]
-        stride = array.strides[0] // _BYTES if directions else 0
-        return _Coefficient(array.ctypes.data, stride, 0, 0, 1)
+        stride = array.strides[0] // BYTES if directions else 0
+        return Coefficient(array.ctypes.data, stride, 0, 0, 1)
 
 
-def _address(array: NDArray[Any] | None) -> int | None:
-    return None if array is None else array.ctypes.data
-
-
-def _insertions(given: Insertions | None) -> _Insertions:
+def _insertions(given: Insertions | None) -> structs.Insertions:
     if given is None:
-        return _Insertions()
-    return _Insertions(*(_address(part) for part in (given.neurons, given.spikes, given.saves)))
+        return structs.Insertions()
+    return structs.Insertions(*(address(part) for part in (given.neurons, given.spikes, given.saves)))
 
 
 class JuliaEngine(Engine):
@@ -217,11 +120,11 @@ class JuliaEngine(Engine):
 
     def __init__(self) -> None:
         julia = runtime()
-        self._solve = julia.function("ssnn_solve", POINTER(_Problem), POINTER(_Outputs))
+        self._solve = julia.function("ssnn_solve", POINTER(structs.Problem), POINTER(structs.Outputs))
         self._solve_tangent = julia.function(
-            "ssnn_solve_tangent", POINTER(_Problem), POINTER(_Outputs), POINTER(_TangentOutputs)
+            "ssnn_solve_tangent", POINTER(structs.Problem), POINTER(structs.Outputs), POINTER(structs.TangentOutputs)
         )
-        self._adjoint = julia.function("ssnn_adjoint", POINTER(_Problem), POINTER(_AdjointData))
+        self._adjoint = julia.function("ssnn_adjoint", POINTER(structs.Problem), POINTER(structs.AdjointData))
 
     def solve(
         self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
@@ -264,7 +167,9 @@ class JuliaEngine(Engine):
         truncated = np.zeros(samples, dtype=np.bool_)
         v = np.full((samples, times, neurons), np.nan)
         i = np.full((samples, times, neurons), np.nan)
-        outputs = _Outputs(*(part.ctypes.data for part in (spike_times, spike_neurons, num_spikes, truncated, v, i)))
+        outputs = structs.Outputs(
+            *(part.ctypes.data for part in (spike_times, spike_neurons, num_spikes, truncated, v, i))
+        )
         marshalled = _Marshalled(problem, room)
         if directions is None:
             self._solve(marshalled.struct, outputs)
@@ -275,7 +180,7 @@ class JuliaEngine(Engine):
         shapes = ((samples, room), v.shape, i.shape, (samples, neurons), v.shape, (samples,))
         dots = [np.zeros((count, *shape)) for shape in shapes]
         table = marshalled.table(blocks, directions=True)
-        tangents = _TangentOutputs(
+        tangents = structs.TangentOutputs(
             count,
             ctypes.addressof(table),
             marshalled.weights(blocks, directions=True),
@@ -304,11 +209,11 @@ class JuliaEngine(Engine):
         parameters = problem.parameters
         gradients = {name: np.zeros(parameters[name].shape) for name in wrt}
         table = marshalled.table(gradients)
-        data = _AdjointData(
-            *(_address(bar) for bar in bars),
+        data = structs.AdjointData(
+            *(address(bar) for bar in bars),
             ctypes.addressof(table),
             marshalled.weights(gradients),
-            *(_address(entry) for entry in entries),
+            *(address(entry) for entry in entries),
             _insertions(cotangents.insertions),
         )
         self._adjoint(marshalled.struct, data)
