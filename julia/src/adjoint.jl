@@ -148,7 +148,7 @@ function segment_steps(problem::Problem, areas::Bool)
 end
 
 """One thread's means of differentiating samples."""
-struct AdjointWorker{R<:Run,Θ<:Parameters}
+mutable struct AdjointWorker{R<:Run,Θ<:Parameters}
     run::R
     tape::Tape
     bar::StateAdjoint               # at the end, later the start, of the step at hand
@@ -172,6 +172,14 @@ function AdjointWorker(problem::Problem, data::AdjointData)
         run, tape, StateAdjoint(n), StateAdjoint(n), State(n),
         Parameters(problem)::typeof(run.θ), Checkpoint[], zeros(capacity), zeros(Int, capacity), list, Groups(list, run.θ),
     )
+end
+
+"""Make a worker of an earlier call one of this, which has the same shape."""
+function renew!(w::AdjointWorker, problem::Problem, data::AdjointData)
+    renew!(w.run, problem)
+    read_table!(w.list, data.gradients, w.run.places)
+    w.wanted = Groups(w.list, w.run.θ)
+    return w
 end
 
 """Adds the gradients of one sample to the worker's."""
@@ -344,14 +352,41 @@ end
     adjoint(unsafe_load(problem_pointer), unsafe_load(data_pointer))
 end
 
-adjoint(problem::Problem, data::AdjointData) = adjoint([AdjointWorker(problem, data) for _ in 1:num_workers(problem)], problem, data)
+"""What a call of reverse mode computes with: a worker per thread, and a sum per chunk of samples."""
+struct AdjointPlan{W<:AdjointWorker,Θ<:Parameters}
+    workers::Vector{W}
+    partial::Vector{Θ}
+end
 
-function adjoint(workers::Vector, problem::Problem, data::AdjointData)
+function adjoint(problem::Problem, data::AdjointData)
+    threads = num_threads(problem)
+    function make()
+        workers = [AdjointWorker(problem, data) for _ in 1:threads]
+        return AdjointPlan(workers, typeof(workers[1].gradients)[])
+    end
+    function renew_plan!(plan)
+        foreach(w -> renew!(w, problem, data), plan.workers)
+        foreach(clear!, plan.partial)
+        foreach(w -> clear!(w.gradients), plan.workers)
+    end
+    key = PlanKey(:adjoint, problem, problem.num_samples, threads, SEGMENT_BYTES[], data.entries_at_saves != C_NULL)
+    with_workers(make, renew_plan!, key, 1) do plans
+        adjoint(plans[1].workers, problem, data, threads, plans[1].partial)
+    end
+end
+
+"""
+Gradients of all samples. Each chunk sums its own; the chunks are summed in their order, so that threads do not matter. `partial` are the sums of earlier calls, all zero.
+"""
+function adjoint(
+    workers::Vector, problem::Problem, data::AdjointData, threads = problem.threads, partial = typeof(workers[1].gradients)[],
+)
     limit = chunk_limit(length(workers[1].gradients.weights))
-    chunks = chunk_ranges(problem.num_samples, limit)
-    # Each chunk sums its own samples; the chunks are summed in their order, so that threads do not matter.
-    partial = [Parameters(problem)::typeof(workers[1].gradients) for _ in chunks]
-    foreach_chunk(problem.num_samples, problem.threads; limit = limit) do worker, chunk, samples
+    num_chunks = length(chunk_ranges(problem.num_samples, limit))
+    while length(partial) < num_chunks
+        push!(partial, Parameters(problem))
+    end
+    foreach_chunk(problem.num_samples, threads; limit = limit) do worker, chunk, samples
         w = workers[worker]
         for sample in samples
             check_cancelled()
@@ -362,6 +397,6 @@ function adjoint(workers::Vector, problem::Problem, data::AdjointData)
         end
     end
     total = workers[1].gradients
-    foreach(part -> add!(total, part), partial)
+    foreach(chunk -> add!(total, partial[chunk]), 1:num_chunks)
     scatter!(workers[1].list, data.weights, total, workers[1].run.synapses, 1; per_sample = false)
 end

@@ -101,6 +101,7 @@ function precompile_workload()
         run_signatures()
     finally
         SPARE_THREADS[] = 0
+        forget_plans!()             # they hold addresses of this process
     end
 end
 

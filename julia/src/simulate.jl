@@ -82,6 +82,15 @@ function Run(problem::Problem, solver::Solver, θ::Parameters)
     )
 end
 
+"""Make a run of an earlier call one of `problem`, which has the same shape."""
+function renew!(run::Run, problem::Problem)
+    run.problem = problem
+    read!(run.synapses, problem)
+    read_table!(run.coefficients, problem.coefficients, run.places)
+    run.saveat = host_array(problem.saveat, problem.num_saves)
+    return run
+end
+
 """Put the run at the start of `sample` (from 1); its spikes go to the given addresses."""
 function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_neurons)
     problem, θ, x = run.problem, run.θ, run.x
@@ -487,8 +496,14 @@ end
 end
 
 function solve(problem::Problem, outputs::Outputs)
-    runs = [Run(problem) for _ in 1:num_workers(problem)]
-    foreach_chunk(problem.num_samples, problem.threads) do worker, chunk, samples
+    threads = num_threads(problem)
+    with_workers(() -> Run(problem), run -> renew!(run, problem), PlanKey(:solve, problem), threads) do runs
+        solve_samples!(runs, outputs, Int(problem.num_samples), threads)
+    end
+end
+
+function solve_samples!(runs::Vector, outputs::Outputs, num_samples, threads)
+    foreach_chunk(num_samples, threads) do worker, chunk, samples
         for sample in samples
             check_cancelled()
             solve_sample!(runs[worker], NoObserver(), outputs, sample)

@@ -43,6 +43,14 @@ function TangentObserver(run::Run, outputs::TangentOutputs)
         Insertion(0, 0, 0))
 end
 
+"""Make an observer of an earlier call one of this, which has as many directions."""
+function renew!(o::TangentObserver, run::Run, outputs::TangentOutputs)
+    o.outputs = outputs
+    read_table!(o.list, outputs.directions, run.places)
+    o.moving = Groups(o.list, run.θ)
+    return o
+end
+
 function begin_sample!(o::TangentObserver, run::Run)
     o.insertion = Insertion(o.outputs.insertions, o.sample)
     for (p, (dθ, dx)) in enumerate(zip(o.directions, o.states))
@@ -171,13 +179,21 @@ end
 end
 
 function solve_tangent(problem::Problem, outputs::Outputs, tangents::TangentOutputs)
-    runs = [Run(problem) for _ in 1:num_workers(problem)]
-    observers = [TangentObserver(run, tangents) for run in runs]
-    foreach_chunk(problem.num_samples, problem.threads) do worker, chunk, samples
+    threads = num_threads(problem)
+    make() = (run = Run(problem); (run, TangentObserver(run, tangents)))
+    renew_worker!(worker) = (renew!(worker[1], problem); renew!(worker[2], worker[1], tangents))
+    with_workers(make, renew_worker!, PlanKey(:tangent, problem, tangents.num_directions), threads) do workers
+        solve_tangent_samples!(workers, outputs, Int(problem.num_samples), threads)
+    end
+end
+
+function solve_tangent_samples!(workers::Vector, outputs::Outputs, num_samples, threads)
+    foreach_chunk(num_samples, threads) do worker, chunk, samples
+        run, observer = workers[worker]
         for sample in samples
             check_cancelled()
-            observers[worker].sample = sample
-            solve_sample!(runs[worker], observers[worker], outputs, sample)
+            observer.sample = sample
+            solve_sample!(run, observer, outputs, sample)
         end
     end
 end
