@@ -317,7 +317,7 @@ class SignatureKernel:
             layout,
             default_threads(),
             int(logarithmic),
-            *(None if part is None else part.ctypes.data for part in (values, exponents, weights, x_bar, y_bar)),
+            *(structs.address(part) for part in (values, exponents, weights, x_bar, y_bar)),
             math.prod(x_like.shape[1:]),
             math.prod(y_like.shape[1:]),
         )
@@ -346,7 +346,7 @@ class SignatureKernel:
                 structs.SpikeTrains.of(X, scales),
                 structs.SpikeTrains.of(Y, scales),
                 job,
-                None if ends is None else ends.ctypes.data,
+                structs.address(ends),
             )
         else:
             assert not isinstance(Y, SpikeTrains)
@@ -354,7 +354,7 @@ class SignatureKernel:
                 "ssnn_path_kernels", c_void_p, c_void_p, c_int64, c_int64, c_int64, c_double, POINTER(structs.KernelJob)
             )
             sigma = self.sigma if self.lift == "rbf" else 0.0
-            run(X.ctypes.data, Y.ctypes.data, X.shape[1], Y.shape[1], X.shape[2], sigma, job)
+            run(structs.address(X), structs.address(Y), X.shape[1], Y.shape[1], X.shape[2], sigma, job)
 
     def _in_numpy(
         self,

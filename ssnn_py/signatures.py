@@ -22,6 +22,9 @@ from .validation import as_int, as_real_array, describe, require, require_memory
 Array = NDArray[np.float64]
 
 
+_LOSS_ARGUMENTS = (*[POINTER(structs.SpikeTrains)] * 2, c_void_p, *[c_int64] * 3, *[c_void_p] * 3)
+
+
 def julia_function(name: str, *argtypes: Any) -> Any:
     """A function of the Julia core."""
     from .engine.boot import runtime
@@ -110,11 +113,11 @@ def signature(path: Any, depth: int, *, scales: ArrayLike | None = None, engine:
         out = np.zeros((samples, signature_length(channels, depth)))
         if isinstance(X, SpikeTrains):
             run = julia_function("ssnn_train_signatures", POINTER(structs.SpikeTrains), c_int64, c_int64, c_void_p)
-            run(structs.SpikeTrains.of(X, factors), depth, default_threads(), out.ctypes.data)
+            run(structs.SpikeTrains.of(X, factors), depth, default_threads(), structs.address(out))
         else:
             points = X if factors is None else X * factors
             run = julia_function("ssnn_path_signatures", c_void_p, *[c_int64] * 5, c_void_p)
-            run(points.ctypes.data, *points.shape, depth, default_threads(), out.ctypes.data)
+            run(structs.address(points), *points.shape, depth, default_threads(), structs.address(out))
     return out[0] if single else out
 
 
@@ -156,7 +159,9 @@ def signature_backprop(
         points = X if factors is None else X * factors
         out = np.zeros(X.shape)
         run = julia_function("ssnn_path_signatures_backprop", c_void_p, *[c_int64] * 5, c_void_p, c_void_p)
-        run(points.ctypes.data, *points.shape, depth, default_threads(), bar.ctypes.data, out.ctypes.data)
+        run(
+            structs.address(points), *points.shape, depth, default_threads(), structs.address(bar), structs.address(out)
+        )
         out = out if factors is None else out * factors
     return out[0] if not isinstance(X, SpikeTrains) and np.ndim(path) == 2 else out
 
@@ -166,7 +171,14 @@ def _train_backprop(X: SpikeTrains, bar: Array, depth: int, factors: Array | Non
     run = julia_function(
         "ssnn_train_signatures_backprop", POINTER(structs.SpikeTrains), c_int64, c_int64, c_void_p, c_int64, c_void_p
     )
-    run(structs.SpikeTrains.of(X, factors), depth, default_threads(), bar.ctypes.data, per_sample, out.ctypes.data)
+    run(
+        structs.SpikeTrains.of(X, factors),
+        depth,
+        default_threads(),
+        structs.address(bar),
+        per_sample,
+        structs.address(out),
+    )
     return out
 
 
@@ -189,7 +201,7 @@ def expected_signature(X: Any, depth: int, *, scales: ArrayLike | None = None, e
     if isinstance(Y, SpikeTrains) and engines.resolve(engine) == "julia":
         out = np.zeros(signature_length(channels, depth))
         run = julia_function("ssnn_expected_signature", POINTER(structs.SpikeTrains), c_int64, c_int64, c_void_p)
-        run(structs.SpikeTrains.of(Y, factors), depth, default_threads(), out.ctypes.data)
+        run(structs.SpikeTrains.of(Y, factors), depth, default_threads(), structs.address(out))
         return out
     return np.asarray(np.atleast_2d(signature(Y, depth, scales=factors, engine=engine)).mean(axis=0))
 
@@ -231,23 +243,17 @@ def expected_signature_loss(
     value = c_double()
     times_bar = np.zeros(X.times.shape)
     entries = np.zeros((X.num_samples, X.num_neurons)) if with_entries else None
-    run = julia_function(
-        "ssnn_expected_signature_loss",
-        *[POINTER(structs.SpikeTrains)] * 2,
-        c_void_p,
-        *[c_int64] * 3,
-        *[c_void_p] * 3,
-    )
+    run = julia_function("ssnn_expected_signature_loss", *_LOSS_ARGUMENTS)
     batch = isinstance(Y, SpikeTrains)
     run(
         structs.SpikeTrains.of(X, factors),
         structs.SpikeTrains.of(Y, factors) if isinstance(Y, SpikeTrains) else None,
-        None if isinstance(Y, SpikeTrains) else Y.ctypes.data,
+        None if isinstance(Y, SpikeTrains) else structs.address(Y),
         depth,
         int(batch and matched),
         default_threads(),
         ctypes.addressof(value),
-        times_bar.ctypes.data,
-        None if entries is None else entries.ctypes.data,
+        structs.address(times_bar),
+        structs.address(entries),
     )
     return value.value, times_bar, entries

@@ -25,18 +25,28 @@ def describe(value: Any) -> str:
 def as_real_array(name: str, value: ArrayLike, ndims: Iterable[int] = (0, 1, 2), what: str = "") -> NDArray[np.float64]:
     """`value` as a finite, C-contiguous float64 array with one of the given numbers of dimensions."""
     try:
-        if np.iscomplexobj(value):
+        if type(value) is np.ndarray and value.dtype == np.float64 and value.flags.c_contiguous:
+            array: NDArray[np.float64] = value.view()
+        elif np.iscomplexobj(value):
             raise TypeError
-        array = np.ascontiguousarray(value, dtype=np.float64).reshape(np.shape(value))
+        else:
+            array = np.ascontiguousarray(value, dtype=np.float64).reshape(np.shape(value))
     except (TypeError, ValueError):
         raise ValidationError(f"{name} must be {what or 'real numbers'}, got {describe(value)}") from None
     if array.ndim not in tuple(ndims):
         raise ValidationError(
             f"{name} must be {what or f'an array of {tuple(ndims)} dimensions'}, got {describe(array)}"
         )
-    if not np.isfinite(array).all():
+    if not all_finite(array):
         raise ValidationError(f"{name} must be finite, but holds NaN or infinity")
     return array
+
+
+def all_finite(array: NDArray[np.float64]) -> bool:
+    """Whether no entry of `array` is NaN or infinite."""
+    if array.ndim == 0:
+        return math.isfinite(array.item())
+    return bool(np.logical_and.reduce(np.isfinite(array), axis=None))
 
 
 def as_float(name: str, value: Any, *, positive: bool = False, nonnegative: bool = False) -> float:
