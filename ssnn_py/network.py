@@ -328,7 +328,7 @@ class SLIFNetwork:
         ssnn_py.errors.NoGradientError: condition (iii) fails: ...
         """
         sigma = self.parameters["sigma"]
-        noisy = bool(np.any(sigma[..., 0, :] if sigma.ndim >= 2 else sigma))
+        noisy = bool((sigma[..., 0, :] if sigma.ndim >= 2 else sigma).any())
         v_reset = self.parameters["v_reset"]
         threshold = self.intensity.event == "threshold"
         if threshold and noisy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import os
@@ -93,12 +94,18 @@ def require_broadcastable(name: str, array: NDArray[Any], target: tuple[int, ...
         raise ValidationError(f"{name} must have shape {meaning}, got shape {array.shape}")
 
 
+@functools.cache
+def _machine_memory() -> float:
+    """Bytes of memory of this machine; infinite where nobody says."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
 def require_memory(what: str, num_bytes: float, advice: str) -> None:
     """Raise where arrays of `num_bytes` would not fit into this machine's memory."""
-    try:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return
+    total = _machine_memory()
     if num_bytes > 0.8 * total:
         raise ValidationError(
             f"{what} would need {num_bytes / 1e9:.1f} GB, more than this machine's {total / 1e9:.1f} GB: {advice}"

@@ -177,6 +177,8 @@ end
 """Make a worker of an earlier call one of this, which has the same shape."""
 function renew!(w::AdjointWorker, problem::Problem, data::AdjointData)
     renew!(w.run, problem)
+    resize!(w.spike_times, problem.max_spikes)
+    resize!(w.spike_neurons, problem.max_spikes)
     read_table!(w.list, data.gradients, w.run.places)
     w.wanted = Groups(w.list, w.run.θ)
     return w

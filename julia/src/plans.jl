@@ -14,7 +14,7 @@ function PlanKey(mode::Symbol, problem::Problem, more::Real...)
     p = problem
     names = unsafe_string.([p.solver, p.intensity, p.current, p.diffusion, p.coefficient_names])
     numbers = Float64[
-        p.num_neurons, num_synapses(p), p.t0, p.t1, p.dt, p.num_steps, p.max_spikes, p.num_components, p.noise_levels, p.stratonovich,
+        p.num_neurons, num_synapses(p), p.t0, p.t1, p.dt, p.num_steps, p.num_components, p.noise_levels, p.stratonovich,
         p.num_saves, p.num_settings, p.num_knots, more...,
     ]
     append!(numbers, host_array(p.settings, p.num_settings))

@@ -191,13 +191,21 @@ class Engine(abc.ABC):
         return gradients
 
 
+# What of the tangents belongs to which cotangents.
+_DUALS = (
+    ("spike_times", "spike_times"),
+    ("v", "v"),
+    ("i", "i"),
+    ("entries", "s"),
+    ("entries_at_saves", "s_at_saves"),
+    ("entries_at_insertions", "s_at_insertions"),
+)
+
+
 def contract(cotangents: Cotangents, tangents: Tangents) -> Array:
     """The derivative of the scalar in each of the P directions: ⟨cotangents, tangents⟩."""
     total = np.zeros(tangents.spike_times.shape[0])
-    for bar_name, dot_name in (
-        *((name, name) for name in ("spike_times", "v", "i")),
-        *((f"entries{where}", f"s{where}") for where in ("", "_at_saves", "_at_insertions")),
-    ):
+    for bar_name, dot_name in _DUALS:
         bar = getattr(cotangents, bar_name)
         if bar is not None:
             dot = getattr(tangents, dot_name)

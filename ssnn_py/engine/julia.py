@@ -78,7 +78,7 @@ class _Table:
 class _Plan:
     """The structs of one problem shape, which another problem of that shape fills with its own arrays and noise."""
 
-    def __init__(self, problem: Problem, room: int, directions: int) -> None:
+    def __init__(self, problem: Problem, directions: int) -> None:
         network = problem.network
         parts = (network.intensity, network.input_current, network.diffusion)
         names = (*_ZEROS, *(name for part in parts for name in part.parameters))
@@ -87,6 +87,8 @@ class _Plan:
         self.gradients = _Table(names, Coefficient())  # or gradients, of the same parameters every time
         self.settings = np.array(network.intensity.settings, dtype=np.float64)
         self._structure: tuple[Any, ...] = ()
+        self.outputs: _Results
+        self.tangents: _Results
         self.struct = structs.Problem(
             num_neurons=network.num_neurons,
             num_samples=problem.num_samples,
@@ -94,7 +96,6 @@ class _Plan:
             t1=problem.t1,
             dt=problem.dt,
             num_steps=problem.num_steps,
-            max_spikes=room,
             threads=problem.threads,
             num_components=network.num_noise_components,
             noise_levels=problem.noise_levels,
@@ -109,19 +110,24 @@ class _Plan:
             settings=address(self.settings),
             num_settings=self.settings.size,
         )
-        samples, neurons = problem.num_samples, network.num_neurons
-        trains, states = (samples, room), (samples, problem.saveat.size, neurons)
-        values = zip(_OUTPUTS, (trains, trains, (samples,), (samples,), states, states), _BLANKS, strict=True)
-        self.outputs = _Results(structs.Outputs(), [(name, shape, value) for name, shape, value in values])
-        shapes = zip(_TANGENTS, (trains, states, states, (samples, neurons), states, (samples,)), strict=True)
-        self.tangents = _Results(
-            structs.TangentOutputs(directions=ctypes.addressof(self.moving.entries)),
-            [(name, (directions, *shape), 0.0) for name, shape in shapes],
-        )
+        self.directions, self.room = directions, -1
         self.data = structs.AdjointData(gradients=ctypes.addressof(self.gradients.entries))
 
+    def make_room(self, problem: Problem, room: int) -> None:
+        """Let samples have `room` spikes."""
+        samples, neurons, directions = problem.num_samples, problem.network.num_neurons, self.directions
+        trains, states = (samples, room), (samples, problem.saveat.size, neurons)
+        values = zip(_OUTPUTS, (trains, trains, (samples,), (samples,), states, states), _BLANKS, strict=True)
+        self.outputs = _Results(structs.Outputs(), list(values))
+        shapes = zip(_TANGENTS, (trains, states, states, (samples, neurons), states, (samples,)), strict=True)
+        self.tangents = _Results(
+            structs.TangentOutputs(num_directions=directions, directions=ctypes.addressof(self.moving.entries)),
+            [(name, (directions, *shape), 0.0) for name, shape in shapes],
+        )
+        self.struct.max_spikes = self.room = room
+
     @staticmethod
-    def key(problem: Problem, room: int) -> tuple[Any, ...]:
+    def key(problem: Problem) -> tuple[Any, ...]:
         """What two problems must have in common to share a plan."""
         network = problem.network
         parts = (network.intensity, network.input_current, network.diffusion)
@@ -141,11 +147,12 @@ class _Plan:
             problem.noise_levels,
             problem.solver,
             problem.saveat.size,
-            room,
         )
 
-    def fill(self, problem: Problem) -> None:
-        """Point to the arrays of `problem`, which live as long as it does."""
+    def fill(self, problem: Problem, room: int) -> None:
+        """Point to the arrays of `problem`, which live as long as it does; its samples have `room` spikes at most."""
+        if room != self.room:
+            self.make_room(problem, room)
         struct, network = self.struct, problem.network
         struct.seed, struct.first_sample = problem.seed, problem.first_sample
         self.table.fill(problem, problem.parameters)
@@ -200,9 +207,9 @@ MAX_PLANS = 8
 @contextlib.contextmanager
 def _plan(problem: Problem, room: int, directions: int, moving: Sequence[str]) -> Iterator[_Plan]:
     """A plan for this problem; `moving` says what the tables of directions or gradients are of."""
-    key = (*_Plan.key(problem, room), directions, moving)
-    plan = _PLANS.pop(key, None) or _Plan(problem, room, directions)
-    plan.fill(problem)
+    key = (*_Plan.key(problem), directions, moving)
+    plan = _PLANS.pop(key, None) or _Plan(problem, directions)
+    plan.fill(problem, room)
     yield plan
     # Not reached where the call fails.
     _PLANS[key] = plan
@@ -274,7 +281,6 @@ class JuliaEngine(Engine):
                 self._solve(plan.struct, plan.outputs.struct)
                 return RawSolution(spike_times, spike_neurons, num_spikes, truncated, v, i)
             dots, tangents = Tangents(*plan.tangents.fresh()), plan.tangents.struct
-            tangents.num_directions = count
             plan.moving.fill(problem, blocks)
             tangents.weights, tangents.insertions = plan.moving.weights, _insertions(insertions)
             self._solve_tangent(plan.struct, plan.outputs.struct, tangents)
