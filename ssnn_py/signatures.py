@@ -7,6 +7,7 @@ order, d + d² + … + d^m numbers.
 from __future__ import annotations
 
 import ctypes
+import functools
 from ctypes import POINTER, c_double, c_int64, c_void_p
 from typing import Any
 
@@ -22,14 +23,22 @@ from .validation import as_int, as_real_array, describe, require, require_memory
 Array = NDArray[np.float64]
 
 
-_LOSS_ARGUMENTS = (*[POINTER(structs.SpikeTrains)] * 2, c_void_p, *[c_int64] * 3, *[c_void_p] * 3)
-
-
 def julia_function(name: str, *argtypes: Any) -> Any:
     """A function of the Julia core."""
     from .engine.boot import runtime
 
     return runtime().function(name, *argtypes)
+
+
+@functools.cache
+def _loss_function() -> Any:
+    return julia_function(
+        "ssnn_expected_signature_loss",
+        *[POINTER(structs.SpikeTrains)] * 2,
+        c_void_p,
+        *[c_int64] * 3,
+        *[c_void_p] * 3,
+    )
 
 
 def signature_length(channels: int, depth: int) -> int:
@@ -243,7 +252,7 @@ def expected_signature_loss(
     value = c_double()
     times_bar = np.zeros(X.times.shape)
     entries = np.zeros((X.num_samples, X.num_neurons)) if with_entries else None
-    run = julia_function("ssnn_expected_signature_loss", *_LOSS_ARGUMENTS)
+    run = _loss_function()
     batch = isinstance(Y, SpikeTrains)
     run(
         structs.SpikeTrains.of(X, factors),

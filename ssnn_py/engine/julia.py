@@ -7,7 +7,7 @@ import ctypes
 import functools
 import math
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ctypes import POINTER
 from dataclasses import replace
 from typing import Any
@@ -78,7 +78,8 @@ class _Table:
 class _Plan:
     """The structs of one problem shape, which another problem of that shape fills with its own arrays and noise."""
 
-    def __init__(self, problem: Problem, directions: int) -> None:
+    def __init__(self, name: tuple[Any, ...], problem: Problem, directions: int) -> None:
+        self.name = name
         network = problem.network
         parts = (network.intensity, network.input_current, network.diffusion)
         names = (*_ZEROS, *(name for part in parts for name in part.parameters))
@@ -133,7 +134,7 @@ class _Plan:
         parts = (network.intensity, network.input_current, network.diffusion)
         return (
             *(part for one in parts for part in (type(one), one.kind, *one.parameters)),
-            network.intensity.settings,
+            tuple(network.intensity.settings),
             network.num_neurons,
             network.num_noise_components,
             network.reset,
@@ -157,15 +158,15 @@ class _Plan:
         struct.seed, struct.first_sample = problem.seed, problem.first_sample
         self.table.fill(problem, problem.parameters)
         struct.weights = self.table.weights
-        structure = (network.synapses, network.input_current.knots, problem.saveat)
-        if len(self._structure) != 3 or any(a() is not b for a, b in zip(self._structure, structure, strict=True)):
-            synapses, knots, saveat = structure
+        synapses, knots, saveat = network.synapses, network.input_current.knots, problem.saveat
+        held = self._structure
+        if not held or held[0]() is not synapses or held[1]() is not knots or held[2]() is not saveat:
             struct.indptr, struct.targets, struct.positions = (
                 address(part) for part in (synapses.indptr, synapses.targets, synapses.position)
             )
             struct.knots, struct.num_knots = address(knots), knots.size
             struct.saveat, struct.num_saves = address(saveat), saveat.size
-            self._structure = tuple(weakref.ref(part) for part in structure)
+            self._structure = tuple(weakref.ref(part) for part in (synapses, knots, saveat))
         struct.insertions = _insertions(problem.insertions)
 
 
@@ -204,15 +205,17 @@ _PLANS: dict[tuple[Any, ...], _Plan] = {}
 MAX_PLANS = 8
 
 
-@contextlib.contextmanager
-def _plan(problem: Problem, room: int, directions: int, moving: Sequence[str]) -> Iterator[_Plan]:
-    """A plan for this problem; `moving` says what the tables of directions or gradients are of."""
+def _take_plan(problem: Problem, room: int, directions: int, moving: Sequence[str]) -> _Plan:
+    """A plan for this problem, to be given back after its call; `moving` says what the tables of directions or gradients are of."""
     key = (*_Plan.key(problem), directions, moving)
-    plan = _PLANS.pop(key, None) or _Plan(problem, directions)
+    plan = _PLANS.pop(key, None) or _Plan(key, problem, directions)
     plan.fill(problem, room)
-    yield plan
-    # Not reached where the call fails.
-    _PLANS[key] = plan
+    return plan
+
+
+def _give_back(plan: _Plan) -> None:
+    """Keep a plan whose call has not failed."""
+    _PLANS[plan.name] = plan
     while len(_PLANS) > MAX_PLANS:
         with contextlib.suppress(RuntimeError, StopIteration):  # of another thread that is doing the same
             _PLANS.pop(next(iter(_PLANS)), None)
@@ -275,16 +278,18 @@ class JuliaEngine(Engine):
             name: np.ascontiguousarray(block, dtype=np.float64) for name, block in directions.items()
         }
         count = next(iter(blocks.values())).shape[0] if blocks else 0
-        with _plan(problem, room, count, () if blocks is None else ("directions", *blocks)) as plan:
-            spike_times, spike_neurons, num_spikes, truncated, v, i = plan.outputs.fresh()
-            if blocks is None:
-                self._solve(plan.struct, plan.outputs.struct)
-                return RawSolution(spike_times, spike_neurons, num_spikes, truncated, v, i)
-            dots, tangents = Tangents(*plan.tangents.fresh()), plan.tangents.struct
-            plan.moving.fill(problem, blocks)
-            tangents.weights, tangents.insertions = plan.moving.weights, _insertions(insertions)
-            self._solve_tangent(plan.struct, plan.outputs.struct, tangents)
-            return RawSolution(spike_times, spike_neurons, num_spikes, truncated, v, i, dots)
+        plan = _take_plan(problem, room, count, () if blocks is None else ("directions", *blocks))
+        spike_times, spike_neurons, num_spikes, truncated, v, i = plan.outputs.fresh()
+        if blocks is None:
+            self._solve(plan.struct, plan.outputs.struct)
+            _give_back(plan)
+            return RawSolution(spike_times, spike_neurons, num_spikes, truncated, v, i)
+        dots, tangents = Tangents(*plan.tangents.fresh()), plan.tangents.struct
+        plan.moving.fill(problem, blocks)
+        tangents.weights, tangents.insertions = plan.moving.weights, _insertions(insertions)
+        self._solve_tangent(plan.struct, plan.outputs.struct, tangents)
+        _give_back(plan)
+        return RawSolution(spike_times, spike_neurons, num_spikes, truncated, v, i, dots)
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
         spike_bar = cotangents.spike_times
@@ -305,11 +310,12 @@ class JuliaEngine(Engine):
         given = [None if bar is None else np.ascontiguousarray(bar, dtype=np.float64) for bar in bars]
         parameters = problem.parameters
         gradients = {name: np.zeros(parameters[name].shape) for name in wrt}
-        with _plan(problem, room, 0, ("gradients", *gradients)) as plan:
-            data = plan.data
-            plan.gradients.fill(problem, gradients)
-            data.weights, data.insertions = plan.gradients.weights, _insertions(cotangents.insertions)
-            for name, bar in zip(_COTANGENTS, given, strict=True):
-                setattr(data, name, address(bar))
-            self._adjoint(plan.struct, data)
+        plan = _take_plan(problem, room, 0, ("gradients", *gradients))
+        data = plan.data
+        plan.gradients.fill(problem, gradients)
+        data.weights, data.insertions = plan.gradients.weights, _insertions(cotangents.insertions)
+        for name, bar in zip(_COTANGENTS, given, strict=True):
+            setattr(data, name, address(bar))
+        self._adjoint(plan.struct, data)
+        _give_back(plan)
         return gradients
