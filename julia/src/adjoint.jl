@@ -361,7 +361,7 @@ struct AdjointPlan{W<:AdjointWorker,Θ<:Parameters}
 end
 
 function adjoint(problem::Problem, data::AdjointData)
-    threads = num_threads(problem)
+    threads = num_threads(problem, 8)
     function make()
         workers = [AdjointWorker(problem, data) for _ in 1:threads]
         return AdjointPlan(workers, typeof(workers[1].gradients)[])

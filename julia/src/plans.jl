@@ -83,11 +83,11 @@ end
 """Let go of all plans."""
 forget_plans!() = (empty!(PLANS); nothing)
 
-# Up to so many steps of a neuron a call takes less time than it takes to wake other threads.
+# Up to so many steps of a neuron, a call takes hardly longer than it takes to wake other threads.
 const SMALL_JOB = 2^14
 
-"""How many threads compute a problem of a native solver: one where more would not pay."""
-function num_threads(problem::Problem)
-    steps = Float64(problem.num_samples) * problem.num_steps * problem.num_neurons
+"""How many threads compute a problem of a native solver, whose steps cost `weight` times those of a forward run: one where more would not pay."""
+function num_threads(problem::Problem, weight = 1)
+    steps = Float64(problem.num_samples) * problem.num_steps * problem.num_neurons * weight
     return steps < SMALL_JOB ? 1 : num_workers(problem)
 end

@@ -179,7 +179,7 @@ end
 end
 
 function solve_tangent(problem::Problem, outputs::Outputs, tangents::TangentOutputs)
-    threads = num_threads(problem)
+    threads = num_threads(problem, 1 + tangents.num_directions)
     make() = (run = Run(problem); (run, TangentObserver(run, tangents)))
     renew_worker!(worker) = (renew!(worker[1], problem); renew!(worker[2], worker[1], tangents))
     with_workers(make, renew_worker!, PlanKey(:tangent, problem, tangents.num_directions), threads) do workers
