@@ -29,7 +29,7 @@ class InputCurrent(abc.ABC):
     kind : str
         The name under which the Julia core knows the formula.
     parameters : dict of str to ndarray
-        What one may differentiate with respect to, in the order in which the core expects it.
+        What one may differentiate with respect to, by the name under which the core knows it.
     knots : ndarray, shape (M,)
         Times that belong to the parameters' knot axis; empty where there is none.
     """

@@ -27,7 +27,7 @@ class Diffusion(abc.ABC):
     additive : bool
         Whether g is 1 everywhere.
     parameters : dict of str to ndarray
-        What one may differentiate with respect to, in the order in which the core expects it; each of shape ``()``,
+        What one may differentiate with respect to, by the name under which the core knows it; each of shape ``()``,
         ``(N,)`` or ``(S, N)``.
     """
 

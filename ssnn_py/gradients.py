@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -178,9 +179,9 @@ def differentiate(
 ) -> Outcome:
     """The objective of a problem's solution and its gradient in the parameters `names`."""
     engine = engines.load(engine_name)
-    count = sum(problem.parameters[key].size for key in names)
-    forward = count <= FORWARD_DIRECTIONS
-    directions = _unit_directions(problem.parameters, names) if forward else None
+    shapes = {key: problem.parameters[key].shape for key in names}
+    forward = sum(map(math.prod, shapes.values())) <= FORWARD_DIRECTIONS
+    directions = _unit_directions(*shapes.items()) if forward else None
     solution = Solution(problem, engine_name, engine.solve(problem, directions))
     why, result = "", None
     if gradient == "auto" and isinstance(objective.loss, Loss) and objective.loss.pathwise_by_design:
@@ -212,7 +213,7 @@ def differentiate(
         flat = contract(result, raw.tangents)
         gradients, start = {}, 0
         for key in names:
-            shape = problem.parameters[key].shape
+            shape = shapes[key]
             stop = start + math.prod(shape)
             gradients[key], start = flat[start:stop].reshape(shape), stop
     else:
@@ -265,15 +266,16 @@ def checked_names(wrt: str | Sequence[str], known: dict[str, Array]) -> tuple[st
     return names
 
 
-def _unit_directions(parameters: dict[str, Array], names: Sequence[str]) -> dict[str, Array]:
-    """One direction per coordinate of the named parameters: blocks of shape (P, *shape)."""
-    total = sum(parameters[name].size for name in names)
+@functools.lru_cache(maxsize=16)
+def _unit_directions(*shapes: tuple[str, tuple[int, ...]]) -> dict[str, Array]:
+    """One direction per coordinate of the parameters of these names and shapes: blocks of shape (P, *shape), not to be changed."""
+    total = sum(math.prod(shape) for _, shape in shapes)
     blocks, start = {}, 0
-    for name in names:
-        size = parameters[name].size
+    for name, shape in shapes:
+        size = math.prod(shape)
         block = np.zeros((total, size))
         block[start : start + size] = np.eye(size)
-        blocks[name] = block.reshape(total, *parameters[name].shape)
+        blocks[name] = block.reshape(total, *shape)
         start += size
     return blocks
 

@@ -26,7 +26,7 @@ class Intensity(abc.ABC):
     kind : str
         The name under which the Julia core knows the formula.
     parameters : dict of str to ndarray
-        What one may differentiate with respect to, in the order in which the core expects it; each of shape ``()``,
+        What one may differentiate with respect to, by the name under which the core knows it; each of shape ``()``,
         ``(N,)`` or ``(S, N)``.
     settings : tuple of float
         Further numbers of the formula that are fixed.

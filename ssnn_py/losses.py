@@ -161,10 +161,8 @@ def matched_trains(X: SpikeTrains, Y: SpikeTrains) -> tuple[SpikeTrains, SpikeTr
     caps = np.minimum(X.spike_counts, Y.spike_counts)
 
     def capped(trains: SpikeTrains) -> SpikeTrains:
-        keep = np.zeros(trains.times.shape, dtype=bool)
-        for k in range(trains.num_neurons):
-            mine = trains.neurons == k
-            keep |= mine & (np.cumsum(mine, axis=1) <= caps[:, k, None])
+        there = trains.neurons >= 0
+        keep = there & (trains.ranks < np.take_along_axis(caps, np.where(there, trains.neurons, 0), axis=1))
         # Dropped spikes stay in their columns as empty slots; only sums over spikes are taken of the result.
         times, neurons = np.where(keep, trains.times, np.inf), np.where(keep, trains.neurons, -1)
         order = np.argsort(~keep, axis=1, kind="stable")

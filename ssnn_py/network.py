@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -127,8 +126,6 @@ class SLIFNetwork:
             if choice not in allowed:
                 raise ValidationError(f'{argument} must be "{allowed[0]}" or "{allowed[1]}", got {describe(choice)}')
         self.reset, self.interpretation = reset, interpretation
-        #: What an engine remembers of the parameters' arrays, by any key of its own; shared with networks made by `replace`.
-        self.memory: dict[Any, Any] = {}
         self.num_neurons, self.synapses, weight_values, self._sparse = _read_weights(weights)
         #: Every parameter one may differentiate with respect to, by name. Weights of a sparse matrix are its stored values.
         self.parameters: dict[str, Array] = {"weights": weight_values}
@@ -234,11 +231,13 @@ class SLIFNetwork:
         unknown = sorted(set(parameters) - set(self.parameters) - {"intensity", "diffusion"})
         if unknown:
             raise ValidationError(f"unknown parameter {unknown[0]!r}; this network has {', '.join(self.parameters)}")
-        new = copy.copy(self)
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
         new.parameters = dict(self.parameters)
         intensity = parameters.get("intensity", self.intensity)
         of_intensity = {name: value for name, value in parameters.items() if name in intensity.parameters}
-        new._set_intensity(intensity.replace(**of_intensity) if of_intensity else intensity)
+        if of_intensity or "intensity" in parameters:
+            new._set_intensity(intensity.replace(**of_intensity) if of_intensity else intensity)
         of_current = {name: value for name, value in parameters.items() if name in self.input_current.parameters}
         if isinstance(of_current.get("input_current"), InputCurrent):
             new._set_current(of_current["input_current"])
@@ -276,7 +275,7 @@ class SLIFNetwork:
         previous = getattr(self, argument, None)
         for name in previous.parameters if previous is not None else ():
             self.parameters.pop(name, None)
-        taken = sorted(set(part.parameters) & {*self.parameters, "v0", "i0"})
+        taken = [name for name in sorted(part.parameters) if name in self.parameters or name in ("v0", "i0")]
         if taken:
             raise ValidationError(
                 f"{argument} must not have a parameter named {taken[0]!r}: the network has one of that name already, "
@@ -329,7 +328,7 @@ class SLIFNetwork:
         ssnn_py.errors.NoGradientError: condition (iii) fails: ...
         """
         sigma = self.parameters["sigma"]
-        noisy = bool(np.any(sigma[..., 0, :] if sigma.ndim >= 2 else sigma))
+        noisy = bool((sigma[..., 0, :] if sigma.ndim >= 2 else sigma).any())
         v_reset = self.parameters["v_reset"]
         threshold = self.intensity.event == "threshold"
         if threshold and noisy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
+from ctypes import POINTER, c_double, c_int64, c_void_p
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,24 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
-from .engine import default_threads, reference_signature
+from .engine import default_threads, reference_signature, structs
 from .errors import JuliaError, ValidationError
-from .signatures import TrainsStruct, as_path_input, julia_function, signature, signature_backprop, trains_struct
+from .signatures import as_path_input, julia_function, signature, signature_backprop
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, as_real_array, describe, require_memory
 
 Array: TypeAlias = NDArray[np.float64]
 PAIRS, GRAM, SYMMETRIC = 0, 1, 2  # layouts of julia/src/signatures/signature_kernel.jl
-
-
-class _JobStruct(Structure):
-    """`KernelJob` of julia/src/signatures/signature_kernel.jl."""
-
-    _fields_ = [
-        *((name, c_int64) for name in ("num_x", "num_y", "layout", "threads", "logarithmic")),
-        *((name, c_void_p) for name in ("values", "exponents", "weights", "x_bar", "y_bar")),
-        *((name, c_int64) for name in ("x_size", "y_size")),
-    ]
 
 
 class _Result(NamedTuple):
@@ -321,13 +311,13 @@ class SignatureKernel:
         x_bar = None if weights is None else np.zeros(x_like.shape)
         y_bar = None if weights is None or not both or layout == SYMMETRIC else np.zeros(y_like.shape)
         weights = None if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
-        job = _JobStruct(
+        job = structs.KernelJob(
             len(X),
             len(Y),
             layout,
             default_threads(),
             int(logarithmic),
-            *(None if part is None else part.ctypes.data for part in (values, exponents, weights, x_bar, y_bar)),
+            *(structs.address(part) for part in (values, exponents, weights, x_bar, y_bar)),
             math.prod(x_like.shape[1:]),
             math.prod(y_like.shape[1:]),
         )
@@ -344,20 +334,27 @@ class SignatureKernel:
         X: SpikeTrains | Array,
         Y: SpikeTrains | Array,
         scales: Array | None,
-        job: _JobStruct,
+        job: structs.KernelJob,
         ends: Array | None,
     ) -> None:
         if isinstance(X, SpikeTrains):
             assert isinstance(Y, SpikeTrains)
-            run = julia_function("ssnn_train_kernels", *[POINTER(TrainsStruct)] * 2, POINTER(_JobStruct), c_void_p)
-            run(trains_struct(X, scales), trains_struct(Y, scales), job, None if ends is None else ends.ctypes.data)
+            run = julia_function(
+                "ssnn_train_kernels", *[POINTER(structs.SpikeTrains)] * 2, POINTER(structs.KernelJob), c_void_p
+            )
+            run(
+                structs.SpikeTrains.of(X, scales),
+                structs.SpikeTrains.of(Y, scales),
+                job,
+                structs.address(ends),
+            )
         else:
             assert not isinstance(Y, SpikeTrains)
             run = julia_function(
-                "ssnn_path_kernels", c_void_p, c_void_p, c_int64, c_int64, c_int64, c_double, POINTER(_JobStruct)
+                "ssnn_path_kernels", c_void_p, c_void_p, c_int64, c_int64, c_int64, c_double, POINTER(structs.KernelJob)
             )
             sigma = self.sigma if self.lift == "rbf" else 0.0
-            run(X.ctypes.data, Y.ctypes.data, X.shape[1], Y.shape[1], X.shape[2], sigma, job)
+            run(structs.address(X), structs.address(Y), X.shape[1], Y.shape[1], X.shape[2], sigma, job)
 
     def _in_numpy(
         self,

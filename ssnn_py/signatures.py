@@ -7,14 +7,15 @@ order, d + d² + … + d^m numbers.
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
+import functools
+from ctypes import POINTER, c_double, c_int64, c_void_p
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
-from .engine import default_threads, reference_signature
+from .engine import default_threads, reference_signature, structs
 from .errors import ValidationError
 from .spike_trains import SpikeTrains
 from .validation import as_int, as_real_array, describe, require, require_memory
@@ -22,39 +23,22 @@ from .validation import as_int, as_real_array, describe, require, require_memory
 Array = NDArray[np.float64]
 
 
-class TrainsStruct(Structure):
-    """`SpikeTrains` of julia/src/signatures/signature.jl."""
-
-    _fields_ = [
-        ("times", c_void_p),
-        ("neurons", c_void_p),
-        ("num_samples", c_int64),
-        ("room", c_int64),
-        ("num_neurons", c_int64),
-        ("t0", c_double),
-        ("t1", c_double),
-        ("scales", c_void_p),
-    ]
-
-
-def trains_struct(trains: SpikeTrains, scales: Array | None) -> TrainsStruct:
-    """The arrays of `trains` as the core reads them; valid as long as both arguments live."""
-    return TrainsStruct(
-        trains.times.ctypes.data,
-        trains.neurons.ctypes.data,
-        *trains.times.shape,
-        trains.num_neurons,
-        trains.t0,
-        trains.t1,
-        None if scales is None else scales.ctypes.data,
-    )
-
-
 def julia_function(name: str, *argtypes: Any) -> Any:
     """A function of the Julia core."""
     from .engine.boot import runtime
 
     return runtime().function(name, *argtypes)
+
+
+@functools.cache
+def _loss_function() -> Any:
+    return julia_function(
+        "ssnn_expected_signature_loss",
+        *[POINTER(structs.SpikeTrains)] * 2,
+        c_void_p,
+        *[c_int64] * 3,
+        *[c_void_p] * 3,
+    )
 
 
 def signature_length(channels: int, depth: int) -> int:
@@ -137,12 +121,12 @@ def signature(path: Any, depth: int, *, scales: ArrayLike | None = None, engine:
     else:
         out = np.zeros((samples, signature_length(channels, depth)))
         if isinstance(X, SpikeTrains):
-            run = julia_function("ssnn_train_signatures", POINTER(TrainsStruct), c_int64, c_int64, c_void_p)
-            run(trains_struct(X, factors), depth, default_threads(), out.ctypes.data)
+            run = julia_function("ssnn_train_signatures", POINTER(structs.SpikeTrains), c_int64, c_int64, c_void_p)
+            run(structs.SpikeTrains.of(X, factors), depth, default_threads(), structs.address(out))
         else:
             points = X if factors is None else X * factors
             run = julia_function("ssnn_path_signatures", c_void_p, *[c_int64] * 5, c_void_p)
-            run(points.ctypes.data, *points.shape, depth, default_threads(), out.ctypes.data)
+            run(structs.address(points), *points.shape, depth, default_threads(), structs.address(out))
     return out[0] if single else out
 
 
@@ -184,7 +168,9 @@ def signature_backprop(
         points = X if factors is None else X * factors
         out = np.zeros(X.shape)
         run = julia_function("ssnn_path_signatures_backprop", c_void_p, *[c_int64] * 5, c_void_p, c_void_p)
-        run(points.ctypes.data, *points.shape, depth, default_threads(), bar.ctypes.data, out.ctypes.data)
+        run(
+            structs.address(points), *points.shape, depth, default_threads(), structs.address(bar), structs.address(out)
+        )
         out = out if factors is None else out * factors
     return out[0] if not isinstance(X, SpikeTrains) and np.ndim(path) == 2 else out
 
@@ -192,9 +178,16 @@ def signature_backprop(
 def _train_backprop(X: SpikeTrains, bar: Array, depth: int, factors: Array | None, per_sample: int) -> Array:
     out = np.zeros(X.times.shape)
     run = julia_function(
-        "ssnn_train_signatures_backprop", POINTER(TrainsStruct), c_int64, c_int64, c_void_p, c_int64, c_void_p
+        "ssnn_train_signatures_backprop", POINTER(structs.SpikeTrains), c_int64, c_int64, c_void_p, c_int64, c_void_p
     )
-    run(trains_struct(X, factors), depth, default_threads(), bar.ctypes.data, per_sample, out.ctypes.data)
+    run(
+        structs.SpikeTrains.of(X, factors),
+        depth,
+        default_threads(),
+        structs.address(bar),
+        per_sample,
+        structs.address(out),
+    )
     return out
 
 
@@ -216,8 +209,8 @@ def expected_signature(X: Any, depth: int, *, scales: ArrayLike | None = None, e
     Y, channels, depth, factors = as_path_input(X, depth, scales)
     if isinstance(Y, SpikeTrains) and engines.resolve(engine) == "julia":
         out = np.zeros(signature_length(channels, depth))
-        run = julia_function("ssnn_expected_signature", POINTER(TrainsStruct), c_int64, c_int64, c_void_p)
-        run(trains_struct(Y, factors), depth, default_threads(), out.ctypes.data)
+        run = julia_function("ssnn_expected_signature", POINTER(structs.SpikeTrains), c_int64, c_int64, c_void_p)
+        run(structs.SpikeTrains.of(Y, factors), depth, default_threads(), structs.address(out))
         return out
     return np.asarray(np.atleast_2d(signature(Y, depth, scales=factors, engine=engine)).mean(axis=0))
 
@@ -259,23 +252,17 @@ def expected_signature_loss(
     value = c_double()
     times_bar = np.zeros(X.times.shape)
     entries = np.zeros((X.num_samples, X.num_neurons)) if with_entries else None
-    run = julia_function(
-        "ssnn_expected_signature_loss",
-        *[POINTER(TrainsStruct)] * 2,
-        c_void_p,
-        *[c_int64] * 3,
-        *[c_void_p] * 3,
-    )
+    run = _loss_function()
     batch = isinstance(Y, SpikeTrains)
     run(
-        trains_struct(X, factors),
-        trains_struct(Y, factors) if isinstance(Y, SpikeTrains) else None,
-        None if isinstance(Y, SpikeTrains) else Y.ctypes.data,
+        structs.SpikeTrains.of(X, factors),
+        structs.SpikeTrains.of(Y, factors) if isinstance(Y, SpikeTrains) else None,
+        None if isinstance(Y, SpikeTrains) else structs.address(Y),
         depth,
         int(batch and matched),
         default_threads(),
         ctypes.addressof(value),
-        times_bar.ctypes.data,
-        None if entries is None else entries.ctypes.data,
+        structs.address(times_bar),
+        structs.address(entries),
     )
     return value.value, times_bar, entries

@@ -17,7 +17,7 @@ from .errors import NoGradientError, ValidationError
 from .network import SLIFNetwork
 from .solvers import check_solver, engine_of
 from .spike_trains import SpikeTrains
-from .validation import as_float, as_int, as_real_array, describe, require_memory
+from .validation import all_finite, as_float, as_int, as_real_array, describe, require_memory
 
 Array = NDArray[np.float64]
 
@@ -220,13 +220,14 @@ class Solution:
     @staticmethod
     def _cotangent(name: str, value: ArrayLike, like: Array) -> Array:
         try:
-            array = np.broadcast_to(np.asarray(value, dtype=np.float64), like.shape)
+            array = np.asarray(value, dtype=np.float64)
+            array = array if array.shape == like.shape else np.broadcast_to(array, like.shape)
         except (TypeError, ValueError):
             raise ValidationError(f"{name} must have shape {like.shape}, got {describe(value)}") from None
-        counts = np.isfinite(like)
-        if not np.isfinite(array[counts]).all():
+        counted = np.where(np.isfinite(like), array, 0.0)
+        if not all_finite(counted):
             raise ValidationError(f"{name} must be finite wherever there is a spike or a recorded value")
-        return np.where(counts, array, 0.0)
+        return counted
 
     def check_entries(self) -> None:
         """Raise NoGradientError where spikes that come or go have no known density (docs/gradients.md)."""
@@ -246,13 +247,13 @@ class Solution:
         entries_at_saves: ArrayLike | None = None,
     ) -> Cotangents:
         """Derivatives of a scalar with respect to this solution, checked against its shapes."""
-        everywhere = np.zeros((self.problem.num_samples, self.network.num_neurons))
+        everywhere = None if entries is None else np.zeros((self.problem.num_samples, self.network.num_neurons))
         return Cotangents(
             # The engine learns from this array how many spikes to expect.
             self._cotangent("spike_times_bar", 0.0 if spike_times_bar is None else spike_times_bar, self.spike_times),
             None if v_bar is None else self._cotangent("v_bar", v_bar, self.v),
             None if i_bar is None else self._cotangent("i_bar", i_bar, self.i),
-            None if entries is None else self._cotangent("entries", entries, everywhere),
+            None if entries is None or everywhere is None else self._cotangent("entries", entries, everywhere),
             None if entries_at_saves is None else self._cotangent("entries_at_saves", entries_at_saves, self.v),
         )
 
@@ -409,10 +410,7 @@ def prepare(
     cells = 16.0 * num_samples * times.size * network.num_neurons
     require_memory("the recorded values", cells, "record fewer times, or simulate fewer samples at once")
     require_memory("the samples", 64.0 * num_samples, "simulate fewer samples at once")
-    initial = {
-        name: as_real_array(name, value, (0, 1, 2), "a number or an array of shape (N,) or (S, N)")
-        for name, value in (("v0", v0), ("i0", i0))
-    }
+    initial = {name: _initial(name, value) for name, value in (("v0", v0), ("i0", i0))}
     network.check_samples(num_samples, initial)
     name = engine_of(solver, engine)
     problem = Problem(
@@ -434,6 +432,18 @@ def prepare(
         threads=engines.default_threads() if threads is None else as_int("threads", threads, 1),
     )
     return problem, name
+
+
+def renewed(problem: Problem, network: SLIFNetwork, seed: int, initial: Mapping[str, ArrayLike]) -> Problem:
+    """A checked problem with other noise, other values of the network's parameters, and others of the `initial` values ``"v0"`` and ``"i0"`` that are named."""
+    arrays = {name: _initial(name, value) for name, value in initial.items()}
+    v0, i0 = arrays.get("v0", problem.v0), arrays.get("i0", problem.i0)
+    network.check_samples(problem.num_samples, {"v0": v0, "i0": i0})
+    return Problem(**{**vars(problem), "network": network, "seed": seed, "v0": v0, "i0": i0})
+
+
+def _initial(name: str, value: ArrayLike) -> Array:
+    return as_real_array(name, value, (0, 1, 2), "a number or an array of shape (N,) or (S, N)")
 
 
 def _noise_levels(dt: float, noise_dt: float | None) -> int:

@@ -201,14 +201,24 @@ class SpikeTrains:
     def first_spike_columns(self, n: int) -> NDArray[np.intp]:
         """Where each neuron's first n spikes stand in `times`, shape (S, N, n); −1 where there are fewer."""
         n = as_int("n", n, 1)
-        samples = self.num_samples
-        columns = np.full((samples, self.num_neurons, n), -1, dtype=np.intp)
-        for k in range(self.num_neurons):
-            mine = self.neurons == k
-            rank = np.cumsum(mine, axis=1) - 1
-            rows, places = np.nonzero(mine & (rank < n))
-            columns[rows, k, rank[rows, places]] = places
+        columns = np.full((self.num_samples, self.num_neurons, n), -1, dtype=np.intp)
+        rows, places = np.nonzero((self.ranks < n) & (self.neurons >= 0))
+        columns[rows, self.neurons[rows, places], self.ranks[rows, places]] = places
         return columns
+
+    @functools.cached_property
+    def ranks(self) -> NDArray[np.intp]:
+        """How many spikes of the same neuron come before each spike in its sample, shape (S, K)."""
+        samples, width = self.times.shape
+        if self.num_neurons == 1:
+            return np.cumsum(self.neurons >= 0, axis=1) - 1
+        train = (np.arange(samples)[:, None] * (self.num_neurons + 1) + self.neurons).ravel()
+        order = np.argsort(train, kind="stable")
+        grouped = train[order]
+        begins = np.flatnonzero(np.diff(grouped, prepend=-2))
+        ranks = np.empty(samples * width, dtype=np.intp)
+        ranks[order] = np.arange(samples * width) - np.repeat(begins, np.diff(begins, append=samples * width))
+        return ranks.reshape(samples, width)
 
     def marcus_lift(self, neurons: ArrayLike | None = None) -> Array:
         """Marcus lift of the càdlàg path (t, N¹, …, Nⁿ): each jump becomes a straight line in fictitious time.

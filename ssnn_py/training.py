@@ -24,7 +24,7 @@ from .losses import Loss
 from .network import SLIFNetwork
 from .optimizers import Optimizer, RMSProp
 from .recordings import Recordings
-from .simulation import Solution, prepare, simulate
+from .simulation import Solution, prepare, renewed, simulate
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, describe, require_memory
 
@@ -270,7 +270,7 @@ def fit(
         inspect.signature(simulate).bind(network, **run)
     except TypeError as error:
         raise ValidationError(f"arguments of simulate: {error}") from None
-    problem, _ = prepare(network, **run)
+    problem, engine = prepare(network, **run)
     network.check_gradients()
     names = checked_names(wrt, problem.parameters)
     current = {name: np.array(problem.parameters[name]) for name in names}
@@ -326,8 +326,7 @@ def fit(
                 batch = _samples(data, batch_indices(recorded, size, seed, step))
             initial: dict[str, Any] = {name: current[name] for name in ("v0", "i0") if name in current}
             try:
-                arguments: dict[str, Any] = {**run, **initial, "seed": step_seed(seed, step)}
-                problem, engine = prepare(here, **arguments)
+                problem = renewed(problem, here, step_seed(seed, step), initial)
                 here.check_gradients()
                 outcome = differentiate(objective(batch), problem, engine, names, gradient)
                 if test_data is not None:

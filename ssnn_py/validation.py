@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import os
@@ -25,18 +26,28 @@ def describe(value: Any) -> str:
 def as_real_array(name: str, value: ArrayLike, ndims: Iterable[int] = (0, 1, 2), what: str = "") -> NDArray[np.float64]:
     """`value` as a finite, C-contiguous float64 array with one of the given numbers of dimensions."""
     try:
-        if np.iscomplexobj(value):
+        if type(value) is np.ndarray and value.dtype == np.float64 and value.flags.c_contiguous:
+            array: NDArray[np.float64] = value.view()
+        elif np.iscomplexobj(value):
             raise TypeError
-        array = np.ascontiguousarray(value, dtype=np.float64).reshape(np.shape(value))
+        else:
+            array = np.ascontiguousarray(value, dtype=np.float64).reshape(np.shape(value))
     except (TypeError, ValueError):
         raise ValidationError(f"{name} must be {what or 'real numbers'}, got {describe(value)}") from None
     if array.ndim not in tuple(ndims):
         raise ValidationError(
             f"{name} must be {what or f'an array of {tuple(ndims)} dimensions'}, got {describe(array)}"
         )
-    if not np.isfinite(array).all():
+    if not all_finite(array):
         raise ValidationError(f"{name} must be finite, but holds NaN or infinity")
     return array
+
+
+def all_finite(array: NDArray[np.float64]) -> bool:
+    """Whether no entry of `array` is NaN or infinite."""
+    if array.ndim == 0:
+        return math.isfinite(array.item())
+    return bool(np.logical_and.reduce(np.isfinite(array), axis=None))
 
 
 def as_float(name: str, value: Any, *, positive: bool = False, nonnegative: bool = False) -> float:
@@ -83,12 +94,18 @@ def require_broadcastable(name: str, array: NDArray[Any], target: tuple[int, ...
         raise ValidationError(f"{name} must have shape {meaning}, got shape {array.shape}")
 
 
+@functools.cache
+def _machine_memory() -> float:
+    """Bytes of memory of this machine; infinite where nobody says."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
 def require_memory(what: str, num_bytes: float, advice: str) -> None:
     """Raise where arrays of `num_bytes` would not fit into this machine's memory."""
-    try:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return
+    total = _machine_memory()
     if num_bytes > 0.8 * total:
         raise ValidationError(
             f"{what} would need {num_bytes / 1e9:.1f} GB, more than this machine's {total / 1e9:.1f} GB: {advice}"

@@ -15,7 +15,7 @@ from helpers import one_neuron, random_network, run_arguments
 
 import ssnn_py as ssnn
 from ssnn_py import cli, doctor
-from ssnn_py.engine import boot, packages, sciml
+from ssnn_py.engine import boot, packages, sciml, structs
 from ssnn_py.engine.boot import Surroundings
 from ssnn_py.simulation import prepare
 
@@ -118,7 +118,7 @@ def test_the_core_itself_says_what_to_install(julia):
         pytest.skip("the packages may be loaded here")
     problem = problem_for("SOSRA2")
     solve = julia.function(
-        "ssnn_sciml_solve", ctypes.POINTER(sciml._Problem), ctypes.POINTER(sciml._Outputs), ctypes.c_char_p
+        "ssnn_sciml_solve", ctypes.POINTER(structs.Problem), ctypes.POINTER(structs.Outputs), ctypes.c_char_p
     )
     bound = sciml._Bound(lambda *arguments: solve(*arguments, b"adaptive=b:true"), None, None)
     with pytest.raises(ssnn.JuliaError, match="ssnn setup --sciml"):

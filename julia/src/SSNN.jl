@@ -18,6 +18,7 @@ foreach(file -> include("paths/$file.jl"), ("elementary", "counters", "noise_win
 foreach(file -> include("models/$file.jl"), ("dual", "model", "intensity", "current", "diffusion"))
 include("host/problem.jl")
 include("host/threads.jl")
+include("host/plans.jl")
 foreach(include_folder, ("models/intensities", "models/currents", "models/diffusions"))
 include("models/slif.jl")
 include("solvers/solver.jl")

@@ -145,7 +145,7 @@ function WalkAdjointWorker(run::Run, smooth::SmoothSolver, method::PieceAdjoint,
     is_additive(run.θ) || throw(ArgumentError("the adjoint of a stretch between spikes needs additive noise, and this diffusion depends on the potential"))
     capacity = Int(run.problem.max_spikes)
     return WalkAdjointWorker(
-        run, EventTape([]), smooth, method, depth, Model(run.problem)::typeof(run.θ), host_array(data.gradients, length(run.coefficients)), zeros(capacity),
+        run, EventTape([]), smooth, method, depth, Model(run.problem)::typeof(run.θ), host_table(data.gradients, run.places), zeros(capacity),
         zeros(Int, capacity),
     )
 end

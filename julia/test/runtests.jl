@@ -48,6 +48,23 @@ end
     end
 end
 
+@testset "a second call of the same shape makes no worker and gives the same numbers" begin
+    SSNN.forget_plans!()
+    all_of(host) = (SSNN.run_host(host); (copy(host.spike_times), SSNN.run_host_tangent(host, 14), SSNN.run_host_adjoint(host)))
+    host(; settings...) = SSNN.RingHost(2; num_samples = 3, settings...)
+    fresh = all_of(host())
+    made = SSNN.WORKERS_MADE[]
+    all_of(host(seed = 9))
+    @test all_of(host()) == fresh
+    @test SSNN.WORKERS_MADE[] == made
+    for steps in 41:60
+        SSNN.run_host(host(num_steps = steps))
+    end
+    @test length(SSNN.PLANS) <= SSNN.MAX_PLANS
+    SSNN.forget_plans!()
+    @test isempty(SSNN.PLANS)
+end
+
 @testset "chunks" begin
     for samples in (1, 2, 63, 64, 65, 1000)
         @test vcat(collect.(SSNN.chunk_ranges(samples))...) == 1:samples

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -190,19 +191,36 @@ class Engine(abc.ABC):
         return gradients
 
 
+# What of the tangents belongs to which cotangents.
+_DUALS = (
+    ("spike_times", "spike_times"),
+    ("v", "v"),
+    ("i", "i"),
+    ("entries", "s"),
+    ("entries_at_saves", "s_at_saves"),
+    ("entries_at_insertions", "s_at_insertions"),
+)
+
+
 def contract(cotangents: Cotangents, tangents: Tangents) -> Array:
     """The derivative of the scalar in each of the P directions: ⟨cotangents, tangents⟩."""
     total = np.zeros(tangents.spike_times.shape[0])
-    for bar_name, dot_name in (
-        *((name, name) for name in ("spike_times", "v", "i")),
-        *((f"entries{where}", f"s{where}") for where in ("", "_at_saves", "_at_insertions")),
-    ):
+    for bar_name, dot_name in _DUALS:
         bar = getattr(cotangents, bar_name)
         if bar is not None:
-            # Where there is no spike, or nothing was recorded after a truncation, nothing moves.
-            dot = np.nan_to_num(getattr(tangents, dot_name))
-            total += np.tensordot(dot, np.where(np.isfinite(bar), bar, 0.0), axes=bar.ndim)
+            dot = getattr(tangents, dot_name)
+            part = _product(dot, bar)
+            if not all(map(math.isfinite, part.flat)):
+                # Where there is no spike, or nothing was recorded after a truncation, nothing moves.
+                part = _product(np.nan_to_num(dot), np.where(np.isfinite(bar), bar, 0.0))
+            total += part
     return total
+
+
+def _product(dot: Array, bar: Array) -> Array:
+    """The inner product of `bar` with each of the P arrays of its shape."""
+    count = len(dot)
+    return np.asarray(np.dot(dot.reshape(count, bar.size), bar.reshape(bar.size, 1)).reshape(count))
 
 
 def default_threads() -> int:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from collections.abc import Mapping, Sequence
-from ctypes import POINTER, Structure, c_double, c_int64, c_uint64, c_void_p
+import functools
+import math
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from ctypes import POINTER
 from dataclasses import replace
 from typing import Any
 
@@ -12,130 +16,87 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..validation import require_memory
-from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, Tangents
+from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, Tangents, structs
 from .boot import runtime
+from .structs import BYTES, Coefficient, address, coefficient
 
-
-class _Coefficient(Structure):
-    """`Coefficient` of julia/src/host/problem.jl: an array and its strides, in elements."""
-
-    _fields_ = [
-        ("pointer", c_void_p),
-        ("stride_direction", c_int64),
-        ("stride_sample", c_int64),
-        ("stride_neuron", c_int64),
-        ("stride_knot", c_int64),
-    ]
-
-
-class _Insertions(Structure):
-    """`Insertions` of julia/src/host/problem.jl."""
-
-    _fields_ = [(name, c_void_p) for name in ("neurons", "spikes", "saves")]
-
-
-class _Problem(Structure):
-    _fields_ = [
-        ("num_neurons", c_int64),
-        ("num_samples", c_int64),
-        ("first_sample", c_int64),
-        ("seed", c_uint64),
-        ("t0", c_double),
-        ("t1", c_double),
-        ("dt", c_double),
-        ("num_steps", c_int64),
-        ("max_spikes", c_int64),
-        ("threads", c_int64),
-        ("num_components", c_int64),
-        ("noise_levels", c_int64),
-        ("hard_reset", c_int64),
-        ("stratonovich", c_int64),
-        ("solver", ctypes.c_char_p),
-        ("intensity", ctypes.c_char_p),
-        ("current", ctypes.c_char_p),
-        ("diffusion", ctypes.c_char_p),
-        ("coefficients", c_void_p),
-        ("weights", _Coefficient),
-        ("settings", c_void_p),
-        ("num_settings", c_int64),
-        ("knots", c_void_p),
-        ("num_knots", c_int64),
-        ("indptr", c_void_p),
-        ("targets", c_void_p),
-        ("positions", c_void_p),
-        ("saveat", c_void_p),
-        ("num_saves", c_int64),
-        ("insertions", _Insertions),
-    ]
-
-
-class _Outputs(Structure):
-    _fields_ = [(name, c_void_p) for name in ("spike_times", "spike_neurons", "num_spikes", "truncated", "v", "i")]
-
-
-class _TangentOutputs(Structure):
-    _fields_ = [
-        ("num_directions", c_int64),
-        ("directions", c_void_p),
-        ("weights", _Coefficient),
-        ("spike_times", c_void_p),
-        ("v", c_void_p),
-        ("i", c_void_p),
-        ("s", c_void_p),
-        ("s_at_saves", c_void_p),
-        ("s_at_insertions", c_void_p),
-        ("insertions", _Insertions),
-    ]
-
-
-class _AdjointData(Structure):
-    _fields_ = [
-        ("spike_times", c_void_p),
-        ("v", c_void_p),
-        ("i", c_void_p),
-        ("gradients", c_void_p),
-        ("weights", _Coefficient),
-        ("entries", c_void_p),
-        ("entries_at_saves", c_void_p),
-        ("entries_at_insertions", c_void_p),
-        ("insertions", _Insertions),
-    ]
-
-
-# The order in which the core expects the coefficients; those of the intensity, the current and the diffusion follow.
-_SLOTS = ("mu1", "mu2", "sigma11", "sigma12", "sigma21", "sigma22", "v_reset", "alpha", "v0", "i0")
+# Coefficients of every network, zero where its parameters say nothing of them; those of its parts come with them.
+_ZEROS = ("mu1", "mu2", "sigma11", "sigma12", "sigma21", "sigma22", "v_reset", "alpha", "v0", "i0")
 _ZERO = np.zeros(())
-_BYTES = 8
+_SMALL = 2**14
+# Fields of the structs, in the order in which an engine's results and cotangents name them.
+_OUTPUTS = ("spike_times", "spike_neurons", "num_spikes", "truncated", "v", "i")
+_TANGENTS = ("spike_times", "v", "i", "s", "s_at_saves", "s_at_insertions")
+_BLANKS = (np.inf, -1, 0, False, np.nan, np.nan)  # in the outputs, where nothing happens
+_COTANGENTS = ("spike_times", "v", "i", "entries", "entries_at_saves", "entries_at_insertions")
 
 
-def _coefficient(view: Array, stride_direction: int = 0) -> _Coefficient:
-    """A view of shape (S, N) or (S, N, M), as the core reads it; its strides may be 0."""
-    strides = [stride // _BYTES for stride in view.strides]
-    return _Coefficient(view.ctypes.data, stride_direction, strides[0], strides[1], strides[2] if view.ndim == 3 else 0)
+class _Table:
+    """Coefficients by name for one problem shape: those of the named parameters' arrays, and `default`, or null, where no parameter stands for them.
+
+    It remembers of each parameter which array it was filled from, and fills anew only what has changed.
+    """
+
+    def __init__(self, rows: Sequence[str], default: Coefficient, directions: bool = False) -> None:
+        self.rows = {name: row for row, name in enumerate(rows)}
+        self.entries = (Coefficient * len(rows))(*[default] * len(rows))
+        self.weights = Coefficient()
+        self.directions = directions  # arrays have a leading axis over directions
+        # Of each parameter: its array, shape and strides, and where in the array its coefficients begin.
+        self._filled: dict[str, tuple[weakref.ref[Array], Any, Any, list[tuple[Coefficient, int]]]] = {}
+
+    def fill(self, problem: Problem, arrays: Mapping[str, Array]) -> None:
+        """Point to `arrays`, of the same parameters every time."""
+        for name, array in arrays.items():
+            filled = self._filled.get(name)
+            if filled is not None:
+                if filled[0]() is array:
+                    continue
+                if array.shape == filled[1] and array.strides == filled[2]:
+                    start = address(array) or 0
+                    for entry, offset in filled[3]:
+                        entry.pointer = start + offset
+                    self._filled[name] = (weakref.ref(array), *filled[1:])
+                    continue
+            self._filled[name] = (weakref.ref(array), array.shape, array.strides, self._views(problem, name, array))
+
+    def _views(self, problem: Problem, name: str, array: Array) -> list[tuple[Coefficient, int]]:
+        start, stride = address(array) or 0, array.strides[0] // BYTES if self.directions else 0
+        if name == "weights":
+            # The parameter's elements are its knots.
+            self.weights = Coefficient(start, stride, 0, 0, 1)
+            return [(self.weights, 0)]
+        slots = problem.network.slots(name, array[0, ...] if self.directions else array, problem.num_samples)
+        offsets = []
+        for slot, view in slots.items():
+            row = self.rows[slot]
+            self.entries[row] = coefficient(view, stride)
+            offsets.append((self.entries[row], (address(view) or 0) - start))
+        return offsets
 
 
-class _Marshalled:
-    """A problem as the core's struct; keeps every array that the struct points to alive."""
+class _Plan:
+    """The structs of one problem shape, which another problem of that shape fills with its own arrays and noise."""
 
-    def __init__(self, problem: Problem, capacity: int) -> None:
-        self.problem = problem
+    def __init__(self, name: tuple[Any, ...], problem: Problem, directions: int) -> None:
+        self.name = name
         network = problem.network
         parts = (network.intensity, network.input_current, network.diffusion)
-        self.slot_names = (*_SLOTS, *(name for part in parts for name in part.parameters))
-        parameters = problem.parameters
-        self.coefficients = self.table(parameters, default=_Coefficient(_ZERO.ctypes.data))
+        names = (*_ZEROS, *(name for part in parts for name in part.parameters))
+        self.table = _Table(names, Coefficient(address(_ZERO)))
+        self.moving = _Table(names, Coefficient(), directions=True)  # directions,
+        self.gradients = _Table(names, Coefficient())  # or gradients, of the same parameters every time
         self.settings = np.array(network.intensity.settings, dtype=np.float64)
-        self.keep: list[Any] = [parameters]
-        self.struct = _Problem(
+        self._structure: tuple[Any, ...] = ()
+        self.outputs: _Results
+        self.tangents: _Results
+        self.struct = structs.Problem(
             num_neurons=network.num_neurons,
             num_samples=problem.num_samples,
-            first_sample=problem.first_sample,
-            seed=problem.seed,
             t0=problem.t0,
             t1=problem.t1,
             dt=problem.dt,
             num_steps=problem.num_steps,
-            max_spikes=capacity,
             threads=problem.threads,
             num_components=network.num_noise_components,
             noise_levels=problem.noise_levels,
@@ -145,69 +106,125 @@ class _Marshalled:
             intensity=network.intensity.kind.encode(),
             current=network.input_current.kind.encode(),
             diffusion=network.diffusion.kind.encode(),
-            coefficients=ctypes.addressof(self.coefficients),
-            weights=self.weights(parameters),
-            settings=self.settings.ctypes.data,
+            coefficients=ctypes.addressof(self.table.entries),
+            coefficient_names="\n".join(names).encode(),
+            settings=address(self.settings),
             num_settings=self.settings.size,
-            knots=network.input_current.knots.ctypes.data,
-            num_knots=network.input_current.knots.size,
-            indptr=network.synapses.indptr.ctypes.data,
-            targets=network.synapses.targets.ctypes.data,
-            positions=network.synapses.position.ctypes.data,
-            saveat=problem.saveat.ctypes.data,
-            num_saves=problem.saveat.size,
-            insertions=_insertions(problem.insertions),
         )
+        self.directions, self.room = directions, -1
+        self.data = structs.AdjointData(gradients=ctypes.addressof(self.gradients.entries))
 
-    def table(
-        self, arrays: Mapping[str, Array], default: _Coefficient | None = None, directions: bool = False
-    ) -> ctypes.Array[_Coefficient]:
-        """Coefficients of the named parameters' arrays, in the core's order; `default`, or null, where one is not named.
-
-        With `directions` the arrays have a leading axis over directions.
-        """
-        slots: dict[str, _Coefficient] = {}
-        for name, array in arrays.items():
-            if name == "weights":
-                continue
-            if directions:
-                slots |= self.views(name, array[0, ...], array.strides[0] // _BYTES)
-                continue
-            if default is None:
-                slots |= self.views(name, array)
-                continue
-            # Training asks again and again for the same parameters: the network remembers, and its successors share the memory.
-            key = (name, self.problem.num_samples)
-            remembered = self.problem.network.memory.get(key)
-            if remembered is None or remembered[0] is not array:
-                remembered = self.problem.network.memory[key] = (array, self.views(name, array))
-            slots |= remembered[1]
-        missing = default if default is not None else _Coefficient()
-        return (_Coefficient * len(self.slot_names))(*(slots.get(slot, missing) for slot in self.slot_names))
-
-    def views(self, name: str, array: Array, stride_direction: int = 0) -> dict[str, _Coefficient]:
-        """The scalar coefficients that `array` stands for."""
-        slots = self.problem.network.slots(name, array, self.problem.num_samples)
-        return {slot: _coefficient(view, stride_direction) for slot, view in slots.items()}
+    def make_room(self, problem: Problem, room: int) -> None:
+        """Let samples have `room` spikes."""
+        samples, neurons, directions = problem.num_samples, problem.network.num_neurons, self.directions
+        trains, states = (samples, room), (samples, problem.saveat.size, neurons)
+        values = zip(_OUTPUTS, (trains, trains, (samples,), (samples,), states, states), _BLANKS, strict=True)
+        self.outputs = _Results(structs.Outputs(), list(values))
+        shapes = zip(_TANGENTS, (trains, states, states, (samples, neurons), states, (samples,)), strict=True)
+        self.tangents = _Results(
+            structs.TangentOutputs(num_directions=directions, directions=ctypes.addressof(self.moving.entries)),
+            [(name, (directions, *shape), 0.0) for name, shape in shapes],
+        )
+        self.struct.max_spikes = self.room = room
 
     @staticmethod
-    def weights(arrays: Mapping[str, Array], directions: bool = False) -> _Coefficient:
-        """The weights of `arrays` as one coefficient whose knots are the parameter's elements; null where not named."""
-        if "weights" not in arrays:
-            return _Coefficient()
-        array = arrays["weights"]
-        stride = array.strides[0] // _BYTES if directions else 0
-        return _Coefficient(array.ctypes.data, stride, 0, 0, 1)
+    def key(problem: Problem) -> tuple[Any, ...]:
+        """What two problems must have in common to share a plan."""
+        network = problem.network
+        parts = (network.intensity, network.input_current, network.diffusion)
+        return (
+            *(part for one in parts for part in (type(one), one.kind, *one.parameters)),
+            tuple(network.intensity.settings),
+            network.num_neurons,
+            network.num_noise_components,
+            network.reset,
+            network.interpretation,
+            problem.num_samples,
+            problem.t0,
+            problem.t1,
+            problem.dt,
+            problem.num_steps,
+            problem.threads,
+            problem.noise_levels,
+            problem.solver,
+            problem.saveat.size,
+        )
+
+    def fill(self, problem: Problem, room: int) -> None:
+        """Point to the arrays of `problem`, which live as long as it does; its samples have `room` spikes at most."""
+        if room != self.room:
+            self.make_room(problem, room)
+        struct, network = self.struct, problem.network
+        struct.seed, struct.first_sample = problem.seed, problem.first_sample
+        self.table.fill(problem, problem.parameters)
+        struct.weights = self.table.weights
+        synapses, knots, saveat = network.synapses, network.input_current.knots, problem.saveat
+        held = self._structure
+        if not held or held[0]() is not synapses or held[1]() is not knots or held[2]() is not saveat:
+            struct.indptr, struct.targets, struct.positions = (
+                address(part) for part in (synapses.indptr, synapses.targets, synapses.position)
+            )
+            struct.knots, struct.num_knots = address(knots), knots.size
+            struct.saveat, struct.num_saves = address(saveat), saveat.size
+            self._structure = tuple(weakref.ref(part) for part in (synapses, knots, saveat))
+        struct.insertions = _insertions(problem.insertions)
 
 
-def _address(array: NDArray[Any] | None) -> int | None:
-    return None if array is None else array.ctypes.data
+class _Results:
+    """A struct that points to arrays which a call fills and the user keeps: made anew for every call, each with one value everywhere."""
+
+    def __init__(self, struct: ctypes.Structure, parts: Sequence[tuple[str, tuple[int, ...], float]]) -> None:
+        self.struct = struct
+        self._parts: list[tuple[str, Callable[[], NDArray[Any]]]] = []
+        self._arrays: list[NDArray[Any]] = []
+        for name, shape, value in parts:
+            size = math.prod(shape)
+            if size == 0:  # the same for all: there is nothing in it
+                self._arrays.append(np.full(shape, value))
+                setattr(struct, name, address(self._arrays[-1]))
+            elif size <= _SMALL:  # to copy is quicker than to fill
+                self._arrays.append(np.full(shape, value))
+                self._parts.append((name, self._arrays[-1].copy))
+            else:
+                self._arrays.append(_ZERO)
+                self._parts.append((name, functools.partial(np.full, shape, value)))
+        self._places = [place for place, (_, shape, _) in enumerate(parts) if math.prod(shape)]
+
+    def fresh(self) -> list[Any]:
+        """New arrays, to which the struct points from now on."""
+        arrays = self._arrays.copy()
+        for place, (name, make) in zip(self._places, self._parts, strict=True):
+            arrays[place] = array = make()
+            setattr(self.struct, name, address(array))
+        return arrays
 
 
-def _insertions(given: Insertions | None) -> _Insertions:
+# Plans that no call is using, from the least to the most recently used. Operations of a dict are whole: no thread needs a lock, and none gets a plan
+# that another has.
+_PLANS: dict[tuple[Any, ...], _Plan] = {}
+MAX_PLANS = 8
+
+
+def _take_plan(problem: Problem, room: int, directions: int, moving: Sequence[str]) -> _Plan:
+    """A plan for this problem, to be given back after its call; `moving` says what the tables of directions or gradients are of."""
+    key = (*_Plan.key(problem), directions, moving)
+    plan = _PLANS.pop(key, None) or _Plan(key, problem, directions)
+    plan.fill(problem, room)
+    return plan
+
+
+def _give_back(plan: _Plan) -> None:
+    """Keep a plan whose call has not failed."""
+    _PLANS[plan.name] = plan
+    while len(_PLANS) > MAX_PLANS:
+        with contextlib.suppress(RuntimeError, StopIteration):  # of another thread that is doing the same
+            _PLANS.pop(next(iter(_PLANS)), None)
+
+
+def _insertions(given: Insertions | None) -> structs.Insertions:
     if given is None:
-        return _Insertions()
-    return _Insertions(*(_address(part) for part in (given.neurons, given.spikes, given.saves)))
+        return structs.Insertions()
+    return structs.Insertions(*(address(part) for part in (given.neurons, given.spikes, given.saves)))
 
 
 class JuliaEngine(Engine):
@@ -217,11 +234,11 @@ class JuliaEngine(Engine):
 
     def __init__(self) -> None:
         julia = runtime()
-        self._solve = julia.function("ssnn_solve", POINTER(_Problem), POINTER(_Outputs))
+        self._solve = julia.function("ssnn_solve", POINTER(structs.Problem), POINTER(structs.Outputs))
         self._solve_tangent = julia.function(
-            "ssnn_solve_tangent", POINTER(_Problem), POINTER(_Outputs), POINTER(_TangentOutputs)
+            "ssnn_solve_tangent", POINTER(structs.Problem), POINTER(structs.Outputs), POINTER(structs.TangentOutputs)
         )
-        self._adjoint = julia.function("ssnn_adjoint", POINTER(_Problem), POINTER(_AdjointData))
+        self._adjoint = julia.function("ssnn_adjoint", POINTER(structs.Problem), POINTER(structs.AdjointData))
 
     def solve(
         self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
@@ -256,34 +273,23 @@ class JuliaEngine(Engine):
         directions: Mapping[str, Array] | None = None,
         insertions: Insertions | None = None,
     ) -> RawSolution:
-        samples, neurons, times = problem.num_samples, problem.network.num_neurons, problem.saveat.size
-        require_memory("the spikes", 16.0 * samples * room, "give max_spikes, or fewer samples")
-        spike_times = np.full((samples, room), np.inf)
-        spike_neurons = np.full((samples, room), -1, dtype=np.int64)
-        num_spikes = np.zeros(samples, dtype=np.int64)
-        truncated = np.zeros(samples, dtype=np.bool_)
-        v = np.full((samples, times, neurons), np.nan)
-        i = np.full((samples, times, neurons), np.nan)
-        outputs = _Outputs(*(part.ctypes.data for part in (spike_times, spike_neurons, num_spikes, truncated, v, i)))
-        marshalled = _Marshalled(problem, room)
-        if directions is None:
-            self._solve(marshalled.struct, outputs)
-            return RawSolution(spike_times, spike_neurons, num_spikes, truncated, v, i)
-
-        blocks = {name: np.ascontiguousarray(block, dtype=np.float64) for name, block in directions.items()}
+        require_memory("the spikes", 16.0 * problem.num_samples * room, "give max_spikes, or fewer samples")
+        blocks = directions and {
+            name: np.ascontiguousarray(block, dtype=np.float64) for name, block in directions.items()
+        }
         count = next(iter(blocks.values())).shape[0] if blocks else 0
-        shapes = ((samples, room), v.shape, i.shape, (samples, neurons), v.shape, (samples,))
-        dots = [np.zeros((count, *shape)) for shape in shapes]
-        table = marshalled.table(blocks, directions=True)
-        tangents = _TangentOutputs(
-            count,
-            ctypes.addressof(table),
-            marshalled.weights(blocks, directions=True),
-            *(part.ctypes.data for part in dots),
-            _insertions(insertions),
-        )
-        self._solve_tangent(marshalled.struct, outputs, tangents)
-        return RawSolution(spike_times, spike_neurons, num_spikes, truncated, v, i, Tangents(*dots))
+        plan = _take_plan(problem, room, count, () if blocks is None else ("directions", *blocks))
+        spike_times, spike_neurons, num_spikes, truncated, v, i = plan.outputs.fresh()
+        if blocks is None:
+            self._solve(plan.struct, plan.outputs.struct)
+            _give_back(plan)
+            return RawSolution(spike_times, spike_neurons, num_spikes, truncated, v, i)
+        dots, tangents = Tangents(*plan.tangents.fresh()), plan.tangents.struct
+        plan.moving.fill(problem, blocks)
+        tangents.weights, tangents.insertions = plan.moving.weights, _insertions(insertions)
+        self._solve_tangent(plan.struct, plan.outputs.struct, tangents)
+        _give_back(plan)
+        return RawSolution(spike_times, spike_neurons, num_spikes, truncated, v, i, dots)
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
         spike_bar = cotangents.spike_times
@@ -293,23 +299,23 @@ class JuliaEngine(Engine):
             room = (0 if spike_bar is None else spike_bar.shape[1]) + 1
             if spike_bar is not None:
                 spike_bar = np.pad(spike_bar, ((0, 0), (0, 1)))
-        bars, entries = (
-            [None if bar is None else np.ascontiguousarray(bar, dtype=np.float64) for bar in group]
-            for group in (
-                (spike_bar, cotangents.v, cotangents.i),
-                (cotangents.entries, cotangents.entries_at_saves, cotangents.entries_at_insertions),
-            )
+        bars = (
+            spike_bar,
+            cotangents.v,
+            cotangents.i,
+            cotangents.entries,
+            cotangents.entries_at_saves,
+            cotangents.entries_at_insertions,
         )
-        marshalled = _Marshalled(problem, room)
+        given = [None if bar is None else np.ascontiguousarray(bar, dtype=np.float64) for bar in bars]
         parameters = problem.parameters
         gradients = {name: np.zeros(parameters[name].shape) for name in wrt}
-        table = marshalled.table(gradients)
-        data = _AdjointData(
-            *(_address(bar) for bar in bars),
-            ctypes.addressof(table),
-            marshalled.weights(gradients),
-            *(_address(entry) for entry in entries),
-            _insertions(cotangents.insertions),
-        )
-        self._adjoint(marshalled.struct, data)
+        plan = _take_plan(problem, room, 0, ("gradients", *gradients))
+        data = plan.data
+        plan.gradients.fill(problem, gradients)
+        data.weights, data.insertions = plan.gradients.weights, _insertions(cotangents.insertions)
+        for name, bar in zip(_COTANGENTS, given, strict=True):
+            setattr(data, name, address(bar))
+        self._adjoint(plan.struct, data)
+        _give_back(plan)
         return gradients

@@ -14,9 +14,9 @@ import numpy as np
 from ..errors import JuliaError, ValidationError
 from ..solvers import SCIML
 from ..validation import describe
-from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution
+from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, structs
 from .boot import JuliaRuntime, runtime, source_dir
-from .julia import JuliaEngine, _AdjointData, _Outputs, _Problem, _TangentOutputs
+from .julia import JuliaEngine
 
 #: What ``simulate(sensealg=...)`` may name.
 SENSEALGS = ("InterpolatingAdjoint", "GaussAdjoint", "QuadratureAdjoint", "BacksolveAdjoint")
@@ -168,12 +168,20 @@ class SciMLEngine(Engine):
     def __init__(self) -> None:
         julia = self._julia = runtime()
         load_packages(julia)
-        self._solve = julia.function("ssnn_sciml_solve", POINTER(_Problem), POINTER(_Outputs), ctypes.c_char_p)
+        self._solve = julia.function(
+            "ssnn_sciml_solve", POINTER(structs.Problem), POINTER(structs.Outputs), ctypes.c_char_p
+        )
         self._solve_tangent = julia.function(
-            "ssnn_sciml_tangent", POINTER(_Problem), POINTER(_Outputs), POINTER(_TangentOutputs), ctypes.c_char_p
+            "ssnn_sciml_tangent",
+            POINTER(structs.Problem),
+            POINTER(structs.Outputs),
+            POINTER(structs.TangentOutputs),
+            ctypes.c_char_p,
         )
 
-        self._adjoint = julia.function("ssnn_sciml_adjoint", POINTER(_Problem), POINTER(_AdjointData), ctypes.c_char_p)
+        self._adjoint = julia.function(
+            "ssnn_sciml_adjoint", POINTER(structs.Problem), POINTER(structs.AdjointData), ctypes.c_char_p
+        )
 
     def solve(
         self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None

@@ -4,7 +4,7 @@
 """
 Version of the C interface. Raise it with every change to a signature or a struct that crosses the boundary; the host checks it at start.
 """
-const INTERFACE_VERSION = 3
+const INTERFACE_VERSION = 4
 
 const STATUS_OK = Int32(0)
 const STATUS_ERROR = Int32(1)
@@ -72,10 +72,37 @@ end
 
 # Writes at most `capacity` bytes of the last error's message and the number of bytes written.
 @entry_point function ssnn_last_error(buffer::Ptr{UInt8}, capacity::Int64, written::Ptr{Int64})
-    message = codeunits(LAST_ERROR[])
-    count = min(length(message), capacity)
-    GC.@preserve message unsafe_copyto!(buffer, pointer(message), count)
-    unsafe_store!(written, count)
+    unsafe_store!(written, write_text(buffer, capacity, LAST_ERROR[]))
+end
+
+"""Write at most `capacity` bytes of a text; returns how many."""
+function write_text(buffer::Ptr{UInt8}, capacity, text::AbstractString)
+    bytes = codeunits(text)
+    size = min(length(bytes), capacity)
+    GC.@preserve bytes unsafe_copyto!(buffer, pointer(bytes), size)
+    return size
+end
+
+# Structs that cross the boundary; each adds itself where it is defined.
+const BOUNDARY_STRUCTS = DataType[]
+
+"""A line `struct field offset size` for every field of every struct that crosses the boundary, in bytes, and `struct - - size` for its whole."""
+function boundary_layouts()
+    lines = String[]
+    for type in BOUNDARY_STRUCTS
+        for (place, field) in enumerate(fieldnames(type))
+            push!(lines, "$(nameof(type)) $field $(fieldoffset(type, place)) $(sizeof(fieldtype(type, place)))")
+        end
+        push!(lines, "$(nameof(type)) - - $(sizeof(type))")
+    end
+    return join(lines, '\n')
+end
+
+# The same for the host, which compares it with its own: at most `capacity` bytes, and how many there are.
+@entry_point function ssnn_layouts(buffer::Ptr{UInt8}, capacity::Int64, size::Ptr{Int64})
+    text = boundary_layouts()
+    write_text(buffer, capacity, text)
+    unsafe_store!(size, sizeof(text))
 end
 
 """The host's array behind a pointer, row-major `(…, b, a)` in NumPy being `(a, b, …)` here. No copy."""

@@ -1,5 +1,11 @@
 # What a first call would compile, done while Julia (1.9 or newer) precompiles the package: one small solve, tangent and adjoint of each kind of network, and what training asks for.
 
+# The coefficients of a `RingHost`, and their values where no others are given.
+const RING_COEFFICIENTS = (
+    mu1 = 5.0, mu2 = 2.0, sigma11 = 0.25, sigma12 = 0.0, sigma21 = 0.0, sigma22 = 0.0, v_reset = 1.4, alpha = 0.03, v0 = 0.0, i0 = 0.1,
+    beta = 5.0, v_th = 1.0, tau = 1.0, input_current = 1.5,
+)
+
 """A host of the core within Julia: a network of `n` neurons in a ring, and the arrays behind its `Problem`; as many threads as samples."""
 struct RingHost
     problem::Problem
@@ -13,9 +19,8 @@ end
 
 function RingHost(n; solver = "euler_maruyama", num_steps = 40, dt = 0.05, max_spikes = 8, saveat = [0.5], sigma22 = 0.0, values = nothing, num_components = 1, seed = 1, num_samples = 1)
     names = (solver, "exponential", "constant", "constant")
-    # In the order of `coefficient_arrays`: the ten of every network, then beta, v_th, tau and the current.
-    defaults = [5.0, 2.0, 0.25, 0.0, 0.0, sigma22, 1.4, 0.03, 0.0, 0.1, 5.0, 1.0, 1.0, 1.5]
-    numbers = something(values, defaults)
+    coefficient_names = join(keys(RING_COEFFICIENTS), '\n')
+    numbers = something(values, collect(Float64, Base.values(merge(RING_COEFFICIENTS, (sigma22 = sigma22,)))))
     coefficients = [Coefficient(pointer(numbers, slot), 0, 0, 0, 0) for slot in eachindex(numbers)]
     weight, settings, knots = [0.2], [10.0], Float64[]
     indptr, targets, positions = n == 1 ? (zeros(Int, 2), Int[], Int[]) : (collect(0:n), [mod(j, n) for j in 1:n], zeros(Int, n))
@@ -24,12 +29,12 @@ function RingHost(n; solver = "euler_maruyama", num_steps = 40, dt = 0.05, max_s
     v, i = (zeros(n * length(saveat) * num_samples) for _ in 1:2)
     problem = Problem(
         n, num_samples, 0, seed, 0.0, num_steps * dt, dt, num_steps, max_spikes, num_samples, num_components, 0, 0, 0, pointer.(names)..., pointer(coefficients),
-        Coefficient(pointer(weight), 0, 0, 0, 1), pointer(settings), 1, pointer(knots), 0, pointer(indptr), pointer(targets), pointer(positions),
+        pointer(coefficient_names), Coefficient(pointer(weight), 0, 0, 0, 1), pointer(settings), 1, pointer(knots), 0, pointer(indptr), pointer(targets), pointer(positions),
         pointer(saveat), length(saveat), NO_INSERTIONS,
     )
     outputs = Outputs(pointer.((spike_times, spike_neurons, num_spikes, truncated, v, i))...)
     keep = (numbers, coefficients, weight, settings, knots, indptr, targets, positions, saveat, spike_neurons, truncated, v, i)
-    return RingHost(problem, outputs, names, keep, length(numbers), spike_times, num_spikes)
+    return RingHost(problem, outputs, (names..., coefficient_names), keep, length(numbers), spike_times, num_spikes)
 end
 
 address(reference::Ref{T}) where {T} = Base.unsafe_convert(Ptr{T}, reference)
@@ -104,6 +109,7 @@ function precompile_workload()
         end
         run_signatures()
     end
+    forget_plans!()                 # they hold addresses of this process
 end
 
 """Do a package's work for precompilation where Julia (1.9 or newer) precompiles it."""

@@ -26,6 +26,8 @@ struct Insertions
     saves::Ptr{Int64}
 end
 
+push!(BOUNDARY_STRUCTS, Coefficient, Insertions)
+
 const NO_INSERTIONS = Insertions(C_NULL, C_NULL, C_NULL)
 
 """Where one sample has its inserted spike: neuron, spike and saved time from 1; 0 for none."""
@@ -58,7 +60,8 @@ struct Problem
     intensity::Ptr{UInt8}
     current::Ptr{UInt8}
     diffusion::Ptr{UInt8}
-    coefficients::Ptr{Coefficient}  # in the order of `coefficient_arrays`
+    coefficients::Ptr{Coefficient}  # one per name
+    coefficient_names::Ptr{UInt8}   # one a line, in any order; tables of tangents and gradients have the same
     weights::Coefficient            # its knot counts the parameter's elements
     settings::Ptr{Float64}
     num_settings::Int64
@@ -72,6 +75,8 @@ struct Problem
     insertions::Insertions          # spikes that happen besides those of the noise; for `ssnn_solve` alone
 end
 
+push!(BOUNDARY_STRUCTS, Problem)
+
 """
 Synapses in compressed sparse rows, all indices from 1: row j holds the targets of neuron j.
 """
@@ -82,14 +87,49 @@ struct Synapses
 end
 
 function Synapses(problem::Problem)
-    indptr = host_array(problem.indptr, problem.num_neurons + 1) .+ 1
-    count = indptr[end] - 1
-    return Synapses(indptr, host_array(problem.targets, count) .+ 1, host_array(problem.positions, count) .+ 1)
+    count = num_synapses(problem)
+    return read!(Synapses(zeros(Int, problem.num_neurons + 1), zeros(Int, count), zeros(Int, count)), problem)
+end
+
+num_synapses(problem::Problem) = Int(unsafe_load(problem.indptr, problem.num_neurons + 1))
+
+"""Those of a problem with as many of them."""
+function read!(synapses::Synapses, problem::Problem)
+    synapses.indptr .= host_array(problem.indptr, length(synapses.indptr)) .+ 1
+    synapses.targets .= host_array(problem.targets, length(synapses.targets)) .+ 1
+    synapses.positions .= host_array(problem.positions, length(synapses.positions)) .+ 1
+    return synapses
 end
 
 @inline synapses_of(synapses::Synapses, neuron) = @inbounds synapses.indptr[neuron]:synapses.indptr[neuron+1]-1
 
-"""Copy the coefficients of one sample (in one direction, for tangents) from the host's arrays."""
+"""Where each of `coefficient_arrays` stands in the host's tables, which list what `coefficient_names` of the problem says."""
+function coefficient_places(problem::Problem, p::Model)
+    given = split(unsafe_string(problem.coefficient_names), '\n')
+    known = string.(keys(coefficient_arrays(p)))
+    for name in given
+        name in known || throw(ArgumentError(
+            "the host gives a coefficient \"$name\", which this network does not have; it has $(join(known, ", "))",
+        ))
+    end
+    return map(collect(known)) do name
+        places = findall(==(name), given)
+        length(places) == 1 && return only(places)
+        throw(ArgumentError("the host must give the coefficient \"$name\" once, and gives it $(length(places)) times"))
+    end
+end
+
+"""A table of the host's in the order of `coefficient_arrays`."""
+host_table(pointer::Ptr{Coefficient}, places::Vector{Int}) = Coefficient[unsafe_load(pointer, place) for place in places]
+
+function read_table!(table::Vector{Coefficient}, pointer::Ptr{Coefficient}, places::Vector{Int})
+    for (slot, place) in enumerate(places)
+        table[slot] = unsafe_load(pointer, place)
+    end
+    return table
+end
+
+"""Copy the coefficients of one sample (in one direction, for tangents) from the host's arrays; `list` as `host_table` has it."""
 function load!(p::Model, list::Vector{Coefficient}, weights::Coefficient, synapses::Synapses, sample, direction = 1)
     for (array, coefficient) in zip(coefficient_arrays(p), list)
         load!(array, coefficient, sample, direction)
@@ -161,12 +201,12 @@ end
 function Model(problem::Problem)
     n = Int(problem.num_neurons)
     settings = host_array(problem.settings, problem.num_settings)
-    knots = host_array(problem.knots, problem.num_knots)
+    knots = copy(host_array(problem.knots, problem.num_knots))
     intensity = lookup(INTENSITIES, "intensity", unsafe_string(problem.intensity))(n, settings)
     current = lookup(CURRENTS, "input current", unsafe_string(problem.current))(n, knots)
     diffusion = lookup(DIFFUSIONS, "diffusion", unsafe_string(problem.diffusion))(n)
-    weights = zeros(unsafe_load(problem.indptr, n + 1))
     return SLIF(
-        (zeros(n) for _ in 1:10)..., weights, intensity, current, diffusion, problem.hard_reset == 1, problem.stratonovich == 1,
+        (zeros(n) for _ in 1:10)..., zeros(num_synapses(problem)), intensity, current, diffusion, problem.hard_reset == 1,
+        problem.stratonovich == 1,
     )
 end

@@ -3,7 +3,7 @@ An intensity λ(v): the rate at which a neuron fires. Its fields are vectors ove
 gradients of its parameters. A file in `models/intensities/` defines a subtype, registers a constructor
 `(num_neurons, settings) -> intensity` in `INTENSITIES`, and gives it, for neuron k at potential v,
 
-  * `parameter_arrays(λ)`: its differentiable parameters, in the host's order;
+  * `parameter_arrays(λ)`: its differentiable parameters by the host's names, a named tuple;
   * `rate(λ, k, v)`: λ(v);
   * `slope(λ, k, v, rate)`: ∂λ/∂v, given the rate;
   * `rate_tangent(λ, dλ, k, v, rate)`: Σ ∂λ/∂p · dp over the parameters;

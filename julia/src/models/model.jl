@@ -9,7 +9,7 @@ A file in `models/` defines a subtype. In the formulas θ is the model, or a [`D
 `Float64` or `Dual`, so that each is written once; y is the state of neuron k, a tuple. It writes
 
   * `num_variables(typeof(θ))`: M; `num_recorded(typeof(θ))`: how many of the first variables are recorded for the host;
-  * `coefficient_arrays(θ)`: the vectors of coefficients, in the host's order;
+  * `coefficient_arrays(θ)`: the vectors of coefficients by the host's names, a named tuple;
   * `initial_state(θ, k, log_u)`: y at the start, log_u the logarithm of the first threshold;
   * `drift(θ, k, y, t)`: ẏ without noise, hazard included;
   * `noise(θ, k, y, w)`: Σ g_c(y)·w_c over the driver's components;
@@ -24,7 +24,7 @@ For models whose noise depends on the state,
   * `iterated_noise(θ, k, y, w)`: ½·ΣΣ ∂g_c·g_d·w_c·w_d, for noise that commutes.
 
 The adjoint of each stands beside it: from the cotangent `bar` of what it gives, that of y; it adds to the gradients θ̄
-those of the terms that are `wanted` (`wanted_terms(θ, named)`, `all_terms(θ)`):
+those of the terms that are `wanted` (`wanted_terms(θ, table)`, `all_terms(θ)`):
 
   * `initial_state_adjoint!(θ̄, θ, k, bar)`, `drift_adjoint!(θ̄, θ, k, y, t, bar, wanted)`,
     `noise_adjoint!(θ̄, θ, k, y, w, bar, wanted)`, `transition_adjoint!(θ̄, θ, k, y, bar)`, `arrival_adjoint!(θ̄, θ, e, bar)`,

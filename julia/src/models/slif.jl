@@ -38,10 +38,13 @@ num_recorded(::Type{<:SLIF}) = 2
 is_additive(::Type{SLIF{I,C,D}}) where {I,C,D} = is_additive(D)
 is_stratonovich(θ::SLIF) = θ.stratonovich
 
-# The parameters are those of a neuron, and those of its components.
-coefficient_arrays(θ::SLIF) = (
-    θ.mu1, θ.mu2, θ.sigma11, θ.sigma12, θ.sigma21, θ.sigma22, θ.v_reset, θ.alpha, θ.v0, θ.i0,
-    parameter_arrays(θ.intensity)..., parameter_arrays(θ.current)..., parameter_arrays(θ.diffusion)...,
+"""All coefficients of neurons by the host's names; an array of a time-dependent current is (knot, neuron)."""
+coefficient_arrays(θ::SLIF) = merge(
+    (
+        mu1 = θ.mu1, mu2 = θ.mu2, sigma11 = θ.sigma11, sigma12 = θ.sigma12, sigma21 = θ.sigma21, sigma22 = θ.sigma22,
+        v_reset = θ.v_reset, alpha = θ.alpha, v0 = θ.v0, i0 = θ.i0,
+    ),
+    parameter_arrays(θ.intensity), parameter_arrays(θ.current), parameter_arrays(θ.diffusion),
 )
 
 time_scale_rates(θ::SLIF, k) = @inbounds θ.mu1[k], max(θ.mu1[k], θ.mu2[k])
@@ -56,13 +59,14 @@ end
 
 all_terms(::SLIF) = SLIFTerms(true, true, true, true)
 
-"""The terms of which a coefficient is `named`, in the order of `coefficient_arrays`."""
-function wanted_terms(θ::SLIF, named)
-    intensity_end = 10 + length(parameter_arrays(θ.intensity))
-    current_end = intensity_end + length(parameter_arrays(θ.current))
+"""The terms of which the host has named a coefficient in this table: those with an array of their own."""
+function wanted_terms(θ::SLIF, table::Vector{Coefficient})
+    named = [name for (name, c) in zip(keys(coefficient_arrays(θ)), table) if c.pointer != C_NULL]
+    names_any(names) = any(name -> name in named, names)
     return SLIFTerms(
-        any(named[1:2]), any(named[3:6]) || any(named[current_end+1:end]), any(named[11:intensity_end]),
-        any(named[intensity_end+1:current_end]),
+        names_any((:mu1, :mu2)),
+        names_any((:sigma11, :sigma12, :sigma21, :sigma22)) || names_any(keys(parameter_arrays(θ.diffusion))),
+        names_any(keys(parameter_arrays(θ.intensity))), names_any(keys(parameter_arrays(θ.current))),
     )
 end
 

@@ -18,6 +18,8 @@ struct AdjointData
     insertions::Insertions
 end
 
+push!(BOUNDARY_STRUCTS, AdjointData)
+
 AdjointData(spike_times, v, i, gradients, weights) =
     AdjointData(spike_times, v, i, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS)
 
@@ -189,8 +191,17 @@ function AdjointWorker(run::Run{M,C}, data::AdjointData) where {M,C}
     data.entries_at_saves == C_NULL || (tape.may_fire = zeros(Bool, n, run.problem.num_saves))
     return AdjointWorker(
         run, tape, StateAdjoint{M}(n), StateAdjoint{M}(n), zero_vectors(Val(M), n), Model(run.problem)::typeof(run.θ),
-        Checkpoint{M}[], zeros(capacity), zeros(Int, capacity), host_array(data.gradients, length(run.coefficients)),
+        Checkpoint{M}[], zeros(capacity), zeros(Int, capacity), host_table(data.gradients, run.places),
     )
+end
+
+"""Make a worker of an earlier call one of this, which has the same shape."""
+function renew!(w::AdjointWorker, problem::Problem, data::AdjointData)
+    renew!(w.run, problem)
+    resize!(w.spike_times, problem.max_spikes)
+    resize!(w.spike_neurons, problem.max_spikes)
+    read_table!(w.list, data.gradients, w.run.places)
+    return w
 end
 
 """Cotangents of one sample's solution; arrays have no columns where there are none."""
@@ -216,7 +227,7 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
     run, problem, tape = w.run, w.run.problem, w.tape
     total, length_of_segment = Int(problem.num_steps), length(tape.length)
     cotangents = SampleCotangents(run, data, sample)
-    wanted = wanted_terms(run.θ, [c.pointer != C_NULL for c in w.list])
+    wanted = wanted_terms(run.θ, w.list)
     tape.insertion = cotangents.hazard_at_insertion == 0.0 ? Insertion(0, 0, 0) : Insertion(data.insertions, sample)
 
     begin_sample!(run, NoObserver(), sample, pointer(w.spike_times), pointer(w.spike_neurons))
@@ -385,14 +396,42 @@ finite_or_zero(x) = isfinite(x) ? x : 0.0
     adjoint(unsafe_load(problem_pointer), unsafe_load(data_pointer))
 end
 
-adjoint(problem::Problem, data::AdjointData) = adjoint([AdjointWorker(problem, data) for _ in 1:num_workers(problem)], problem, data)
+"""What a call of reverse mode computes with: a worker per thread, and a sum per chunk of samples."""
+struct AdjointPlan{W<:AdjointWorker,Θ<:Model}
+    workers::Vector{W}
+    partial::Vector{Θ}
+end
 
-function adjoint(workers::Vector, problem::Problem, data::AdjointData)
+function adjoint(problem::Problem, data::AdjointData)
+    threads = num_threads(problem, 8)
+    function make()
+        workers = [AdjointWorker(problem, data) for _ in 1:threads]
+        return AdjointPlan(workers, typeof(workers[1].gradients)[])
+    end
+    function renew_plan!(plan)
+        foreach(w -> renew!(w, problem, data), plan.workers)
+        foreach(clear!, plan.partial)
+        foreach(w -> clear!(w.gradients), plan.workers)
+    end
+    key = PlanKey(:adjoint, problem, problem.num_samples, threads, SEGMENT_BYTES[], data.entries_at_saves != C_NULL)
+    with_workers(make, renew_plan!, key, 1) do plans
+        adjoint(plans[1].workers, problem, data, threads, plans[1].partial)
+    end
+end
+
+"""
+Gradients of all samples. Each chunk sums its own; the chunks are summed in their order, so that threads do not matter. `partial`
+are the sums of earlier calls, all zero.
+"""
+function adjoint(
+    workers::Vector, problem::Problem, data::AdjointData, threads = problem.threads, partial = typeof(workers[1].gradients)[],
+)
     limit = chunk_limit(length(workers[1].gradients.weights))
-    chunks = chunk_ranges(problem.num_samples, limit)
-    # Each chunk sums its own samples; the chunks are summed in their order, so that threads do not matter.
-    partial = [Model(problem)::typeof(workers[1].gradients) for _ in chunks]
-    foreach_chunk(problem.num_samples, problem.threads; limit = limit) do worker, chunk, samples
+    num_chunks = length(chunk_ranges(problem.num_samples, limit))
+    while length(partial) < num_chunks
+        push!(partial, Model(problem))
+    end
+    foreach_chunk(problem.num_samples, threads; limit = limit) do worker, chunk, samples
         w = workers[worker]
         for sample in samples
             check_cancelled()
@@ -403,6 +442,6 @@ function adjoint(workers::Vector, problem::Problem, data::AdjointData)
         end
     end
     total = workers[1].gradients
-    foreach(part -> add!(total, part), partial)
+    foreach(chunk -> add!(total, partial[chunk]), 1:num_chunks)
     scatter!(workers[1].list, data.weights, total, workers[1].run.synapses, 1; per_sample = false)
 end

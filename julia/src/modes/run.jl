@@ -45,6 +45,7 @@ mutable struct Run{M,C,S<:Solver,Θ<:Model,D<:Driver{C}}
     problem::Problem
     solver::S
     synapses::Synapses
+    places::Vector{Int}                 # of the coefficients, in the host's tables
     coefficients::Vector{Coefficient}
     saveat::Vector{Float64}
     θ::Θ
@@ -74,14 +75,23 @@ function Run(problem::Problem, solver::Solver, θ::Model)
 end
 
 function Run(problem::Problem, solver::Solver, θ::Model, driver::Driver{C}, ::Val{M}) where {C,M}
-    n = Int(problem.num_neurons)
+    n, places = Int(problem.num_neurons), coefficient_places(problem, θ)
     return Run(
-        problem, solver, Synapses(problem), host_array(problem.coefficients, length(coefficient_arrays(θ))),
+        problem, solver, Synapses(problem), places, host_table(problem.coefficients, places),
         host_array(problem.saveat, problem.num_saves), θ, NetworkState{M}(n), driver, zeros(n * C), zeros(n * C),
         keeps_areas(solver, problem), RefinementMemory{M,C}(n, deepest_leaf(solver)), (UInt64(0), UInt64(0)), Spike{M}[],
         Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[], false, Insertion(0, 0, 0),
         zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0),
     )
+end
+
+"""Make a run of an earlier call one of `problem`, which has the same shape."""
+function renew!(run::Run, problem::Problem)
+    run.problem = problem
+    read!(run.synapses, problem)
+    read_table!(run.coefficients, problem.coefficients, run.places)
+    run.saveat = host_array(problem.saveat, problem.num_saves)
+    return run
 end
 
 """Put the run at the start of `sample` (from 1); its spikes go to the given addresses."""
@@ -362,6 +372,8 @@ struct Outputs
     i::Ptr{Float64}
 end
 
+push!(BOUNDARY_STRUCTS, Outputs)
+
 """Row `index` of a C-ordered matrix: its address."""
 row(pointer::Ptr{T}, length, index) where {T} = pointer + sizeof(T) * length * (index - 1)
 
@@ -396,8 +408,14 @@ end
 end
 
 function solve(problem::Problem, outputs::Outputs)
-    runs = [Run(problem) for _ in 1:num_workers(problem)]
-    foreach_chunk(problem.num_samples, problem.threads) do worker, chunk, samples
+    threads = num_threads(problem)
+    with_workers(() -> Run(problem), run -> renew!(run, problem), PlanKey(:solve, problem), threads) do runs
+        solve_samples!(runs, outputs, Int(problem.num_samples), threads)
+    end
+end
+
+function solve_samples!(runs::Vector, outputs::Outputs, num_samples, threads)
+    foreach_chunk(num_samples, threads) do worker, chunk, samples
         for sample in samples
             check_cancelled()
             solve_sample!(runs[worker], NoObserver(), outputs, sample)

@@ -18,6 +18,8 @@ struct TangentOutputs
     insertions::Insertions
 end
 
+push!(BOUNDARY_STRUCTS, TangentOutputs)
+
 TangentOutputs(count, directions, weights, spike_times, v, i) =
     TangentOutputs(count, directions, weights, spike_times, v, i, C_NULL, C_NULL, C_NULL, NO_INSERTIONS)
 
@@ -39,9 +41,16 @@ function TangentObserver(run::Run{M}, outputs::TangentOutputs) where {M}
     count, n = outputs.num_directions, num_neurons(run.x)
     directions = [Model(run.problem)::typeof(run.θ) for _ in 1:count]
     return TangentObserver(
-        outputs, host_array(outputs.directions, length(run.coefficients)), directions, [DualModel(run.θ, dθ) for dθ in directions],
+        outputs, host_table(outputs.directions, run.places), directions, [DualModel(run.θ, dθ) for dθ in directions],
         [StateTangent{M}(n) for _ in 1:count], zeros(count), 1, Insertion(0, 0, 0),
     )
+end
+
+"""Make an observer of an earlier call one of this, which has as many directions."""
+function renew!(o::TangentObserver, run::Run, outputs::TangentOutputs)
+    o.outputs = outputs
+    read_table!(o.list, outputs.directions, run.places)
+    return o
 end
 
 function begin_sample!(o::TangentObserver, run::Run)
@@ -157,13 +166,21 @@ end
 end
 
 function solve_tangent(problem::Problem, outputs::Outputs, tangents::TangentOutputs)
-    runs = [Run(problem) for _ in 1:num_workers(problem)]
-    observers = [TangentObserver(run, tangents) for run in runs]
-    foreach_chunk(problem.num_samples, problem.threads) do worker, chunk, samples
+    threads = num_threads(problem, 1 + tangents.num_directions)
+    make() = (run = Run(problem); (run, TangentObserver(run, tangents)))
+    renew_worker!(worker) = (renew!(worker[1], problem); renew!(worker[2], worker[1], tangents))
+    with_workers(make, renew_worker!, PlanKey(:tangent, problem, tangents.num_directions), threads) do workers
+        solve_tangent_samples!(workers, outputs, Int(problem.num_samples), threads)
+    end
+end
+
+function solve_tangent_samples!(workers::Vector, outputs::Outputs, num_samples, threads)
+    foreach_chunk(num_samples, threads) do worker, chunk, samples
+        run, observer = workers[worker]
         for sample in samples
             check_cancelled()
-            observers[worker].sample = sample
-            solve_sample!(runs[worker], observers[worker], outputs, sample)
+            observer.sample = sample
+            solve_sample!(run, observer, outputs, sample)
         end
     end
 end

@@ -183,6 +183,8 @@ struct SpikeTrains
     scales::Ptr{Float64}            # one per channel, or null
 end
 
+push!(BOUNDARY_STRUCTS, SpikeTrains)
+
 """One sample's spikes as they count: `keep` of them, by column."""
 struct Train
     times::Vector{Float64}
@@ -334,13 +336,11 @@ function shift!(times_bar, train::Train, group, amount)
 end
 
 """
-Sum over samples of what `add_term!(sum, work, sample)` adds: chunk by chunk in a fixed order.
+Sum over samples of what `add_term!(sum, work, sample)` adds, each thread with one of `works`: chunk by chunk in a fixed order.
 """
-function chunked_sum(add_term!, make_work, size, num_samples, threads)
+function chunked_sum(add_term!, works, size, num_samples, threads)
     limit = chunk_limit(size)
-    chunks = chunk_ranges(num_samples, limit)
-    partial = [zeros(size) for _ in chunks]
-    works = [make_work() for _ in 1:max(1, min(threads, length(chunks), available_threads()))]
+    partial = [zeros(size) for _ in chunk_ranges(num_samples, limit)]
     foreach_chunk(num_samples, threads; limit = limit) do worker, chunk, samples
         for sample in samples
             add_term!(partial[chunk], works[worker], sample)
@@ -351,10 +351,21 @@ function chunked_sum(add_term!, make_work, size, num_samples, threads)
     return total
 end
 
+"""How many threads compute signatures of `trains`: one where more would not pay."""
+function num_threads(trains::SpikeTrains, depth, threads)
+    numbers = Float64(trains.num_samples) * (trains.room + 1) * signature_length(Int(trains.num_neurons) + 1, depth)
+    return numbers < SMALL_JOB / 4 ? 1 : max(1, min(threads, available_threads()))
+end
+
 """Expected signature of a batch: the mean over samples."""
 function expected_signature(trains::SpikeTrains, depth, threads)
+    threads = num_threads(trains, depth, threads)
+    return expected_signature([SignatureWork(trains.num_neurons, depth) for _ in 1:threads], trains, depth, threads)
+end
+
+function expected_signature(works::Vector{SignatureWork}, trains::SpikeTrains, depth, threads)
     length_of_words = signature_length(Int(trains.num_neurons) + 1, depth)
-    total = chunked_sum(() -> SignatureWork(trains.num_neurons, depth), length_of_words, trains.num_samples, threads) do sum, work, sample
+    total = chunked_sum(works, length_of_words, trains.num_samples, threads) do sum, work, sample
         sum .+= train_signature!(work, trains, read!(work.train, trains, sample, Int[], work.seen)).values
     end
     return total ./ trains.num_samples
@@ -406,17 +417,22 @@ end
 )
     X = unsafe_load(x_pointer)
     Y = matched == 1 ? unsafe_load(y_pointer) : X
-    difference = matched == 1 ? matched_difference(X, Y, depth, threads) :
-        expected_signature(X, depth, threads) .- host_array(y_mean, signature_length(Int(X.num_neurons) + 1, depth))
-    unsafe_store!(value, sum(abs2, difference) / length(difference))
-    cotangent = difference .* (2 / (length(difference) * X.num_samples))
-    matched_adjoint!(times_bar, entries, X, Y, matched == 1, cotangent, depth, threads)
+    used = num_threads(X, depth, threads)
+    key = PlanKey(:signature_loss, String[], [X.num_neurons, depth])
+    with_workers(() -> LossWork(X.num_neurons, depth), identity, key, used) do works
+        forward = [work.forward for work in works]
+        difference = matched == 1 ? matched_difference(forward, X, Y, depth, used) :
+            expected_signature(forward, X, depth, used) .- host_array(y_mean, signature_length(Int(X.num_neurons) + 1, depth))
+        unsafe_store!(value, sum(abs2, difference) / length(difference))
+        cotangent = difference .* (2 / (length(difference) * X.num_samples))
+        matched_adjoint!(works, times_bar, entries, X, Y, matched == 1, cotangent, depth, used)
+    end
 end
 
 """E S(X) − E S(Y) over matched pairs."""
-function matched_difference(X::SpikeTrains, Y::SpikeTrains, depth, threads)
+function matched_difference(works::Vector{SignatureWork}, X::SpikeTrains, Y::SpikeTrains, depth, threads)
     size = signature_length(Int(X.num_neurons) + 1, depth)
-    total = chunked_sum(() -> SignatureWork(X.num_neurons, depth), size, X.num_samples, threads) do sum, work, sample
+    total = chunked_sum(works, size, X.num_samples, threads) do sum, work, sample
         caps = matched_caps!(work, X, Y, sample)
         sum .+= train_signature!(work, X, read!(work.train, X, sample, caps, work.seen)).values
         sum .-= train_signature!(work, Y, read!(work.train, Y, sample, caps, work.seen)).values
@@ -424,13 +440,13 @@ function matched_difference(X::SpikeTrains, Y::SpikeTrains, depth, threads)
     return total ./ X.num_samples
 end
 
-function matched_adjoint!(times_bar, entries, X::SpikeTrains, Y::SpikeTrains, matched::Bool, cotangent, depth, threads)
+function matched_adjoint!(
+    works::Vector, times_bar, entries, X::SpikeTrains, Y::SpikeTrains, matched::Bool, cotangent, depth, threads,
+)
     d = Int(X.num_neurons) + 1
-    make_work() = SignatureWork(X.num_neurons, depth), Words(d, Int(depth)), EndWork(X.num_neurons, depth)
-    works = [make_work() for _ in 1:max(1, threads)]
     slopes = matched || entries == C_NULL ? Matrix{Float64}[] : by_last_letter(cotangent, d, depth)
     foreach_chunk(X.num_samples, threads) do worker, chunk, samples
-        work, powers_bar, at_end = works[worker]
+        work, powers_bar, at_end = works[worker].forward, works[worker].powers_bar, works[worker].at_end
         for sample in samples
             caps = matched ? matched_caps!(work, X, Y, sample) : Int[]
             train = read!(work.train, X, sample, caps, work.seen)
@@ -459,6 +475,16 @@ function EndWork(num_neurons, depth)
     d = Int(num_neurons) + 1
     return EndWork(zeros(d^(depth - 1)), zeros(signature_length(d, depth)), SignatureWork(num_neurons, depth))
 end
+
+"""What one thread needs for the loss and its gradient."""
+struct LossWork
+    forward::SignatureWork
+    powers_bar::Words
+    at_end::EndWork
+end
+
+LossWork(num_neurons, depth) =
+    LossWork(SignatureWork(num_neurons, depth), Words(Int(num_neurons) + 1, Int(depth)), EndWork(num_neurons, depth))
 
 """Of each level a matrix: a column per last letter, a row per what stands before it."""
 by_last_letter(words, d, depth) =

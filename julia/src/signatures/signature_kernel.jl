@@ -737,6 +737,8 @@ struct KernelJob
     y_size::Int64
 end
 
+push!(BOUNDARY_STRUCTS, KernelJob)
+
 const PAIRS, GRAM, SYMMETRIC = 0, 1, 2      # k(X_s, Y_s); k(X_s, Y_r); k(X_s, X_r), each computed once
 
 place(job::KernelJob, a, b) = job.layout == PAIRS ? a : (a - 1) * job.num_y + b

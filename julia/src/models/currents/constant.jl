@@ -6,7 +6,7 @@ end
 CURRENTS["constant"] = (n, knots) -> ConstantCurrent(zeros(n))
 
 is_constant(::Type{ConstantCurrent}) = true
-parameter_arrays(c::ConstantCurrent) = (c.input_current,)
+parameter_arrays(c::ConstantCurrent) = (input_current = c.input_current,)
 
 @inline current(c::ConstantCurrent, k, t) = @inbounds c.input_current[k]
 @inline current_rate(c::ConstantCurrent, k, t) = 0.0

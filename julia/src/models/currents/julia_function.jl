@@ -6,7 +6,7 @@ struct JuliaFunctionCurrent <: InputCurrent
     derivative::Ptr{Cvoid}          # in time; null where the user gave none
 end
 
-parameter_arrays(::JuliaFunctionCurrent) = ()
+parameter_arrays(::JuliaFunctionCurrent) = NamedTuple()
 
 @inline current(c::JuliaFunctionCurrent, k, t) = ccall(c.value, Float64, (Int64, Float64), k - 1, t)
 

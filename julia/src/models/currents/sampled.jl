@@ -9,7 +9,7 @@ end
 CURRENTS["sampled_linear"] = (n, knots) -> SampledCurrent{true}(knots, zeros(length(knots), n))
 CURRENTS["sampled_previous"] = (n, knots) -> SampledCurrent{false}(knots, zeros(length(knots), n))
 
-parameter_arrays(c::SampledCurrent) = (c.values,)
+parameter_arrays(c::SampledCurrent) = (input_current = c.values,)
 
 # The knot at or before t, the next one, and how far t is between them (0 where the earlier value holds).
 @inline function bracket(c::SampledCurrent{Linear}, t) where {Linear}

@@ -6,7 +6,7 @@ end
 
 DIFFUSIONS["affine"] = n -> AffineDiffusion(zeros(n), zeros(n))
 
-parameter_arrays(d::AffineDiffusion) = (d.offset, d.slope)
+parameter_arrays(d::AffineDiffusion) = (diffusion_offset = d.offset, diffusion_slope = d.slope)
 
 @inline factor(d::AffineDiffusion, k, v) = @inbounds d.offset[k] + d.slope[k] * v
 @inline factor_slope(d::AffineDiffusion, k, v) = @inbounds d.slope[k]

@@ -4,7 +4,7 @@ struct ConstantDiffusion <: Diffusion end
 DIFFUSIONS["constant"] = n -> ConstantDiffusion()
 
 is_additive(::Type{ConstantDiffusion}) = true
-parameter_arrays(::ConstantDiffusion) = ()
+parameter_arrays(::ConstantDiffusion) = NamedTuple()
 
 @inline factor(::ConstantDiffusion, k, v) = 1.0
 @inline factor_slope(::ConstantDiffusion, k, v) = 0.0

@@ -12,7 +12,7 @@ end
 
 INTENSITIES["exponential"] = (n, settings) -> ExponentialIntensity(zeros(n), zeros(n), zeros(n), settings[1])
 
-parameter_arrays(λ::ExponentialIntensity) = (λ.beta, λ.v_th, λ.tau)
+parameter_arrays(λ::ExponentialIntensity) = (beta = λ.beta, v_th = λ.v_th, tau = λ.tau)
 
 # The potential above threshold, as far as it counts.
 @inline function excess(λ::ExponentialIntensity, k, v)

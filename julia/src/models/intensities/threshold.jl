@@ -10,7 +10,7 @@ end
 
 INTENSITIES["threshold"] = (n, settings) -> ThresholdIntensity(zeros(n))
 
-parameter_arrays(λ::ThresholdIntensity) = (λ.v_th,)
+parameter_arrays(λ::ThresholdIntensity) = (v_th = λ.v_th,)
 
 @inline rate(λ::ThresholdIntensity, k, v) = 0.0
 @inline slope(λ::ThresholdIntensity, k, v, rate) = 0.0
