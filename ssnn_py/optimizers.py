@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import bisect
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -46,7 +47,11 @@ def piecewise_constant(rates: Mapping[int, float]) -> Callable[[int], float]:
         raise ValidationError(f"rates must map steps to rates, from step 0 on, got {describe(rates)}")
     steps = sorted(as_int("a step of rates", step, 0) for step in rates)
     values = [as_float(f"the rate from step {step}", rates[step], positive=True) for step in steps]
-    return lambda step: values[bisect.bisect_right(steps, step) - 1]
+    return functools.partial(_piece, steps, values)
+
+
+def _piece(steps: list[int], values: list[float], step: int) -> float:
+    return values[bisect.bisect_right(steps, step) - 1]
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .spike_trains import SpikeTrains
+from .values import Record
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Recordings:
+class Recordings(Record):
     """Spikes, and membrane potentials and synaptic currents at some times.
 
     Attributes

@@ -18,6 +18,7 @@ from .network import SLIFNetwork
 from .solvers import check_solver, engine_of
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, as_real_array, describe, require_memory
+from .values import Record, frozen
 
 Array = NDArray[np.float64]
 
@@ -27,9 +28,12 @@ MAX_STEPS = 10**12
 MAX_NOISE_LEVELS = 20
 
 
-@dataclass(frozen=True)
-class Solution:
+@dataclass(frozen=True, eq=False)
+class Solution(Record):
     """Spikes, recorded values and exact gradients of one call of :func:`simulate`.
+
+    Two are equal where they are solutions of equal problems by the same engine, with equal arrays. Copies and pickles have the
+    same gradients, in other processes too.
 
     S is the number of samples, N of neurons, T of recorded times; K is `max_spikes`, or the largest number of spikes of any sample where
     no limit was given.
@@ -410,7 +414,7 @@ def prepare(
     require_memory("the recorded values", cells, "record fewer times, or simulate fewer samples at once")
     require_memory("the samples", 64.0 * num_samples, "simulate fewer samples at once")
     initial = {
-        name: as_real_array(name, value, (0, 1, 2), "a number or an array of shape (N,) or (S, N)")
+        name: frozen(as_real_array(name, value, (0, 1, 2), "a number or an array of shape (N,) or (S, N)"))
         for name, value in (("v0", v0), ("i0", i0))
     }
     network.check_samples(num_samples, initial)
@@ -456,7 +460,7 @@ def _save_times(saveat: ArrayLike | None, t0: float, t1: float) -> Array:
         count = (t1 - t0) / spacing
         require_memory("the times of saveat", 8.0 * count, "take a larger spacing")
         return np.asarray(np.minimum(t0 + spacing * np.arange(math.floor(count + 1e-9) + 1), t1))
-    times = as_real_array("saveat", saveat, (1,), "a spacing or an increasing array of times")
+    times = frozen(as_real_array("saveat", saveat, (1,), "a spacing or an increasing array of times"))
     if times.size and (times[0] < t0 or times[-1] > t1 or np.any(np.diff(times) <= 0)):
         raise ValidationError(f"saveat must be strictly increasing within [t0, t1] = [{t0}, {t1}]")
     return times

@@ -12,14 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import ValidationError
 from .validation import as_float, as_int, as_real_array, describe
+from .values import Record
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class SpikeTrains:
+class SpikeTrains(Record):
     """Spikes of N neurons in S independent samples, observed from t0 to t1.
+
+    Two are equal where their arrays, their number of neurons and their intervals are.
 
     Parameters
     ----------
@@ -72,20 +75,17 @@ class SpikeTrains:
             raise ValidationError(f"times must lie within [t0, t1] = [{t0}, {t1}]")
         if times.shape[1] and np.any(times[:, 1:] < times[:, :-1]):
             raise ValidationError("times must not decrease within a sample, and all inf must come last")
-        for name, value in (
-            ("times", times),
-            ("neurons", neurons),
-            ("num_neurons", num_neurons),
-            ("t0", t0),
-            ("t1", t1),
-        ):
+        self._set(times, neurons, num_neurons, t0, t1)
+
+    def _set(self, *values: Any) -> None:
+        for name, value in zip(("times", "neurons", "num_neurons", "t0", "t1"), values, strict=True):
             object.__setattr__(self, name, value)
 
     @classmethod
     def unchecked(cls, times: Array, neurons: Integers, num_neurons: int, t0: float, t1: float) -> SpikeTrains:
         """Spike trains from arrays that are known to be right; no copies, no checks."""
         trains = object.__new__(cls)
-        trains.__dict__.update(times=times, neurons=neurons, num_neurons=num_neurons, t0=t0, t1=t1)
+        trains._set(times, neurons, num_neurons, t0, t1)
         return trains
 
     @classmethod

@@ -27,6 +27,7 @@ from .recordings import Recordings
 from .simulation import Solution, prepare, simulate
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, describe, require_memory
+from .values import Record
 
 Array = NDArray[np.float64]
 LossFunction = Callable[[Any, Any], Any]
@@ -46,13 +47,16 @@ class DivergedError(SSNNError):
         super().__init__(message)
         self.result = result
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result)
+
 
 FORMAT = {"format": "ssnn-fit", "version": 2}
 
 
-@dataclass(frozen=True)
-class FitResult:
-    """What :func:`fit` returns.
+@dataclass(frozen=True, eq=False)
+class FitResult(Record):
+    """What :func:`fit` returns; two are equal where all their attributes are.
 
     Attributes
     ----------

@@ -27,14 +27,14 @@ def as_real_array(name: str, value: ArrayLike, ndims: Iterable[int] = (0, 1, 2),
     try:
         if np.iscomplexobj(value):
             raise TypeError
-        array = np.ascontiguousarray(value, dtype=np.float64).reshape(np.shape(value))
+        array = np.asarray(value, dtype=np.float64, order="C")
     except (TypeError, ValueError):
         raise ValidationError(f"{name} must be {what or 'real numbers'}, got {describe(value)}") from None
     if array.ndim not in tuple(ndims):
         raise ValidationError(
             f"{name} must be {what or f'an array of {tuple(ndims)} dimensions'}, got {describe(array)}"
         )
-    if not np.isfinite(array).all():
+    if not (np.isfinite(array).all() if array.ndim else math.isfinite(array)):
         raise ValidationError(f"{name} must be finite, but holds NaN or infinity")
     return array
 

@@ -61,7 +61,8 @@ def test_first_spike_loss_by_hand():
 def test_matched_trains_keep_the_smaller_count_of_each_neuron():
     X = ssnn.SpikeTrains([[0.1, 0.2, 0.3, 0.4]], [[0, 1, 0, 0]], 2, 0.0, 1.0)
     Y = ssnn.SpikeTrains([[0.5, 0.6, INF, INF]], [[0, 0, -1, -1]], 2, 0.0, 1.0)
-    one, two = matched_trains(X, Y)
+    one, two, columns = matched_trains(X, Y)
+    assert np.array_equal(columns, [[0, 2, -1, -1]])
     assert np.array_equal(one.times, [[0.1, 0.3, INF, INF]])
     assert np.array_equal(two.spike_counts, [[2, 0]])
     bar = ssnn.ExpectedSignatureLoss(depth=2, match_spikes=True)(X, Y).spike_times_bar

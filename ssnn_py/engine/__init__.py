@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import JuliaError, ValidationError
 from ..validation import describe
+from ..values import Record
 
 if TYPE_CHECKING:
     from ..network import SLIFNetwork
@@ -32,8 +33,8 @@ def grid_tolerance(steps: float) -> float:
     return 1e-9 + 4 * float(np.finfo(np.float64).eps) * steps
 
 
-@dataclass(frozen=True)
-class Insertions:
+@dataclass(frozen=True, eq=False)
+class Insertions(Record):
     """One spike per sample that the noise does not make: where another spike could come, and what then follows.
 
     Attributes
@@ -49,8 +50,8 @@ class Insertions:
     saves: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Problem:
+@dataclass(frozen=True, eq=False)
+class Problem(Record):
     """One validated simulation: a network, a grid of times, and the noise's key.
 
     Attributes
@@ -102,8 +103,8 @@ class Problem:
         return {**self.network.parameters, "v0": self.v0, "i0": self.i0}
 
 
-@dataclass(frozen=True)
-class Tangents:
+@dataclass(frozen=True, eq=False)
+class Tangents(Record):
     """Derivatives of a solution in P directions.
 
     Attributes
@@ -128,8 +129,8 @@ class Tangents:
     s_at_insertions: Array
 
 
-@dataclass(frozen=True)
-class RawSolution:
+@dataclass(frozen=True, eq=False)
+class RawSolution(Record):
     """What an engine returns. K is `max_spikes`, or the largest number of spikes of any sample where there is no limit."""
 
     spike_times: Array  # (S, K), inf where there is no spike
@@ -141,8 +142,8 @@ class RawSolution:
     tangents: Tangents | None = field(default=None)
 
 
-@dataclass(frozen=True)
-class Cotangents:
+@dataclass(frozen=True, eq=False)
+class Cotangents(Record):
     """Derivatives of a scalar with respect to a solution; None where it does not depend on that part.
 
     ``entries`` (S, N), ``entries_at_saves`` (S, T, N) and ``entries_at_insertions`` (S,) belong to the integrated hazards of

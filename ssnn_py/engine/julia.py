@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from ctypes import POINTER, Structure, c_double, c_int64, c_uint64, c_void_p
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..network import Synapses
 from ..validation import require_memory
 from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, Tangents
 from .boot import runtime
+from .julia_functions import define
 
 
 class _Coefficient(Structure):
@@ -106,6 +109,8 @@ class _AdjointData(Structure):
 _SLOTS = ("mu1", "mu2", "sigma11", "sigma12", "sigma21", "sigma22", "v_reset", "alpha", "v0", "i0")
 _ZERO = np.zeros(())
 _BYTES = 8
+# Coefficients of parameters' arrays, for a network and those made of it by `replace`: they share their synapses.
+_REMEMBERED: WeakKeyDictionary[Synapses, dict[Any, Any]] = WeakKeyDictionary()
 
 
 def _coefficient(view: Array, stride_direction: int = 0) -> _Coefficient:
@@ -120,6 +125,7 @@ class _Marshalled:
     def __init__(self, problem: Problem, capacity: int) -> None:
         self.problem = problem
         network = problem.network
+        define(network.input_current)
         parts = (network.intensity, network.input_current, network.diffusion)
         self.slot_names = (*_SLOTS, *(name for part in parts for name in part.parameters))
         parameters = problem.parameters
@@ -167,6 +173,7 @@ class _Marshalled:
         With `directions` the arrays have a leading axis over directions.
         """
         slots: dict[str, _Coefficient] = {}
+        memory = _REMEMBERED.setdefault(self.problem.network.synapses, {})
         for name, array in arrays.items():
             if name == "weights":
                 continue
@@ -176,11 +183,11 @@ class _Marshalled:
             if default is None:
                 slots |= self.views(name, array)
                 continue
-            # Training asks again and again for the same parameters: the network remembers, and its successors share the memory.
+            # Training asks again and again for the same parameters: they are remembered.
             key = (name, self.problem.num_samples)
-            remembered = self.problem.network.memory.get(key)
+            remembered = memory.get(key)
             if remembered is None or remembered[0] is not array:
-                remembered = self.problem.network.memory[key] = (array, self.views(name, array))
+                remembered = memory[key] = (array, self.views(name, array))
             slots |= remembered[1]
         missing = default if default is not None else _Coefficient()
         return (_Coefficient * len(self.slot_names))(*(slots.get(slot, missing) for slot in self.slot_names))
