@@ -26,16 +26,17 @@ def copied(request):
 
 def assert_same_gradients(one, other):
     bar = np.ones(one.spike_times.shape)
-    first, second = (solution.vjp(bar, v_bar=np.ones(one.v.shape)) for solution in (one, other))
+    wrt = ("input_current", "weights", "alpha")
+    first, second = (solution.vjp(bar, wrt, v_bar=np.ones(one.v.shape)) for solution in (one, other))
     assert equal(first, second)
     assert np.array_equal(*(solution.jvp({"v_th": 1.0, "alpha": 0.5}) for solution in (one, other)))
 
 
 def test_a_copied_network_simulates_the_same_before_and_after_use(engine, copied):
-    network, arguments = random_network(1), run_arguments(1) | {"engine": engine}
+    network, arguments = random_network(1, 2, 2), run_arguments(1, 2, 2) | {"engine": engine, "dt": 0.05}
     before = copied(network)
     solution = ssnn.simulate(network, **arguments)
-    solution.vjp(1.0)
+    solution.vjp(1.0, "alpha")
     after = copied(network)
     for other in (before, after):
         assert other == network
@@ -46,11 +47,12 @@ def test_a_copied_network_simulates_the_same_before_and_after_use(engine, copied
 
 
 def test_a_copied_solution_has_the_same_gradients(engine, copied):
-    solution = ssnn.simulate(random_network(2), engine=engine, **run_arguments(2))
+    arguments = run_arguments(2, 2, 2) | {"engine": engine, "dt": 0.05}
+    solution = ssnn.simulate(random_network(2, 2, 2), **arguments)
     before = copied(solution)
     assert solution.num_spikes.min() > 0
     assert solution.spike_counts.sum() == solution.num_spikes.sum()
-    solution.vjp(1.0)
+    solution.vjp(1.0, "alpha")
     after = copied(solution)
     for other in (before, after):
         assert other == solution
