@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
-from .engine import default_threads, reference_signature
+from .engine import core_function, default_threads, reference_signature
 from .errors import JuliaError, ValidationError
-from .signatures import TrainsStruct, as_path_input, julia_function, signature, signature_backprop, trains_struct
+from .signatures import TrainsStruct, as_path_input, signature, signature_backprop, trains_struct
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, as_real_array, describe, require_memory
 
@@ -349,11 +349,11 @@ class SignatureKernel:
     ) -> None:
         if isinstance(X, SpikeTrains):
             assert isinstance(Y, SpikeTrains)
-            run = julia_function("ssnn_train_kernels", *[POINTER(TrainsStruct)] * 2, POINTER(_JobStruct), c_void_p)
+            run = core_function("ssnn_train_kernels", *[POINTER(TrainsStruct)] * 2, POINTER(_JobStruct), c_void_p)
             run(trains_struct(X, scales), trains_struct(Y, scales), job, None if ends is None else ends.ctypes.data)
         else:
             assert not isinstance(Y, SpikeTrains)
-            run = julia_function(
+            run = core_function(
                 "ssnn_path_kernels", c_void_p, c_void_p, c_int64, c_int64, c_int64, c_double, POINTER(_JobStruct)
             )
             sigma = self.sigma if self.lift == "rbf" else 0.0

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
-from .engine import default_threads, reference_signature
+from .engine import core_function, default_threads, reference_signature
 from .errors import ValidationError
 from .spike_trains import SpikeTrains
 from .validation import as_int, as_real_array, describe, require, require_memory
@@ -48,13 +48,6 @@ def trains_struct(trains: SpikeTrains, scales: Array | None) -> TrainsStruct:
         trains.t1,
         None if scales is None else scales.ctypes.data,
     )
-
-
-def julia_function(name: str, *argtypes: Any) -> Any:
-    """A function of the Julia core."""
-    from .engine.boot import runtime
-
-    return runtime().function(name, *argtypes)
 
 
 def signature_length(channels: int, depth: int) -> int:
@@ -137,11 +130,11 @@ def signature(path: Any, depth: int, *, scales: ArrayLike | None = None, engine:
     else:
         out = np.zeros((samples, signature_length(channels, depth)))
         if isinstance(X, SpikeTrains):
-            run = julia_function("ssnn_train_signatures", POINTER(TrainsStruct), c_int64, c_int64, c_void_p)
+            run = core_function("ssnn_train_signatures", POINTER(TrainsStruct), c_int64, c_int64, c_void_p)
             run(trains_struct(X, factors), depth, default_threads(), out.ctypes.data)
         else:
             points = X if factors is None else X * factors
-            run = julia_function("ssnn_path_signatures", c_void_p, *[c_int64] * 5, c_void_p)
+            run = core_function("ssnn_path_signatures", c_void_p, *[c_int64] * 5, c_void_p)
             run(points.ctypes.data, *points.shape, depth, default_threads(), out.ctypes.data)
     return out[0] if single else out
 
@@ -183,7 +176,7 @@ def signature_backprop(
     else:
         points = X if factors is None else X * factors
         out = np.zeros(X.shape)
-        run = julia_function("ssnn_path_signatures_backprop", c_void_p, *[c_int64] * 5, c_void_p, c_void_p)
+        run = core_function("ssnn_path_signatures_backprop", c_void_p, *[c_int64] * 5, c_void_p, c_void_p)
         run(points.ctypes.data, *points.shape, depth, default_threads(), bar.ctypes.data, out.ctypes.data)
         out = out if factors is None else out * factors
     return out[0] if not isinstance(X, SpikeTrains) and np.ndim(path) == 2 else out
@@ -191,7 +184,7 @@ def signature_backprop(
 
 def _train_backprop(X: SpikeTrains, bar: Array, depth: int, factors: Array | None, per_sample: int) -> Array:
     out = np.zeros(X.times.shape)
-    run = julia_function(
+    run = core_function(
         "ssnn_train_signatures_backprop", POINTER(TrainsStruct), c_int64, c_int64, c_void_p, c_int64, c_void_p
     )
     run(trains_struct(X, factors), depth, default_threads(), bar.ctypes.data, per_sample, out.ctypes.data)
@@ -216,7 +209,7 @@ def expected_signature(X: Any, depth: int, *, scales: ArrayLike | None = None, e
     Y, channels, depth, factors = as_path_input(X, depth, scales)
     if isinstance(Y, SpikeTrains) and engines.resolve(engine) == "julia":
         out = np.zeros(signature_length(channels, depth))
-        run = julia_function("ssnn_expected_signature", POINTER(TrainsStruct), c_int64, c_int64, c_void_p)
+        run = core_function("ssnn_expected_signature", POINTER(TrainsStruct), c_int64, c_int64, c_void_p)
         run(trains_struct(Y, factors), depth, default_threads(), out.ctypes.data)
         return out
     return np.asarray(np.atleast_2d(signature(Y, depth, scales=factors, engine=engine)).mean(axis=0))
@@ -259,7 +252,7 @@ def expected_signature_loss(
     value = c_double()
     times_bar = np.zeros(X.times.shape)
     entries = np.zeros((X.num_samples, X.num_neurons)) if with_entries else None
-    run = julia_function(
+    run = core_function(
         "ssnn_expected_signature_loss",
         *[POINTER(TrainsStruct)] * 2,
         c_void_p,

@@ -15,7 +15,7 @@ from . import engine as engines
 from .engine import Cotangents, Problem, RawSolution
 from .errors import NoGradientError, ValidationError
 from .network import SLIFNetwork
-from .solvers import check_solver, engine_of
+from .solver_checks import check_solver, engine_of
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, as_real_array, describe, require_memory
 from .values import Record, frozen

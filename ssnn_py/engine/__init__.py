@@ -10,7 +10,7 @@ import abc
 import functools
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -268,3 +268,23 @@ def load(name: str) -> Engine:
     from .julia import JuliaEngine
 
     return JuliaEngine()
+
+
+def sciml_solvers() -> tuple[str, ...]:
+    """Names of the solvers of DifferentialEquations.jl that the engine "sciml" has."""
+    from .sciml import SCIML_SOLVERS
+
+    return SCIML_SOLVERS
+
+
+def core_function(name: str, *argtypes: Any) -> Callable[..., None]:
+    """A C-callable function of the Julia core, which ``julia/src/interface.jl`` declares; starts Julia where it does not run.
+
+    Raises
+    ------
+    JuliaError
+        If there is no Julia; and, where the function is called, with Julia's message if it fails.
+    """
+    from .boot import runtime
+
+    return runtime().function(name, *argtypes)
