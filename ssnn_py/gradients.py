@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from . import engine as engines
 from .engine import Cotangents, contract
-from .errors import NoGradientError, ValidationError
+from .errors import NoGradientError, ValidationError, warn_caller
 from .losses import Loss
 from .network import SLIFNetwork
 from .simulation import Solution, prepare
@@ -102,11 +101,10 @@ def checked_gradient(gradient: Any) -> str:
 
 def warn_of_fallback(reason: str) -> None:
     """Say that `gradient="auto"` has taken the pathwise gradient."""
-    warnings.warn(
+    warn_caller(
         f'gradient="auto" takes the pathwise gradient, which does not see spikes that appear or vanish: {reason}. '
         'Say gradient="pathwise" if that is meant.',
         PathwiseGradientWarning,
-        stacklevel=3,
     )
 
 
@@ -225,11 +223,10 @@ def _check_step(problem: engines.Problem) -> None:
     longest = SOLVERS[problem.solver].continuous_below
     step = problem.dt * float(problem.network.parameters["mu"].max(initial=0.0))
     if step > longest:
-        warnings.warn(
+        warn_caller(
             f"solver {problem.solver!r} jumps where a spike moves from one step to the next, too much at dt = {problem.dt} for an unbiased gradient: "
             f"dt·max(mu) should be at most {longest}, and is {step:.3g}. Take exact_ou or euler_maruyama, or a smaller dt.",
             DiscontinuousStepWarning,
-            stacklevel=4,
         )
 
 

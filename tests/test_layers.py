@@ -21,6 +21,7 @@ LAYERS = (
     {"signature_kernels", "simulation"},
     {"losses", "multilevel", "recommendation", "unbiased"},
     {"count_losses", "expectations", "gradients", "jax", "plotting", "potential_losses", "torch"},
+    {"training_plan"},
     {"training"},
     {"experiments"},
     {"doctor"},

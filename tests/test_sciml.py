@@ -14,7 +14,7 @@ import pytest
 from helpers import one_neuron, random_network, run_arguments
 
 import ssnn_py as ssnn
-from ssnn_py import cli, doctor
+from ssnn_py import doctor
 from ssnn_py.engine import boot, packages, sciml
 from ssnn_py.engine.boot import Surroundings
 from ssnn_py.simulation import prepare
@@ -196,11 +196,6 @@ def test_a_failed_setup_says_why_and_leaves_the_project_as_it_was(tmp_path):
         not (tmp_path / "pyjuliapkg" / "juliapkg.json").is_file()
         or "StochasticDiffEq" not in (tmp_path / "pyjuliapkg" / "juliapkg.json").read_text()
     )
-
-
-def test_cuda_is_refused_with_a_sentence(capsys):
-    assert cli.main(["setup", "--cuda"]) == 1
-    assert "no CUDA engine" in capsys.readouterr().err
 
 
 def test_doctor_knows_whether_the_packages_are_there(monkeypatch, tmp_path):
