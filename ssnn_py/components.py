@@ -1,6 +1,8 @@
-"""What intensities, input currents and diffusions share: parameters by name, settings, and how they are made and changed.
+"""What intensities, input currents and diffusions share: parameters by name, settings, and how they are made and
+changed.
 
-A component's Python half is one class with its NumPy formula; the Julia core knows the formula by the component's `kind`.
+A component's Python half is one class with its NumPy formula; the Julia core knows the formula by the component's
+`kind`.
 """
 
 from __future__ import annotations
@@ -31,13 +33,14 @@ PER_NEURON = "a number or an array of shape (N,) or (S, N)"
 class Component(Immutable):
     """Base class of the parts of a model that are chosen: intensity, input current, diffusion.
 
-    A component never changes: :meth:`replace` makes another. Two are equal where their class, parameters and settings are.
+    A component never changes: :meth:`replace` makes another. Two are equal where their class, parameters and settings
+    are.
 
     Parameters
     ----------
     parameters : mapping of str to array_like
-        What one may differentiate with respect to, in the order in which the core expects it; each of shape ``()``, ``(N,)`` or
-        ``(S, N)``. Arrays are copied.
+        What one may differentiate with respect to, in the order in which the core expects it; each of shape ``()``,
+        ``(N,)`` or ``(S, N)``. Arrays are copied.
     settings : sequence of float
         Further numbers of the formula that are fixed. The Julia core is given those of the intensity.
 
@@ -74,7 +77,7 @@ class Component(Immutable):
         super()._seal()
 
     def checked(self, name: str, value: ArrayLike) -> Array:
-        """A value of the parameter `name` as an array, if it is one that the formula can take; else a ValidationError."""
+        """A value of the parameter `name` as an array, if the formula can take it; else a ValidationError."""
         array = as_real_array(name, value, what=PER_NEURON)
         if name in self.ranges:
             require(name, array, RANGES[self.ranges[name]](array), self.ranges[name])

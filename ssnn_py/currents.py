@@ -1,7 +1,7 @@
 """Input currents I(t): what drives the membrane potential from outside.
 
-A new current is a subclass of :class:`InputCurrent` here or in the user's own file, and one file in ``julia/src/currents``
-that registers the same ``kind`` for the Julia core.
+A new current is a subclass of :class:`InputCurrent` here or in the user's own file, and one file in
+``julia/src/currents`` that registers the same ``kind`` for the Julia core.
 """
 
 from __future__ import annotations
@@ -156,8 +156,9 @@ class JuliaFunction(InputCurrent):
     Parameters
     ----------
     source : str
-        A Julia expression that is a function: ``"t -> ..."`` of time, or ``"(t, neuron) -> ..."`` with neurons counted from 0. Base is
-        there; for what a package defines, give ``"begin import Package; t -> ... end"``. It is run with the rights of this process.
+        A Julia expression that is a function: ``"t -> ..."`` of time, or ``"(t, neuron) -> ..."`` with neurons counted
+        from 0. Base is there; for what a package defines, give ``"begin import Package; t -> ... end"``. It is run with
+        the rights of this process.
     derivative : str, optional
         Likewise its derivative in time. Gradients need it: a spike that moves meets another current.
 
@@ -166,7 +167,8 @@ class JuliaFunction(InputCurrent):
     ValidationError
         If an argument is not a text.
     JuliaError
-        At the first simulation, with Julia's message, if it is not such a function; or if a gradient lacks the derivative.
+        At the first simulation, with Julia's message, if it is not such a function; or if a gradient lacks the
+        derivative.
 
     Notes
     -----

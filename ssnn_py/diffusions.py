@@ -64,8 +64,8 @@ class ConstantDiffusion(Diffusion):
 class AffineDiffusion(Diffusion):
     r"""Multiplicative noise: :math:`g(v) = \mathrm{offset} + \mathrm{slope}\cdot v`.
 
-    The noise of a fluctuating conductance with reversal potential E is ``AffineDiffusion(offset=E, slope=-1)``; geometric noise is
-    ``AffineDiffusion(offset=0, slope=1)``.
+    The noise of a fluctuating conductance with reversal potential E is ``AffineDiffusion(offset=E, slope=-1)``;
+    geometric noise is ``AffineDiffusion(offset=0, slope=1)``.
 
     Parameters
     ----------

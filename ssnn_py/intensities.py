@@ -70,7 +70,8 @@ class ExponentialIntensity(Intensity):
 
     References
     ----------
-    Holberg and Salvi, NeurIPS 2024, section 2; the rate function is that of Gerstner et al., *Neuronal Dynamics*, section 9.1.
+    Holberg and Salvi, NeurIPS 2024, section 2; the rate function is that of Gerstner et al., *Neuronal Dynamics*,
+    section 9.1.
 
     Examples
     --------
@@ -107,8 +108,9 @@ class ExponentialIntensity(Intensity):
 class ThresholdIntensity(Intensity):
     """Deterministic firing: a neuron fires when its potential itself reaches `v_th` from below.
 
-    There is no hazard, so α plays no part. With noise on the potential such a network can be simulated (along the solver's piecewise-linear
-    path), but has no pathwise gradient: a Brownian path that touches a threshold crosses it at once infinitely often.
+    There is no hazard, so α plays no part. With noise on the potential such a network can be simulated (along the
+    solver's piecewise-linear path), but has no pathwise gradient: a Brownian path that touches a threshold crosses it
+    at once infinitely often.
 
     Parameters
     ----------

@@ -28,9 +28,10 @@ Array = NDArray[np.float64]
 class LossValue(NamedTuple):
     """A loss, and its derivatives with respect to the generated solution; None where it does not depend on that part.
 
-    The last two make gradients of expectations unbiased (docs/gradients.md): ``entries[s, k]`` is by how much the loss changes where neuron k of
-    sample s fires once more, at t1; ``entries_at_saves[s, m, k]`` by how much it changes where the state recorded at the m-th time is that after a
-    spike of k (for losses that are sums over recorded times). None where they were not asked for, or are not known.
+    The last two make gradients of expectations unbiased (docs/gradients.md): ``entries[s, k]`` is by how much the loss
+    changes where neuron k of sample s fires once more, at t1; ``entries_at_saves[s, m, k]`` by how much it changes
+    where the state recorded at the m-th time is that after a spike of k (for losses that are sums over recorded times).
+    None where they were not asked for, or are not known.
 
     It is a tuple; two are equal where all their parts are, arrays element by element.
     """
@@ -55,10 +56,12 @@ class LossValue(NamedTuple):
 class Loss(abc.ABC):
     """Base class of losses.
 
-    A loss is equal to itself alone. Copies and pickles of it forget what it has remembered of its data (:class:`ssnn_py.values.Remembered`).
+    A loss is equal to itself alone. Copies and pickles of it forget what it has remembered of its data
+    (:class:`ssnn_py.values.Remembered`).
 
-    A loss of its own writes :meth:`__call__`, which suffices for pathwise gradients and, slowly, for unbiased ones. :meth:`exchange` in closed form
-    makes these fast, :meth:`with_entries` where one spike more at the end is cheaper than any other sample.
+    A loss of its own writes :meth:`__call__`, which suffices for pathwise gradients and, slowly, for unbiased ones.
+    :meth:`exchange` in closed form makes these fast, :meth:`with_entries` where one spike more at the end is cheaper
+    than any other sample.
 
     Attributes
     ----------
@@ -89,7 +92,8 @@ class Loss(abc.ABC):
         """The loss of `generated` (a Solution or SpikeTrains) against `data` (likewise)."""
 
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
-        """By how much the loss changes where sample s of `generated` is replaced by that of `other`, for each s by itself.
+        """By how much the loss changes where sample s of `generated` is replaced by that of `other`, for each s by
+        itself.
 
         Parameters
         ----------
@@ -145,7 +149,8 @@ def observed_pair(
             theirs = theirs.select(neurons)
     if theirs.num_neurons != observed.num_neurons:
         raise ValidationError(
-            f"data must have the {observed.num_neurons} observed neurons of the generated trains, got {theirs.num_neurons}"
+            f"data must have the {observed.num_neurons} observed neurons of the generated trains, got "
+            f"{theirs.num_neurons}"
         )
     if (theirs.t0, theirs.t1) != (mine.t0, mine.t1):
         raise ValidationError(
@@ -214,10 +219,10 @@ class ExpectedSignatureLoss(Loss):
     ----------
     depth : int
     match_spikes : bool
-        Pair sample p of one batch with sample p of the other, and keep in both only as many spikes of each neuron as the one with fewer
-        has: later spikes have no jump and no gradient. Needs batches of equal size. The published experiments do so,
-        since pathwise gradients do not see spikes that come or go. The loss then speaks of spike times alone (a silent
-        network would match anything), and ``gradient="auto"`` takes its pathwise gradient.
+        Pair sample p of one batch with sample p of the other, and keep in both only as many spikes of each neuron as
+        the one with fewer has: later spikes have no jump and no gradient. Needs batches of equal size. The published
+        experiments do so, since pathwise gradients do not see spikes that come or go. The loss then speaks of spike
+        times alone (a silent network would match anything), and ``gradient="auto"`` takes its pathwise gradient.
     neurons : array_like of int, optional
         Observe these neurons only.
     scales : array_like, shape () or (1 + N,), optional
@@ -348,8 +353,8 @@ class ExpectedSignatureLoss(Loss):
 class FirstSpikeLoss(Loss):
     r"""Difference of the average times of each neuron's first n spikes.
 
-    :math:`\frac1{nN}\sum_{j,k}\ell(\frac1S\sum_s\tau^{(s)}_{jk}-\frac1{S'}\sum_s\tau'^{(s)}_{jk})` with ℓ the square ("mse") or the absolute value
-    ("mae"). A missing spike counts as t1, and has no gradient.
+    :math:`\frac1{nN}\sum_{j,k}\ell(\frac1S\sum_s\tau^{(s)}_{jk}-\frac1{S'}\sum_s\tau'^{(s)}_{jk})` with ℓ the
+    square ("mse") or the absolute value ("mae"). A missing spike counts as t1, and has no gradient.
 
     Parameters
     ----------
@@ -415,9 +420,11 @@ class FirstSpikeLoss(Loss):
 
 
 class SignatureMMD(Loss):
-    r"""Squared maximum mean discrepancy of the signature kernel, :math:`\|\mathbb E\,S(X)-\mathbb E\,S(Y)\|^2` over all words.
+    r"""Squared maximum mean discrepancy of the signature kernel, :math:`\|\mathbb E\,S(X)-\mathbb E\,S(Y)\|^2` over all
+    words.
 
-    It vanishes only where both trains have the same distribution. See :func:`signature_mmd`; the number of samples may differ.
+    It vanishes only where both trains have the same distribution. See :func:`signature_mmd`; the number of samples may
+    differ.
 
     Parameters
     ----------
@@ -426,7 +433,8 @@ class SignatureMMD(Loss):
     depth : int, optional
         Words up to this length only.
     scales : array_like, shape () or (1 + N,), optional
-        Factors for the channels (time, neurons); :func:`median_scales` of the data is a good choice where there are many spikes.
+        Factors for the channels (time, neurons); :func:`median_scales` of the data is a good choice where there are
+        many spikes.
     neurons : array_like of int, optional
         Observe these neurons only.
     normalize : bool

@@ -33,8 +33,8 @@ _PARTS: dict[str, type[Component]] = {"intensity": Intensity, "input_current": I
 class Synapses(Immutable):
     """The connections of a network in compressed sparse rows: row j lists the targets of neuron j.
 
-    Networks made of each other by :meth:`SLIFNetwork.replace` share the object, as long as they have the same synapses. It is equal to
-    itself alone, so that it can be a key.
+    Networks made of each other by :meth:`SLIFNetwork.replace` share the object, as long as they have the same synapses.
+    It is equal to itself alone, so that it can be a key.
 
     Attributes
     ----------
@@ -65,17 +65,18 @@ class SLIFNetwork(Immutable):
         di_k &= -\mu_2 i_k\,dt + \sigma_{21}\,dB^1_k + \sigma_{22}\,dB^2_k \\
         ds_k &= \lambda(v_k)\,dt
 
-    (g = 1 unless `diffusion` says otherwise), and neuron j fires when s_j reaches 0 from below: then v_j falls by `v_reset`, i_k rises by w_jk for every target k, and
-    s_j restarts at log U − α with U uniform on (0, 1).
+    (g = 1 unless `diffusion` says otherwise), and neuron j fires when s_j reaches 0 from below: then v_j falls by
+    `v_reset`, i_k rises by w_jk for every target k, and s_j restarts at log U − α with U uniform on (0, 1).
 
-    A network never changes: :meth:`replace` makes another. Attributes and arrays are read-only, and arrays that are given are copied. Two
-    networks are equal where all their parameters, parts and synapses are; networks can be keys, be copied and be pickled.
+    A network never changes: :meth:`replace` makes another. Attributes and arrays are read-only, and arrays that are
+    given are copied. Two networks are equal where all their parameters, parts and synapses are; networks can be keys,
+    be copied and be pickled.
 
     Parameters
     ----------
     weights : array_like or scipy.sparse matrix, shape (N, N)
-        ``weights[j, k]`` is the weight from neuron j to neuron k. A zero is no synapse, and has no gradient; an explicitly
-        stored zero of a sparse matrix is a synapse.
+        ``weights[j, k]`` is the weight from neuron j to neuron k. A zero is no synapse, and has no gradient; an
+        explicitly stored zero of a sparse matrix is a synapse.
     input_current : float, array_like of shape (N,) or (S, N), or InputCurrent
         I(t), in units of potential. S is the number of samples of the simulation.
     mu : array_like, shape (2,), (N, 2) or (S, N, 2)
@@ -89,11 +90,11 @@ class SLIFNetwork(Immutable):
     intensity : Intensity
         λ(v); default ``ExponentialIntensity()``.
     reset : {"subtract", "hard"}
-        Whether a spike lowers the potential by `v_reset` or puts it to `v_reset`. A hard reset forgets the potential, and with noise on
-        it there is no pathwise gradient (:meth:`check_gradients`).
+        Whether a spike lowers the potential by `v_reset` or puts it to `v_reset`. A hard reset forgets the potential,
+        and with noise on it there is no pathwise gradient (:meth:`check_gradients`).
     diffusion : Diffusion
-        The factor g(v) of the noise on the potential; default ``ConstantDiffusion()``, additive noise. Where g varies, there are pathwise
-        gradients only if spikes leave the potential alone (``v_reset = 0``).
+        The factor g(v) of the noise on the potential; default ``ConstantDiffusion()``, additive noise. Where g varies,
+        there are pathwise gradients only if spikes leave the potential alone (``v_reset = 0``).
     interpretation : {"ito", "stratonovich"}
         Of the stochastic differential equation where g varies; every solver solves the equation that is meant.
 
@@ -104,7 +105,8 @@ class SLIFNetwork(Immutable):
 
     References
     ----------
-    Holberg and Salvi, "Exact Gradients for Stochastic Spiking Neural Networks Driven by Rough Signals", NeurIPS 2024, section 2.
+    Holberg and Salvi, "Exact Gradients for Stochastic Spiking Neural Networks Driven by Rough Signals", NeurIPS 2024,
+    section 2.
 
     Examples
     --------
@@ -118,7 +120,8 @@ class SLIFNetwork(Immutable):
     intensity: Intensity
     input_current: InputCurrent
     diffusion: Diffusion
-    #: Every parameter one may differentiate with respect to, by name; read-only. Weights of a sparse matrix are its stored values.
+    #: Every parameter one may differentiate with respect to, by name; read-only. Weights of a sparse matrix are its
+    #: stored values.
     parameters: dict[str, Array]
 
     def __init__(
@@ -169,7 +172,8 @@ class SLIFNetwork(Immutable):
             self.slots(name, array, array.shape[0] if self._has_sample_axis(name, array) else 1)
         except ValueError:
             raise ValidationError(
-                f"{name} has shape {array.shape}, which does not fit a network of {self.num_neurons} neurons: it must be one "
+                f"{name} has shape {array.shape}, which does not fit a network of {self.num_neurons} neurons: it must "
+                "be one "
                 f"value for all, one per neuron, or one per sample and neuron"
             ) from None
 
@@ -189,7 +193,8 @@ class SLIFNetwork(Immutable):
                 self.slots(name, array, num_samples)
             except ValueError:
                 raise ValidationError(
-                    f"{name} has shape {array.shape}, which does not fit {num_samples} samples of {self.num_neurons} neurons"
+                    f"{name} has shape {array.shape}, which does not fit {num_samples} samples of {self.num_neurons} "
+                    "neurons"
                 ) from None
 
     def slots(self, name: str, array: Array, num_samples: int) -> dict[str, Array]:
@@ -232,8 +237,9 @@ class SLIFNetwork(Immutable):
         Parameters
         ----------
         **parameters : array_like
-            Any names of :attr:`parameters`, or ``intensity``, ``input_current`` or ``diffusion``. Weights of a sparse network may be given as a sparse matrix or as its
-            stored values. Dense weights keep the network's synapses, also those whose weight becomes zero.
+            Any names of :attr:`parameters`, or ``intensity``, ``input_current`` or ``diffusion``. Weights of a sparse
+            network may be given as a sparse matrix or as its stored values. Dense weights keep the network's synapses,
+            also those whose weight becomes zero.
 
         Returns
         -------
@@ -268,7 +274,9 @@ class SLIFNetwork(Immutable):
         return new
 
     def _other_part(self, argument: str, parameters: Mapping[str, Any]) -> Component:
-        """The part of the model with the values among `parameters` that are its own, or the one that stands there in its place."""
+        """The part of the model with the values among `parameters` that are its own, or the one that stands there in
+        its place.
+        """
         part: Component = getattr(self, argument)
         if parameters.keys().isdisjoint((argument, *part.parameters)):
             return part
@@ -280,7 +288,9 @@ class SLIFNetwork(Immutable):
         return part.replace(**values) if values else part
 
     def _other_weights(self, weights: Any) -> tuple[Array, dict[str, Any]]:
-        """Weights for the same synapses; dense weights where there was no synapse make new ones, which are attributes to change."""
+        """Weights for the same synapses; dense weights where there was no synapse make new ones, which are attributes
+        to change.
+        """
         values = self.parameters["weights"]
         if hasattr(weights, "tocsr") or (values.ndim == 2 and np.shape(weights) != values.shape):
             n, synapses, values, sparse = _read_weights(weights)
@@ -297,11 +307,12 @@ class SLIFNetwork(Immutable):
     def check_gradients(self) -> None:
         """Raise unless spike times and trajectories have pathwise derivatives.
 
-        The conditions (Holberg and Salvi, NeurIPS 2024, assumptions of theorem 3.2), with E the event function, T the transition, f the drift
-        and σ the diffusion: (i) the noise does not drive the event, ∇E·σ = 0; (ii) E is crossed transversally, ∇E·f ≠ 0; (iii) the
-        transition commutes with the noise, ∇T σ(y) = σ(T(y)); (iv) no event follows at once, E(T(y)) ≠ 0; (v) events are finitely many.
-        A hazard event with a positive intensity satisfies (i), (ii) and almost surely (iv) and (v); subtracting at a spike satisfies (iii)
-        for additive noise, and for any noise where nothing is subtracted (v_reset = 0).
+        The conditions (Holberg and Salvi, NeurIPS 2024, assumptions of theorem 3.2), with E the event function, T the
+        transition, f the drift and σ the diffusion: (i) the noise does not drive the event, ∇E·σ = 0; (ii) E is crossed
+        transversally, ∇E·f ≠ 0; (iii) the transition commutes with the noise, ∇T σ(y) = σ(T(y)); (iv) no event follows
+        at once, E(T(y)) ≠ 0; (v) events are finitely many. A hazard event with a positive intensity satisfies (i), (ii)
+        and almost surely (iv) and (v); subtracting at a spike satisfies (iii) for additive noise, and for any noise
+        where nothing is subtracted (v_reset = 0).
 
         Raises
         ------
@@ -320,7 +331,8 @@ class SLIFNetwork(Immutable):
         threshold = self.intensity.event == "threshold"
         if threshold and noisy:
             raise NoGradientError(
-                "condition (i) fails: the event is that the potential reaches v_th, and noise drives the potential (sigma). "
+                "condition (i) fails: the event is that the potential reaches v_th, and noise drives the potential "
+                "(sigma). "
                 "Use a stochastic intensity, or no noise on v"
             )
         if self.reset == "hard" and noisy:
@@ -330,19 +342,21 @@ class SLIFNetwork(Immutable):
             )
         if noisy and not self.diffusion.additive and np.any(v_reset):
             raise NoGradientError(
-                "condition (iii) fails: the noise depends on the potential (diffusion), and a spike moves the potential (v_reset). "
+                "condition (iii) fails: the noise depends on the potential (diffusion), and a spike moves the "
+                "potential (v_reset). "
                 "Use v_reset=0, or additive noise"
             )
         if threshold and np.any((v_reset >= self.parameters["v_th"]) if self.reset == "hard" else (v_reset <= 0)):
             raise NoGradientError(
-                "condition (iv) fails: after a spike the potential is still at or above v_th, so that another event follows at once (v_reset)"
+                "condition (iv) fails: after a spike the potential is still at or above v_th, so that another event "
+                "follows at once (v_reset)"
             )
 
     def check_unbiased_gradients(self) -> None:
         """Raise unless expectations have unbiased gradients: unless every event is driven by a hazard.
 
-        A spike that enters or leaves an interval changes an expectation by its density there, which is known for the exponential thresholds
-        of a hazard. A potential that reaches a threshold has none.
+        A spike that enters or leaves an interval changes an expectation by its density there, which is known for the
+        exponential thresholds of a hazard. A potential that reaches a threshold has none.
 
         Raises
         ------
@@ -350,7 +364,8 @@ class SLIFNetwork(Immutable):
         """
         if self.intensity.event != "hazard":
             raise NoGradientError(
-                "no unbiased gradient: the event is a deterministic crossing (ThresholdIntensity), and nothing is known of the density of spikes "
+                "no unbiased gradient: the event is a deterministic crossing (ThresholdIntensity), and nothing is "
+                "known of the density of spikes "
                 "that appear or vanish. Use a stochastic intensity"
             )
 

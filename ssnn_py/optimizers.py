@@ -1,4 +1,6 @@
-"""Gradient-descent rules. Each is a set of numbers; what it remembers is a plain dict of arrays, so that training can be saved."""
+"""Gradient-descent rules. Each is a set of numbers; what it remembers is a plain dict of arrays, so that training can
+be saved.
+"""
 
 from __future__ import annotations
 
@@ -139,7 +141,8 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class RMSProp(Optimizer):
-    """RMSProp with momentum: ν ← decay·ν + (1 − decay)·g², m ← momentum·m − rate·g/√(ν + eps); the parameters change by m.
+    """RMSProp with momentum: ν ← decay·ν + (1 − decay)·g², m ← momentum·m − rate·g/√(ν + eps); the parameters change by
+    m.
 
     Parameters
     ----------
@@ -184,8 +187,8 @@ class RMSProp(Optimizer):
 class Adam(Optimizer):
     """Adam, with bias correction.
 
-    In step t = 1, 2, …: m ← b1·m + (1 − b1)·g, ν ← b2·ν + (1 − b2)·g²; the parameters change by −rate·m̂/(√ν̂ + eps), where
-    m̂ = m/(1 − b1ᵗ) and ν̂ = ν/(1 − b2ᵗ).
+    In step t = 1, 2, …: m ← b1·m + (1 − b1)·g, ν ← b2·ν + (1 − b2)·g²; the parameters change by −rate·m̂/(√ν̂ + eps),
+    where m̂ = m/(1 − b1ᵗ) and ν̂ = ν/(1 − b2ᵗ).
 
     Parameters
     ----------

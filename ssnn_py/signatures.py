@@ -1,7 +1,7 @@
 """Truncated signatures of paths and of spike trains, with their gradients.
 
-A signature to depth m of a path in d channels is returned flat: levels 1, …, m one after the other, the words of a level in lexicographic
-order, d + d² + … + d^m numbers.
+A signature to depth m of a path in d channels is returned flat: levels 1, …, m one after the other, the words of a
+level in lexicographic order, d + d² + … + d^m numbers.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def signature(path: Any, depth: int, *, scales: ArrayLike | None = None, engine:
     Parameters
     ----------
     path : array_like of shape (L, d) or (S, L, d), SpikeTrains or Solution
-        Points of a piecewise-linear path, or spike trains, which stand for their Marcus lift with the channels (time, neuron 0, …).
+        Points of a piecewise-linear path, or spike trains, which stand for their Marcus lift with the channels (time,
+        neuron 0, …).
     depth : int
         m ≥ 1.
     scales : array_like, shape () or (d,), optional

@@ -13,7 +13,7 @@ from .validation import describe
 
 
 def engine_of(solver: object, engine: str) -> str:
-    """The engine to use: that of the solver where it is one of DifferentialEquations.jl, else what `engine` stands for."""
+    """The engine to use: that of a solver of DifferentialEquations.jl, else what `engine` stands for."""
     if isinstance(solver, str) and solver.startswith(SCIML):
         if engine not in ("auto", "sciml"):
             raise ValidationError(f'engine must be "auto" or "sciml" for solver {solver!r}, got {describe(engine)}')
@@ -42,6 +42,7 @@ def check_solver(name: object, engine: str, network: SLIFNetwork, options: Mappi
     if solver.multiplicative_order is None and not network.diffusion.additive:
         takes = ", ".join(other.name for other in SOLVERS.values() if other.multiplicative_order is not None)
         raise ValidationError(
-            f"solver {name!r} takes additive noise only, and this network's diffusion depends on the potential; take one of {takes}"
+            f"solver {name!r} takes additive noise only, and this network's diffusion depends on the potential; take "
+            f"one of {takes}"
         )
     return name

@@ -36,8 +36,9 @@ class SolverInfo:
     reference : str
         Where it is from.
     continuous_below : float
-        Largest step, in units of the fastest time constant 1/max(μ1, μ2), at which the discretised map is as good as continuous in its parameters, so
-        that its gradients are those of its expectations to about a per cent; inf where it is continuous (docs/gradients.md).
+        Largest step, in units of the fastest time constant 1/max(μ1, μ2), at which the discretised map is as good as
+        continuous in its parameters, so that its gradients are those of its expectations to about a per cent; inf where
+        it is continuous (docs/gradients.md).
     """
 
     name: str
@@ -113,7 +114,8 @@ SOLVERS: dict[str, SolverInfo] = {
             bias_order=2.0,
             noise="additive",
             stages=3,
-            reference="docs/numerics.md; the Brownian parabola is of Foster, Lyons and Oberhauser, SIAM J. Numer. Anal. 58, 2020",
+            reference="docs/numerics.md; the Brownian parabola is of Foster, Lyons and Oberhauser, "
+            "SIAM J. Numer. Anal. 58, 2020",
         ),
     )
 }

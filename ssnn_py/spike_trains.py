@@ -60,7 +60,8 @@ class SpikeTrains(Record):
             raise ValidationError("times and neurons must be arrays of shape (S, K)") from None
         if times.ndim != 2 or times.shape != neurons.shape or not np.array_equal(neurons, given):
             raise ValidationError(
-                f"times and neurons must be real and integer arrays of the same shape (S, K), got {times.shape} and {neurons.shape}"
+                f"times and neurons must be real and integer arrays of the same shape (S, K), got {times.shape} and "
+                f"{neurons.shape}"
             )
         num_neurons = as_int("num_neurons", self.num_neurons, 1)
         t0, t1 = as_float("t0", self.t0), as_float("t1", self.t1)
@@ -159,7 +160,9 @@ class SpikeTrains(Record):
         return self if neurons is None else self.masked(*self.selection(neurons))
 
     def selection(self, neurons: ArrayLike) -> tuple[NDArray[np.intp], Integers, int]:
-        """Where the spikes of `neurons` stand, packed to the left: column indices (S, K′) or −1, new labels, and how many neurons."""
+        """Where the spikes of `neurons` stand, packed to the left: column indices (S, K′) or −1, new labels, and how
+        many neurons.
+        """
         chosen = np.atleast_1d(np.asarray(neurons))
         if (
             chosen.ndim != 1
@@ -213,8 +216,9 @@ class SpikeTrains(Record):
     def marcus_lift(self, neurons: ArrayLike | None = None) -> Array:
         """Marcus lift of the càdlàg path (t, N¹, …, Nⁿ): each jump becomes a straight line in fictitious time.
 
-        The path runs through (t0, 0), (τ1, 0), (τ1, e_j), (τ2, e_j), …, (t1, counts); simultaneous spikes go along one line. This is the
-        whole path; the published code's lift has 2K points and loses the last jump of a sample that uses all K of its slots.
+        The path runs through (t0, 0), (τ1, 0), (τ1, e_j), (τ2, e_j), …, (t1, counts); simultaneous spikes go along one
+        line. This is the whole path; the published code's lift has 2K points and loses the last jump of a sample that
+        uses all K of its slots.
 
         Parameters
         ----------
@@ -243,7 +247,8 @@ class SpikeTrains(Record):
         jumps = (trains.neurons[:, :, None] == np.arange(trains.num_neurons)).astype(np.float64)
         after = np.cumsum(jumps, axis=1)
         times = np.minimum(trains.times, trains.t1)
-        # A spike at the time of the one before continues its line: both ends of the joint line are taken by all its spikes.
+        # A spike at the time of the one before continues its line: both ends of the joint line are taken by all its
+        # spikes.
         same = np.zeros((samples, width), dtype=bool)
         same[:, 1:] = (trains.times[:, 1:] == trains.times[:, :-1]) & (trains.neurons[:, 1:] >= 0)
         before = after - jumps

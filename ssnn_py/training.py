@@ -59,7 +59,8 @@ class FitResult(Record):
     parameters : dict of str to ndarray
         The trained parameters.
     history : dict of str to ndarray
-        Per step: ``"loss"``, ``"seconds"``, ``"test_loss"`` where there is test data, and each trained parameter before the step.
+        Per step: ``"loss"``, ``"seconds"``, ``"test_loss"`` where there is test data, and each trained parameter before
+        the step.
     stopped : str
         Why training ended: "steps", "callback", "patience" or "diverged".
     gradient : str
@@ -130,8 +131,8 @@ class FitResult(Record):
 def step_seed(seed: int, step: int) -> int:
     """Seed of the noise of one training step: a 64-bit mix of the two, so that no two steps share noise.
 
-    The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) on ``seed + (step + 1)·golden ratio``: for a given seed
-    a bijection of the step.
+    The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) on ``seed + (step + 1)·golden ratio``: for a given
+    seed a bijection of the step.
     """
     mask = (1 << 64) - 1
     z = (seed + (step + 1) * 0x9E3779B97F4A7C15) & mask
@@ -173,8 +174,8 @@ def fit(
     network : SLIFNetwork
         Where to start.
     data : SpikeTrains, Solution, ndarray of shape (S, …) or None
-        Recordings to be matched: spikes, spikes and potentials, potentials alone (S, T, N), or whatever per sample the loss compares with. None where
-        it compares with nothing (:class:`SampleMean`).
+        Recordings to be matched: spikes, spikes and potentials, potentials alone (S, T, N), or whatever per sample the
+        loss compares with. None where it compares with nothing (:class:`SampleMean`).
     loss : callable
         ``loss(generated, data) -> LossValue``, for instance :class:`ExpectedSignatureLoss`.
     wrt : str or sequence of str
@@ -194,18 +195,20 @@ def fit(
     test_data, test_loss : optional
         Evaluated on the generated batch of every step; `test_loss` defaults to `loss`, and may return a number alone.
     bounds : mapping of str to (low, high), optional
-        After every step the parameter is projected into [low, high]; None leaves a side open. Bounds of weights are those of the
-        network's synapses, and make no new ones.
+        After every step the parameter is projected into [low, high]; None leaves a side open. Bounds of weights are
+        those of the network's synapses, and make no new ones.
     clip_norm : float, optional
         Gradients are scaled down to this global Euclidean norm where they exceed it.
     callback : callable, optional
-        ``callback(step, record)`` after every step, with what the history keeps of it; training ends where it returns True.
+        ``callback(step, record)`` after every step, with what the history keeps of it; training ends where it returns
+        True.
     patience : int, optional
         Training ends when the test loss (without test data, the loss) has not reached a new minimum for so many steps.
     record_every : int
         Parameters go into the history every so many steps; default every step.
     checkpoint : path, optional
-        An ``.npz`` file, written every `checkpoint_every` steps and at the end. If it exists, training resumes from it, to the same numbers.
+        An ``.npz`` file, written every `checkpoint_every` steps and at the end. If it exists, training resumes from it,
+        to the same numbers.
     checkpoint_every : int
         Default 100.
     progress : bool
@@ -277,7 +280,7 @@ def fit(
 
 
 class _Training:
-    """A training between two steps: what the next one starts from, and what the result keeps of those that were made."""
+    """A training between two steps: what the next one starts from, and what is kept of those made."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan

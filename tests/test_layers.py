@@ -9,7 +9,8 @@ import ssnn_py
 
 ROOT = Path(ssnn_py.__file__).parent
 
-#: From the ground to the roof. Modules of one layer do not know each other; `engine` and `experiments` are one room each.
+#: From the ground to the roof. Modules of one layer do not know each other; `engine` and `experiments` are one room
+#: each.
 LAYERS = (
     {"errors", "solvers", "values"},
     {"validation"},
@@ -42,7 +43,9 @@ MODULES = dict(modules())
 
 
 def imports(module, top_level_only=False, for_types=False):
-    """The modules of the package that a module imports, wherever in its text; those for types alone where they are asked for."""
+    """The modules of the package that a module imports, wherever in its text; those for types alone where they are
+    asked for.
+    """
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module[:-1]
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -93,7 +96,9 @@ def test_no_module_imports_the_package_that_holds_all_of_them():
 
 
 def test_modules_are_imported_in_an_order_without_a_circle():
-    """At module level, where a circle would stop the import. Within a room, its `__init__` loads the engines that implement what it declares."""
+    """At module level, where a circle would stop the import. Within a room, its `__init__` loads the engines that
+    implement what it declares.
+    """
     graph = {module: {name for name in imports(module, top_level_only=True) if name != module} for module in MODULES}
     done, path = set(), []
 

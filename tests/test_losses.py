@@ -105,6 +105,6 @@ def test_silent_trains_have_a_loss_and_no_gradient():
         (lambda X: ssnn.FirstSpikeLoss()(X, ssnn.SpikeTrains.unchecked(X.times, X.neurons, 2, 0.0, 9.0)), "interval"),
     ],
 )
-def test_bad_input(call, word):
+def test_what_losses_refuse_they_name(call, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         call(random_trains(np.random.default_rng(0), 3, 4, 2))

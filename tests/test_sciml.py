@@ -1,4 +1,6 @@
-"""Solvers of DifferentialEquations.jl: what can be promised without any of its packages. What needs them is in tests/modern."""
+"""Solvers of DifferentialEquations.jl: what can be promised without any of its packages. What needs them is in
+tests/modern.
+"""
 
 import ctypes
 import json
@@ -71,7 +73,7 @@ def test_the_extension_implements_what_the_core_asks_for():
         ), name
 
 
-def test_the_table_of_solvers():
+def test_every_row_of_the_table_of_solvers_says_what_the_solver_can_do():
     assert "SOSRA2" in sciml.SCIML_SOLVERS
     assert "EM" in sciml.SCIML_SOLVERS
     assert {solver.noise for solver in sciml.TABLE.values()} == {"any", "diagonal", "additive"}
@@ -126,7 +128,9 @@ def test_the_core_itself_says_what_to_install(julia):
 
 
 def test_reverse_mode_between_spikes_is_the_adjoint_of_forward_mode(julia, monkeypatch):
-    """From Python through marshalling, walk and event rule; only the solver and its adjoint are the tests' own, which agree to rounding."""
+    """From Python through marshalling, walk and event rule; only the solver and its adjoint are the tests' own, which
+    agree to rounding.
+    """
     if julia.how != "embedded":
         pytest.skip("the packages' own solvers are tested in tests/modern")
     monkeypatch.setattr(sciml, "load_packages", lambda julia: None)
@@ -137,7 +141,8 @@ def test_reverse_mode_between_spikes_is_the_adjoint_of_forward_mode(julia, monke
             include(raw"{ROOT / "julia" / "test" / "smooth_solvers.jl"}")
             function attach()
                 SSNN.SCIML_HOOK[] = (solver, options, run, directions) ->
-                    ParabolaRungeKutta(run, convert(Vector{{typeof(run.θ)}}, directions), SSNN.noise_depth(solver, options))
+                    ParabolaRungeKutta(
+                        run, convert(Vector{{typeof(run.θ)}}, directions), SSNN.noise_depth(solver, options))
                 SSNN.PIECE_ADJOINT_HOOK[] = (name, run) -> RungeKuttaAdjoint()
             end
         end

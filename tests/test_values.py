@@ -1,4 +1,6 @@
-"""Networks and results are values: they do not change, compare and hash by what they hold, and survive copying and pickling."""
+"""Networks and results are values: they do not change, compare and hash by what they hold, and survive copying and
+pickling.
+"""
 
 import copy
 import multiprocessing

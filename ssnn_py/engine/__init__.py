@@ -1,7 +1,7 @@
 """Who computes: the Julia core, or plain NumPy where no Julia can be had. All give the same numbers.
 
-An engine turns a :class:`Problem` into a :class:`RawSolution`, with tangents where directions are given, and pulls cotangents
-back to parameters. Nothing above this package knows how.
+An engine turns a :class:`Problem` into a :class:`RawSolution`, with tangents where directions are given, and pulls
+cotangents back to parameters. Nothing above this package knows how.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Insertions(Record):
     neurons : ndarray of int64, shape (S,)
         Which neuron fires; −1 for none.
     spikes, saves : ndarray of int64, shape (S,)
-        Right after which spike of the sample, or at which of the times of ``saveat`` (right after it is recorded); −1 where not.
+        Right after which spike of the sample, or at which of the times of ``saveat`` (right after it is recorded); −1
+        where not.
     """
 
     neurons: NDArray[np.int64]
@@ -113,8 +114,8 @@ class Tangents(Record):
         0 where there is no spike.
     v, i : ndarray, shape (P, S, T, N)
     s : ndarray, shape (P, S, N)
-        Of each neuron's integrated hazard at t1, where a spike could come there: where the hazard Λ since its last spike exceeds its dead zone
-        α. 0 elsewhere, and in truncated samples.
+        Of each neuron's integrated hazard at t1, where a spike could come there: where the hazard Λ since its last
+        spike exceeds its dead zone α. 0 elsewhere, and in truncated samples.
     s_at_saves : ndarray, shape (P, S, T, N)
         Likewise at the times of ``saveat``.
     s_at_insertions : ndarray, shape (P, S)
@@ -131,7 +132,7 @@ class Tangents(Record):
 
 @dataclass(frozen=True, eq=False)
 class RawSolution(Record):
-    """What an engine returns. K is `max_spikes`, or the largest number of spikes of any sample where there is no limit."""
+    """What an engine returns. K is `max_spikes`, or the most spikes of any sample where there is no limit."""
 
     spike_times: Array  # (S, K), inf where there is no spike
     spike_neurons: NDArray[np.int64]  # (S, K), −1 where there is no spike
@@ -146,8 +147,8 @@ class RawSolution(Record):
 class Cotangents(Record):
     """Derivatives of a scalar with respect to a solution; None where it does not depend on that part.
 
-    ``entries`` (S, N), ``entries_at_saves`` (S, T, N) and ``entries_at_insertions`` (S,) belong to the integrated hazards of
-    :class:`Tangents`: what a spike would change that comes there (docs/gradients.md).
+    ``entries`` (S, N), ``entries_at_saves`` (S, T, N) and ``entries_at_insertions`` (S,) belong to the integrated
+    hazards of :class:`Tangents`: what a spike would change that comes there (docs/gradients.md).
     """
 
     spike_times: Array | None = None  # (S, K)
@@ -278,7 +279,8 @@ def sciml_solvers() -> tuple[str, ...]:
 
 
 def core_function(name: str, *argtypes: Any) -> Callable[..., None]:
-    """A C-callable function of the Julia core, which ``julia/src/interface.jl`` declares; starts Julia where it does not run.
+    """A C-callable function of the Julia core, which ``julia/src/interface.jl`` declares; starts Julia where it does
+    not run.
 
     Raises
     ------

@@ -1,4 +1,6 @@
-"""Solvers of DifferentialEquations.jl through simulate: parity, gradients, options, errors, threads, Ctrl-C. Skipped where juliacall has no Julia with them."""
+"""Solvers of DifferentialEquations.jl through simulate: parity, gradients, options, errors, threads, Ctrl-C. Skipped
+where juliacall has no Julia with them.
+"""
 
 import os
 import signal
@@ -105,7 +107,7 @@ def test_numbers_do_not_depend_on_threads():
     np.testing.assert_array_equal(one.spike_times, many.spike_times)
 
 
-def test_errors():
+def test_errors_of_solvers_say_what_to_do():
     for name in ("EM", "ISSEM"):
         with pytest.raises(ssnn.ValidationError, match="adaptive"):
             ssnn.simulate(one_neuron(), t1=1.0, dt=0.01, solver=f"sciml:{name}", adaptive=True)
