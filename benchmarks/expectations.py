@@ -1,12 +1,15 @@
-"""Three unbiased ways to the gradient of an expectation, by their standard error per unit of time; and what the entries cost.
+"""Three unbiased ways to the gradient of an expectation, by their standard error per unit of time; and what the entries
+cost.
 
 * unbiased: the pathwise derivative, and what spikes change that appear and vanish (docs/gradients.md);
-* finite differences with common random numbers: same seed at θ ± h, nearly unbiased for small h, its variance of order 1/h;
-* score function (likelihood ratio): the loss times the derivative of the log density of the spikes given the noise. Its arithmetic is that of one
-  forward tangent with the spikes held, so that it is charged the time of one.
+* finite differences with common random numbers: same seed at θ ± h, nearly unbiased for small h, its variance of order
+  1/h;
+* score function (likelihood ratio): the loss times the derivative of the log density of the spikes given the noise. Its
+  arithmetic is that of one forward tangent with the spikes held, so that it is charged the time of one.
 
-All three differentiate in the input current c, which all neurons share. The networks have no dead zone: with one, where spikes can be depends on the
-parameters, and the score function is biased. Run with ``python benchmarks/expectations.py [repeats]``.
+All three differentiate in the input current c, which all neurons share. The networks have no dead zone: with one, where
+spikes can be depends on the parameters, and the score function is biased. Run with ``python benchmarks/expectations.py
+[repeats]``.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ def network(neurons: int, current: float = 1.5) -> ssnn.SLIFNetwork:
 
 
 def score(solution: ssnn.Solution) -> np.ndarray:
-    """∂ log density of the spikes given the noise in c: Σ β ∂v(τ) − ∫ λ β ∂v dt, ∂v = 1 − (1 − μ1 h)^n after n steps, whatever the spikes.
+    """∂ log density of the spikes given the noise in c: Σ β ∂v(τ) − ∫ λ β ∂v dt, ∂v = 1 − (1 − μ1 h)^n after n steps,
+    whatever the spikes.
 
     As in the scheme, the rate is that at the start of a step, or after a spike in it.
     """

@@ -1,6 +1,8 @@
-"""A joint fit of input currents, noise and weights of two neurons, from random starts, by the unbiased gradient and by that of matched spikes.
+"""A joint fit of input currents, noise and weights of two neurons, from random starts, by the unbiased gradient and by
+that of matched spikes.
 
-Prints for each start the loss reached (mean over 100 fresh batches) as a multiple of the truth's own. Run with ``python benchmarks/joint_fit.py [starts]``.
+Prints for each start the loss reached (mean over 100 fresh batches) as a multiple of the truth's own. Run with ``python
+benchmarks/joint_fit.py [starts]``.
 """
 
 from __future__ import annotations

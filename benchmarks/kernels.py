@@ -1,7 +1,9 @@
 """Gram matrices of signature kernels with their gradients: accuracy and time, against pySigLib where it is installed.
 
-128 × 128 pairs of spike trains like those of figure 1 (3 spikes of one neuron) and of figure 2 (up to 100 spikes of 22 neurons), with scales that keep the
-kernel moderate. pySigLib solves the Goursat problem on a dyadically refined grid, or with polynomials of a given order. Run with ``python benchmarks/kernels.py``; for the comparison, in an environment that has ``pysiglib`` and PyTorch.
+128 × 128 pairs of spike trains like those of figure 1 (3 spikes of one neuron) and of figure 2 (up to 100 spikes of 22
+neurons), with scales that keep the kernel moderate. pySigLib solves the Goursat problem on a dyadically refined grid,
+or with polynomials of a given order. Run with ``python benchmarks/kernels.py``; for the comparison, in an environment
+that has ``pysiglib`` and PyTorch.
 """
 
 from __future__ import annotations
@@ -27,9 +29,11 @@ def figure_2_trains(samples: int, seed: int) -> ssnn.SpikeTrains:
 
 
 def exact(x: np.ndarray, y: np.ndarray, depth: int = 90) -> float:
-    """The kernel of two paths in rational arithmetic, level by level, for a few spikes in one channel of time and one of counts.
+    """The kernel of two paths in rational arithmetic, level by level, for a few spikes in one channel of time and one
+    of counts.
 
-    ⟨S_n(X), S_n(Y)⟩ from the power series of every cell: coefficients of s^i t^j on a cell are those of its edges, folded with c^k.
+    ⟨S_n(X), S_n(Y)⟩ from the power series of every cell: coefficients of s^i t^j on a cell are those of its edges,
+    folded with c^k.
     """
     dx = [[Fraction(float(value)) for value in row] for row in np.diff(x, axis=0)]
     dy = [[Fraction(float(value)) for value in row] for row in np.diff(y, axis=0)]
@@ -105,7 +109,8 @@ def main(samples: int) -> None:
             label = f"{setting['method']}, order {setting.get('order', setting.get('dyadic_order'))}"
             rows.append([name, "pySigLib", label, spikes, their_forward, their_both, difference, their_both / both])
     print(
-        f"Gram matrix {samples} × {samples}; milliseconds; error: largest relative difference to exact arithmetic (ssnn), to ssnn (pySigLib)"
+        f"Gram matrix {samples} × {samples}; milliseconds; error: largest relative difference to exact arithmetic "
+        "(ssnn), to ssnn (pySigLib)"
     )
     print(table(["trains", "library", "setting", "spikes", "gram", "gram and gradient", "error", "times ours"], rows))
     if not peer:

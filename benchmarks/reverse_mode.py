@@ -1,4 +1,5 @@
-"""Cost of gradients: reverse mode against the forward solve, the number of parameters, figure 2's training step, and memory on a long run.
+"""Cost of gradients: reverse mode against the forward solve, the number of parameters, figure 2's training step, and
+memory on a long run.
 
 Run with ``python benchmarks/reverse_mode.py``.
 """
@@ -68,7 +69,8 @@ def training_step(gradient: str) -> None:
     )
     times = np.sort(1e3 * result.history["seconds"][10:])
     print(
-        f"\ntraining step of figure 2, {gradient} (128 samples, 22 neurons, all weights): median {np.median(times):.1f} ms, min {times[0]:.1f} ms"
+        f"\ntraining step of figure 2, {gradient} (128 samples, 22 neurons, all weights): median "
+        f"{np.median(times):.1f} ms, min {times[0]:.1f} ms"
     )
 
 
@@ -80,7 +82,8 @@ def long_run(steps: int) -> None:
     gradient = solution.vjp(bar, "weights")["weights"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
-        f"\n{steps} steps of 100 neurons, {int(solution.num_spikes[0])} spikes: gradient in all {np.count_nonzero(gradient)} weights; "
+        f"\n{steps} steps of 100 neurons, {int(solution.num_spikes[0])} spikes: gradient in all "
+        f"{np.count_nonzero(gradient)} weights; "
         f"peak memory of the process {peak / 1024**2:.2f} GiB ({before / 1024**2:.2f} GiB before)"
     )
 

@@ -1,7 +1,9 @@
-"""Forward runs of large sparse networks: nanoseconds per neuron and step, against Brian2 where it is installed, and against bare draws.
+"""Forward runs of large sparse networks: nanoseconds per neuron and step, against Brian2 where it is installed, and
+against bare draws.
 
-N neurons, 100 random targets each, additive noise on every potential, 1 s at 0.1 ms. Run with ``python benchmarks/scaling.py``; for the comparison, in
-an environment that has ``brian2`` (and ``numpy<2.3``), in which its C++ standalone mode and its Cython mode run the same model.
+N neurons, 100 random targets each, additive noise on every potential, 1 s at 0.1 ms. Run with ``python
+benchmarks/scaling.py``; for the comparison, in an environment that has ``brian2`` (and ``numpy<2.3``), in which its C++
+standalone mode and its Cython mode run the same model.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ def bare(neurons: int) -> tuple[float, float]:
     julia.eval(f'isdefined(Main, :BareDraws) || include(raw"{path}")')
     pointer = f"Ptr{{Float64}}({ctypes.addressof(out)})"
     julia.eval(
-        f"m = BareDraws.measure({neurons}, {2_000_000 // neurons}); unsafe_store!({pointer}, m[1]); unsafe_store!({pointer}, m[2], 2)"
+        f"m = BareDraws.measure({neurons}, {2_000_000 // neurons}); unsafe_store!({pointer}, m[1]); "
+        f"unsafe_store!({pointer}, m[2], 2)"
     )
     return out[0], out[1]
 

@@ -31,7 +31,7 @@ def bare_loop(samples: int, repeats: int) -> tuple[float, float]:
 
 
 def training_step(samples: int, repeats: int, gradient: str = "pathwise") -> tuple[float, float]:
-    """The same for the package: solve, tangent, loss, update, through `fit`; by default as published, spikes matched."""
+    """The same for the package: solve, tangent, loss, update, through `fit`; by default spikes are matched."""
     network = figure1.network(0.25, 1.0)
     data = ssnn.simulate(figure1.network(0.25, 1.5), num_samples=samples, seed=1, **figure1.SIMULATION).spike_trains
     result = ssnn.fit(

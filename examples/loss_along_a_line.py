@@ -1,4 +1,6 @@
-"""Two losses along a line of parameters: one sample with its noise frozen, and the mean over samples with both gradients. Ends in loss_along_a_line.png."""
+"""Two losses along a line of parameters: one sample with its noise frozen, and the mean over samples with both
+gradients. Ends in loss_along_a_line.png.
+"""
 
 from __future__ import annotations
 

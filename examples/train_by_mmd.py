@@ -1,6 +1,8 @@
-"""Train a two-neuron generative model, by the signature MMD, to recordings of two neurons of a ten-neuron network. Ends in train_by_mmd.png.
+"""Train a two-neuron generative model, by the signature MMD, to recordings of two neurons of a ten-neuron network. Ends
+in train_by_mmd.png.
 
-The model knows nothing of the other eight: it has two currents, two weights and the steepness of its intensity to imitate them with.
+The model knows nothing of the other eight: it has two currents, two weights and the steepness of its intensity to
+imitate them with.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""Train the model of train_by_mmd.py with PyTorch, by a loss of one's own: how many spikes each neuron fires when, on average. Needs PyTorch.
+"""Train the model of train_by_mmd.py with PyTorch, by a loss of one's own: how many spikes each neuron fires when, on
+average. Needs PyTorch.
 
-Counts have no pathwise gradient; `ssnn_py.torch.expectation` gives the gradient of their means. Ends in train_with_torch.png.
+Counts have no pathwise gradient; `ssnn_py.torch.expectation` gives the gradient of their means. Ends in
+train_with_torch.png.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Do two sets of recordings differ? A permutation test by the signature MMD, and how its power grows with the data. Ends in two_sample_test.png."""
+"""Do two sets of recordings differ? A permutation test by the signature MMD, and how its power grows with the data.
+Ends in two_sample_test.png.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ def main(out: Path) -> None:
         rates = [power(weight, size) for size in SIZES]
         ax.plot(SIZES, rates, "o-", color=color, label=f"weight {weight} against 0")
         print(
-            f"weight {weight}: found different in {', '.join(f'{rate:.0%} of {size}' for size, rate in zip(SIZES, rates, strict=True))}"
+            f"weight {weight}: found different in "
+            f"{', '.join(f'{rate:.0%} of {size}' for size, rate in zip(SIZES, rates, strict=True))}"
         )
     ax.axhline(0.05, color="0.3", linewidth=0.8, linestyle="--")
     ax.set(xlabel="recordings of each", ylabel="fraction of tests with p ≤ 0.05", xscale="log", ylim=(-0.03, 1.03))

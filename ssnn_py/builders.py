@@ -1,6 +1,7 @@
 """Weight matrices of common network shapes, to be given to :class:`SLIFNetwork`.
 
-``weights[j, k]`` runs from neuron j to neuron k. A weight that happens to be drawn as exactly 0 would be no synapse; the distributions here never do.
+``weights[j, k]`` runs from neuron j to neuron k. A weight that happens to be drawn as exactly 0 would be no synapse;
+the distributions here never do.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from .errors import SSNNError, ValidationError
+from .errors import SSNNError
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
@@ -25,8 +25,6 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def _setup(arguments: argparse.Namespace) -> int:
     from .engine import boot, debian, packages
 
-    if arguments.cuda:
-        raise ValidationError("--cuda: there is no CUDA engine; the core computes on the processor's cores")
     if arguments.sciml or arguments.sensitivity:
         packages.install_sciml(arguments.sensitivity)
         print("the solvers of DifferentialEquations.jl are set up in juliacall's project")
@@ -90,7 +88,6 @@ def parser() -> argparse.ArgumentParser:
     setup.add_argument(
         "--sensitivity", action="store_true", help="these, and SciMLSensitivity.jl for their reverse mode"
     )
-    setup.add_argument("--cuda", action="store_true", help=argparse.SUPPRESS)
     setup.set_defaults(run=_setup)
 
     reproduce = commands.add_parser("reproduce", help="rerun a published experiment")

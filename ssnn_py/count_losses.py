@@ -12,6 +12,7 @@ from .errors import ValidationError
 from .losses import Loss, LossValue, as_trains, observed_pair, spread_entries
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_real_array, describe, require
+from .values import Remembered
 
 Array = NDArray[np.float64]
 
@@ -117,7 +118,7 @@ class SpikeCountLoss(_CountLoss):
             raise ValidationError(f'kind must be "mean" or "mse", got {describe(kind)}')
         super().__init__(neurons, windows)
         self.kind = kind
-        self._target: tuple[Any, Array] | None = None
+        self._target: Remembered[Array] = Remembered()
 
     def __call__(self, generated: Any, data: Any) -> LossValue:
         counts, target = self._compared(generated, data)
@@ -141,9 +142,7 @@ class SpikeCountLoss(_CountLoss):
     def _compared(self, generated: Any, data: Any) -> tuple[Array, Array]:
         """The generated counts (S, N, W), and what they, or their mean, (1, N, W), are compared with."""
         counts = self._counts(self._observed(as_trains("generated", generated)))
-        if self._target is None or self._target[0] is not data:
-            self._target = (data, self._mean(self._data_counts(generated, data, counts.shape)))
-        target = self._target[1]
+        target = self._target(lambda: self._mean(self._data_counts(generated, data, counts.shape)), data)
         if self.kind == "mse" and len(target) != len(counts):
             raise ValidationError(
                 f'kind "mse" pairs the samples of both batches: data must have {len(counts)} samples, got {len(target)}'

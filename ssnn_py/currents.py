@@ -1,46 +1,39 @@
 """Input currents I(t): what drives the membrane potential from outside.
 
-A new current is a subclass of :class:`InputCurrent` here or in the user's own file, and one file in ``julia/src/models/currents``
-that registers the same ``kind`` for the Julia core.
+A new current is a subclass of :class:`InputCurrent` here or in the user's own file, and one file in
+``julia/src/models/currents`` that registers the same ``kind`` for the Julia core.
 """
 
 from __future__ import annotations
 
 import abc
-import ctypes
-import functools
 import hashlib
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .components import Component
 from .errors import ValidationError
 from .validation import as_real_array, describe
 
 Array = NDArray[np.float64]
 
 
-class InputCurrent(abc.ABC):
-    """Base class of input currents, in units of potential.
+class InputCurrent(Component):
+    """Base class of input currents, in units of potential; see :class:`ssnn_py.components.Component`.
 
     Attributes
     ----------
-    kind : str
-        The name under which the Julia core knows the formula.
-    parameters : dict of str to ndarray
-        What one may differentiate with respect to, by the name under which the core knows it.
     knots : ndarray, shape (M,)
         Times that belong to the parameters' knot axis; empty where there is none.
     """
 
-    kind: ClassVar[str]
-    parameters: dict[str, Array]
     knots: Array = np.empty(0)
 
-    @abc.abstractmethod
     def slots(self, name: str, array: Array, num_samples: int, num_neurons: int) -> Array:
         """A view of `array`, shaped like parameter `name`, of shape (S, N), or (S, N, M) where it has a knot axis."""
+        return np.broadcast_to(array, (num_samples, num_neurons))
 
     @abc.abstractmethod
     def value(self, t: Array, **slots: Array) -> Array:
@@ -49,10 +42,6 @@ class InputCurrent(abc.ABC):
     @abc.abstractmethod
     def derivatives(self, t: Array, **slots: Array) -> tuple[Array, dict[str, Array]]:
         """∂I/∂t, and ∂I/∂p for every parameter p, with p's knot axis last where it has one."""
-
-    @abc.abstractmethod
-    def replace(self, **parameters: ArrayLike) -> InputCurrent:
-        """The same current with other values of some parameters."""
 
 
 class ConstantCurrent(InputCurrent):
@@ -72,11 +61,7 @@ class ConstantCurrent(InputCurrent):
     kind = "constant"
 
     def __init__(self, input_current: ArrayLike) -> None:
-        what = "a number or an array of shape (N,) or (S, N)"
-        self.parameters = {"input_current": as_real_array("input_current", input_current, what=what)}
-
-    def slots(self, name: str, array: Array, num_samples: int, num_neurons: int) -> Array:
-        return np.broadcast_to(array, (num_samples, num_neurons))
+        super().__init__({"input_current": input_current})
 
     def value(self, t: Array, **slots: Array) -> Array:
         return slots["input_current"]
@@ -84,9 +69,6 @@ class ConstantCurrent(InputCurrent):
     def derivatives(self, t: Array, **slots: Array) -> tuple[Array, dict[str, Array]]:
         shape = slots["input_current"].shape
         return np.zeros(shape), {"input_current": np.ones(shape)}
-
-    def replace(self, **parameters: ArrayLike) -> ConstantCurrent:
-        return ConstantCurrent(parameters.get("input_current", self.parameters["input_current"]))
 
 
 class SampledCurrent(InputCurrent):
@@ -118,19 +100,23 @@ class SampledCurrent(InputCurrent):
 
     def __init__(self, times: ArrayLike, values: ArrayLike, interpolation: str = "linear") -> None:
         self.knots = as_real_array("times", times, (1,), "an array of shape (M,)")
-        array = as_real_array("values", values, (1, 2, 3), "an array of shape (M,), (M, N) or (S, M, N)")
         if self.knots.size == 0 or np.any(np.diff(self.knots) <= 0):
             raise ValidationError("times must be strictly increasing and not empty")
         if interpolation not in ("linear", "previous"):
             raise ValidationError(f'interpolation must be "linear" or "previous", got {describe(interpolation)}')
+        self.interpolation = interpolation
+        self.kind = f"sampled_{interpolation}"
+        super().__init__({"input_current": values})
+
+    def checked(self, name: str, value: ArrayLike) -> Array:
+        array = as_real_array("values", value, (1, 2, 3), "an array of shape (M,), (M, N) or (S, M, N)")
         if array.shape[-2 if array.ndim > 1 else 0] != self.knots.size:
             raise ValidationError(f"values must have one entry per time ({self.knots.size}), got shape {array.shape}")
-        self.interpolation = interpolation
-        self.parameters = {"input_current": array}
+        return array
 
-    @property
-    def kind(self) -> str:  # type: ignore[override]
-        return f"sampled_{self.interpolation}"
+    def _shown(self) -> dict[str, Any]:
+        values = self.parameters["input_current"].tolist()
+        return {"times": self.knots.tolist(), "values": values, "interpolation": repr(self.interpolation)}
 
     def slots(self, name: str, array: Array, num_samples: int, num_neurons: int) -> Array:
         knots_last = array if array.ndim == 1 else np.swapaxes(array, -1, -2)
@@ -163,10 +149,6 @@ class SampledCurrent(InputCurrent):
         _, partial = self.derivatives(t, **slots)
         return np.asarray((partial["input_current"] * slots["input_current"]).sum(-1))
 
-    def replace(self, **parameters: ArrayLike) -> SampledCurrent:
-        values = parameters.get("input_current", self.parameters["input_current"])
-        return SampledCurrent(self.knots, values, self.interpolation)
-
 
 class JuliaFunction(InputCurrent):
     """A current that is one's own Julia function, compiled by the core: no slower than those it knows.
@@ -174,8 +156,9 @@ class JuliaFunction(InputCurrent):
     Parameters
     ----------
     source : str
-        A Julia expression that is a function: ``"t -> ..."`` of time, or ``"(t, neuron) -> ..."`` with neurons counted from 0. Base is
-        there; for what a package defines, give ``"begin import Package; t -> ... end"``. It is run with the rights of this process.
+        A Julia expression that is a function: ``"t -> ..."`` of time, or ``"(t, neuron) -> ..."`` with neurons counted
+        from 0. Base is there; for what a package defines, give ``"begin import Package; t -> ... end"``. It is run with
+        the rights of this process.
     derivative : str, optional
         Likewise its derivative in time. Gradients need it: a spike that moves meets another current.
 
@@ -184,7 +167,8 @@ class JuliaFunction(InputCurrent):
     ValidationError
         If an argument is not a text.
     JuliaError
-        At the first simulation, with Julia's message, if it is not such a function; or if a gradient lacks the derivative.
+        At the first simulation, with Julia's message, if it is not such a function; or if a gradient lacks the
+        derivative.
 
     Notes
     -----
@@ -203,15 +187,12 @@ class JuliaFunction(InputCurrent):
             if not isinstance(text, str) or not text.strip() or "\0" in text:
                 raise ValidationError(f'{name} must be the text of a Julia function, "t -> ...", got {describe(text)}')
         self.source, self.derivative = source, derivative
-        self.parameters = {}
+        #: Its name in the core, whose engine compiles it when it first meets it.
+        self.kind = f"julia_function_{hashlib.sha256(repr((source, derivative)).encode()).hexdigest()[:16]}"
+        super().__init__()
 
-    @property
-    def kind(self) -> str:  # type: ignore[override]
-        """Its name in the core, which compiles it when it is first asked for."""
-        return _define_in_julia(self.source, self.derivative)
-
-    def slots(self, name: str, array: Array, num_samples: int, num_neurons: int) -> Array:
-        raise ValidationError(f"a JuliaFunction has no parameter {name!r}")
+    def _shown(self) -> dict[str, Any]:
+        return {"source": repr(self.source), "derivative": repr(self.derivative)}
 
     def value(self, t: Array, **slots: Array) -> Array:
         raise ValidationError(
@@ -220,20 +201,6 @@ class JuliaFunction(InputCurrent):
 
     def derivatives(self, t: Array, **slots: Array) -> tuple[Array, dict[str, Array]]:
         return self.value(t), {}
-
-    def replace(self, **parameters: ArrayLike) -> JuliaFunction:
-        return self
-
-
-@functools.cache
-def _define_in_julia(source: str, derivative: str | None) -> str:
-    from .engine.boot import runtime
-
-    name = f"julia_function_{hashlib.sha256(repr((source, derivative)).encode()).hexdigest()[:16]}"
-    text = ctypes.c_char_p
-    given = None if derivative is None else derivative.encode()
-    runtime().function("ssnn_define_current", text, text, text)(name.encode(), source.encode(), given)
-    return name
 
 
 def as_input_current(current: Any) -> InputCurrent:

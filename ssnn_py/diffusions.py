@@ -12,28 +12,23 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .validation import as_real_array
+from .components import Component
 
 Array = NDArray[np.float64]
 
 
-class Diffusion(abc.ABC):
+class Diffusion(Component):
     r"""Base class of factors g(v): the noise on the potential is :math:`g(v)\,(\sigma_{11}\,dB^1 + \sigma_{12}\,dB^2)`.
+
+    See :class:`ssnn_py.components.Component`.
 
     Attributes
     ----------
-    kind : str
-        The name under which the Julia core knows the formula.
     additive : bool
         Whether g is 1 everywhere.
-    parameters : dict of str to ndarray
-        What one may differentiate with respect to, by the name under which the core knows it; each of shape ``()``,
-        ``(N,)`` or ``(S, N)``.
     """
 
-    kind: ClassVar[str]
     additive: ClassVar[bool] = False
-    parameters: dict[str, Array]
 
     @abc.abstractmethod
     def factor(self, v: Array, **parameters: Array) -> tuple[Array, Array]:
@@ -42,10 +37,6 @@ class Diffusion(abc.ABC):
     @abc.abstractmethod
     def derivatives(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, tuple[Array, Array]]]:
         """g″(v), and for every parameter p the pair (∂g/∂p, ∂g′/∂p), elementwise."""
-
-    @abc.abstractmethod
-    def replace(self, **parameters: ArrayLike) -> Diffusion:
-        """The same diffusion with other values of some parameters."""
 
 
 class ConstantDiffusion(Diffusion):
@@ -61,7 +52,7 @@ class ConstantDiffusion(Diffusion):
     additive = True
 
     def __init__(self) -> None:
-        self.parameters = {}
+        super().__init__()
 
     def factor(self, v: Array, **parameters: Array) -> tuple[Array, Array]:
         return np.ones(np.shape(v)), np.zeros(np.shape(v))
@@ -69,18 +60,12 @@ class ConstantDiffusion(Diffusion):
     def derivatives(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, tuple[Array, Array]]]:
         return np.zeros(np.shape(v)), {}
 
-    def replace(self, **parameters: ArrayLike) -> ConstantDiffusion:
-        return self
-
-    def __repr__(self) -> str:
-        return "ConstantDiffusion()"
-
 
 class AffineDiffusion(Diffusion):
     r"""Multiplicative noise: :math:`g(v) = \mathrm{offset} + \mathrm{slope}\cdot v`.
 
-    The noise of a fluctuating conductance with reversal potential E is ``AffineDiffusion(offset=E, slope=-1)``; geometric noise is
-    ``AffineDiffusion(offset=0, slope=1)``.
+    The noise of a fluctuating conductance with reversal potential E is ``AffineDiffusion(offset=E, slope=-1)``;
+    geometric noise is ``AffineDiffusion(offset=0, slope=1)``.
 
     Parameters
     ----------
@@ -104,11 +89,7 @@ class AffineDiffusion(Diffusion):
     kind = "affine"
 
     def __init__(self, offset: ArrayLike = 1.0, slope: ArrayLike = 0.0) -> None:
-        shapes = "a number or an array of shape (N,) or (S, N)"
-        self.parameters = {
-            "diffusion_offset": as_real_array("offset", offset, what=shapes),
-            "diffusion_slope": as_real_array("slope", slope, what=shapes),
-        }
+        super().__init__({"diffusion_offset": offset, "diffusion_slope": slope})
 
     def factor(self, v: Array, **parameters: Array) -> tuple[Array, Array]:
         slope = parameters["diffusion_slope"]
@@ -118,10 +99,5 @@ class AffineDiffusion(Diffusion):
         one, zero = np.ones(np.shape(v)), np.zeros(np.shape(v))
         return zero, {"diffusion_offset": (one, zero), "diffusion_slope": (v, one)}
 
-    def replace(self, **parameters: ArrayLike) -> AffineDiffusion:
-        values: dict[str, Any] = {**self.parameters, **parameters}
-        return AffineDiffusion(values["diffusion_offset"], values["diffusion_slope"])
-
-    def __repr__(self) -> str:
-        offset, slope = (value.tolist() for value in self.parameters.values())
-        return f"AffineDiffusion(offset={offset}, slope={slope})"
+    def _shown(self) -> dict[str, Any]:
+        return {name.removeprefix("diffusion_"): value for name, value in super()._shown().items()}

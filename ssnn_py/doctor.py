@@ -19,7 +19,8 @@ from ssnn_py.engine import boot
 from ssnn_py.errors import SSNNError
 try:
     julia = boot.runtime()
-    found = {name: getattr(julia, name) for name in ("how", "version", "threads", "cpu_target", "library", "instead_of")}
+    names = ("how", "version", "threads", "cpu_target", "library", "instead_of")
+    found = {name: getattr(julia, name) for name in names}
 except SSNNError as error:
     found = {"problem": " ".join(str(error).split())}
 print(json.dumps(found))
@@ -27,7 +28,9 @@ print(json.dumps(found))
 
 
 def _openssl_limit(version: tuple[int, int]) -> str:
-    """What Python's OpenSSL means for the Julia that juliapkg chooses: both load theirs into one process. Empty if nothing."""
+    """What Python's OpenSSL means for the Julia that juliapkg chooses: both load theirs into one process. Empty if
+    nothing.
+    """
     return "older than 3.5, so that juliacall takes no Julia newer than 1.11" if version < (3, 5) else ""
 
 

@@ -1,4 +1,9 @@
-"""The exceptions of the package; everything it raises on purpose derives from :class:`SSNNError`."""
+"""The exceptions of the package; everything it raises on purpose derives from :class:`SSNNError`. And how it warns."""
+
+from __future__ import annotations
+
+import sys
+import warnings
 
 
 class SSNNError(Exception):
@@ -15,3 +20,11 @@ class JuliaError(SSNNError, RuntimeError):
 
 class NoGradientError(SSNNError):
     """The pathwise gradient does not exist for this model; the message names the condition that fails."""
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn of the line that has called this package, however deep within it the reason was found."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == __name__.split(".")[0]:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -17,18 +17,21 @@ Array = NDArray[np.float64]
 
 
 class SampleMean(Loss):
-    r"""The expectation :math:`\mathbb E\,f(\text{train})` of a function of one sample's spikes, estimated by the mean over samples.
+    r"""The expectation :math:`\mathbb E\,f(\text{train})` of a function of one sample's spikes, estimated by the mean
+    over samples.
 
     Its unbiased gradient needs no more than f itself: the library evaluates f on the trains with one spike more.
 
     Parameters
     ----------
     function : callable
-        ``function(trains: SpikeTrains) -> (values, spike_times_bar)``: f of each sample, shape (S,), and its derivatives with respect to the spike times,
-        shape (S, K), or None where f does not depend on when spikes are. f may jump where a spike comes or goes, and where two spikes of different
-        neurons change their order; otherwise it must be differentiable in the spike times.
+        ``function(trains: SpikeTrains) -> (values, spike_times_bar)``: f of each sample, shape (S,), and its
+        derivatives with respect to the spike times, shape (S, K), or None where f does not depend on when spikes are. f
+        may jump where a spike comes or goes, and where two spikes of different neurons change their order; otherwise it
+        must be differentiable in the spike times.
     order_matters : bool
-        False where f never jumps as two spikes change their order (counts, sums over spikes): spares a second simulation where there are several neurons.
+        False where f never jumps as two spikes change their order (counts, sums over spikes): spares a second
+        simulation where there are several neurons.
 
     Examples
     --------

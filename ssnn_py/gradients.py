@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import engine as engines
 from .engine import Cotangents, contract
-from .errors import NoGradientError, ValidationError
+from .errors import NoGradientError, ValidationError, warn_caller
 from .losses import Loss
 from .network import SLIFNetwork
 from .simulation import Solution, prepare
@@ -44,18 +43,20 @@ def value_and_grad(
     Parameters
     ----------
     loss : Loss or callable
-        A :class:`Loss`; or a function that takes a :class:`Solution` and returns a :class:`LossValue`, or a tuple ``(value, spike_times_bar[,
-        v_bar[, i_bar[, entries[, entries_at_saves]]]])``: the loss, its derivatives with respect to spike times (S, K) and recorded values (S, T, N), and
-        what one more spike would change, (S, N) and (S, T, N); None where it does not depend on them.
+        A :class:`Loss`; or a function that takes a :class:`Solution` and returns a :class:`LossValue`, or a tuple
+        ``(value, spike_times_bar[, v_bar[, i_bar[, entries[, entries_at_saves]]]])``: the loss, its derivatives with
+        respect to spike times (S, K) and recorded values (S, T, N), and what one more spike would change, (S, N) and
+        (S, T, N); None where it does not depend on them.
     network : SLIFNetwork
     wrt : str or sequence of str
         Names of the network's parameters, ``"v0"`` or ``"i0"``.
     data : optional
         What a :class:`Loss` compares with.
     gradient : {"auto", "unbiased", "pathwise"}
-        "pathwise" is the derivative of the loss of these samples, noise and number of spikes frozen. "unbiased" is one whose mean is the derivative
-        of the loss's mean: the pathwise one and what spikes change that appear and vanish (docs/gradients.md). "auto" is "unbiased" wherever
-        loss and network allow it, else, after a warning, "pathwise"; and "pathwise" for losses that are meant for it (those that match spikes).
+        "pathwise" is the derivative of the loss of these samples, noise and number of spikes frozen. "unbiased" is one
+        whose mean is the derivative of the loss's mean: the pathwise one and what spikes change that appear and vanish
+        (docs/gradients.md). "auto" is "unbiased" wherever loss and network allow it, else, after a warning, "pathwise";
+        and "pathwise" for losses that are meant for it (those that match spikes).
     **simulate_arguments
         As for :func:`simulate`.
 
@@ -81,7 +82,8 @@ def value_and_grad(
     >>> def mean_first_spike(solution):
     ...     return solution.spike_times.mean(), np.full((8, 1), 1 / 8)
     >>> value, grads = ssnn.value_and_grad(
-    ...     mean_first_spike, net, wrt="input_current", gradient="pathwise", t1=50.0, dt=0.01, num_samples=8, max_spikes=1)
+    ...     mean_first_spike, net, wrt="input_current", gradient="pathwise", t1=50.0, dt=0.01, num_samples=8,
+    ...     max_spikes=1)
     >>> bool(grads["input_current"] < 0)
     True
     """
@@ -103,11 +105,10 @@ def checked_gradient(gradient: Any) -> str:
 
 def warn_of_fallback(reason: str) -> None:
     """Say that `gradient="auto"` has taken the pathwise gradient."""
-    warnings.warn(
+    warn_caller(
         f'gradient="auto" takes the pathwise gradient, which does not see spikes that appear or vanish: {reason}. '
         'Say gradient="pathwise" if that is meant.',
         PathwiseGradientWarning,
-        stacklevel=3,
     )
 
 
@@ -222,15 +223,16 @@ def differentiate(
 
 
 def _check_step(problem: engines.Problem) -> None:
-    """Warn where the discretised map jumps so much in its parameters that the gradient of its expectations is missed."""
+    """Warn where the discretised map jumps in its parameters so much that the gradient of expectations is missed."""
     longest = SOLVERS[problem.solver].continuous_below
     step = problem.dt * float(problem.network.parameters["mu"].max(initial=0.0))
     if step > longest:
-        warnings.warn(
-            f"solver {problem.solver!r} jumps where a spike moves from one step to the next, too much at dt = {problem.dt} for an unbiased gradient: "
-            f"dt·max(mu) should be at most {longest}, and is {step:.3g}. Take exact_ou or euler_maruyama, or a smaller dt.",
+        warn_caller(
+            f"solver {problem.solver!r} jumps where a spike moves from one step to the next, too much at dt = "
+            f"{problem.dt} for an unbiased gradient: "
+            f"dt·max(mu) should be at most {longest}, and is {step:.3g}. Take exact_ou or euler_maruyama, or a "
+            "smaller dt.",
             DiscontinuousStepWarning,
-            stacklevel=4,
         )
 
 
@@ -239,7 +241,8 @@ def _check_states(loss: Loss, result: Cotangents) -> None:
     looks = any(bar is not None and np.any(bar) for bar in (result.v, result.i))
     if looks and not loss.observes_states and result.entries_at_saves is None:
         raise ValidationError(
-            f"loss depends on recorded states: it must say observes_states = True, or give entries_at_saves, got {describe(loss)}"
+            f"loss depends on recorded states: it must say observes_states = True, or give entries_at_saves, got "
+            f"{describe(loss)}"
         )
 
 
@@ -268,7 +271,7 @@ def checked_names(wrt: str | Sequence[str], known: dict[str, Array]) -> tuple[st
 
 @functools.lru_cache(maxsize=16)
 def _unit_directions(*shapes: tuple[str, tuple[int, ...]]) -> dict[str, Array]:
-    """One direction per coordinate of the parameters of these names and shapes: blocks of shape (P, *shape), not to be changed."""
+    """One direction per coordinate of parameters of these names and shapes: blocks (P, *shape), not to be changed."""
     total = sum(math.prod(shape) for _, shape in shapes)
     blocks, start = {}, 0
     for name, shape in shapes:

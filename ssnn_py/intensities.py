@@ -7,36 +7,27 @@ A new intensity is a subclass of :class:`Intensity` here or in the user's own fi
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .validation import as_float, as_real_array, require
+from .components import Component
+from .validation import as_float
 
 Array = NDArray[np.float64]
 
 
-class Intensity(abc.ABC):
-    """Base class of intensities λ(v), in spikes per unit of time.
+class Intensity(Component):
+    """Base class of intensities λ(v), in spikes per unit of time; see :class:`ssnn_py.components.Component`.
 
     Attributes
     ----------
-    kind : str
-        The name under which the Julia core knows the formula.
-    parameters : dict of str to ndarray
-        What one may differentiate with respect to, by the name under which the core knows it; each of shape ``()``,
-        ``(N,)`` or ``(S, N)``.
-    settings : tuple of float
-        Further numbers of the formula that are fixed.
+    event : {"hazard", "threshold"}
+        The event: the integrated hazard reaches 0, or the potential itself reaches the parameter ``"v_th"``.
     """
 
-    kind: ClassVar[str]
-    #: The event: the integrated "hazard" reaches 0, or the potential itself reaches the "threshold" v_th.
     event: ClassVar[str] = "hazard"
-    parameters: dict[str, Array]
-    settings: tuple[float, ...] = ()
 
     @abc.abstractmethod
     def rate(self, v: Array, **parameters: Array) -> Array:
@@ -52,10 +43,6 @@ class Intensity(abc.ABC):
 
         With a little noise ξ around v the rate is on average that at :math:`v + κ(v)\\,\\mathrm{Var}(ξ)/2`.
         """
-
-    @abc.abstractmethod
-    def replace(self, **parameters: ArrayLike) -> Intensity:
-        """The same intensity with other values of some parameters."""
 
     def __call__(self, v: ArrayLike) -> Array:
         """λ(v) at the intensity's own parameters."""
@@ -83,7 +70,8 @@ class ExponentialIntensity(Intensity):
 
     References
     ----------
-    Holberg and Salvi, NeurIPS 2024, section 2; the rate function is that of Gerstner et al., *Neuronal Dynamics*, section 9.1.
+    Holberg and Salvi, NeurIPS 2024, section 2; the rate function is that of Gerstner et al., *Neuronal Dynamics*,
+    section 9.1.
 
     Examples
     --------
@@ -93,17 +81,11 @@ class ExponentialIntensity(Intensity):
     """
 
     kind = "exponential"
+    ranges: ClassVar = {"beta": "at least 0", "tau": "positive"}
 
     def __init__(self, beta: ArrayLike = 5.0, v_th: ArrayLike = 1.0, tau: ArrayLike = 1.0, cap: float = 10.0) -> None:
-        shapes = "a number or an array of shape (N,) or (S, N)"
-        self.parameters = {
-            name: as_real_array(name, value, what=shapes)
-            for name, value in (("beta", beta), ("v_th", v_th), ("tau", tau))
-        }
-        require("beta", self.parameters["beta"], self.parameters["beta"] >= 0, "at least 0")
-        require("tau", self.parameters["tau"], self.parameters["tau"] > 0, "positive")
         self.cap = as_float("cap", cap, positive=True)
-        self.settings = (self.cap,)
+        super().__init__({"beta": beta, "v_th": v_th, "tau": tau}, settings=(self.cap,))
 
     def rate(self, v: Array, **parameters: Array) -> Array:
         beta, v_th, tau = parameters["beta"], parameters["v_th"], parameters["tau"]
@@ -119,20 +101,16 @@ class ExponentialIntensity(Intensity):
         below, zero = np.where(v - parameters["v_th"] < self.cap, 1.0, 0.0), np.zeros(np.shape(v))
         return below * parameters["beta"], zero, {"beta": below, "v_th": zero, "tau": zero}
 
-    def replace(self, **parameters: ArrayLike) -> ExponentialIntensity:
-        values: Mapping[str, Any] = {**self.parameters, **parameters}
-        return ExponentialIntensity(cap=self.cap, **values)
-
-    def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value.tolist()}" for name, value in self.parameters.items())
-        return f"ExponentialIntensity({values}, cap={self.cap})"
+    def _shown(self) -> dict[str, Any]:
+        return {**super()._shown(), "cap": self.cap}
 
 
 class ThresholdIntensity(Intensity):
     """Deterministic firing: a neuron fires when its potential itself reaches `v_th` from below.
 
-    There is no hazard, so α plays no part. With noise on the potential such a network can be simulated (along the solver's piecewise-linear
-    path), but has no pathwise gradient: a Brownian path that touches a threshold crosses it at once infinitely often.
+    There is no hazard, so α plays no part. With noise on the potential such a network can be simulated (along the
+    solver's piecewise-linear path), but has no pathwise gradient: a Brownian path that touches a threshold crosses it
+    at once infinitely often.
 
     Parameters
     ----------
@@ -148,7 +126,7 @@ class ThresholdIntensity(Intensity):
     event = "threshold"
 
     def __init__(self, v_th: ArrayLike = 1.0) -> None:
-        self.parameters = {"v_th": as_real_array("v_th", v_th, what="a number or an array of shape (N,) or (S, N)")}
+        super().__init__({"v_th": v_th})
 
     def rate(self, v: Array, **parameters: Array) -> Array:
         return np.zeros(np.shape(v))
@@ -159,9 +137,3 @@ class ThresholdIntensity(Intensity):
     def sharpness(self, v: Array, **parameters: Array) -> tuple[Array, Array, dict[str, Array]]:
         zero = np.zeros(np.shape(v))
         return zero, zero, {"v_th": zero}
-
-    def replace(self, **parameters: ArrayLike) -> ThresholdIntensity:
-        return ThresholdIntensity(parameters.get("v_th", self.parameters["v_th"]))
-
-    def __repr__(self) -> str:
-        return f"ThresholdIntensity(v_th={self.parameters['v_th'].tolist()})"

@@ -1,8 +1,10 @@
-"""Networks as differentiable functions in JAX: under ``jit``, ``grad`` and ``vmap``, backward through the exact adjoint.
+"""Networks as differentiable functions in JAX: under ``jit``, ``grad`` and ``vmap``, backward through the exact
+adjoint.
 
 :func:`simulate` differentiates samples, :func:`expectation` means over samples: spikes that appear and vanish included.
 
-Needs JAX, which is not installed with ssnn_py: ``pip install jax``. Numbers have JAX's precision: enable ``jax_enable_x64`` for double.
+Needs JAX, which is not installed with ssnn_py: ``pip install jax``. Numbers have JAX's precision: enable
+``jax_enable_x64`` for double.
 """
 
 from __future__ import annotations
@@ -70,8 +72,8 @@ def simulate(
     ValidationError
         If a name is unknown, or an argument is not what it should be.
     NoGradientError
-        If the network has no pathwise gradient and one is asked for. It depends on the values of parameters, is raised as the program runs, and then
-        arrives within JAX's own error.
+        If the network has no pathwise gradient and one is asked for. It depends on the values of parameters, is raised
+        as the program runs, and then arrives within JAX's own error.
 
     Examples
     --------
@@ -79,8 +81,8 @@ def simulate(
 
         @jax.jit
         def loss(c, seed):
-            out = ssnn_py.jax.simulate(net, {"input_current": c}, seed=seed, t1=5.0, dt=0.01, num_samples=64, max_spikes=3)
-            return jnp.minimum(out.spike_times, 5.0).mean()
+            out = ssnn_py.jax.simulate(net, {"input_current": c}, seed=seed, t1=5.0, dt=0.01, num_samples=64,
+            max_spikes=3) return jnp.minimum(out.spike_times, 5.0).mean()
 
         jax.value_and_grad(loss)(1.0, 7)
     """
@@ -100,48 +102,55 @@ def expectation(
     order_matters: bool = True,
     **simulate_arguments: Any,
 ) -> Any:
-    r"""The mean over samples of a function of each sample, :math:`\frac1S\sum_s f(X_s)`, whose gradient is the unbiased one of :math:`\mathbb E\,f(X)`.
+    r"""The mean over samples of a function of each sample, :math:`\frac1S\sum_s f(X_s)`, whose gradient is the unbiased
+    one of :math:`\mathbb E\,f(X)`.
 
-    The gradient of :func:`simulate` is pathwise: it does not see spikes that appear or vanish, and of a count nothing at all. This one gains
+    The gradient of :func:`simulate` is pathwise: it does not see spikes that appear or vanish, and of a count nothing
+    at all. This one gains
 
     .. math:: \frac1S\sum_{s,k}\bigl(f(X_s\cup\{k\text{ at }t_1\})-f(X_s)\bigr)\,\partial_\theta\Lambda_{sk}(t_1)
 
-    with Λ the integrated hazard since a neuron's last spike, where a spike could come (docs/gradients.md), and likewise what spikes change that come just
-    before or after another neuron's, or just before or after a recorded time; of these places one per sample is chosen at random, and the sample is
-    simulated again with a spike there. `function` is evaluated up to N + 3 times, where a gradient is asked for; under ``jit`` once, where none is.
+    with Λ the integrated hazard since a neuron's last spike, where a spike could come (docs/gradients.md), and likewise
+    what spikes change that come just before or after another neuron's, or just before or after a recorded time; of
+    these places one per sample is chosen at random, and the sample is simulated again with a spike there. `function` is
+    evaluated up to N + 3 times, where a gradient is asked for; under ``jit`` once, where none is.
 
     Parameters
     ----------
     function : callable
-        ``function(solution: JaxSolution) -> values``, shape (S,), or (S, …) for several expectations at once. It must treat each sample by itself. It may
-        jump where a spike comes or goes, where two spikes of different neurons change their order, and where a spike passes a time of ``saveat``; otherwise
-        it must be differentiable in the spike times (and v and i). It may close over arrays, which get their gradients as usual.
+        ``function(solution: JaxSolution) -> values``, shape (S,), or (S, …) for several expectations at once. It must
+        treat each sample by itself. It may jump where a spike comes or goes, where two spikes of different neurons
+        change their order, and where a spike passes a time of ``saveat``; otherwise it must be differentiable in the
+        spike times (and v and i). It may close over arrays, which get their gradients as usual.
     network : SLIFNetwork
     parameters : mapping of str to array
         As for :func:`simulate`.
     seed : int or integer array of shape ()
         May be traced.
     max_spikes : int
-        K. Of a sample that has so many, nothing is known afterwards: the mean is that of the function of the first K spikes.
+        K. Of a sample that has so many, nothing is known afterwards: the mean is that of the function of the first K
+        spikes.
     order_matters : bool
-        False where the function never jumps as two spikes change their order (counts, sums over spikes): spares the second simulation, unless ``saveat`` or
-        samples of several neurons that end at their last spike want it.
+        False where the function never jumps as two spikes change their order (counts, sums over spikes): spares the
+        second simulation, unless ``saveat`` or samples of several neurons that end at their last spike want it.
     **simulate_arguments
-        As for :func:`ssnn_py.simulate`, fixed numbers. At the times of ``saveat`` the function may look at v and i, and jump as a spike passes them: edges
-        of windows in which it counts must be among them.
+        As for :func:`ssnn_py.simulate`, fixed numbers. At the times of ``saveat`` the function may look at v and i, and
+        jump as a spike passes them: edges of windows in which it counts must be among them.
 
     Returns
     -------
     array, shape () or (…)
-        A smooth function of expectations, such as their squared distance to data, has its gradient at the sample means: biased by O(1/S).
+        A smooth function of expectations, such as their squared distance to data, has its gradient at the sample means:
+        biased by O(1/S).
 
     Raises
     ------
     ValidationError
         If an argument, or what the function returned, is not what it should be.
     NoGradientError
-        If gradients are asked for that do not exist: deterministic crossings (:class:`ssnn_py.ThresholdIntensity`), solvers of DifferentialEquations.jl, or
-        recorded values of samples that were cut at `max_spikes`. The last shows as the program runs, and arrives within JAX's own error.
+        If gradients are asked for that do not exist: deterministic crossings (:class:`ssnn_py.ThresholdIntensity`),
+        solvers of DifferentialEquations.jl, or recorded values of samples that were cut at `max_spikes`. The last shows
+        as the program runs, and arrives within JAX's own error.
 
     Examples
     --------
@@ -150,8 +159,8 @@ def expectation(
         @jax.jit
         def mean_count(c, seed):
             return ssnn_py.jax.expectation(
-                lambda solution: solution.spike_counts.sum(1), net, {"input_current": c}, seed=seed, t1=5.0, dt=0.01, num_samples=1000,
-                max_spikes=50, order_matters=False,
+                lambda solution: solution.spike_counts.sum(1), net, {"input_current": c}, seed=seed, t1=5.0, dt=0.01,
+                num_samples=1000, max_spikes=50, order_matters=False,
             )
 
         jax.value_and_grad(mean_count)(1.5, 7)
@@ -172,7 +181,8 @@ def expectation(
         return values if jnp.issubdtype(values.dtype, jnp.inexact) else values.astype(jnp.result_type(float))
 
     values = evaluate(solution)
-    # From here on to the entries nothing is differentiated, and under jit nothing is computed unless a gradient asks for it.
+    # From here on to the entries nothing is differentiated, and under jit nothing is computed unless a gradient asks
+    # for it.
     known: Any
     given, known, here = jax.lax.stop_gradient((given, solution, values))
     at_end = jax.lax.map(lambda k: evaluate(call.ended(given, seed, known, k)) - here, jnp.arange(call.neurons))
@@ -245,7 +255,7 @@ class _Call:
         return Solution(*self.prepared(values, seed), raw)
 
     def cast(self, times: Any, neurons: Any, v: Any, i: Any) -> JaxSolution:
-        """As JAX has it; spikes that come one after the other, or before a recorded time, still do in less precision."""
+        """As JAX has it; spikes that come one after the other, or before a recorded time, do so too."""
         shape, real = self.shapes.spike_times.shape, self.shapes.spike_times.dtype
         rounded = np.ascontiguousarray(times[:, : shape[1]], dtype=real)
         saves = np.append(self.problem.saveat, np.inf)
@@ -260,7 +270,7 @@ class _Call:
         return self.cast(batch.spike_trains.times, batch.spike_trains.neurons, batch.v, batch.i)
 
     def ended(self, values: Mapping[str, Any], seed: Any, known: JaxSolution, k: Any) -> JaxSolution:
-        """The samples with one more spike of neuron k at t1, where there is room for it: the others were cut before t1."""
+        """The samples with one more spike of neuron k at t1, where there is room: the others were cut before t1."""
         if self.observed and self.problem.saveat[-1] == self.problem.t1:
             return JaxSolution(
                 *jax.pure_callback(self.ended_in_numpy, self.shapes, values, seed, known, k, vmap_method="sequential")
@@ -277,7 +287,9 @@ class _Call:
     def continued(
         self, values: Mapping[str, Any], seed: Any, known: JaxSolution
     ) -> tuple[JaxSolution, JaxSolution, Any]:
-        """The samples with a spike at one place each, just before and just after what is there, and the weights of these places."""
+        """The samples with a spike at one place each, just before and just after what is there, and the weights of
+        these places.
+        """
         solution = self.solution(values, seed, known)
         insertions, weights = choose_insertions(solution, self.order, self.observed)
         if insertions is None:
@@ -306,7 +318,8 @@ class _Call:
         if self.expectation:
             if solution.truncated.any() and any(np.any(bar) for bar in bars[1:3]):
                 raise NoGradientError(
-                    "no unbiased gradient: samples were cut at max_spikes, and with them what they record; give a larger one"
+                    "no unbiased gradient: samples were cut at max_spikes, and with them what they record; give a "
+                    "larger one"
                 )
             at_end, at_place = (np.asarray(bar, np.float64) for bar in bars[3:])
             cotangents = replace(cotangents, entries=at_end)
@@ -319,7 +332,9 @@ class _Call:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _simulate(call: _Call, values: dict[str, Any], seed: Any) -> tuple[JaxSolution, tuple[Any, ...]]:
-    """The solution, and what stands for the integrated hazards: zeros (S, N) at t1, and (S,) at one place within the interval."""
+    """The solution, and what stands for the integrated hazards: zeros (S, N) at t1, and (S,) at one place within the
+    interval.
+    """
     # Constants made here would be one and the same for all that vmap maps over.
     shapes = (call.shapes, call.hazards)
     solution, hazards = jax.pure_callback(call.solve, shapes, values, seed, vmap_method="sequential")

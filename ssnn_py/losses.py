@@ -20,6 +20,7 @@ from .signature_kernels import GRAM, SYMMETRIC, SignatureKernel, mmd_exchange, m
 from .signatures import expected_signature, expected_signature_loss, signature
 from .spike_trains import SpikeTrains
 from .validation import as_int, as_real_array, describe, require
+from .values import Remembered, equal, fingerprint
 
 Array = NDArray[np.float64]
 
@@ -27,9 +28,12 @@ Array = NDArray[np.float64]
 class LossValue(NamedTuple):
     """A loss, and its derivatives with respect to the generated solution; None where it does not depend on that part.
 
-    The last two make gradients of expectations unbiased (docs/gradients.md): ``entries[s, k]`` is by how much the loss changes where neuron k of
-    sample s fires once more, at t1; ``entries_at_saves[s, m, k]`` by how much it changes where the state recorded at the m-th time is that after a
-    spike of k (for losses that are sums over recorded times). None where they were not asked for, or are not known.
+    The last two make gradients of expectations unbiased (docs/gradients.md): ``entries[s, k]`` is by how much the loss
+    changes where neuron k of sample s fires once more, at t1; ``entries_at_saves[s, m, k]`` by how much it changes
+    where the state recorded at the m-th time is that after a spike of k (for losses that are sums over recorded times).
+    None where they were not asked for, or are not known.
+
+    It is a tuple; two are equal where all their parts are, arrays element by element.
     """
 
     value: float
@@ -39,12 +43,25 @@ class LossValue(NamedTuple):
     entries: Array | None = None  # (S, N)
     entries_at_saves: Array | None = None  # (S, T, N)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, tuple) and equal(tuple(self), tuple(other))
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(fingerprint(tuple(self)))
+
 
 class Loss(abc.ABC):
     """Base class of losses.
 
-    A loss of its own writes :meth:`__call__`, which suffices for pathwise gradients and, slowly, for unbiased ones. :meth:`exchange` in closed form
-    makes these fast, :meth:`with_entries` where one spike more at the end is cheaper than any other sample.
+    A loss is equal to itself alone. Copies and pickles of it forget what it has remembered of its data
+    (:class:`ssnn_py.values.Remembered`).
+
+    A loss of its own writes :meth:`__call__`, which suffices for pathwise gradients and, slowly, for unbiased ones.
+    :meth:`exchange` in closed form makes these fast, :meth:`with_entries` where one spike more at the end is cheaper
+    than any other sample.
 
     Attributes
     ----------
@@ -67,12 +84,16 @@ class Loss(abc.ABC):
     pathwise_by_design: bool = False
     edges: tuple[float, ...] = ()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: Remembered() if isinstance(x, Remembered) else x for name, x in self.__dict__.items()}
+
     @abc.abstractmethod
     def __call__(self, generated: Any, data: Any) -> LossValue:
         """The loss of `generated` (a Solution or SpikeTrains) against `data` (likewise)."""
 
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
-        """By how much the loss changes where sample s of `generated` is replaced by that of `other`, for each s by itself.
+        """By how much the loss changes where sample s of `generated` is replaced by that of `other`, for each s by
+        itself.
 
         Parameters
         ----------
@@ -128,7 +149,8 @@ def observed_pair(
             theirs = theirs.select(neurons)
     if theirs.num_neurons != observed.num_neurons:
         raise ValidationError(
-            f"data must have the {observed.num_neurons} observed neurons of the generated trains, got {theirs.num_neurons}"
+            f"data must have the {observed.num_neurons} observed neurons of the generated trains, got "
+            f"{theirs.num_neurons}"
         )
     if (theirs.t0, theirs.t1) != (mine.t0, mine.t1):
         raise ValidationError(
@@ -156,14 +178,21 @@ def spread_entries(entries: Array, neurons: ArrayLike | None, num_neurons: int) 
     return out
 
 
-def matched_trains(X: SpikeTrains, Y: SpikeTrains) -> tuple[SpikeTrains, SpikeTrains]:
-    """Pairs of samples in which both keep of each neuron only as many spikes as the other has."""
+def matched_trains(X: SpikeTrains, Y: SpikeTrains) -> tuple[SpikeTrains, SpikeTrains, NDArray[np.intp]]:
+    """Pairs of samples in which both keep of each neuron only as many spikes as the other has.
+
+    Returns
+    -------
+    X, Y : SpikeTrains
+        Of the shapes that were given; the spikes that are kept come first.
+    columns : ndarray of int, shape (S, K)
+        Where the spikes of X stood; −1 where there is none.
+    """
     caps = np.minimum(X.spike_counts, Y.spike_counts)
 
-    def capped(trains: SpikeTrains) -> SpikeTrains:
+    def capped(trains: SpikeTrains) -> tuple[SpikeTrains, NDArray[np.intp]]:
         there = trains.neurons >= 0
         keep = there & (trains.ranks < np.take_along_axis(caps, np.where(there, trains.neurons, 0), axis=1))
-        # Dropped spikes stay in their columns as empty slots; only sums over spikes are taken of the result.
         times, neurons = np.where(keep, trains.times, np.inf), np.where(keep, trains.neurons, -1)
         order = np.argsort(~keep, axis=1, kind="stable")
         packed = SpikeTrains.unchecked(
@@ -173,10 +202,10 @@ def matched_trains(X: SpikeTrains, Y: SpikeTrains) -> tuple[SpikeTrains, SpikeTr
             trains.t0,
             trains.t1,
         )
-        packed.__dict__["columns"] = np.where(np.take_along_axis(keep, order, 1), order, -1)
-        return packed
+        return packed, np.where(np.take_along_axis(keep, order, 1), order, -1)
 
-    return capped(X), capped(Y)
+    (X, columns), (Y, _) = capped(X), capped(Y)
+    return X, Y, columns
 
 
 class ExpectedSignatureLoss(Loss):
@@ -188,10 +217,10 @@ class ExpectedSignatureLoss(Loss):
     ----------
     depth : int
     match_spikes : bool
-        Pair sample p of one batch with sample p of the other, and keep in both only as many spikes of each neuron as the one with fewer
-        has: later spikes have no jump and no gradient. Needs batches of equal size. The published experiments do so,
-        since pathwise gradients do not see spikes that come or go. The loss then speaks of spike times alone (a silent
-        network would match anything), and ``gradient="auto"`` takes its pathwise gradient.
+        Pair sample p of one batch with sample p of the other, and keep in both only as many spikes of each neuron as
+        the one with fewer has: later spikes have no jump and no gradient. Needs batches of equal size. The published
+        experiments do so, since pathwise gradients do not see spikes that come or go. The loss then speaks of spike
+        times alone (a silent network would match anything), and ``gradient="auto"`` takes its pathwise gradient.
     neurons : array_like of int, optional
         Observe these neurons only.
     scales : array_like, shape () or (1 + N,), optional
@@ -221,7 +250,7 @@ class ExpectedSignatureLoss(Loss):
         self.scales = None if scales is None else as_real_array("scales", scales, (0, 1))
         if self.scales is not None:
             require("scales", self.scales, self.scales > 0, "positive")
-        self._target: tuple[Any, Array] | None = None
+        self._target: Remembered[Array] = Remembered()
 
     def __call__(self, generated: Any, data: Any) -> LossValue:
         return self._evaluate(generated, data, with_entries=False)
@@ -248,7 +277,8 @@ class ExpectedSignatureLoss(Loss):
             if not self.match_spikes:
                 return signature(trains, self.depth, scales=factors, engine=engine) - target
             X, Y = (
-                signature(part, self.depth, scales=factors, engine=engine) for part in matched_trains(trains, theirs)
+                signature(part, self.depth, scales=factors, engine=engine)
+                for part in matched_trains(trains, theirs)[:2]
             )
             return X - Y
 
@@ -290,27 +320,25 @@ class ExpectedSignatureLoss(Loss):
 
     def _mean_of(self, data: Any, theirs: SpikeTrains, factors: Array | None) -> Array:
         """The data's expected signature, remembered as long as the data stays the same object."""
-        if self._target is None or self._target[0] is not data:
-            self._target = (data, expected_signature(theirs, self.depth, scales=factors))
-        return self._target[1]
+        return self._target(lambda: expected_signature(theirs, self.depth, scales=factors), data)
 
     def _in_numpy(
         self, X: SpikeTrains, Y: SpikeTrains, factors: Array | None, with_entries: bool
     ) -> tuple[float, Array, Array | None]:
-        given, whole = (X, Y), X.times.shape
+        given, whole, columns = (X, Y), X.times.shape, None
         if self.match_spikes:
-            X, Y = matched_trains(X, Y)
+            X, Y, columns = matched_trains(X, Y)
         S, T = (reference_signature.signatures(part, self.depth, factors) for part in (X, Y))
         difference = S.mean(axis=0) - T.mean(axis=0)
         cotangent = np.tile(2.0 * difference / (difference.size * X.num_samples), (X.num_samples, 1))
         times_bar = reference_signature.signatures_backprop(X, cotangent, self.depth, factors)
-        value, times_bar = float((difference**2).mean()), _spread(times_bar, X.__dict__.get("columns"), whole)
+        value, times_bar = float((difference**2).mean()), _spread(times_bar, columns, whole)
         if not with_entries:
             return value, times_bar, None
         entries = np.zeros((X.num_samples, X.num_neurons))
         for k in range(X.num_neurons):
             if self.match_spikes:
-                longer = matched_trains(with_spike_at_end(given[0], k).spike_trains, given[1])
+                longer = matched_trains(with_spike_at_end(given[0], k).spike_trains, given[1])[:2]
                 after = (reference_signature.signatures(part, self.depth, factors) for part in longer)
                 change = (next(after) - next(after)) - (S - T)
             else:
@@ -323,8 +351,8 @@ class ExpectedSignatureLoss(Loss):
 class FirstSpikeLoss(Loss):
     r"""Difference of the average times of each neuron's first n spikes.
 
-    :math:`\frac1{nN}\sum_{j,k}\ell(\frac1S\sum_s\tau^{(s)}_{jk}-\frac1{S'}\sum_s\tau'^{(s)}_{jk})` with ℓ the square ("mse") or the absolute value
-    ("mae"). A missing spike counts as t1, and has no gradient.
+    :math:`\frac1{nN}\sum_{j,k}\ell(\frac1S\sum_s\tau^{(s)}_{jk}-\frac1{S'}\sum_s\tau'^{(s)}_{jk})` with ℓ the
+    square ("mse") or the absolute value ("mae"). A missing spike counts as t1, and has no gradient.
 
     Parameters
     ----------
@@ -353,7 +381,7 @@ class FirstSpikeLoss(Loss):
             raise ValidationError(f'kind must be "mse" or "mae", got {describe(kind)}')
         self.kind = kind
         self.neurons = neurons
-        self._target: tuple[Any, Array] | None = None
+        self._target: Remembered[Array] = Remembered()
 
     def __call__(self, generated: Any, data: Any) -> LossValue:
         mine, observed, theirs, columns = observed_pair(generated, data, self.neurons)
@@ -386,15 +414,15 @@ class FirstSpikeLoss(Loss):
 
     def _mean_of(self, data: Any, theirs: SpikeTrains) -> Array:
         """The data's mean times, remembered as long as the data stays the same object."""
-        if self._target is None or self._target[0] is not data:
-            self._target = (data, theirs.first_spikes(self.n).mean(axis=0))
-        return self._target[1]
+        return self._target(lambda: np.asarray(theirs.first_spikes(self.n).mean(axis=0)), data)
 
 
 class SignatureMMD(Loss):
-    r"""Squared maximum mean discrepancy of the signature kernel, :math:`\|\mathbb E\,S(X)-\mathbb E\,S(Y)\|^2` over all words.
+    r"""Squared maximum mean discrepancy of the signature kernel, :math:`\|\mathbb E\,S(X)-\mathbb E\,S(Y)\|^2` over all
+    words.
 
-    It vanishes only where both trains have the same distribution. See :func:`signature_mmd`; the number of samples may differ.
+    It vanishes only where both trains have the same distribution. See :func:`signature_mmd`; the number of samples may
+    differ.
 
     Parameters
     ----------
@@ -403,7 +431,8 @@ class SignatureMMD(Loss):
     depth : int, optional
         Words up to this length only.
     scales : array_like, shape () or (1 + N,), optional
-        Factors for the channels (time, neurons); :func:`median_scales` of the data is a good choice where there are many spikes.
+        Factors for the channels (time, neurons); :func:`median_scales` of the data is a good choice where there are
+        many spikes.
     neurons : array_like of int, optional
         Observe these neurons only.
     normalize : bool
@@ -432,8 +461,8 @@ class SignatureMMD(Loss):
         self.options: dict[str, Any] = {"depth": depth, "scales": scales, "normalize": bool(normalize)}
         SignatureKernel(**self.options)
         self.neurons = neurons
-        self._own: tuple[Any, float] | None = None
-        self._here: tuple[Any, Any, Callable[[SpikeTrains], Array]] | None = None
+        self._own: Remembered[float] = Remembered()
+        self._here: Remembered[Callable[[SpikeTrains], Array]] = Remembered()
 
     def __call__(self, generated: Any, data: Any) -> LossValue:
         mine, observed, theirs, columns = observed_pair(generated, data, self.neurons)
@@ -465,12 +494,15 @@ class SignatureMMD(Loss):
 
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
         """By how much the loss changes where sample s is replaced by that of `other`; see :meth:`Loss.exchange`."""
-        # A batch's own kernels are remembered: its samples are exchanged for some and for others in turn.
-        if self._here is None or self._here[0] is not generated or self._here[1] is not data:
+
+        def of_this_batch() -> Callable[[SpikeTrains], Array]:
             _, before, theirs, _ = observed_pair(generated, data, self.neurons)
             kernel, weights = self._kernel(generated, before, theirs)
-            self._here = (generated, data, mmd_exchange(kernel, before, theirs, weights))
-        return self._here[2](observed_pair(other, data, self.neurons)[1])
+            return mmd_exchange(kernel, before, theirs, weights)
+
+        # A batch's own kernels are remembered: its samples are exchanged for some and for others in turn.
+        exchanged = self._here(of_this_batch, generated, data)
+        return exchanged(observed_pair(other, data, self.neurons)[1])
 
     def _kernel(
         self, generated: Any, observed: SpikeTrains, theirs: SpikeTrains
@@ -482,6 +514,4 @@ class SignatureMMD(Loss):
         self, data: Any, theirs: SpikeTrains, kernel: SignatureKernel, weights: tuple[Array, Array, Array]
     ) -> float:
         """The kernels of the data with itself, remembered as long as the data stays the same object."""
-        if self._own is None or self._own[0] is not data:
-            self._own = (data, float((weights[1] * kernel.gram(theirs)).sum()))
-        return self._own[1]
+        return self._own(lambda: float((weights[1] * kernel.gram(theirs)).sum()), data)

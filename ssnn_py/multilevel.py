@@ -93,17 +93,18 @@ def multilevel(
 
     .. math:: E[f_L] = E[f_0] + \sum_{l=1}^{L} E[f_l - f_{l-1}]
 
-    and each term is estimated on samples of its own, both solves of a difference along one Brownian path and with the same thresholds. Differences have a small
-    variance, so that most samples are coarse ones. Numbers of samples follow from variances and steps, and levels are added until the estimated bias is below tol/√2
-    (Giles, "Multilevel Monte Carlo methods", Acta Numerica 2015, algorithm 1).
+    and each term is estimated on samples of its own, both solves of a difference along one Brownian path and with the
+    same thresholds. Differences have a small variance, so that most samples are coarse ones. Numbers of samples follow
+    from variances and steps, and levels are added until the estimated bias is below tol/√2 (Giles, "Multilevel Monte
+    Carlo methods", Acta Numerica 2015, algorithm 1).
 
     Parameters
     ----------
     network : SLIFNetwork
         Its parameters must not be given per sample.
     functional : callable
-        Takes a :class:`Solution`, returns one number per sample, shape (S,). The better it depends on the path continuously, the more levels help: spike times, capped at t1
-        where there is none, rather than counts.
+        Takes a :class:`Solution`, returns one number per sample, shape (S,). The better it depends on the path
+        continuously, the more levels help: spike times, capped at t1 where there is none, rather than counts.
     t1, dt : float
         End of the interval, and the step of the coarsest level.
     tol : float

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .components import Component
 from .currents import InputCurrent, as_input_current
 from .diffusions import ConstantDiffusion, Diffusion
 from .errors import NoGradientError, ValidationError
 from .intensities import ExponentialIntensity, Intensity
 from .validation import as_real_array, describe, require, require_broadcastable
+from .values import Arrays, Immutable
 
 Array = NDArray[np.float64]
 
@@ -24,10 +26,15 @@ _OWN_PARAMETERS: dict[str, tuple[tuple[int, ...], str]] = {
     "v_reset": _PER_NEURON,
     "alpha": _PER_NEURON,
 }
+# The chosen parts of the model, by the argument that names them.
+_PARTS: dict[str, type[Component]] = {"intensity": Intensity, "input_current": InputCurrent, "diffusion": Diffusion}
 
 
-class Synapses:
+class Synapses(Immutable):
     """The connections of a network in compressed sparse rows: row j lists the targets of neuron j.
+
+    Networks made of each other by :meth:`SLIFNetwork.replace` share the object, as long as they have the same synapses.
+    It is equal to itself alone, so that it can be a key.
 
     Attributes
     ----------
@@ -44,8 +51,11 @@ class Synapses:
             np.ascontiguousarray(part, dtype=np.int64) for part in (indptr, targets, position)
         )
 
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
-class SLIFNetwork:
+
+class SLIFNetwork(Immutable):
     r"""A network of N stochastic leaky integrate-and-fire (SLIF) neurons.
 
     Between spikes neuron k has membrane potential v, synaptic current i and integrated hazard s,
@@ -55,14 +65,18 @@ class SLIFNetwork:
         di_k &= -\mu_2 i_k\,dt + \sigma_{21}\,dB^1_k + \sigma_{22}\,dB^2_k \\
         ds_k &= \lambda(v_k)\,dt
 
-    (g = 1 unless `diffusion` says otherwise), and neuron j fires when s_j reaches 0 from below: then v_j falls by `v_reset`, i_k rises by w_jk for every target k, and
-    s_j restarts at log U − α with U uniform on (0, 1).
+    (g = 1 unless `diffusion` says otherwise), and neuron j fires when s_j reaches 0 from below: then v_j falls by
+    `v_reset`, i_k rises by w_jk for every target k, and s_j restarts at log U − α with U uniform on (0, 1).
+
+    A network never changes: :meth:`replace` makes another. Attributes and arrays are read-only, and arrays that are
+    given are copied. Two networks are equal where all their parameters, parts and synapses are; networks can be keys,
+    be copied and be pickled.
 
     Parameters
     ----------
     weights : array_like or scipy.sparse matrix, shape (N, N)
-        ``weights[j, k]`` is the weight from neuron j to neuron k. A zero is no synapse, and has no gradient; an explicitly
-        stored zero of a sparse matrix is a synapse.
+        ``weights[j, k]`` is the weight from neuron j to neuron k. A zero is no synapse, and has no gradient; an
+        explicitly stored zero of a sparse matrix is a synapse.
     input_current : float, array_like of shape (N,) or (S, N), or InputCurrent
         I(t), in units of potential. S is the number of samples of the simulation.
     mu : array_like, shape (2,), (N, 2) or (S, N, 2)
@@ -76,11 +90,11 @@ class SLIFNetwork:
     intensity : Intensity
         λ(v); default ``ExponentialIntensity()``.
     reset : {"subtract", "hard"}
-        Whether a spike lowers the potential by `v_reset` or puts it to `v_reset`. A hard reset forgets the potential, and with noise on
-        it there is no pathwise gradient (:meth:`check_gradients`).
+        Whether a spike lowers the potential by `v_reset` or puts it to `v_reset`. A hard reset forgets the potential,
+        and with noise on it there is no pathwise gradient (:meth:`check_gradients`).
     diffusion : Diffusion
-        The factor g(v) of the noise on the potential; default ``ConstantDiffusion()``, additive noise. Where g varies, there are pathwise
-        gradients only if spikes leave the potential alone (``v_reset = 0``).
+        The factor g(v) of the noise on the potential; default ``ConstantDiffusion()``, additive noise. Where g varies,
+        there are pathwise gradients only if spikes leave the potential alone (``v_reset = 0``).
     interpretation : {"ito", "stratonovich"}
         Of the stochastic differential equation where g varies; every solver solves the equation that is meant.
 
@@ -91,7 +105,8 @@ class SLIFNetwork:
 
     References
     ----------
-    Holberg and Salvi, "Exact Gradients for Stochastic Spiking Neural Networks Driven by Rough Signals", NeurIPS 2024, section 2.
+    Holberg and Salvi, "Exact Gradients for Stochastic Spiking Neural Networks Driven by Rough Signals", NeurIPS 2024,
+    section 2.
 
     Examples
     --------
@@ -105,6 +120,9 @@ class SLIFNetwork:
     intensity: Intensity
     input_current: InputCurrent
     diffusion: Diffusion
+    #: Every parameter one may differentiate with respect to, by name; read-only. Weights of a sparse matrix are its
+    #: stored values.
+    parameters: dict[str, Array]
 
     def __init__(
         self,
@@ -126,16 +144,23 @@ class SLIFNetwork:
             if choice not in allowed:
                 raise ValidationError(f'{argument} must be "{allowed[0]}" or "{allowed[1]}", got {describe(choice)}')
         self.reset, self.interpretation = reset, interpretation
-        self.num_neurons, self.synapses, weight_values, self._sparse = _read_weights(weights)
-        #: Every parameter one may differentiate with respect to, by name. Weights of a sparse matrix are its stored values.
-        self.parameters: dict[str, Array] = {"weights": weight_values}
-        for name, value in (("mu", mu), ("sigma", sigma), ("v_reset", v_reset), ("alpha", alpha)):
-            self._set_own(name, value)
-        self._set_intensity(ExponentialIntensity() if intensity is None else intensity)
-        self._set_current(as_input_current(input_current))
-        self._set_diffusion(ConstantDiffusion() if diffusion is None else diffusion)
+        self.num_neurons, self.synapses, values, self._sparse = _read_weights(weights)
+        given = {"mu": mu, "sigma": sigma, "v_reset": v_reset, "alpha": alpha}
+        own = {"weights": values, **{name: _own(name, value) for name, value in given.items()}}
+        self.intensity = _part("intensity", ExponentialIntensity() if intensity is None else intensity)
+        self.input_current = _part("input_current", as_input_current(input_current))
+        self.diffusion = _part("diffusion", ConstantDiffusion() if diffusion is None else diffusion)
+        self.parameters = _united(own, {argument: getattr(self, argument) for argument in _PARTS})
         for name, array in self.parameters.items():
             self._check_shape(name, array)
+
+    def _held(self) -> tuple[Any, ...]:
+        synapses = self.synapses
+        return (
+            *(self.reset, self.interpretation, self.num_neurons, self._sparse, self.parameters),
+            *(getattr(self, argument) for argument in _PARTS),
+            *(synapses.indptr, synapses.targets, synapses.position),
+        )
 
     def _check_shape(self, name: str, array: Array) -> None:
         if name == "weights":
@@ -147,7 +172,8 @@ class SLIFNetwork:
             self.slots(name, array, array.shape[0] if self._has_sample_axis(name, array) else 1)
         except ValueError:
             raise ValidationError(
-                f"{name} has shape {array.shape}, which does not fit a network of {self.num_neurons} neurons: it must be one "
+                f"{name} has shape {array.shape}, which does not fit a network of {self.num_neurons} neurons: it must "
+                "be one "
                 f"value for all, one per neuron, or one per sample and neuron"
             ) from None
 
@@ -167,7 +193,8 @@ class SLIFNetwork:
                 self.slots(name, array, num_samples)
             except ValueError:
                 raise ValidationError(
-                    f"{name} has shape {array.shape}, which does not fit {num_samples} samples of {self.num_neurons} neurons"
+                    f"{name} has shape {array.shape}, which does not fit {num_samples} samples of {self.num_neurons} "
+                    "neurons"
                 ) from None
 
     def slots(self, name: str, array: Array, num_samples: int) -> dict[str, Array]:
@@ -210,8 +237,9 @@ class SLIFNetwork:
         Parameters
         ----------
         **parameters : array_like
-            Any names of :attr:`parameters`, or ``intensity`` or ``diffusion``. Weights of a sparse network may be given as a sparse matrix or as its
-            stored values. Dense weights keep the network's synapses, also those whose weight becomes zero.
+            Any names of :attr:`parameters`, or ``intensity``, ``input_current`` or ``diffusion``. Weights of a sparse
+            network may be given as a sparse matrix or as its stored values. Dense weights keep the network's synapses,
+            also those whose weight becomes zero.
 
         Returns
         -------
@@ -228,93 +256,63 @@ class SLIFNetwork:
         >>> net.replace(input_current=[1.0, 2.0]).parameters["input_current"]
         array([1., 2.])
         """
-        unknown = sorted(set(parameters) - set(self.parameters) - {"intensity", "diffusion"})
+        unknown = [name for name in parameters if name not in self.parameters and name not in _PARTS]
         if unknown:
             raise ValidationError(f"unknown parameter {unknown[0]!r}; this network has {', '.join(self.parameters)}")
-        new = object.__new__(type(self))
-        new.__dict__.update(self.__dict__)
-        new.parameters = dict(self.parameters)
-        intensity = parameters.get("intensity", self.intensity)
-        of_intensity = {name: value for name, value in parameters.items() if name in intensity.parameters}
-        if of_intensity or "intensity" in parameters:
-            new._set_intensity(intensity.replace(**of_intensity) if of_intensity else intensity)
-        of_current = {name: value for name, value in parameters.items() if name in self.input_current.parameters}
-        if isinstance(of_current.get("input_current"), InputCurrent):
-            new._set_current(of_current["input_current"])
-        elif of_current:
-            new._set_current(self.input_current.replace(**of_current))
-        diffusion = parameters.get("diffusion", self.diffusion)
-        of_diffusion = {name: value for name, value in parameters.items() if name in diffusion.parameters}
-        if of_diffusion or "diffusion" in parameters:
-            new._set_diffusion(diffusion.replace(**of_diffusion) if of_diffusion else diffusion)
+        attributes: dict[str, Any] = {argument: self._other_part(argument, parameters) for argument in _PARTS}
+        own = {name: self.parameters[name] for name in ("weights", *_OWN_PARAMETERS)}
+        own |= {name: _own(name, parameters[name]) for name in _OWN_PARAMETERS if name in parameters}
         if "weights" in parameters:
-            new._set_weights(parameters["weights"])
-        for name in ("mu", "sigma", "v_reset", "alpha"):
-            if name in parameters:
-                new._set_own(name, parameters[name])
-        for name, array in new.parameters.items():
-            if array.shape != getattr(self.parameters.get(name), "shape", None):
+            own["weights"], connections = self._other_weights(parameters["weights"])
+            attributes |= connections
+        united = _united(own, {argument: attributes[argument] for argument in _PARTS})
+        new = self._changed(**attributes, parameters=united)
+        for name, array in united.items():
+            before = self.parameters.get(name)
+            if before is not array and (before is None or before.shape != array.shape):
                 new._check_shape(name, array)
         return new
 
-    def _set_intensity(self, intensity: Intensity) -> None:
-        if not isinstance(intensity, Intensity):
-            raise ValidationError(f"intensity must be an Intensity, got {describe(intensity)}")
-        self._adopt("intensity", intensity)
+    def _other_part(self, argument: str, parameters: Mapping[str, Any]) -> Component:
+        """The part of the model with the values among `parameters` that are its own, or the one that stands there in
+        its place.
+        """
+        part: Component = getattr(self, argument)
+        if parameters.keys().isdisjoint((argument, *part.parameters)):
+            return part
+        given = parameters.get(argument)
+        if argument in parameters and (argument not in part.parameters or isinstance(given, Component)):
+            part = _part(argument, as_input_current(given) if argument == "input_current" else given)
+            parameters = {name: value for name, value in parameters.items() if name != argument}
+        values = {name: value for name, value in parameters.items() if name in part.parameters}
+        return part.replace(**values) if values else part
 
-    def _set_current(self, current: InputCurrent) -> None:
-        self._adopt("input_current", current)
-
-    def _set_diffusion(self, diffusion: Diffusion) -> None:
-        if not isinstance(diffusion, Diffusion):
-            raise ValidationError(f"diffusion must be a Diffusion, got {describe(diffusion)}")
-        self._adopt("diffusion", diffusion)
-
-    def _adopt(self, argument: str, part: Intensity | InputCurrent | Diffusion) -> None:
-        """Take a part of the model and its parameters, in the place of the one before."""
-        previous = getattr(self, argument, None)
-        for name in previous.parameters if previous is not None else ():
-            self.parameters.pop(name, None)
-        taken = [name for name in sorted(part.parameters) if name in self.parameters or name in ("v0", "i0")]
-        if taken:
-            raise ValidationError(
-                f"{argument} must not have a parameter named {taken[0]!r}: the network has one of that name already, "
-                f"and one value cannot stand for both; got {describe(part)}"
-            )
-        setattr(self, argument, part)
-        self.parameters.update(part.parameters)
-
-    def _set_own(self, name: str, value: ArrayLike) -> None:
-        ndims, meaning = _OWN_PARAMETERS[name]
-        array = as_real_array(name, value, ndims, meaning)
-        if name in ("mu", "alpha"):
-            require(name, array, array >= 0, "at least 0")
-        self.parameters[name] = array
-
-    def _set_weights(self, weights: Any) -> None:
-        """New weights for the same synapses; dense weights where there was no synapse make new ones."""
+    def _other_weights(self, weights: Any) -> tuple[Array, dict[str, Any]]:
+        """Weights for the same synapses; dense weights where there was no synapse make new ones, which are attributes
+        to change.
+        """
         values = self.parameters["weights"]
         if hasattr(weights, "tocsr") or (values.ndim == 2 and np.shape(weights) != values.shape):
-            n, self.synapses, values, self._sparse = _read_weights(weights)
+            n, synapses, values, sparse = _read_weights(weights)
             if n != self.num_neurons:
                 raise ValidationError(f"weights must keep the network's {self.num_neurons} neurons, got {n}")
-            self.parameters["weights"] = values
-            return
+            return values, {"synapses": synapses, "_sparse": sparse}
         array = as_real_array("weights", weights, (values.ndim,), f"an array of shape {values.shape}")
         if array.shape != values.shape:
             raise ValidationError(f"weights must have shape {values.shape}, got shape {array.shape}")
         if np.count_nonzero(array) > np.count_nonzero(array.ravel()[self.synapses.position]):
-            self.synapses = _read_weights(array)[1]
-        self.parameters["weights"] = array
+            return array, {"synapses": _read_weights(array)[1]}
+        return array, {}
 
     def check_gradients(self) -> None:
         """Raise unless spike times and trajectories have pathwise derivatives.
 
-        The conditions (Holberg and Salvi, NeurIPS 2024, assumptions of theorem 3.2), with E the event function, T the transition, f the drift
-        and σ the diffusion: (i) the noise does not drive the event, ∇E·σ = 0; (ii) E is crossed transversally, ∇E·f ≠ 0; (iii) the
-        transition commutes with the noise, ∇T σ(y) = σ(T(y)); (iv) no event follows at once, E(T(y)) ≠ 0; (v) events are finitely many.
-        A hazard event with a positive intensity satisfies (i), (ii) and almost surely (iv) and (v); subtracting at a spike satisfies (iii)
-        for additive noise, and for any noise where nothing is subtracted (v_reset = 0).
+        The conditions (Holberg and Salvi, NeurIPS 2024, assumptions of theorem 3.2), with E the event function, T the
+        transition, f the drift and σ the diffusion: (i) the noise does not drive the event, ∇E·σ = 0; (ii) E is crossed
+        transversally, ∇E·f ≠ 0; (iii) the transition commutes with the noise, ∇T σ(y) = σ(T(y)); (iv) no event follows
+        at once, E(T(y)) ≠ 0; (v) events are finitely many. A hazard event with a positive intensity satisfies (i), (ii)
+        and almost surely (iv) and (v); subtracting at a spike satisfies (iii) for additive noise, and for any noise
+        where nothing is subtracted (v_reset = 0).
 
         Raises
         ------
@@ -333,7 +331,8 @@ class SLIFNetwork:
         threshold = self.intensity.event == "threshold"
         if threshold and noisy:
             raise NoGradientError(
-                "condition (i) fails: the event is that the potential reaches v_th, and noise drives the potential (sigma). "
+                "condition (i) fails: the event is that the potential reaches v_th, and noise drives the potential "
+                "(sigma). "
                 "Use a stochastic intensity, or no noise on v"
             )
         if self.reset == "hard" and noisy:
@@ -343,19 +342,21 @@ class SLIFNetwork:
             )
         if noisy and not self.diffusion.additive and np.any(v_reset):
             raise NoGradientError(
-                "condition (iii) fails: the noise depends on the potential (diffusion), and a spike moves the potential (v_reset). "
+                "condition (iii) fails: the noise depends on the potential (diffusion), and a spike moves the "
+                "potential (v_reset). "
                 "Use v_reset=0, or additive noise"
             )
         if threshold and np.any((v_reset >= self.parameters["v_th"]) if self.reset == "hard" else (v_reset <= 0)):
             raise NoGradientError(
-                "condition (iv) fails: after a spike the potential is still at or above v_th, so that another event follows at once (v_reset)"
+                "condition (iv) fails: after a spike the potential is still at or above v_th, so that another event "
+                "follows at once (v_reset)"
             )
 
     def check_unbiased_gradients(self) -> None:
         """Raise unless expectations have unbiased gradients: unless every event is driven by a hazard.
 
-        A spike that enters or leaves an interval changes an expectation by its density there, which is known for the exponential thresholds
-        of a hazard. A potential that reaches a threshold has none.
+        A spike that enters or leaves an interval changes an expectation by its density there, which is known for the
+        exponential thresholds of a hazard. A potential that reaches a threshold has none.
 
         Raises
         ------
@@ -363,12 +364,45 @@ class SLIFNetwork:
         """
         if self.intensity.event != "hazard":
             raise NoGradientError(
-                "no unbiased gradient: the event is a deterministic crossing (ThresholdIntensity), and nothing is known of the density of spikes "
+                "no unbiased gradient: the event is a deterministic crossing (ThresholdIntensity), and nothing is "
+                "known of the density of spikes "
                 "that appear or vanish. Use a stochastic intensity"
             )
 
     def __repr__(self) -> str:
         return f"SLIFNetwork({self.num_neurons} neurons, {self.synapses.targets.size} synapses, {self.intensity!r})"
+
+
+def _own(name: str, value: ArrayLike) -> Array:
+    """A value of one of the network's own parameters, checked."""
+    ndims, meaning = _OWN_PARAMETERS[name]
+    array = as_real_array(name, value, ndims, meaning)
+    if name in ("mu", "alpha"):
+        require(name, array, array >= 0, "at least 0")
+    return array
+
+
+def _part(argument: str, part: Any) -> Any:
+    """`part` itself, if it is of the class that the argument needs."""
+    kind = _PARTS[argument]
+    if not isinstance(part, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise ValidationError(f"{argument} must be {article} {kind.__name__}, got {describe(part)}")
+    return part
+
+
+def _united(own: Mapping[str, Array], parts: Mapping[str, Component]) -> Arrays:
+    """All parameters by name, if no two have the same."""
+    taken = {*own, "v0", "i0"}
+    for argument, part in parts.items():
+        if not taken.isdisjoint(part.parameters):
+            name = next(name for name in part.parameters if name in taken)
+            raise ValidationError(
+                f"{argument} must not have a parameter named {name!r}: the network has one of that name already, "
+                f"and one value cannot stand for both; got {describe(part)}"
+            )
+        taken.update(part.parameters)
+    return Arrays(own, *(part.parameters for part in parts.values()))
 
 
 def _tail(name: str, array: Array) -> tuple[int, ...]:

@@ -1,9 +1,12 @@
-"""Gradient-descent rules. Each is a set of numbers; what it remembers is a plain dict of arrays, so that training can be saved."""
+"""Gradient-descent rules. Each is a set of numbers; what it remembers is a plain dict of arrays, so that training can
+be saved.
+"""
 
 from __future__ import annotations
 
 import abc
 import bisect
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -46,7 +49,11 @@ def piecewise_constant(rates: Mapping[int, float]) -> Callable[[int], float]:
         raise ValidationError(f"rates must map steps to rates, from step 0 on, got {describe(rates)}")
     steps = sorted(as_int("a step of rates", step, 0) for step in rates)
     values = [as_float(f"the rate from step {step}", rates[step], positive=True) for step in steps]
-    return lambda step: values[bisect.bisect_right(steps, step) - 1]
+    return functools.partial(_piece, steps, values)
+
+
+def _piece(steps: list[int], values: list[float], step: int) -> float:
+    return values[bisect.bisect_right(steps, step) - 1]
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,8 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class RMSProp(Optimizer):
-    """RMSProp with momentum: ν ← decay·ν + (1 − decay)·g², m ← momentum·m − rate·g/√(ν + eps); the parameters change by m.
+    """RMSProp with momentum: ν ← decay·ν + (1 − decay)·g², m ← momentum·m − rate·g/√(ν + eps); the parameters change by
+    m.
 
     Parameters
     ----------
@@ -179,8 +187,8 @@ class RMSProp(Optimizer):
 class Adam(Optimizer):
     """Adam, with bias correction.
 
-    In step t = 1, 2, …: m ← b1·m + (1 − b1)·g, ν ← b2·ν + (1 − b2)·g²; the parameters change by −rate·m̂/(√ν̂ + eps), where
-    m̂ = m/(1 − b1ᵗ) and ν̂ = ν/(1 − b2ᵗ).
+    In step t = 1, 2, …: m ← b1·m + (1 − b1)·g, ν ← b2·ν + (1 − b2)·g²; the parameters change by −rate·m̂/(√ν̂ + eps),
+    where m̂ = m/(1 − b1ᵗ) and ν̂ = ν/(1 − b2ᵗ).
 
     Parameters
     ----------

@@ -25,7 +25,8 @@ Array = NDArray[np.float64]
 
 
 class PotentialLoss(Loss):
-    r"""A signature loss on the paths (t, v_1, …, v_n) of recorded potentials, piecewise linear between the times of ``saveat``.
+    r"""A signature loss on the paths (t, v_1, …, v_n) of recorded potentials, piecewise linear between the times of
+    ``saveat``.
 
     Parameters
     ----------
@@ -36,15 +37,18 @@ class PotentialLoss(Loss):
     neurons : array_like of int, optional
         Observe these neurons only; default all.
     scales : array_like, shape () or (1 + n,), optional
-        Factors for the channels (time, potentials). Kernels grow like exp(2·√(lengths of both paths)), and a recorded potential is rough: its length
-        grows with the number of recorded times, so that small scales or few times are advised (:func:`median_scales` of the paths).
+        Factors for the channels (time, potentials). Kernels grow like exp(2·√(lengths of both paths)), and a recorded
+        potential is rough: its length grows with the number of recorded times, so that small scales or few times are
+        advised (:func:`median_scales` of the paths).
     unbiased : bool
-        For "mmd": leave out the kernels of samples with themselves; the loss may then be negative. With them, and for "expected_signature", the loss of S
-        samples exceeds the distance of the laws by a variance over S, which pulls a fit of few samples towards quiet models.
+        For "mmd": leave out the kernels of samples with themselves; the loss may then be negative. With them, and for
+        "expected_signature", the loss of S samples exceeds the distance of the laws by a variance over S, which pulls a
+        fit of few samples towards quiet models.
 
     Notes
     -----
-    Generated and recorded solutions must be recorded at the same times. Data may be a Solution, or an array of potentials (S, T, N).
+    Generated and recorded solutions must be recorded at the same times. Data may be a Solution, or an array of
+    potentials (S, T, N).
 
     References
     ----------
@@ -87,7 +91,9 @@ class PotentialLoss(Loss):
         return LossValue(value, None, v_bar)
 
     def with_entries(self, generated: Any, data: Any) -> LossValue:
-        """The loss with its ``entries``: where the potentials at t1 are recorded, a spike there lowers the one of the neuron that fires."""
+        """The loss with its ``entries``: where the potentials at t1 are recorded, a spike there lowers the one of the
+        neuron that fires.
+        """
         result = self(generated, data)
         potentials, entries = generated.v, np.zeros(generated.v[:, 0].shape)
         change = self._exchange(*self._both(generated, data))
@@ -99,7 +105,9 @@ class PotentialLoss(Loss):
         return result._replace(entries=entries)
 
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
-        """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see :meth:`Loss.exchange`."""
+        """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see
+        :meth:`Loss.exchange`.
+        """
         return self._exchange(*self._both(generated, data))(self._paths("other", generated.ts, other.v))
 
     def _exchange(self, X: Array, Y: Array) -> Callable[[Array], Array]:
@@ -155,8 +163,8 @@ class SumLoss(Loss):
     Parameters
     ----------
     losses : sequence of Loss or callable
-        With a function ``(generated, data) -> LossValue`` among them, nothing is known of what one more spike changes: the sum has pathwise gradients only
-        (`has_entries` is False).
+        With a function ``(generated, data) -> LossValue`` among them, nothing is known of what one more spike changes:
+        the sum has pathwise gradients only (`has_entries` is False).
     weights : sequence of float, optional
         Default 1 each.
 
@@ -199,7 +207,9 @@ class SumLoss(Loss):
         return self._sum([loss.with_entries(generated, data) for loss in self._parts()])
 
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
-        """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see :meth:`Loss.exchange`."""
+        """By how much the loss changes where sample s of `generated` is replaced by that of `other`; see
+        :meth:`Loss.exchange`.
+        """
         changes = (loss.exchange(generated, data, other) for loss in self._parts())
         return np.asarray(sum(w * change for w, change in zip(self.weights, changes, strict=True)))
 

@@ -78,15 +78,18 @@ def recommend_solver(
 ) -> Recommendation:
     r"""The cheapest native solver and step for which a mean pathwise error is below `tol`.
 
-    Every solver that takes the network's noise is run at steps h, h/2, h/4, … along the same Brownian paths, and compared with the solver of highest order at a step finer still. The largest
-    step from which on errors stay below `tol` is timed on one thread, and the fastest wins. Where no step tried is fine enough, one that would be follows from the solver's order.
+    Every solver that takes the network's noise is run at steps h, h/2, h/4, … along the same Brownian paths, and
+    compared with the solver of highest order at a step finer still. The largest step from which on errors stay below
+    `tol` is timed on one thread, and the fastest wins. Where no step tried is fine enough, one that would be follows
+    from the solver's order.
 
     Parameters
     ----------
     network : SLIFNetwork
     tol : float
-        Mean absolute error: of the spike times (each neuron's first spike, t1 where there is none) in units of time, of the potentials at t1 in units of potential, or of the
-        derivative of these spike times in the direction of all input currents.
+        Mean absolute error: of the spike times (each neuron's first spike, t1 where there is none) in units of time, of
+        the potentials at t1 in units of potential, or of the derivative of these spike times in the direction of all
+        input currents.
     t1 : float
         End of the interval.
     quantity : {"spike_times", "potential", "gradient"}
@@ -147,7 +150,8 @@ def recommend_solver(
     choices = [choice for choice in found if choice is not None]
     if not choices:
         raise SSNNError(
-            f"no solver meets tol = {tol} within {max_steps} steps, nor within {2**_EXTRAPOLATED_LEVELS} times as many by "
+            f"no solver meets tol = {tol} within {max_steps} steps, nor within {2**_EXTRAPOLATED_LEVELS} times as "
+            "many by "
             "extrapolation: allow a larger error or more steps (max_steps)"
         )
     choices.sort(key=lambda choice: choice.seconds)
@@ -228,7 +232,8 @@ class _Pilot:
     def timed(self, solver: SolverInfo, level: int, error: float, extrapolated: bool) -> SolverChoice:
         """Time of one sample; for steps finer than those tried, in proportion to the finest of them."""
         tried = min(level, MAX_NOISE_LEVELS, 12)
-        # The pilot's samples, as parameters may be given per sample; again and again until that is long enough to be timed.
+        # The pilot's samples, as parameters may be given per sample; again and again until that is long enough to be
+        # timed.
         repeats = max(3, 4000 // (2**tried * self.num_samples))
         times = []
         for _ in range(repeats):

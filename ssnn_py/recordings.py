@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .spike_trains import SpikeTrains
+from .values import Record
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Recordings:
+class Recordings(Record):
     """Spikes, and membrane potentials and synaptic currents at some times.
 
     Attributes
@@ -67,7 +68,9 @@ def padded(trains: SpikeTrains, width: int) -> tuple[Array, NDArray[np.int64]]:
 
 
 def with_spike_at_end(batch: Any, neuron: int) -> Recordings:
-    """The batch with one more spike in every sample, of `neuron`, at t1; of a solution, what is recorded there shows the state after it."""
+    """The batch with one more spike in every sample, of `neuron`, at t1; of a solution, what is recorded there shows
+    the state after it.
+    """
     recordings = Recordings.of(batch)
     trains = recordings.spike_trains
     times, labels = padded(trains, trains.times.shape[1] + 1)
@@ -82,7 +85,8 @@ def with_spike_at_end(batch: Any, neuron: int) -> Recordings:
 
 
 def after_spikes(solution: Any, saves: NDArray[np.int64], neurons: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Recorded potentials and currents of a solution, with those of sample s at the time ``saves[s]`` as they are after a spike of ``neurons[s]``.
+    """Recorded potentials and currents of a solution, with those of sample s at the time ``saves[s]`` as they are after
+    a spike of ``neurons[s]``.
 
     Samples with −1 stay as they are.
     """

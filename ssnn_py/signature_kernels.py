@@ -1,4 +1,6 @@
-r"""Signature kernels :math:`k(X, Y) = \langle S(X), S(Y)\rangle`, their Gram matrices, and the distance of distributions they induce."""
+r"""Signature kernels :math:`k(X, Y) = \langle S(X), S(Y)\rangle`, their Gram matrices, and the distance of
+distributions they induce.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
-from .engine import default_threads, reference_signature, structs
+from .engine import core_function, default_threads, reference_signature, structs
 from .errors import JuliaError, ValidationError
-from .signatures import as_path_input, julia_function, signature, signature_backprop
+from .signatures import as_path_input, signature, signature_backprop
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, as_real_array, describe, require_memory
 
@@ -46,26 +48,29 @@ class _Result(NamedTuple):
 class SignatureKernel:
     r"""The options of a signature kernel :math:`k(X, Y) = \langle S(X), S(Y)\rangle`.
 
-    Without `depth` the sum over all words is taken: k solves :math:`\partial^2 k/\partial s\,\partial t = \langle\dot X,\dot Y\rangle k`, which is
-    solved exactly on each cell of two straight pieces (a power series, cut below rounding), not on a grid.
+    Without `depth` the sum over all words is taken: k solves :math:`\partial^2 k/\partial s\,\partial t = \langle\dot
+    X,\dot Y\rangle k`, which is solved exactly on each cell of two straight pieces (a power series, cut below
+    rounding), not on a grid.
 
     Parameters
     ----------
     depth : int, optional
-        Truncate the signatures to words of this length; computed from the signatures themselves, d + … + d^depth numbers per sample.
+        Truncate the signatures to words of this length; computed from the signatures themselves, d + … + d^depth
+        numbers per sample.
     scales : array_like, shape () or (d,), optional
-        Factors for the channels (time, neurons); default 1. Kernels grow like exp(2·√(lengths of both paths)): see :func:`median_scales`.
+        Factors for the channels (time, neurons); default 1. Kernels grow like exp(2·√(lengths of both paths)): see
+        :func:`median_scales`.
     lift : {"linear", "rbf"}
-        What the increments' inner products are taken of: the points, or their images under the kernel :math:`e^{-|x-y|^2/2\sigma^2}`, joined
-        by straight lines.
+        What the increments' inner products are taken of: the points, or their images under the kernel
+        :math:`e^{-|x-y|^2/2\sigma^2}`, joined by straight lines.
     sigma : float
         The width σ of "rbf".
     dyadic_order : int
-        Insert 2^dyadic_order − 1 points into every piece before an "rbf" lift, so that its image approaches that of the whole line.
-        Cost grows like 4^dyadic_order.
+        Insert 2^dyadic_order − 1 points into every piece before an "rbf" lift, so that its image approaches that of the
+        whole line. Cost grows like 4^dyadic_order.
     normalize : bool
-        :math:`k(X,Y)/\sqrt{k(X,X)\,k(Y,Y)}`, at most 1. Spike trains may then be far longer than float64 could hold the kernel of: their
-        kernels are carried as mantissa and exponent.
+        :math:`k(X,Y)/\sqrt{k(X,X)\,k(Y,Y)}`, at most 1. Spike trains may then be far longer than float64 could hold the
+        kernel of: their kernels are carried as mantissa and exponent.
     engine : {"auto", "julia", "reference"}
 
     Raises
@@ -75,12 +80,13 @@ class SignatureKernel:
 
     Notes
     -----
-    The series need that no piece of one path has inner products with the other that sum to more than about 600 (say, 600 spikes of
-    one neuron at scale 1); beyond, an error asks for smaller scales.
+    The series need that no piece of one path has inner products with the other that sum to more than about 600 (say,
+    600 spikes of one neuron at scale 1); beyond, an error asks for smaller scales.
 
     References
     ----------
-    Salvi, Cass, Foster, Lyons and Yang, "The signature kernel is the solution of a Goursat PDE", SIAM J. Math. Data Sci. 3, 2021.
+    Salvi, Cass, Foster, Lyons and Yang, "The signature kernel is the solution of a Goursat PDE", SIAM J. Math. Data
+    Sci. 3, 2021.
 
     Examples
     --------
@@ -123,7 +129,9 @@ class SignatureKernel:
     def pull_back(
         self, X: Any, Y: Any, weights: Array, layout: int, both: bool = True
     ) -> tuple[Array, Array, Array | None]:
-        """Kernels, and the gradient of Σ weights · k in X and, with `both`, in Y (SYMMETRIC: all of it in X), shaped like them."""
+        """Kernels, and the gradient of Σ weights · k in X and, with `both`, in Y (SYMMETRIC: all of it in X), shaped
+        like them.
+        """
         values, raw = self._pulled(X, Y, weights, layout, both)
         assert raw.x_bar is not None
         return values, raw.x_bar, raw.y_bar
@@ -339,7 +347,7 @@ class SignatureKernel:
     ) -> None:
         if isinstance(X, SpikeTrains):
             assert isinstance(Y, SpikeTrains)
-            run = julia_function(
+            run = core_function(
                 "ssnn_train_kernels", *[POINTER(structs.SpikeTrains)] * 2, POINTER(structs.KernelJob), c_void_p
             )
             run(
@@ -350,7 +358,7 @@ class SignatureKernel:
             )
         else:
             assert not isinstance(Y, SpikeTrains)
-            run = julia_function(
+            run = core_function(
                 "ssnn_path_kernels", c_void_p, c_void_p, c_int64, c_int64, c_int64, c_double, POINTER(structs.KernelJob)
             )
             sigma = self.sigma if self.lift == "rbf" else 0.0
@@ -440,8 +448,8 @@ def signature_kernel(X: Any, Y: Any, **options: Any) -> Array:
     Parameters
     ----------
     X, Y : SpikeTrains, Solution or array_like of shape (L, d) or (S, L, d)
-        Spike trains, which stand for their Marcus lifts with the channels (time, neuron 0, …), or points of piecewise-linear paths; as
-        many samples each.
+        Spike trains, which stand for their Marcus lifts with the channels (time, neuron 0, …), or points of
+        piecewise-linear paths; as many samples each.
     **options
         Those of :class:`SignatureKernel`: depth, scales, lift, sigma, dyadic_order, normalize, engine.
 
@@ -482,7 +490,8 @@ def signature_kernel_backprop(X: Any, Y: Any, cotangent: ArrayLike, **options: A
 
     Notes
     -----
-    Exact to rounding. A spike's time stands between two pieces of time; simultaneous spikes share the derivative of moving together.
+    Exact to rounding. A spike's time stands between two pieces of time; simultaneous spikes share the derivative of
+    moving together.
     """
     weights = as_real_array("cotangent", cotangent, (0, 1))
     kernel = SignatureKernel(**options)
@@ -653,12 +662,14 @@ def two_sample_test(X: Any, Y: Any, num_permutations: int = 1000, seed: int = 0,
     Returns
     -------
     TwoSampleTest
-        ``statistic`` and ``p_value``, the fraction of divisions, the given one included, with an MMD² at least as large.
+        ``statistic`` and ``p_value``, the fraction of divisions, the given one included, with an MMD² at least as
+        large.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> early, late = (SpikeTrains(rng.uniform(a, a + 0.5, (20, 1)), np.zeros((20, 1)), 1, 0.0, 1.0) for a in (0.0, 0.5))
+    >>> times = (rng.uniform(a, a + 0.5, (20, 1)) for a in (0.0, 0.5))
+    >>> early, late = (SpikeTrains(part, np.zeros((20, 1)), 1, 0.0, 1.0) for part in times)
     >>> two_sample_test(early, late, num_permutations=200).p_value < 0.01
     True
     """
@@ -686,7 +697,8 @@ def two_sample_test(X: Any, Y: Any, num_permutations: int = 1000, seed: int = 0,
 
 
 def median_scales(X: Any) -> Array:
-    """Scales that give the median sample a variation of 1 in every channel: 1 over the median of each channel's total variation.
+    """Scales that give the median sample a variation of 1 in every channel: 1 over the median of each channel's total
+    variation.
 
     A channel that does not move in most samples gets the mean instead of the median; one that never moves, 1.
 

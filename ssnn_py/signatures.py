@@ -1,7 +1,7 @@
 """Truncated signatures of paths and of spike trains, with their gradients.
 
-A signature to depth m of a path in d channels is returned flat: levels 1, …, m one after the other, the words of a level in lexicographic
-order, d + d² + … + d^m numbers.
+A signature to depth m of a path in d channels is returned flat: levels 1, …, m one after the other, the words of a
+level in lexicographic order, d + d² + … + d^m numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
-from .engine import default_threads, reference_signature, structs
+from .engine import core_function, default_threads, reference_signature, structs
 from .errors import ValidationError
 from .spike_trains import SpikeTrains
 from .validation import as_int, as_real_array, describe, require, require_memory
@@ -23,16 +23,9 @@ from .validation import as_int, as_real_array, describe, require, require_memory
 Array = NDArray[np.float64]
 
 
-def julia_function(name: str, *argtypes: Any) -> Any:
-    """A function of the Julia core."""
-    from .engine.boot import runtime
-
-    return runtime().function(name, *argtypes)
-
-
 @functools.cache
 def _loss_function() -> Any:
-    return julia_function(
+    return core_function(
         "ssnn_expected_signature_loss",
         *[POINTER(structs.SpikeTrains)] * 2,
         c_void_p,
@@ -89,7 +82,8 @@ def signature(path: Any, depth: int, *, scales: ArrayLike | None = None, engine:
     Parameters
     ----------
     path : array_like of shape (L, d) or (S, L, d), SpikeTrains or Solution
-        Points of a piecewise-linear path, or spike trains, which stand for their Marcus lift with the channels (time, neuron 0, …).
+        Points of a piecewise-linear path, or spike trains, which stand for their Marcus lift with the channels (time,
+        neuron 0, …).
     depth : int
         m ≥ 1.
     scales : array_like, shape () or (d,), optional
@@ -121,11 +115,11 @@ def signature(path: Any, depth: int, *, scales: ArrayLike | None = None, engine:
     else:
         out = np.zeros((samples, signature_length(channels, depth)))
         if isinstance(X, SpikeTrains):
-            run = julia_function("ssnn_train_signatures", POINTER(structs.SpikeTrains), c_int64, c_int64, c_void_p)
+            run = core_function("ssnn_train_signatures", POINTER(structs.SpikeTrains), c_int64, c_int64, c_void_p)
             run(structs.SpikeTrains.of(X, factors), depth, default_threads(), structs.address(out))
         else:
             points = X if factors is None else X * factors
-            run = julia_function("ssnn_path_signatures", c_void_p, *[c_int64] * 5, c_void_p)
+            run = core_function("ssnn_path_signatures", c_void_p, *[c_int64] * 5, c_void_p)
             run(structs.address(points), *points.shape, depth, default_threads(), structs.address(out))
     return out[0] if single else out
 
@@ -167,7 +161,7 @@ def signature_backprop(
     else:
         points = X if factors is None else X * factors
         out = np.zeros(X.shape)
-        run = julia_function("ssnn_path_signatures_backprop", c_void_p, *[c_int64] * 5, c_void_p, c_void_p)
+        run = core_function("ssnn_path_signatures_backprop", c_void_p, *[c_int64] * 5, c_void_p, c_void_p)
         run(
             structs.address(points), *points.shape, depth, default_threads(), structs.address(bar), structs.address(out)
         )
@@ -177,7 +171,7 @@ def signature_backprop(
 
 def _train_backprop(X: SpikeTrains, bar: Array, depth: int, factors: Array | None, per_sample: int) -> Array:
     out = np.zeros(X.times.shape)
-    run = julia_function(
+    run = core_function(
         "ssnn_train_signatures_backprop", POINTER(structs.SpikeTrains), c_int64, c_int64, c_void_p, c_int64, c_void_p
     )
     run(
@@ -209,7 +203,7 @@ def expected_signature(X: Any, depth: int, *, scales: ArrayLike | None = None, e
     Y, channels, depth, factors = as_path_input(X, depth, scales)
     if isinstance(Y, SpikeTrains) and engines.resolve(engine) == "julia":
         out = np.zeros(signature_length(channels, depth))
-        run = julia_function("ssnn_expected_signature", POINTER(structs.SpikeTrains), c_int64, c_int64, c_void_p)
+        run = core_function("ssnn_expected_signature", POINTER(structs.SpikeTrains), c_int64, c_int64, c_void_p)
         run(structs.SpikeTrains.of(Y, factors), depth, default_threads(), structs.address(out))
         return out
     return np.asarray(np.atleast_2d(signature(Y, depth, scales=factors, engine=engine)).mean(axis=0))

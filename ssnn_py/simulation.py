@@ -15,9 +15,10 @@ from . import engine as engines
 from .engine import Cotangents, Problem, RawSolution
 from .errors import NoGradientError, ValidationError
 from .network import SLIFNetwork
-from .solvers import check_solver, engine_of
+from .solver_checks import check_solver, engine_of
 from .spike_trains import SpikeTrains
 from .validation import all_finite, as_float, as_int, as_real_array, describe, require_memory
+from .values import Record, frozen
 
 Array = NDArray[np.float64]
 
@@ -27,12 +28,15 @@ MAX_STEPS = 10**12
 MAX_NOISE_LEVELS = 20
 
 
-@dataclass(frozen=True)
-class Solution:
+@dataclass(frozen=True, eq=False)
+class Solution(Record):
     """Spikes, recorded values and exact gradients of one call of :func:`simulate`.
 
-    S is the number of samples, N of neurons, T of recorded times; K is `max_spikes`, or the largest number of spikes of any sample where
-    no limit was given.
+    Two are equal where they are solutions of equal problems by the same engine, with equal arrays. Copies and pickles
+    have the same gradients, in other processes too.
+
+    S is the number of samples, N of neurons, T of recorded times; K is `max_spikes`, or the largest number of spikes of
+    any sample where no limit was given.
 
     Attributes
     ----------
@@ -46,7 +50,8 @@ class Solution:
     ts : ndarray, shape (T,)
         The times of `saveat`.
     v, i : ndarray, shape (S, T, N)
-        Membrane potential and synaptic current at these times, continuous from the right; NaN after the end of a truncated sample.
+        Membrane potential and synaptic current at these times, continuous from the right; NaN after the end of a
+        truncated sample.
     """
 
     problem: Problem = field(repr=False)
@@ -112,13 +117,15 @@ class Solution:
         entries: ArrayLike | None = None,
         entries_at_saves: ArrayLike | None = None,
     ) -> dict[str, Any]:
-        r"""Reverse mode: the gradient of :math:`\sum \bar\tau\,\tau + \sum \bar v\,v + \sum \bar\imath\,i` in the parameters.
+        r"""Reverse mode: the gradient of :math:`\sum \bar\tau\,\tau + \sum \bar v\,v + \sum \bar\imath\,i` in the
+        parameters.
 
         With `entries` what spikes change that come or go, too: the gradient of an expectation (docs/gradients.md) gains
         :math:`\sum e_{sk}\,1\{\Lambda_k(t_1)>\alpha_k\}\,\partial_\theta s_k(t_1)`.
 
-        The exact adjoint of the discretised solution, spikes included (docs/numerics.md; Holberg and Salvi, NeurIPS 2024, theorem 3.2). The
-        solution is computed again with the same noise; the cost does not depend on the number of parameters.
+        The exact adjoint of the discretised solution, spikes included (docs/numerics.md; Holberg and Salvi, NeurIPS
+        2024, theorem 3.2). The solution is computed again with the same noise; the cost does not depend on the number
+        of parameters.
 
         Parameters
         ----------
@@ -131,8 +138,8 @@ class Solution:
         entries : array_like, shape (S, N), optional
             By how much the scalar changes where neuron k of sample s fires once more, at t1.
         entries_at_saves : array_like, shape (S, T, N), optional
-            By how much it changes where neuron k fires as the state is recorded, so that the record shows the state after its spike. Exact where the
-            scalar is a sum over recorded times; see :func:`value_and_grad` for others.
+            By how much it changes where neuron k fires as the state is recorded, so that the record shows the state
+            after its spike. Exact where the scalar is a sum over recorded times; see :func:`value_and_grad` for others.
 
         Returns
         -------
@@ -159,7 +166,8 @@ class Solution:
         Parameters
         ----------
         directions : mapping of str to array_like
-            For each parameter that moves (of the network, ``"v0"`` or ``"i0"``), its tangent; broadcast to the parameter's shape.
+            For each parameter that moves (of the network, ``"v0"`` or ``"i0"``), its tangent; broadcast to the
+            parameter's shape.
 
         Returns
         -------
@@ -187,8 +195,9 @@ class Solution:
     def tangents(self, directions: Mapping[str, Any]) -> engines.Tangents:
         """Like :meth:`jvp`, for recorded values and integrated hazards too.
 
-        Returns an object with ``spike_times`` (1, S, K), ``v`` and ``i`` (1, S, T, N), and ``s`` (1, S, N) and ``s_at_saves`` (1, S, T, N), the
-        tangents of the integrated hazards at t1 and at the recorded times, 0 where no spike could come (:class:`engine.Tangents`).
+        Returns an object with ``spike_times`` (1, S, K), ``v`` and ``i`` (1, S, T, N), and ``s`` (1, S, N) and
+        ``s_at_saves`` (1, S, T, N), the tangents of the integrated hazards at t1 and at the recorded times, 0 where no
+        spike could come (:class:`engine.Tangents`).
         """
         self.network.check_gradients()
         blocks = {name: self._direction(name, value)[None] for name, value in directions.items()}
@@ -234,7 +243,8 @@ class Solution:
         self.network.check_unbiased_gradients()
         if self.engine == "sciml":
             raise NoGradientError(
-                f"solver {self.problem.solver!r} does not carry the tangents of the hazards that an unbiased gradient needs: "
+                f"solver {self.problem.solver!r} does not carry the tangents of the hazards that an unbiased gradient "
+                "needs: "
                 "take a native solver (ssnn.solvers())"
             )
 
@@ -295,8 +305,9 @@ def simulate(
 ) -> Solution:
     r"""Simulate independent samples of a network from t0 to t1.
 
-    The state follows the equations of :class:`SLIFNetwork`; each neuron starts with integrated hazard log U − α. Spikes are located inside the
-    steps. The numbers depend on the seed and the step alone: not on threads, on the engine (to rounding), or on which other samples are computed.
+    The state follows the equations of :class:`SLIFNetwork`; each neuron starts with integrated hazard log U − α. Spikes
+    are located inside the steps. The numbers depend on the seed and the step alone: not on threads, on the engine (to
+    rounding), or on which other samples are computed.
 
     Parameters
     ----------
@@ -308,7 +319,8 @@ def simulate(
     num_samples : int
         S, the number of independent samples.
     max_spikes : int, optional
-        A sample stops at its `max_spikes`-th spike (of all neurons together) and is marked ``truncated``; default: no limit.
+        A sample stops at its `max_spikes`-th spike (of all neurons together) and is marked ``truncated``; default: no
+        limit.
     seed : int
         Key of the noise, from 0 to 2^64 − 1.
     t0 : float
@@ -317,7 +329,8 @@ def simulate(
     solver : str
         A name from :func:`solvers`, or ``"sciml:NAME"`` for one of DifferentialEquations.jl (docs/engines.md).
     engine : {"auto", "julia", "reference", "sciml"}
-        Who computes; "auto" is "sciml" for the solvers of that name, else ``SSNN_ENGINE`` where that is set, else Julia, else (after a warning) NumPy.
+        Who computes; "auto" is "sciml" for the solvers of that name, else ``SSNN_ENGINE`` where that is set, else
+        Julia, else (after a warning) NumPy.
     saveat : float or array_like of shape (T,), optional
         Times at which v and i are recorded: an increasing array within [t0, t1], or a spacing from t0. Default: none.
     threads : int, optional
@@ -325,11 +338,13 @@ def simulate(
     first_sample : int
         Index of the first sample: two calls with samples 0…63 and 64…127 give what one call gives with 0…127.
     noise_dt : float, optional
-        Step on which the Brownian path is laid out, default `dt`; `dt` must be ``noise_dt / 2^k``. Solves with the same seed and noise_dt
-        see one and the same path, whatever their dt and solver (docs/numerics.md); the end of a last step that is shorter excepted.
+        Step on which the Brownian path is laid out, default `dt`; `dt` must be ``noise_dt / 2^k``. Solves with the same
+        seed and noise_dt see one and the same path, whatever their dt and solver (docs/numerics.md); the end of a last
+        step that is shorter excepted.
     **options
-        For a solver of DifferentialEquations.jl: its own keyword arguments (``adaptive=True, abstol=1e-6``), ``noise_depth``, and ``sensealg`` for
-        reverse mode: "InterpolatingAdjoint", "GaussAdjoint", "QuadratureAdjoint" or "BacksolveAdjoint" (docs/engines.md).
+        For a solver of DifferentialEquations.jl: its own keyword arguments (``adaptive=True, abstol=1e-6``),
+        ``noise_depth``, and ``sensealg`` for reverse mode: "InterpolatingAdjoint", "GaussAdjoint", "QuadratureAdjoint"
+        or "BacksolveAdjoint" (docs/engines.md).
 
     Returns
     -------
@@ -344,8 +359,8 @@ def simulate(
 
     References
     ----------
-    Holberg and Salvi, "Exact Gradients for Stochastic Spiking Neural Networks Driven by Rough Signals", NeurIPS 2024. What
-    exactly is computed: docs/numerics.md.
+    Holberg and Salvi, "Exact Gradients for Stochastic Spiking Neural Networks Driven by Rough Signals", NeurIPS 2024.
+    What exactly is computed: docs/numerics.md.
 
     Examples
     --------
@@ -435,7 +450,7 @@ def prepare(
 
 
 def renewed(problem: Problem, network: SLIFNetwork, seed: int, initial: Mapping[str, ArrayLike]) -> Problem:
-    """A checked problem with other noise, other values of the network's parameters, and others of the `initial` values ``"v0"`` and ``"i0"`` that are named."""
+    """A checked problem with other noise and other values of parameters, and of the `initial` values that are named."""
     arrays = {name: _initial(name, value) for name, value in initial.items()}
     v0, i0 = arrays.get("v0", problem.v0), arrays.get("i0", problem.i0)
     network.check_samples(problem.num_samples, {"v0": v0, "i0": i0})
@@ -466,7 +481,7 @@ def _save_times(saveat: ArrayLike | None, t0: float, t1: float) -> Array:
         count = (t1 - t0) / spacing
         require_memory("the times of saveat", 8.0 * count, "take a larger spacing")
         return np.asarray(np.minimum(t0 + spacing * np.arange(math.floor(count + 1e-9) + 1), t1))
-    times = as_real_array("saveat", saveat, (1,), "a spacing or an increasing array of times")
+    times = frozen(as_real_array("saveat", saveat, (1,), "a spacing or an increasing array of times"))
     if times.size and (times[0] < t0 or times[-1] > t1 or np.any(np.diff(times) <= 0)):
         raise ValidationError(f"saveat must be strictly increasing within [t0, t1] = [{t0}, {t1}]")
     return times

@@ -1,17 +1,9 @@
-"""The table of solvers: what each is called, how accurate it is, and which noise it takes."""
+"""The table of solvers, as plain data: what each is called, how accurate it is, and which noise it takes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from .errors import ValidationError
-from .validation import describe
-
-if TYPE_CHECKING:
-    from .network import SLIFNetwork
 
 #: What a solver of DifferentialEquations.jl is called by: this and its name there.
 SCIML = "sciml:"
@@ -44,8 +36,9 @@ class SolverInfo:
     reference : str
         Where it is from.
     continuous_below : float
-        Largest step, in units of the fastest time constant 1/max(μ1, μ2), at which the discretised map is as good as continuous in its parameters, so
-        that its gradients are those of its expectations to about a per cent; inf where it is continuous (docs/gradients.md).
+        Largest step, in units of the fastest time constant 1/max(μ1, μ2), at which the discretised map is as good as
+        continuous in its parameters, so that its gradients are those of its expectations to about a per cent; inf where
+        it is continuous (docs/gradients.md).
     """
 
     name: str
@@ -121,7 +114,8 @@ SOLVERS: dict[str, SolverInfo] = {
             bias_order=2.0,
             noise="additive",
             stages=3,
-            reference="docs/numerics.md; the Brownian parabola is of Foster, Lyons and Oberhauser, SIAM J. Numer. Anal. 58, 2020",
+            reference="docs/numerics.md; the Brownian parabola is of Foster, Lyons and Oberhauser, "
+            "SIAM J. Numer. Anal. 58, 2020",
         ),
     )
 }
@@ -136,41 +130,3 @@ def solvers() -> list[SolverInfo]:
     ['euler_maruyama', 'milstein', 'stochastic_heun', 'shark', 'exact_ou']
     """
     return list(SOLVERS.values())
-
-
-def engine_of(solver: object, engine: str) -> str:
-    """The engine to use: that of the solver where it is one of DifferentialEquations.jl, else what `engine` stands for."""
-    from . import engine as engines
-
-    if isinstance(solver, str) and solver.startswith(SCIML):
-        if engine not in ("auto", "sciml"):
-            raise ValidationError(f'engine must be "auto" or "sciml" for solver {solver!r}, got {describe(engine)}')
-        return "sciml"
-    if engine == "sciml":
-        raise ValidationError(f'solver must be "{SCIML}NAME" for engine "sciml", got {describe(solver)}')
-    return engines.resolve(engine)
-
-
-def check_solver(name: object, engine: str, network: SLIFNetwork, options: Mapping[str, Any]) -> str:
-    """`name` itself if that solver exists, the engine has it, and it takes the network's noise and the options."""
-    if engine == "sciml":
-        from .engine.sciml import SCIML_SOLVERS
-
-        short = name.removeprefix(SCIML) if isinstance(name, str) else name
-        if short not in SCIML_SOLVERS or short == name:
-            allowed = ", ".join(SCIML + known for known in SCIML_SOLVERS)
-            raise ValidationError(f"solver must be one of {allowed} for engine 'sciml', got {describe(name)}")
-        return str(name)
-    if not isinstance(name, str) or name not in SOLVERS:
-        raise ValidationError(f"solver must be one of {', '.join(SOLVERS)}, or {SCIML}NAME, got {describe(name)}")
-    solver = SOLVERS[name]
-    if engine not in solver.engines:
-        raise ValidationError(f"solver {name!r} is not one of the {engine} engine; it has {solver.engines}")
-    if options:
-        raise ValidationError(f"{next(iter(options))} is not an argument of simulate with solver {name!r}")
-    if solver.multiplicative_order is None and not network.diffusion.additive:
-        takes = ", ".join(other.name for other in SOLVERS.values() if other.multiplicative_order is not None)
-        raise ValidationError(
-            f"solver {name!r} takes additive noise only, and this network's diffusion depends on the potential; take one of {takes}"
-        )
-    return name

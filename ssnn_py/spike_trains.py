@@ -12,14 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import ValidationError
 from .validation import as_float, as_int, as_real_array, describe
+from .values import Record
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class SpikeTrains:
+class SpikeTrains(Record):
     """Spikes of N neurons in S independent samples, observed from t0 to t1.
+
+    Two are equal where their arrays, their number of neurons and their intervals are.
 
     Parameters
     ----------
@@ -57,7 +60,8 @@ class SpikeTrains:
             raise ValidationError("times and neurons must be arrays of shape (S, K)") from None
         if times.ndim != 2 or times.shape != neurons.shape or not np.array_equal(neurons, given):
             raise ValidationError(
-                f"times and neurons must be real and integer arrays of the same shape (S, K), got {times.shape} and {neurons.shape}"
+                f"times and neurons must be real and integer arrays of the same shape (S, K), got {times.shape} and "
+                f"{neurons.shape}"
             )
         num_neurons = as_int("num_neurons", self.num_neurons, 1)
         t0, t1 = as_float("t0", self.t0), as_float("t1", self.t1)
@@ -72,20 +76,17 @@ class SpikeTrains:
             raise ValidationError(f"times must lie within [t0, t1] = [{t0}, {t1}]")
         if times.shape[1] and np.any(times[:, 1:] < times[:, :-1]):
             raise ValidationError("times must not decrease within a sample, and all inf must come last")
-        for name, value in (
-            ("times", times),
-            ("neurons", neurons),
-            ("num_neurons", num_neurons),
-            ("t0", t0),
-            ("t1", t1),
-        ):
+        self._set(times, neurons, num_neurons, t0, t1)
+
+    def _set(self, *values: Any) -> None:
+        for name, value in zip(("times", "neurons", "num_neurons", "t0", "t1"), values, strict=True):
             object.__setattr__(self, name, value)
 
     @classmethod
     def unchecked(cls, times: Array, neurons: Integers, num_neurons: int, t0: float, t1: float) -> SpikeTrains:
         """Spike trains from arrays that are known to be right; no copies, no checks."""
         trains = object.__new__(cls)
-        trains.__dict__.update(times=times, neurons=neurons, num_neurons=num_neurons, t0=t0, t1=t1)
+        trains._set(times, neurons, num_neurons, t0, t1)
         return trains
 
     @classmethod
@@ -159,7 +160,9 @@ class SpikeTrains:
         return self if neurons is None else self.masked(*self.selection(neurons))
 
     def selection(self, neurons: ArrayLike) -> tuple[NDArray[np.intp], Integers, int]:
-        """Where the spikes of `neurons` stand, packed to the left: column indices (S, K′) or −1, new labels, and how many neurons."""
+        """Where the spikes of `neurons` stand, packed to the left: column indices (S, K′) or −1, new labels, and how
+        many neurons.
+        """
         chosen = np.atleast_1d(np.asarray(neurons))
         if (
             chosen.ndim != 1
@@ -223,8 +226,9 @@ class SpikeTrains:
     def marcus_lift(self, neurons: ArrayLike | None = None) -> Array:
         """Marcus lift of the càdlàg path (t, N¹, …, Nⁿ): each jump becomes a straight line in fictitious time.
 
-        The path runs through (t0, 0), (τ1, 0), (τ1, e_j), (τ2, e_j), …, (t1, counts); simultaneous spikes go along one line. This is the
-        whole path; the published code's lift has 2K points and loses the last jump of a sample that uses all K of its slots.
+        The path runs through (t0, 0), (τ1, 0), (τ1, e_j), (τ2, e_j), …, (t1, counts); simultaneous spikes go along one
+        line. This is the whole path; the published code's lift has 2K points and loses the last jump of a sample that
+        uses all K of its slots.
 
         Parameters
         ----------
@@ -253,7 +257,8 @@ class SpikeTrains:
         jumps = (trains.neurons[:, :, None] == np.arange(trains.num_neurons)).astype(np.float64)
         after = np.cumsum(jumps, axis=1)
         times = np.minimum(trains.times, trains.t1)
-        # A spike at the time of the one before continues its line: both ends of the joint line are taken by all its spikes.
+        # A spike at the time of the one before continues its line: both ends of the joint line are taken by all its
+        # spikes.
         same = np.zeros((samples, width), dtype=bool)
         same[:, 1:] = (trains.times[:, 1:] == trains.times[:, :-1]) & (trains.neurons[:, 1:] >= 0)
         before = after - jumps

@@ -1,4 +1,5 @@
-"""Networks as differentiable functions in PyTorch: tensors in, spike times and potentials out, backward through the exact adjoint.
+"""Networks as differentiable functions in PyTorch: tensors in, spike times and potentials out, backward through the
+exact adjoint.
 
 :func:`simulate` differentiates samples, :func:`expectation` means over samples: spikes that appear and vanish included.
 Needs PyTorch, which is not installed with ssnn_py: ``pip install torch``.
@@ -62,7 +63,8 @@ class TorchSolution:
 
 
 class _Simulate(torch.autograd.Function):
-    """Spike times, v and i; and the integrated hazards' part in the gradient: zeros (S, N) at t1, and (S,) at one place within the interval.
+    """Spike times, v and i; and the integrated hazards' part in the gradient: zeros (S, N) at t1, and (S,) at one place
+    within the interval.
 
     Whoever adds multiples of these zeros to a loss gives the hazards cotangents (docs/gradients.md).
     """
@@ -120,7 +122,8 @@ class _Call:
         states = v is not None or i is not None
         if at_end is not None and states and self.solution.truncated.any():
             raise NoGradientError(
-                "no unbiased gradient: samples were cut at max_spikes, and with them what they record; give no max_spikes, or a larger one"
+                "no unbiased gradient: samples were cut at max_spikes, and with them what they record; give no "
+                "max_spikes, or a larger one"
             )
         cotangents: Cotangents = self.solution.cotangents(times, v, i, at_end)
         if at_place is not None and self.insertions is not None:
@@ -144,8 +147,8 @@ def simulate(network: SLIFNetwork, parameters: Mapping[str, torch.Tensor], **sim
     ----------
     network : SLIFNetwork
     parameters : mapping of str to torch.Tensor
-        Names of the network's parameters, ``"v0"`` or ``"i0"``; sparse weights by their stored values. Any dtype and device; computed in
-        double precision on the CPU.
+        Names of the network's parameters, ``"v0"`` or ``"i0"``; sparse weights by their stored values. Any dtype and
+        device; computed in double precision on the CPU.
     **simulate_arguments
         As for :func:`ssnn_py.simulate`.
 
@@ -168,9 +171,8 @@ def simulate(network: SLIFNetwork, parameters: Mapping[str, torch.Tensor], **sim
         optimizer = torch.optim.Adam([c], lr=0.02)
         for step in range(10):
             optimizer.zero_grad()
-            out = ssnn_py.torch.simulate(net, {"input_current": c}, t1=5.0, dt=0.01, num_samples=64, max_spikes=3, seed=step)
-            loss = (out.spike_times.clamp(max=5.0).mean(0) - target).square().mean()
-            loss.backward()
+            out = ssnn_py.torch.simulate(net, {"input_current": c}, t1=5.0, dt=0.01, num_samples=64, max_spikes=3,
+            seed=step) loss = (out.spike_times.clamp(max=5.0).mean(0) - target).square().mean() loss.backward()
             optimizer.step()
     """
     return _run(network, parameters, dict(simulate_arguments))[1]
@@ -184,44 +186,50 @@ def expectation(
     order_matters: bool = True,
     **simulate_arguments: Any,
 ) -> torch.Tensor:
-    r"""The mean over samples of a function of each sample, :math:`\frac1S\sum_s f(X_s)`, whose backward pass is the unbiased gradient of :math:`\mathbb E\,f(X)`.
+    r"""The mean over samples of a function of each sample, :math:`\frac1S\sum_s f(X_s)`, whose backward pass is the
+    unbiased gradient of :math:`\mathbb E\,f(X)`.
 
-    The gradient of :func:`simulate` is pathwise: it does not see spikes that appear or vanish, and of a count nothing at all. This one gains
+    The gradient of :func:`simulate` is pathwise: it does not see spikes that appear or vanish, and of a count nothing
+    at all. This one gains
 
     .. math:: \frac1S\sum_{s,k}\bigl(f(X_s\cup\{k\text{ at }t_1\})-f(X_s)\bigr)\,\partial_\theta\Lambda_{sk}(t_1)
 
-    with Λ the integrated hazard since a neuron's last spike, where a spike could come (docs/gradients.md), and likewise what spikes change that come just
-    before or after another neuron's, or just before or after a recorded time; of these places one per sample is chosen at random, and the sample is
-    simulated again with a spike there. `function` is evaluated up to N + 3 times, once of these with gradients.
+    with Λ the integrated hazard since a neuron's last spike, where a spike could come (docs/gradients.md), and likewise
+    what spikes change that come just before or after another neuron's, or just before or after a recorded time; of
+    these places one per sample is chosen at random, and the sample is simulated again with a spike there. `function` is
+    evaluated up to N + 3 times, once of these with gradients.
 
     Parameters
     ----------
     function : callable
-        ``function(solution: TorchSolution) -> values``, shape (S,), or (S, …) for several expectations at once. It must treat each sample by itself. It may
-        jump where a spike comes or goes, where two spikes of different neurons change their order, and where a spike passes a time of ``saveat``; otherwise
-        it must be differentiable in the spike times (and v and i). It may hold parameters of its own, which get their gradients as usual.
+        ``function(solution: TorchSolution) -> values``, shape (S,), or (S, …) for several expectations at once. It must
+        treat each sample by itself. It may jump where a spike comes or goes, where two spikes of different neurons
+        change their order, and where a spike passes a time of ``saveat``; otherwise it must be differentiable in the
+        spike times (and v and i). It may hold parameters of its own, which get their gradients as usual.
     network : SLIFNetwork
     parameters : mapping of str to torch.Tensor
         As for :func:`simulate`.
     order_matters : bool
-        False where the function never jumps as two spikes change their order (counts, sums over spikes): spares the second simulation, unless ``saveat`` or
-        samples of several neurons that end at their last spike want it.
+        False where the function never jumps as two spikes change their order (counts, sums over spikes): spares the
+        second simulation, unless ``saveat`` or samples of several neurons that end at their last spike want it.
     **simulate_arguments
-        As for :func:`ssnn_py.simulate`. At the times of ``saveat`` the function may look at v and i, and jump as a spike passes them: edges of windows
-        in which it counts must be among them.
+        As for :func:`ssnn_py.simulate`. At the times of ``saveat`` the function may look at v and i, and jump as a
+        spike passes them: edges of windows in which it counts must be among them.
 
     Returns
     -------
     torch.Tensor, shape () or (…)
-        A smooth function of expectations, such as their squared distance to data, has its gradient at the sample means: biased by O(1/S).
+        A smooth function of expectations, such as their squared distance to data, has its gradient at the sample means:
+        biased by O(1/S).
 
     Raises
     ------
     ValidationError
         If an argument, or what the function returned, is not what it should be.
     NoGradientError
-        If gradients are asked for that do not exist: deterministic crossings (:class:`ssnn_py.ThresholdIntensity`), solvers of DifferentialEquations.jl, or
-        (in the backward pass) recorded values of samples that were cut at ``max_spikes``.
+        If gradients are asked for that do not exist: deterministic crossings (:class:`ssnn_py.ThresholdIntensity`),
+        solvers of DifferentialEquations.jl, or (in the backward pass) recorded values of samples that were cut at
+        ``max_spikes``.
 
     Examples
     --------
@@ -229,7 +237,8 @@ def expectation(
 
         c = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
         mean = ssnn_py.torch.expectation(
-            lambda solution: solution.spike_counts.sum(1), net, {"input_current": c}, t1=5.0, dt=0.01, num_samples=1000, order_matters=False
+            lambda solution: solution.spike_counts.sum(1), net, {"input_current": c}, t1=5.0, dt=0.01, num_samples=1000,
+            order_matters=False
         )
         mean.backward()
     """
@@ -271,7 +280,8 @@ def expectation(
     if call.insertions is not None:
         with torch.no_grad():
             early, late = (evaluate(_seen(solution, batch)) for batch in with_insertions(solution, call.insertions))
-        # Where two neurons fire at once, each of the two spikes is a place for the other: half of the jump belongs to either.
+        # Where two neurons fire at once, each of the two spikes is a place for the other: half of the jump belongs to
+        # either.
         mean = mean + weighted(at_place, weights, early - late)
     return mean
 

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
-import inspect
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SSNNError, ValidationError
-from .gradients import Objective, checked_gradient, checked_names, differentiate, warn_of_fallback
-from .losses import Loss
+from .gradients import Outcome, differentiate, warn_of_fallback
 from .network import SLIFNetwork
-from .optimizers import Optimizer, RMSProp
+from .optimizers import Optimizer
 from .recordings import Recordings
-from .simulation import Solution, prepare, renewed, simulate
-from .spike_trains import SpikeTrains
-from .validation import as_float, as_int, describe, require_memory
+from .simulation import Solution, renewed
+from .training_plan import Bounds, LossFunction, Plan, checked_plan, npz
+from .validation import describe
+from .values import Record
 
 Array = NDArray[np.float64]
-LossFunction = Callable[[Any, Any], Any]
-Bounds = Mapping[str, tuple[float | None, float | None]]
 
 
 class DivergedError(SSNNError):
@@ -46,13 +41,16 @@ class DivergedError(SSNNError):
         super().__init__(message)
         self.result = result
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result)
+
 
 FORMAT = {"format": "ssnn-fit", "version": 2}
 
 
-@dataclass(frozen=True)
-class FitResult:
-    """What :func:`fit` returns.
+@dataclass(frozen=True, eq=False)
+class FitResult(Record):
+    """What :func:`fit` returns; two are equal where all their attributes are.
 
     Attributes
     ----------
@@ -61,7 +59,8 @@ class FitResult:
     parameters : dict of str to ndarray
         The trained parameters.
     history : dict of str to ndarray
-        Per step: ``"loss"``, ``"seconds"``, ``"test_loss"`` where there is test data, and each trained parameter before the step.
+        Per step: ``"loss"``, ``"seconds"``, ``"test_loss"`` where there is test data, and each trained parameter before
+        the step.
     stopped : str
         Why training ended: "steps", "callback", "patience" or "diverged".
     gradient : str
@@ -93,7 +92,7 @@ class FitResult:
         header = np.array(
             json.dumps({**FORMAT, "stopped": self.stopped, "gradient": self.gradient, "settings": self.settings})
         )
-        path = _npz(path)
+        path = npz(path)
         scratch = path.with_name(path.name + ".part")
         with scratch.open("wb") as file:
             np.savez(file, header=header, **cast(dict[str, Any], arrays))
@@ -108,7 +107,7 @@ class FitResult:
         ValidationError
             If the file is not a saved result.
         """
-        path = _npz(path)
+        path = npz(path)
         try:
             with np.load(path, allow_pickle=False) as file:
                 contents = {name: file[name] for name in file.files}
@@ -132,8 +131,8 @@ class FitResult:
 def step_seed(seed: int, step: int) -> int:
     """Seed of the noise of one training step: a 64-bit mix of the two, so that no two steps share noise.
 
-    The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) on ``seed + (step + 1)·golden ratio``: for a given seed
-    a bijection of the step.
+    The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) on ``seed + (step + 1)·golden ratio``: for a given
+    seed a bijection of the step.
     """
     mask = (1 << 64) - 1
     z = (seed + (step + 1) * 0x9E3779B97F4A7C15) & mask
@@ -175,8 +174,8 @@ def fit(
     network : SLIFNetwork
         Where to start.
     data : SpikeTrains, Solution, ndarray of shape (S, …) or None
-        Recordings to be matched: spikes, spikes and potentials, potentials alone (S, T, N), or whatever per sample the loss compares with. None where
-        it compares with nothing (:class:`SampleMean`).
+        Recordings to be matched: spikes, spikes and potentials, potentials alone (S, T, N), or whatever per sample the
+        loss compares with. None where it compares with nothing (:class:`SampleMean`).
     loss : callable
         ``loss(generated, data) -> LossValue``, for instance :class:`ExpectedSignatureLoss`.
     wrt : str or sequence of str
@@ -196,18 +195,20 @@ def fit(
     test_data, test_loss : optional
         Evaluated on the generated batch of every step; `test_loss` defaults to `loss`, and may return a number alone.
     bounds : mapping of str to (low, high), optional
-        After every step the parameter is projected into [low, high]; None leaves a side open. Bounds of weights are those of the
-        network's synapses, and make no new ones.
+        After every step the parameter is projected into [low, high]; None leaves a side open. Bounds of weights are
+        those of the network's synapses, and make no new ones.
     clip_norm : float, optional
         Gradients are scaled down to this global Euclidean norm where they exceed it.
     callback : callable, optional
-        ``callback(step, record)`` after every step, with what the history keeps of it; training ends where it returns True.
+        ``callback(step, record)`` after every step, with what the history keeps of it; training ends where it returns
+        True.
     patience : int, optional
         Training ends when the test loss (without test data, the loss) has not reached a new minimum for so many steps.
     record_every : int
         Parameters go into the history every so many steps; default every step.
     checkpoint : path, optional
-        An ``.npz`` file, written every `checkpoint_every` steps and at the end. If it exists, training resumes from it, to the same numbers.
+        An ``.npz`` file, written every `checkpoint_every` steps and at the end. If it exists, training resumes from it,
+        to the same numbers.
     checkpoint_every : int
         Default 100.
     progress : bool
@@ -239,143 +240,154 @@ def fit(
     >>> result.history["loss"].shape
     (3,)
     """
-    if not isinstance(network, SLIFNetwork):
-        raise ValidationError(f"network must be an SLIFNetwork, got {describe(network)}")
-    for label, function in (("loss", loss), ("test_loss", test_loss), ("callback", callback)):
-        if not callable(function) and not (function is None and label != "loss"):
-            raise ValidationError(f"{label} must be callable, got {describe(function)}")
-    gradient = checked_gradient(gradient)
-    recorded = 0 if data is None else _num_samples("data", data)
-    if data is None and (num_samples is None or batch_size is not None):
-        raise ValidationError("num_samples must be given, and no batch_size, where data is None")
-    if test_data is not None:
-        _num_samples("test_data", test_data)
-    elif test_loss is not None:
-        raise ValidationError("test_loss needs test_data")
-    rule = RMSProp(1e-3) if optimizer is None else optimizer
-    if not isinstance(rule, Optimizer):
-        raise ValidationError(f"optimizer must be an Optimizer, got {describe(optimizer)}")
-    steps = as_int("steps", steps, 0)
-    seed = as_int("seed", seed, 0, 2**64 - 1)
-    size = recorded if batch_size is None else as_int("batch_size", batch_size, 1, recorded)
-    samples = size if num_samples is None else as_int("num_samples", num_samples, 1)
-    clip = None if clip_norm is None else as_float("clip_norm", clip_norm, positive=True)
-    patience = None if patience is None else as_int("patience", patience, 1)
-    record_every = as_int("record_every", record_every, 1)
-    checkpoint_every = as_int("checkpoint_every", checkpoint_every, 1)
-    path = None if checkpoint is None else _checkpoint_path(checkpoint)
-
-    run: dict[str, Any] = {**simulate_arguments, "num_samples": samples}
-    try:
-        inspect.signature(simulate).bind(network, **run)
-    except TypeError as error:
-        raise ValidationError(f"arguments of simulate: {error}") from None
-    problem, engine = prepare(network, **run)
-    network.check_gradients()
-    names = checked_names(wrt, problem.parameters)
-    current = {name: np.array(problem.parameters[name]) for name in names}
-    limits = _checked_bounds(bounds, network, current)
-    kept = 8.0 * sum(value.size for value in current.values()) * math.ceil(steps / record_every)
-    require_memory("the history of the parameters", kept, "take a larger record_every")
-
-    # A loss remembers what it computed of its data: one that meets two sets of data in turn would do so in vain.
-    test = test_loss or (copy.copy(loss) if isinstance(loss, Loss) else loss)
-    settings = {key: getattr(problem, key) for key in ("t0", "t1", "dt", "max_spikes", "num_samples", "first_sample")}
-    settings |= {"solver": problem.solver, "seed": seed, "batch_size": size, "record_every": record_every}
-    settings["gradient"] = gradient
-    watched = "loss" if test_data is None else "test_loss"
-    columns: dict[str, list[Any]] = {name: [] for name in ("loss", watched, "seconds", *names)}
-    state, start = rule.init(current), 0
-    followed: set[str] = set()
-    if path is not None and path.exists():
-        resumed = FitResult.load(path, network)
-        _check_resumable(
-            resumed, FitResult(network, current, {name: np.empty(0) for name in columns}, "", "", state, settings)
-        )
-        current, state, start = resumed.parameters, resumed.state, resumed.num_steps
-        followed = {"unbiased", "pathwise"} if resumed.gradient == "mixed" else {resumed.gradient}
-        columns = {name: list(resumed.history[name]) for name in columns}
-
-    def at(parameters: Mapping[str, Array]) -> SLIFNetwork:
-        return network.replace(**{name: value for name, value in parameters.items() if name in network.parameters})
-
-    here = at(current)
-    lowest, since = math.inf, 0  # of the watched loss, and how many steps ago
-    for value in columns[watched]:
-        lowest, since = (value, 0) if value < lowest else (lowest, since + 1)
-
-    def result(stopped: str) -> FitResult:
-        history = {name: np.array(values) for name, values in columns.items()}
-        kind = "mixed" if len(followed) > 1 else next(iter(followed), gradient)
-        return FitResult(here, dict(current), history, stopped, kind, dict(state), settings)
-
-    def diverged(step: int, why: object) -> DivergedError:
-        advice = "a smaller learning rate, clip_norm or bounds may help"
-        return DivergedError(f"training diverged at step {step}: {why} ({advice})", result("diverged"))
-
-    batch, tested = data, math.nan
-
-    def objective(batch: Any) -> Objective:
-        return Objective(loss, batch) if isinstance(loss, Loss) else Objective(lambda solution: loss(solution, batch))
-
-    stopped = "patience" if patience is not None and since >= patience else "steps"
-    with _progress_bar(start, steps) if progress else contextlib.nullcontext() as bar:
-        for step in range(start, steps if stopped == "steps" else start):
-            begin = time.perf_counter()
-            if size < recorded:
-                batch = _samples(data, batch_indices(recorded, size, seed, step))
-            initial: dict[str, Any] = {name: current[name] for name in ("v0", "i0") if name in current}
-            try:
-                problem = renewed(problem, here, step_seed(seed, step), initial)
-                here.check_gradients()
-                outcome = differentiate(objective(batch), problem, engine, names, gradient)
-                if test_data is not None:
-                    tested = _tested(test(outcome.solution, test_data))
-            except SSNNError as error:
-                if step == start:  # then it is an argument that is wrong, not the training
-                    raise
-                raise diverged(step, error) from error
-            if outcome.fallback and "pathwise" not in followed:
-                warn_of_fallback(outcome.fallback)
-            followed.add(outcome.gradient)
-            value, gradients = outcome.value, outcome.gradients
-            flat = {name: g.data if hasattr(g, "tocsr") else g for name, g in gradients.items()}
-            norm = math.sqrt(sum(float(np.vdot(g, g)) for g in flat.values()))
-            if not (math.isfinite(value) and math.isfinite(norm)):
-                raise diverged(step, f"loss {value}, norm of the gradient {norm}")
-            if clip is not None and norm > clip:
-                flat = {name: g * (clip / norm) for name, g in flat.items()}
-            try:
-                changes, new_state = rule.update(flat, state, step)
-                new = {name: np.asarray(before + changes[name]) for name, before in current.items()}
-                for name, (low, high) in limits.items():
-                    new[name] = np.asarray(np.minimum(np.maximum(new[name], low), high))
-                there = at(new)
-            except SSNNError as error:
-                raise diverged(step, error) from error
-
-            record: dict[str, Any] = {"loss": value, watched: value if test_data is None else tested}
-            record |= {"seconds": time.perf_counter() - begin, **current}
-            for name, entry in record.items():
-                if name not in current or step % record_every == 0:
-                    columns[name].append(entry)
-            current, state, here = new, new_state, there
-            lowest, since = (record[watched], 0) if record[watched] < lowest else (lowest, since + 1)
+    plan = checked_plan(
+        network,
+        data,
+        loss,
+        wrt,
+        steps,
+        optimizer,
+        gradient=gradient,
+        batch_size=batch_size,
+        num_samples=num_samples,
+        seed=seed,
+        test_data=test_data,
+        test_loss=test_loss,
+        bounds=bounds,
+        clip_norm=clip_norm,
+        callback=callback,
+        patience=patience,
+        record_every=record_every,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        run=simulate_arguments,
+    )
+    training = _Training(plan)
+    with _progress_bar(training.step, plan.steps) if progress else contextlib.nullcontext() as bar:
+        while training.stopped == "" and training.step < plan.steps:
+            record = training.advance()
             if bar is not None:
-                bar.set_postfix_str(f"loss {value:.3g}", refresh=False)
+                bar.set_postfix_str(f"loss {record['loss']:.3g}", refresh=False)
                 bar.update()
-            if callback is not None and callback(step, record):
-                stopped = "callback"
-            elif patience is not None and since >= patience:
-                stopped = "patience"
-            if stopped != "steps":
-                break
-            if path is not None and (step + 1) % checkpoint_every == 0:
-                result(stopped).save(path)
-    done = result(stopped)
-    if path is not None:
-        done.save(path)
-    return done
+            if callback is not None and callback(training.step - 1, record):
+                training.stopped = "callback"
+            elif plan.checkpoint and not training.stopped and training.step % plan.checkpoint_every == 0:
+                training.result().save(plan.checkpoint)
+    result = training.result()
+    if plan.checkpoint is not None:
+        result.save(plan.checkpoint)
+    return result
+
+
+class _Training:
+    """A training between two steps: what the next one starts from, and what is kept of those made."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.parameters, self.memory = dict(plan.start), plan.optimizer.init(plan.start)
+        self.columns: dict[str, list[Any]] = {name: [] for name in ("loss", plan.watched, "seconds", *plan.names)}
+        self.followed: set[str] = set()
+        #: Why it has ended; nothing while it goes on.
+        self.stopped = ""
+        if plan.checkpoint is not None and plan.checkpoint.exists():
+            self._resume(FitResult.load(plan.checkpoint, plan.network))
+        self.network = plan.network_at(self.parameters)
+        self.start = self.step = len(self.columns["loss"])
+        # The least value of the watched loss, and how many steps ago it was reached.
+        self._lowest, self._since = math.inf, 0
+        for value in self.columns[plan.watched]:
+            self._watch(value)
+
+    def _resume(self, saved: FitResult) -> None:
+        plan, history = self.plan, {name: np.empty(0) for name in self.columns}
+        _check_resumable(saved, FitResult(plan.network, self.parameters, history, "", "", self.memory, plan.settings))
+        self.parameters, self.memory = dict(saved.parameters), dict(saved.state)
+        self.followed = {"unbiased", "pathwise"} if saved.gradient == "mixed" else {saved.gradient}
+        self.columns = {name: list(saved.history[name]) for name in self.columns}
+
+    def advance(self) -> dict[str, Any]:
+        """Make one step; returns what the history keeps of it.
+
+        Raises
+        ------
+        DivergedError
+            If training cannot go on.
+        """
+        begin = time.perf_counter()
+        outcome, tested = self._differentiated()
+        if outcome.fallback and "pathwise" not in self.followed:
+            warn_of_fallback(outcome.fallback)
+        self.followed.add(outcome.gradient)
+        gradients = self._clipped(outcome)
+        try:
+            parameters, memory = self._updated(gradients)
+            network = self.plan.network_at(parameters)
+        except SSNNError as error:
+            raise self._diverged(error) from error
+        record: dict[str, Any] = {"loss": outcome.value, self.plan.watched: outcome.value if tested is None else tested}
+        record |= {"seconds": time.perf_counter() - begin, **self.parameters}
+        for name, entry in record.items():
+            if name not in self.parameters or self.step % self.plan.record_every == 0:
+                self.columns[name].append(entry)
+        self.parameters, self.memory, self.network = parameters, memory, network
+        self.step += 1
+        self._watch(record[self.plan.watched])
+        return record
+
+    def _differentiated(self) -> tuple[Outcome, float | None]:
+        """Loss and gradient at the noise of this step, and the test loss where there is test data."""
+        plan, batch, tested = self.plan, self.plan.data, None
+        if plan.batch_size < plan.num_recorded:
+            batch = _samples(batch, batch_indices(plan.num_recorded, plan.batch_size, plan.seed, self.step))
+        initial = {name: self.parameters[name] for name in ("v0", "i0") if name in self.parameters}
+        try:
+            problem = renewed(plan.problem, self.network, step_seed(plan.seed, self.step), initial)
+            self.network.check_gradients()
+            outcome = differentiate(plan.objective(batch), problem, plan.engine, plan.names, plan.gradient)
+            if plan.test_data is not None:
+                tested = _tested(plan.test_loss(outcome.solution, plan.test_data))
+        except SSNNError as error:
+            if self.step == self.start:  # then it is an argument that is wrong, not the training
+                raise
+            raise self._diverged(error) from error
+        return outcome, tested
+
+    def _clipped(self, outcome: Outcome) -> dict[str, Array]:
+        """The gradients as plain arrays, scaled down to the greatest norm that is allowed."""
+        flat = {name: g.data if hasattr(g, "tocsr") else g for name, g in outcome.gradients.items()}
+        norm = math.sqrt(sum(float(np.vdot(g, g)) for g in flat.values()))
+        if not (math.isfinite(outcome.value) and math.isfinite(norm)):
+            raise self._diverged(f"loss {outcome.value}, norm of the gradient {norm}")
+        limit = self.plan.clip_norm
+        return flat if limit is None or norm <= limit else {name: g * (limit / norm) for name, g in flat.items()}
+
+    def _updated(self, gradients: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The parameters of the next step, within their bounds, and what the optimizer remembers then."""
+        changes, memory = self.plan.optimizer.update(gradients, self.memory, self.step)
+        new = {name: np.asarray(before + changes[name]) for name, before in self.parameters.items()}
+        for name, (low, high) in self.plan.bounds.items():
+            new[name] = np.asarray(np.minimum(np.maximum(new[name], low), high))
+        for array in new.values():
+            array.flags.writeable = False  # so that the network needs no copy of its own
+        return new, memory
+
+    def _watch(self, value: float) -> None:
+        self._lowest, self._since = (value, 0) if value < self._lowest else (self._lowest, self._since + 1)
+        if self.plan.patience is not None:
+            self.stopped = "patience" if self._since >= self.plan.patience else ""
+
+    def result(self) -> FitResult:
+        """The training as it stands."""
+        history = {name: np.array(values) for name, values in self.columns.items()}
+        kind = "mixed" if len(self.followed) > 1 else next(iter(self.followed), self.plan.gradient)
+        state, settings = dict(self.memory), self.plan.settings
+        stopped = self.stopped or "steps"
+        return FitResult(self.network, dict(self.parameters), history, stopped, kind, state, settings)
+
+    def _diverged(self, why: object) -> DivergedError:
+        advice = "a smaller learning rate, clip_norm or bounds may help"
+        self.stopped = "diverged"
+        return DivergedError(f"training diverged at step {self.step}: {why} ({advice})", self.result())
 
 
 def _tested(outcome: Any) -> float:
@@ -401,17 +413,6 @@ def _order(num_samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(num_samples)
 
 
-def _num_samples(name: str, data: Any) -> int:
-    if isinstance(data, np.ndarray) and data.ndim and len(data):
-        return len(data)
-    trains = getattr(data, "spike_trains", data)
-    if not isinstance(trains, SpikeTrains):
-        raise ValidationError(
-            f"{name} must be a Solution, SpikeTrains or an array whose first axis counts samples, got {describe(data)}"
-        )
-    return trains.num_samples
-
-
 def _samples(data: Any, rows: NDArray[np.int64]) -> Any:
     if isinstance(data, Solution):
         return Recordings.of(data)[rows]
@@ -422,21 +423,6 @@ def _progress_bar(start: int, stop: int) -> Any:
     from tqdm.auto import tqdm
 
     return tqdm(initial=start, total=stop, unit="step", mininterval=0.5)
-
-
-def _npz(path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
-    return path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
-
-
-def _checkpoint_path(checkpoint: Any) -> Path:
-    try:
-        path = _npz(checkpoint)
-    except (TypeError, ValueError):
-        raise ValidationError(f"checkpoint must be the path of a file, got {describe(checkpoint)}") from None
-    if not path.parent.is_dir():
-        raise ValidationError(f"checkpoint must be in an existing folder, but there is no {path.parent}")
-    return path
 
 
 def _check_resumable(resumed: FitResult, fresh: FitResult) -> None:
@@ -450,34 +436,3 @@ def _check_resumable(resumed: FitResult, fresh: FitResult) -> None:
     for key, value in fresh.settings.items():
         if resumed.settings.get(key) != value:
             raise ValidationError(f"checkpoint was written with {key} = {resumed.settings.get(key)}, got {value}")
-
-
-def _checked_bounds(
-    bounds: Bounds | None, network: SLIFNetwork, start: Mapping[str, Array]
-) -> dict[str, tuple[Array, Array]]:
-    """The least and greatest value of every entry of the bounded parameters."""
-    if not isinstance(bounds, Mapping | None):
-        raise ValidationError(f"bounds must map names to pairs (low, high), got {describe(bounds)}")
-    checked = {}
-    for name, pair in (bounds or {}).items():
-        if name not in start:
-            raise ValidationError(f"bounds names {name!r}, which is not trained; wrt names {', '.join(start)}")
-        try:
-            low, high = pair
-        except (TypeError, ValueError):
-            raise ValidationError(f"bounds of {name} must be a pair (low, high), got {describe(pair)}") from None
-        low = -math.inf if low is None else as_float(f"bounds of {name}", low)
-        high = math.inf if high is None else as_float(f"bounds of {name}", high)
-        if low > high:
-            raise ValidationError(f"bounds of {name} must have low ≤ high, got {describe(pair)}")
-        bounded = np.ones(start[name].shape, dtype=bool)
-        if name == "weights" and bounded.ndim == 2:
-            bounded[:] = False
-            bounded.ravel()[network.synapses.position] = True
-        outside = start[name][bounded & ((start[name] < low) | (start[name] > high))]
-        if outside.size:
-            raise ValidationError(
-                f"bounds of {name} must hold at the start, got {describe(pair)}, but {outside[0]} there"
-            )
-        checked[name] = (np.where(bounded, low, -math.inf), np.where(bounded, high, math.inf))
-    return checked

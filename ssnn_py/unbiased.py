@@ -1,9 +1,11 @@
 """What pathwise derivatives do not see: spikes that appear and vanish, and what they would change.
 
-The expectation of a loss depends on the parameters in two ways: spikes move, and spikes come or go. The thresholds are exponential, so that the density of a spike
-where the loss jumps is known, and the second part is a cotangent of the integrated hazards there (docs/gradients.md). Where the jump concerns the end of
-the interval, the loss before and after it is known at once. Where it is in the middle (a recorded time; the spike of another neuron, if it matters which comes first), the
-sample must go on after a spike that the noise did not make: one such place per sample is chosen at random, and the sample is run again with that spike.
+The expectation of a loss depends on the parameters in two ways: spikes move, and spikes come or go. The thresholds are
+exponential, so that the density of a spike where the loss jumps is known, and the second part is a cotangent of the
+integrated hazards there (docs/gradients.md). Where the jump concerns the end of the interval, the loss before and after
+it is known at once. Where it is in the middle (a recorded time; the spike of another neuron, if it matters which comes
+first), the sample must go on after a spike that the noise did not make: one such place per sample is chosen at random,
+and the sample is run again with that spike.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ _PLACE = 15
 def choose_insertions(
     solution: Solution, at_spikes: bool, at_saves: bool, edges: Sequence[float] = ()
 ) -> tuple[Insertions | None, Array]:
-    """One place per sample where a spike could come in the middle, uniformly at random, and the weight that it then has.
+    """One place per sample where a spike could come in the middle, uniformly at random, and the weight that it then
+    has.
 
     Parameters
     ----------
@@ -78,7 +81,8 @@ def choose_insertions(
         spikes=np.where(there & at_spike, spike, -1),
         saves=np.where(there & ~at_spike, np.append(inner, -1)[save], -1),
     )
-    # Where two neurons fire at once, each of the two spikes is a place for the other: half of the jump belongs to either.
+    # Where two neurons fire at once, each of the two spikes is a place for the other: half of the jump belongs to
+    # either.
     return insertions, np.where(insertions.spikes >= 0, 0.5, 1.0) * counts
 
 
@@ -101,7 +105,9 @@ def _uniforms(problem: Problem) -> Array:
 
 
 def with_insertions(solution: Solution, insertions: Insertions) -> tuple[Recordings, Recordings]:
-    """The samples as they go on where a spike is inserted: with it just before the event, or the recorded time, and just after it."""
+    """The samples as they go on where a spike is inserted: with it just before the event, or the recorded time, and
+    just after it.
+    """
     problem = replace(solution.problem, insertions=insertions)
     raw = engines.load(solution.engine).solve(problem)
     after = replace(solution, problem=problem, raw=raw)

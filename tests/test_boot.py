@@ -57,7 +57,9 @@ def start_python(code, **environment):
 
 
 def signalled_outside_julia(number, **environment):
-    """What a program does that gets a signal while it sleeps in Python, after Julia has run: (output, errors, return code)."""
+    """What a program does that gets a signal while it sleeps in Python, after Julia has run: (output, errors, return
+    code).
+    """
     process = start_python(
         """
         import time
@@ -381,7 +383,7 @@ except KeyboardInterrupt:
         with pytest.raises(ssnn.JuliaError, match="no_such_entry"):
             julia.function("no_such_entry")
 
-    def test_facts(self, julia):
+    def test_the_runtime_says_which_julia_it_is(self, julia):
         assert julia.how in ("embedded", "juliacall")
         assert julia.threads >= 1
         assert tuple(int(part) for part in julia.version.split(".")[:2]) >= (1, 5)
@@ -508,8 +510,8 @@ def test_copies_that_hinder_each_other_are_explained():
     assert boot._advice_on_copies(Exception("no internet")) == ""
 
 
-# A stand-in for the module juliacall: the private Julia on the main thread, which calls itself a modern one, and whose start takes
-# signals away from Python as juliacall's does. So what surrounds juliacall's Julia is tried without one.
+# A stand-in for the module juliacall: the private Julia on the main thread, which calls itself a modern one, and whose
+# start takes signals away from Python as juliacall's does. So what surrounds juliacall's Julia is tried without one.
 STAND_IN = """
 import atexit, ctypes, signal
 from ssnn_py.engine import boot
@@ -520,7 +522,8 @@ _julia._library = None
 _executable = boot.debian.installed().root / "usr/bin/julia"
 _libraries, _image = boot._embedded_files(_executable)
 _julia._library = _julia._load_library(_libraries, _executable, _image, True)
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1})
+blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1}
+signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
 ctypes.CDLL(None).signal(2, 1)  # ignored
 atexit.register(lambda: _julia._library.jl_atexit_hook(0))
 
@@ -530,7 +533,8 @@ class _Main:
         if "VERSION" in code:
             threads, processor = (_julia._text(part) for part in ("string(Threads.nthreads())", "Sys.CPU_NAME"))
             # Instead of jl_gc_safe_enter: this Julia's entry points would not leave that state.
-            return "\\n".join(["1.10.0", threads, processor, str(ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p).value)])
+            address = ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p).value
+            return "\\n".join(["1.10.0", threads, processor, str(address)])
         if "entry_point" in code:
             return _julia._text(code)
         if "import SSNN" in code:  # compiled before

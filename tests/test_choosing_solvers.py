@@ -58,7 +58,7 @@ def test_multilevel_says_where_it_did_not_converge_and_is_reproducible():
     assert again[0] == again[1]
 
 
-def test_multilevel_refuses():
+def test_multilevel_names_the_argument_it_refuses():
     run = dict(t1=0.5, dt=0.25, tol=0.1, pilot_samples=10, engine="reference")
     with pytest.raises(ssnn.ValidationError, match=r"one finite number per sample, shape \(10,\)"):
         ssnn.multilevel(one_neuron(), lambda solution: 1.0, **run)

@@ -109,3 +109,9 @@ def test_unknown_commands_are_refused_with_the_usage(words, capsys):
         cli.main(words)
     assert refusal.value.code == 2
     assert "usage: ssnn" in capsys.readouterr().err
+
+
+def test_an_option_that_does_not_exist_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["setup", "--cuda"])
+    assert "--cuda" in capsys.readouterr().err

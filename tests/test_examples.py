@@ -12,7 +12,7 @@ EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"
 
 @needs_julia
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_example(example, tmp_path):
+def test_every_example_runs_and_ends_in_its_picture(example, tmp_path):
     if "torch" in example.stem:
         pytest.importorskip("torch", reason="PyTorch is not installed")
     done = subprocess.run(

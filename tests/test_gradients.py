@@ -128,7 +128,7 @@ def test_cotangents_of_missing_spikes_are_ignored(engine):
         (lambda s: s.jvp({"mu": np.nan}), "mu"),
     ],
 )
-def test_bad_cotangents_and_directions(call, word):
+def test_cotangents_and_directions_that_do_not_fit_are_named(call, word):
     solution = ssnn.simulate(one_neuron(), t1=1.0, dt=0.01, num_samples=2, max_spikes=2, engine="reference")
     with pytest.raises(ssnn.ValidationError, match=word):
         call(solution)
@@ -145,6 +145,6 @@ def test_bad_cotangents_and_directions(call, word):
         (lambda s: (1.0, None), ["alpha", "alpha"], "wrt"),
     ],
 )
-def test_bad_losses(loss, wrt, word):
+def test_what_a_loss_returns_and_wrt_names_is_checked(loss, wrt, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         ssnn.value_and_grad(loss, one_neuron(), wrt, t1=1.0, dt=0.01, num_samples=2, max_spikes=2, engine="reference")

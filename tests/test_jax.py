@@ -46,14 +46,15 @@ def test_gradient_against_finite_differences(engine):
     check_grads(lambda c: loss({"input_current": c}, 2, engine), (1.5,), order=1, modes=["rev"], eps=1e-6, rtol=1e-5)
 
 
-def test_bad_input():
+def test_what_simulate_refuses_it_names():
     with pytest.raises(ssnn.ValidationError, match="gamma"):
         layer.simulate(one_neuron(), {"gamma": 1.0}, **RUN)
     with pytest.raises(ssnn.ValidationError, match="dt"):
         layer.simulate(one_neuron(), {"alpha": 1.0}, **{**RUN, "dt": -1.0})
 
 
-# --- expectations -------------------------------------------------------------------------------------------------------------------
+# --- expectations
+# -------------------------------------------------------------------------------------------------------------------
 
 jnp = jax.numpy
 PLAIN_AND_JIT = pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["plain", "jit"])
@@ -324,6 +325,6 @@ def test_expectations_that_have_no_unbiased_gradient(monkeypatch):
     ("function", "word"),
     [(None, "callable"), (lambda solution: 1.0, "shape"), (lambda solution: jnp.zeros(3), "shape")],
 )
-def test_bad_functions(function, word):
+def test_what_an_expectation_cannot_take_it_names(function, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         layer.expectation(function, one_neuron(), {"alpha": 0.1}, t1=1.0, dt=0.05, num_samples=4, max_spikes=9)

@@ -66,7 +66,7 @@ def test_numpy_cannot_run_it():
         ssnn.simulate(one_neuron(input_current=JuliaFunction("t -> 1.5")), engine="reference", **RUN)
 
 
-def test_wrong_arguments():
+def test_what_is_no_text_is_refused():
     with pytest.raises(ssnn.ValidationError, match="source"):
         JuliaFunction(lambda t: t)
     with pytest.raises(ssnn.ValidationError, match="derivative"):

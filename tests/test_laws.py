@@ -40,7 +40,9 @@ def test_intervals_at_a_constant_rate_are_independent_and_exponential(engine):
 
 
 def test_potential_has_the_mean_and_variance_of_the_scheme(engine):
-    """Without spikes v is the Euler scheme of an Ornstein–Uhlenbeck process: Gaussian, its moments known in closed form."""
+    """Without spikes v is the Euler scheme of an Ornstein–Uhlenbeck process: Gaussian, its moments known in closed
+    form.
+    """
     samples, dt, mu, sigma, current = 4000, 0.05, 2.0, 0.7, 1.3
     quiet = ssnn.ExponentialIntensity(beta=0.0, tau=1e12)
     network = one_neuron(input_current=current, mu=(mu, 0.0), sigma=sigma, intensity=quiet)
@@ -92,10 +94,12 @@ def test_a_noiseless_neuron_fires_when_its_hazard_says(engine):
 
 
 def mean_first_spike(current, mu, sigma, beta, v_th, cells=4000):
-    """Mean first-spike time of an Ornstein–Uhlenbeck neuron with λ(v) = exp(β(v − v_th)), started at v = 0, and its derivative in the current.
+    """Mean first-spike time of an Ornstein–Uhlenbeck neuron with λ(v) = exp(β(v − v_th)), started at v = 0, and its
+    derivative in the current.
 
-    The survival probability solves the Fokker–Planck equation with killing rate λ; the mean time u as a function of the start solves its adjoint,
-    μ(c − v)u′ + σ²/2·u″ − λu = −1, and ∂u/∂c the same with −μu′ on the right. Central differences on a grid that λ and the drift confine.
+    The survival probability solves the Fokker–Planck equation with killing rate λ; the mean time u as a function of the
+    start solves its adjoint, μ(c − v)u′ + σ²/2·u″ − λu = −1, and ∂u/∂c the same with −μu′ on the right. Central
+    differences on a grid that λ and the drift confine.
     """
     v, h = np.linspace(-3.0, 4.0, cells + 1, retstep=True)
     drift, diffusion = mu * (current - v), np.full(v.size, sigma**2 / 2)
@@ -112,7 +116,9 @@ def mean_first_spike(current, mu, sigma, beta, v_th, cells=4000):
 
 @needs_julia
 def test_first_spike_of_a_noisy_neuron_and_its_gradient_follow_fokker_planck():
-    """Mean time and mean pathwise gradient against the equation: biased at order 1 in dt, and right within the Monte Carlo error as dt → 0."""
+    """Mean time and mean pathwise gradient against the equation: biased at order 1 in dt, and right within the Monte
+    Carlo error as dt → 0.
+    """
     mu, sigma, beta, v_th, current, samples = 3.0, 0.8, 3.0, 1.0, 1.2, 40000
     exact, exact_slope = mean_first_spike(current, mu, sigma, beta, v_th)
     coarse = mean_first_spike(current, mu, sigma, beta, v_th, cells=2000)
@@ -145,7 +151,9 @@ def test_first_spike_of_a_noisy_neuron_and_its_gradient_follow_fokker_planck():
 
 @needs_julia
 def test_exact_ou_has_no_visible_bias_even_at_steps_of_the_membranes_time_constant():
-    """Its hazard is the mean given the step's increment and area, so that coarse steps have the right law; Euler–Maruyama's bias is there to be seen."""
+    """Its hazard is the mean given the step's increment and area, so that coarse steps have the right law;
+    Euler–Maruyama's bias is there to be seen.
+    """
     mu, sigma, beta, v_th, current, samples = 3.0, 0.8, 3.0, 1.0, 1.2, 40000
     exact, exact_slope = mean_first_spike(current, mu, sigma, beta, v_th)
     intensity = ssnn.ExponentialIntensity(beta=beta, v_th=v_th)

@@ -1,4 +1,6 @@
-"""What a loss changes by where one sample is exchanged, or fires once more: closed forms against the loss evaluated again."""
+"""What a loss changes by where one sample is exchanged, or fires once more: closed forms against the loss evaluated
+again.
+"""
 
 import numpy as np
 import pytest
@@ -264,6 +266,6 @@ def test_a_sum_is_what_its_parts_are():
         (lambda X: ssnn.CountCrossEntropy()(X, [0, 1, 2]), "data"),
     ],
 )
-def test_bad_input(call, word):
+def test_what_losses_on_counts_and_their_entries_refuse_they_name(call, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         call(random_trains(np.random.default_rng(0), 3, 4, 2))

@@ -61,7 +61,8 @@ def test_first_spike_loss_by_hand():
 def test_matched_trains_keep_the_smaller_count_of_each_neuron():
     X = ssnn.SpikeTrains([[0.1, 0.2, 0.3, 0.4]], [[0, 1, 0, 0]], 2, 0.0, 1.0)
     Y = ssnn.SpikeTrains([[0.5, 0.6, INF, INF]], [[0, 0, -1, -1]], 2, 0.0, 1.0)
-    one, two = matched_trains(X, Y)
+    one, two, columns = matched_trains(X, Y)
+    assert np.array_equal(columns, [[0, 2, -1, -1]])
     assert np.array_equal(one.times, [[0.1, 0.3, INF, INF]])
     assert np.array_equal(two.spike_counts, [[2, 0]])
     bar = ssnn.ExpectedSignatureLoss(depth=2, match_spikes=True)(X, Y).spike_times_bar
@@ -104,6 +105,6 @@ def test_silent_trains_have_a_loss_and_no_gradient():
         (lambda X: ssnn.FirstSpikeLoss()(X, ssnn.SpikeTrains.unchecked(X.times, X.neurons, 2, 0.0, 9.0)), "interval"),
     ],
 )
-def test_bad_input(call, word):
+def test_what_losses_refuse_they_name(call, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         call(random_trains(np.random.default_rng(0), 3, 4, 2))

@@ -117,7 +117,9 @@ def spike_at(engine, tau, dt=0.1, t1=0.4, **changes):
 
 @pytest.mark.parametrize("tau", [0.1, 0.2, 0.3, 0.4, 1e-9])
 def test_spikes_at_the_ends_of_steps(engine, tau):
-    """Whichever side of the boundary rounding puts it on, the spike is there once, and its derivative is τ/rate constant."""
+    """Whichever side of the boundary rounding puts it on, the spike is there once, and its derivative is τ/rate
+    constant.
+    """
     network, arguments = spike_at(engine, tau * (1 - 1e-15))
     arguments["max_spikes"] = 1 if tau < 0.1 else None  # at such a rate it would go on firing without end
     solution = ssnn.simulate(network, **arguments)
@@ -180,7 +182,9 @@ def test_each_event_has_the_jumps_of_the_model(engine):
 
 @needs_julia
 def test_long_runs_are_cut_into_segments_with_the_same_gradient(monkeypatch, julia):
-    """With little room for its record the adjoint recomputes between checkpoints, and gives the same gradient to the last bit."""
+    """With little room for its record the adjoint recomputes between checkpoints, and gives the same gradient to the
+    last bit.
+    """
     network, arguments = random_network(6, 4, 3), run_arguments(6, 4, 3)
     solution = ssnn.simulate(network, **arguments)
     bar = np.random.default_rng(0).normal(size=solution.spike_times.shape)
@@ -248,7 +252,7 @@ def test_a_threshold_that_fires_again_at_once_has_no_gradient():
             network.check_gradients()
 
 
-def test_builders():
+def test_builders_make_the_weights_that_they_promise_and_refuse_others():
     weights = ssnn.feedforward_weights([4, 16, 2], 0.5, 1.5, gain=3.0, seed=1)
     first, second = weights[:4, 4:20], weights[4:20, 20:]
     assert np.count_nonzero(weights) == first.size + second.size

@@ -20,12 +20,12 @@ def walk(rule, *gradients):
     return path
 
 
-def test_sgd_by_hand():
+def test_sgd_with_momentum_is_what_one_computes_by_hand():
     # m = -0.2, then -0.1 + 0.1 = 0, then 0 - 0.05
     assert walk(ssnn.SGD(0.1, momentum=0.5), 2.0, -1.0, 0.5) == pytest.approx([0.8, 0.8, 0.75], rel=1e-14)
 
 
-def test_rmsprop_by_hand():
+def test_rmsprop_is_what_one_computes_by_hand():
     # ν = 0.75·0 + 0.25·4 = 1, then 0.75 + 0.25·1 = 1, then 0.75; m = -0.2, then -0.1 - 0.1 = -0.2, then -0.1
     rule = ssnn.RMSProp(0.1, decay=0.75, momentum=0.5, eps=1e-300)
     assert walk(rule, 2.0, 1.0, 0.0) == pytest.approx([0.8, 0.6, 0.5], rel=1e-14)
@@ -36,7 +36,7 @@ def test_eps_of_rmsprop_is_under_the_root():
     assert walk(ssnn.RMSProp(0.1, decay=0.75, eps=3.0), 2.0) == pytest.approx([0.9], rel=1e-14)
 
 
-def test_adam_by_hand():
+def test_adam_is_what_one_computes_by_hand():
     # m = 1, 0, 1/4 and ν = 2, 3/2, 7/8; corrected 2, 0, 2/7 and 4, 2, 1
     rule = ssnn.Adam(0.1, b1=0.5, b2=0.5, eps=1e-300)
     assert walk(rule, 2.0, -1.0, 0.5) == pytest.approx([0.9, 0.9, 0.9 - 0.2 / 7], rel=1e-14)
@@ -96,6 +96,6 @@ def test_neither_settings_nor_memory_change_in_place(rule):
         (lambda: ssnn.piecewise_constant({0: 0.1, 5: 0.0}), "step 5"),
     ],
 )
-def test_bad_settings(make, word):
+def test_what_optimizers_refuse_they_name(make, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         make()

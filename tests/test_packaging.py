@@ -67,7 +67,8 @@ def ask_juliapkg(tmp_path, *folders):
 
 
 def test_juliapkg_finds_the_core_once(tmp_path):
-    """A checkout names it. A wheel does not, nor does an editable installation, into whose folder the same files are copied: juliapkg would
+    """A checkout names it. A wheel does not, nor does an editable installation, into whose folder the same files are
+    copied: juliapkg would
     see them beside the checkout's, and refuse both. The core is found without.
     """
     assert Path(ask_juliapkg(tmp_path, ROOT)) == ROOT / "julia"
@@ -84,7 +85,7 @@ def test_juliapkg_finds_the_core_once(tmp_path):
     assert boot._advice_on_copies(Exception(said))
 
 
-def test_solvers_in_a_julia_project_of_ones_own(tmp_path, monkeypatch):
+def test_solvers_in_a_julia_project_of_ones_own_are_found(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(tmp_path))
     assert not packages.sciml_installed()
     (tmp_path / "Project.toml").write_text('[deps]\nPythonCall = "6099a3de-0909-46bc-b1f4-468b9a2dfc0d"\n')
@@ -97,7 +98,7 @@ def test_solvers_in_a_julia_project_of_ones_own(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("started_before", [False, True])
-def test_installing_solvers(tmp_path, monkeypatch, started_before):
+def test_installing_solvers_adds_them_to_juliacalls_project(tmp_path, monkeypatch, started_before):
     juliapkg = pytest.importorskip("juliapkg")
     # Whatever the settings of whoever runs the tests.
     monkeypatch.delenv("PYTHON_JULIACALL_PROJECT", raising=False)

@@ -75,7 +75,7 @@ def test_training_on_potentials():
         (lambda s: ssnn.SumLoss([ssnn.PotentialLoss()], [1.0, 2.0]), "weights"),
     ],
 )
-def test_bad_input(call, word):
+def test_what_losses_on_potentials_refuse_they_name(call, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         call(ssnn.simulate(one_neuron(), num_samples=2, **RUN))
     cut = ssnn.simulate(one_neuron(), num_samples=2, max_spikes=1, **{**RUN, "t1": 3.0, "saveat": 0.5})

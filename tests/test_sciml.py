@@ -1,4 +1,6 @@
-"""Solvers of DifferentialEquations.jl: what can be promised without any of its packages. What needs them is in tests/modern."""
+"""Solvers of DifferentialEquations.jl: what can be promised without any of its packages. What needs them is in
+tests/modern.
+"""
 
 import ctypes
 import json
@@ -14,7 +16,7 @@ import pytest
 from helpers import one_neuron, random_network, run_arguments
 
 import ssnn_py as ssnn
-from ssnn_py import cli, doctor
+from ssnn_py import doctor
 from ssnn_py.engine import boot, packages, sciml, structs
 from ssnn_py.engine.boot import Surroundings
 from ssnn_py.simulation import prepare
@@ -65,13 +67,14 @@ def test_the_extension_implements_what_the_core_asks_for():
     core = "".join(path.read_text() for path in (ROOT / "julia" / "src").rglob("*.jl"))
     for name in set(re.findall(r"SSNN\.(\w+!?)", source)):
         assert re.search(
-            rf"^(?:@inline |@entry_point )?(?:const |function |struct |mutable struct |abstract type )?{re.escape(name)}(?![\w!])",
+            r"^(?:@inline |@entry_point )?(?:const |function |struct |mutable struct |abstract type )?"
+            rf"{re.escape(name)}(?![\w!])",
             core,
             re.MULTILINE,
         ), name
 
 
-def test_the_table_of_solvers():
+def test_every_row_of_the_table_of_solvers_says_what_the_solver_can_do():
     assert "SOSRA2" in sciml.SCIML_SOLVERS
     assert "EM" in sciml.SCIML_SOLVERS
     assert {solver.noise for solver in sciml.TABLE.values()} == {"any", "diagonal", "additive"}
@@ -126,7 +129,9 @@ def test_the_core_itself_says_what_to_install(julia):
 
 
 def test_reverse_mode_between_spikes_is_the_adjoint_of_forward_mode(julia, monkeypatch):
-    """From Python through marshalling, walk and event rule; only the solver and its adjoint are the tests' own, which agree to rounding."""
+    """From Python through marshalling, walk and event rule; only the solver and its adjoint are the tests' own, which
+    agree to rounding.
+    """
     if julia.how != "embedded":
         pytest.skip("the packages' own solvers are tested in tests/modern")
     monkeypatch.setattr(sciml, "load_packages", lambda julia: None)
@@ -137,7 +142,8 @@ def test_reverse_mode_between_spikes_is_the_adjoint_of_forward_mode(julia, monke
             include(raw"{ROOT / "julia" / "test" / "smooth_solvers.jl"}")
             function attach()
                 SSNN.SCIML_HOOK[] = (solver, options, run, directions) ->
-                    ParabolaRungeKutta(run, convert(Vector{{typeof(run.θ)}}, directions), SSNN.noise_depth(solver, options))
+                    ParabolaRungeKutta(
+                        run, convert(Vector{{typeof(run.θ)}}, directions), SSNN.noise_depth(solver, options))
                 SSNN.PIECE_ADJOINT_HOOK[] = (name, run) -> RungeKuttaAdjoint()
             end
         end
@@ -199,11 +205,6 @@ def test_a_failed_setup_says_why_and_leaves_the_project_as_it_was(tmp_path):
         not (tmp_path / "pyjuliapkg" / "juliapkg.json").is_file()
         or "StochasticDiffEq" not in (tmp_path / "pyjuliapkg" / "juliapkg.json").read_text()
     )
-
-
-def test_cuda_is_refused_with_a_sentence(capsys):
-    assert cli.main(["setup", "--cuda"]) == 1
-    assert "no CUDA engine" in capsys.readouterr().err
 
 
 def test_doctor_knows_whether_the_packages_are_there(monkeypatch, tmp_path):

@@ -164,7 +164,7 @@ def test_truncations_approach_the_kernel(engine):
 
 @needs_julia
 @pytest.mark.parametrize(("spikes", "neurons", "t1"), [(3, 1, 5.0), (12, 3, 1.0), (40, 22, 1.0)])
-def test_forty_digits(spikes, neurons, t1):
+def test_kernels_agree_with_arithmetic_in_forty_digits(spikes, neurons, t1):
     rng = np.random.default_rng(spikes)
     X, Y = uniform_trains(rng, 1, spikes, neurons, t1), uniform_trains(rng, 1, spikes, neurons, t1)
     expected = decimal_kernel(X.marcus_lift()[0], Y.marcus_lift()[0])
@@ -385,7 +385,7 @@ def test_loss_of_some_neurons(engine, monkeypatch):
     assert bar.shape == X.times.shape
 
 
-def test_two_samples():
+def test_the_two_sample_test_tells_laws_apart():
     rng = np.random.default_rng(13)
     X, Y = uniform_trains(rng, 30, 3, 1), uniform_trains(rng, 30, 3, 1)
     late = ssnn.SpikeTrains(np.sqrt(Y.times), Y.neurons, 1, 0.0, 1.0)
@@ -429,12 +429,12 @@ def test_median_scales_give_unit_variation():
         ((THREE, THREE), {"scales": -1.0}, "scales"),
     ],
 )
-def test_wrong_arguments(arguments, options, message):
+def test_what_kernels_refuse_they_name(arguments, options, message):
     with pytest.raises(ssnn.ValidationError, match=message):
         signature_kernel(*arguments, **options)
 
 
-def test_wrong_weights_and_samples():
+def test_weights_and_samples_that_do_not_fit_are_refused():
     with pytest.raises(ssnn.ValidationError, match="cotangent must have shape"):
         signature_kernel_backprop(THREE, THREE, [1.0, 2.0, 3.0])
     with pytest.raises(ssnn.ValidationError, match="cotangent must have shape"):

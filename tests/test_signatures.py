@@ -151,6 +151,6 @@ def test_julia_and_numpy_agree(neurons, depth, ties):
         (lambda: ssnn.expected_signature_backprop(np.zeros((2, 2)), np.zeros(3), 2), "cotangent"),
     ],
 )
-def test_bad_input(call, name):
+def test_what_signatures_refuse_they_name(call, name):
     with pytest.raises(ssnn.ValidationError, match=name):
         call()

@@ -72,7 +72,7 @@ def test_julia_and_numpy_agree(solver, network, arguments):
 
 
 def check_against_differences(network, arguments, names):
-    """Central differences in a step so small that spikes stay within their leaves, where the discretised map is smooth."""
+    """Central differences in a step so small that spikes stay within their leaves: there the map is smooth."""
     solution = ssnn.simulate(network, **arguments)
     assert solution.num_spikes.sum() > 0
     rng = np.random.default_rng(7)
@@ -97,7 +97,9 @@ def check_against_differences(network, arguments, names):
 
 
 def leaves(solution):
-    """Where each spike is on a grid no coarser than the leaves of these networks; the last step, which may be shorter, has its own."""
+    """Where each spike is on a grid no coarser than the leaves of these networks; the last step, which may be shorter,
+    has its own.
+    """
     problem = solution.problem
     times = np.where(np.isfinite(solution.spike_times), solution.spike_times - problem.t0, 0.0)
     last = problem.t0 + (problem.num_steps - 1) * problem.dt
@@ -144,7 +146,9 @@ def test_a_constant_intensity_has_an_exponential_first_spike(engine, solver):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_path_laid_out_on_coarse_steps_is_one_path(engine, solver):
-    """Without drift the potential is the Brownian path: the same at common times whatever the step, and a Brownian motion at all."""
+    """Without drift the potential is the Brownian path: the same at common times whatever the step, and a Brownian
+    motion at all.
+    """
     quiet = ssnn.ExponentialIntensity(beta=0.0, tau=1e12)
     network = ssnn.SLIFNetwork([[0.0]], 0.0, (0.0, 0.0), np.eye(2), intensity=quiet)
     samples = 2000
@@ -173,7 +177,9 @@ def test_values_recorded_inside_a_step_lie_on_a_brownian_path(engine, solver):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_area_belongs_to_the_path(engine, solver):
-    """∫B dt of a shortened last step: v' = i with noise on i alone; the law of (∫B, B) at t1 is known for schemes that see the area."""
+    """∫B dt of a shortened last step: v' = i with noise on i alone; the law of (∫B, B) at t1 is known for schemes that
+    see the area.
+    """
     if solver not in HIGH_ORDER:
         pytest.skip("uses no area")
     quiet = ssnn.ExponentialIntensity(beta=0.0, tau=1e12)
@@ -200,7 +206,9 @@ def test_exact_ou_without_noise_is_exact_at_any_step(engine, mu):
 @needs_julia
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_strong_orders_of_spike_times_and_gradients(solver):
-    """Pathwise errors against a much finer solve of the same path: at least the orders that the table states, less the fit's own error."""
+    """Pathwise errors against a much finer solve of the same path: at least the orders that the table states, less the
+    fit's own error.
+    """
     info = ssnn.solvers()[SOLVERS.index(solver)]
     network = one_neuron(sigma=0.5)
     run = dict(t1=20.0, num_samples=1000, max_spikes=3, seed=3, noise_dt=0.1)
@@ -313,7 +321,9 @@ def test_diffusions_are_parameters():
 @needs_julia
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_last_steps_of_any_length(solver):
-    """Also where its length is dt/8, which the tables of exact_ou might take for a part of a whole step, and where it is all but a whole one."""
+    """Also where its length is dt/8, which the tables of exact_ou might take for a part of a whole step, and where it
+    is all but a whole one.
+    """
     network = ssnn.SLIFNetwork(np.zeros((2, 2)), 1.5, mu=[[0.0, 0.0], [15.0, 0.0]], sigma=0.3)
     for dt, t1 in ((0.5, 1.125), (0.5, 1.0 + 2**-20), (0.1, (10 - 3e-8) * 0.1), (0.1, (10 - 1e-6) * 0.1)):
         run = dict(t1=t1, dt=dt, num_samples=4, seed=1, saveat=[t1], solver=solver)
@@ -332,7 +342,9 @@ def test_a_rounded_number_of_steps_has_no_shortened_step():
 @needs_julia
 @pytest.mark.parametrize("solver", ["milstein", "stochastic_heun"])
 def test_a_neuron_that_another_ones_spike_shows_to_be_due_fires_with_it(solver):
-    """It is walked more finely to that spike than in a whole step; its ∂τ then is the other's. Engines agree, and both modes."""
+    """It is walked more finely to that spike than in a whole step; its ∂τ then is the other's. Engines agree, and both
+    modes.
+    """
     network = ssnn.SLIFNetwork(
         ssnn.recurrent_weights(20, gain=0.5, seed=1), 1.2, mu=(15.0, 5.0), sigma=0.3, v_reset=1.0, alpha=0.03
     )
@@ -365,7 +377,9 @@ def test_a_potential_that_starts_at_or_above_the_threshold_fires_at_once(engine,
 
 @needs_julia
 def test_no_step_is_too_large_for_exact_ou():
-    """Many time constants in a step: leaves resolve the fastest of them, and the number of spikes is that of small steps."""
+    """Many time constants in a step: leaves resolve the fastest of them, and the number of spikes is that of small
+    steps.
+    """
     network = one_neuron(sigma=0.5)
     counts = [
         ssnn.simulate(network, t1=10.0, dt=dt, num_samples=400, seed=2, solver="exact_ou").num_spikes

@@ -66,12 +66,12 @@ def test_counts_agree_with_a_solution(engine):
         (([[0.1]], [[0]], 1, 1, 0), "t1"),
     ],
 )
-def test_bad_trains(arguments, word):
+def test_arrays_that_are_no_spike_trains_are_refused(arguments, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         ssnn.SpikeTrains(*arguments)
 
 
-def test_bad_selections():
+def test_neurons_that_do_not_exist_cannot_be_selected():
     trains = random_trains(np.random.default_rng(0), 3, 4, 2)
     for neurons in ([2], [-1], [0, 0], [], "a", [0.5]):
         with pytest.raises(ssnn.ValidationError, match="neurons"):

@@ -16,7 +16,7 @@ def tensors(network, names):
     return {name: torch.tensor(network.parameters[name], requires_grad=True) for name in names}
 
 
-def test_gradcheck(engine):
+def test_gradients_pass_torchs_own_check(engine):
     network = random_network(0, 3, 2)
     arguments = run_arguments(0, 3, 2) | {"engine": engine, "max_spikes": 5}
     names = ("input_current", "mu", "sigma", "beta", "weights")
@@ -62,7 +62,7 @@ def test_training_with_torch_optim(engine):
     assert abs(float(c.detach()) - 1.5) < 0.25
 
 
-def test_bad_input():
+def test_what_simulate_refuses_it_names():
     with pytest.raises(ssnn.ValidationError, match="gamma"):
         layer.simulate(one_neuron(), {"gamma": torch.tensor(1.0)}, t1=1.0, dt=0.1, engine="reference")
     with pytest.raises(ssnn.ValidationError, match="tensors"):
@@ -74,7 +74,8 @@ def test_bad_input():
     assert not out.spike_times.requires_grad
 
 
-# --- expectations -------------------------------------------------------------------------------------------------------------------
+# --- expectations
+# -------------------------------------------------------------------------------------------------------------------
 
 
 def number(solution):
@@ -314,7 +315,7 @@ def test_expectations_by_solvers_that_do_not_carry_hazards(monkeypatch):
         (lambda solution: solution.spike_times.sum(1), "finite"),
     ],
 )
-def test_bad_functions(function, word):
+def test_what_an_expectation_cannot_take_it_names(function, word):
     c = {"input_current": torch.tensor(1.5, requires_grad=True)}
     with pytest.raises(ssnn.ValidationError, match=word):
         layer.expectation(function, one_neuron(), c, t1=1.0, dt=0.05, num_samples=4, max_spikes=9, engine="reference")

@@ -191,7 +191,7 @@ def test_results_are_saved_and_loaded_without_pickle(engine, tmp_path):
             ssnn.FitResult.load(tmp_path / path, one_neuron())
 
 
-def test_stops_early(engine):
+def test_training_stops_where_the_callback_or_patience_says_so(engine):
     assert train(engine, steps=50, callback=lambda step, record: step == 2).num_steps == 3
     flat = train(engine, steps=50, loss=lambda a, b: (1.0, np.zeros(a.spike_times.shape)), patience=4)
     assert (flat.stopped, flat.num_steps) == ("patience", 5)
@@ -287,6 +287,6 @@ def test_gradients_are_clipped():
         ({"dt": -1.0}, "dt"),
     ],
 )
-def test_bad_arguments(change, word):
+def test_fit_names_the_argument_it_refuses(change, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         train("reference", **change)

@@ -30,7 +30,8 @@ def pairs(trains):
     return ((trains.neurons == trains.num_neurons // 2) * before).sum(axis=1), None
 
 
-# --- the cotangents of the hazards, against transposes, differences, and the other engine -------------------------------------------
+# --- the cotangents of the hazards, against transposes, differences, and the other engine
+# -------------------------------------------
 
 
 def random_insertions(solution, rng, at_saves):
@@ -111,7 +112,9 @@ def test_a_constant_rate_in_closed_form(engine):
 
 
 def test_order_of_spikes_of_two_independent_neurons_in_closed_form(engine):
-    """E[#{neuron 0 before neuron 1}] = t1²/(2 τ0 τ1). Without the spikes that change their order one derivative is 0, the other twice the truth."""
+    """E[#{neuron 0 before neuron 1}] = t1²/(2 τ0 τ1). Without the spikes that change their order one derivative is 0,
+    the other twice the truth.
+    """
     network = ssnn.SLIFNetwork(
         np.zeros((2, 2)), alpha=0.0, v_reset=0.0, intensity=ssnn.ExponentialIntensity(beta=0.0, tau=[0.5, 1.0])
     )
@@ -130,13 +133,16 @@ def test_order_of_spikes_of_two_independent_neurons_in_closed_form(engine):
     assert indifferent[1] == pytest.approx(-8.0, abs=2.5)
 
 
-# --- against finite differences of means, with common random numbers ---------------------------------------------------------------
+# --- against finite differences of means, with common random numbers
+# ---------------------------------------------------------------
 
 
 def check_against_means(losses, data, network, direction, parts, size, step, far, **run):
-    """The unbiased derivative along `direction` is within 4 standard errors of the mean's, and the pathwise one `far` times these 4 off.
+    """The unbiased derivative along `direction` is within 4 standard errors of the mean's, and the pathwise one `far`
+    times these 4 off.
 
-    Of each part, `size` samples, the loss at θ ± h with the noise of the derivative: what they differ by has mean 0, and little variance.
+    Of each part, `size` samples, the loss at θ ± h with the noise of the derivative: what they differ by has mean 0,
+    and little variance.
     """
     names = tuple(direction)
     truths, unbiased, pathwise = [], [], []
@@ -237,7 +243,7 @@ def test_the_signature_mmd_of_a_recurrent_network_against_differences_of_means()
 
 @needs_julia
 def test_counts_in_windows_and_classification_by_counts_against_differences_of_means():
-    """A spike that crosses the edge of a window changes the counts, and both losses are no sums over samples' spikes."""
+    """A spike that crosses the edge of a window changes the counts, and neither loss is a sum over samples' spikes."""
     samples = 4000
     labels = np.random.default_rng(3).integers(0, 5, samples)
     counted = np.random.default_rng(4).integers(0, 4, (samples, 5, 2))

@@ -32,7 +32,7 @@ import ssnn_py as ssnn
         ({"intensity": 5.0}, "intensity"),
     ],
 )
-def test_networks(change, word):
+def test_a_network_names_the_argument_it_refuses(change, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         one_neuron(**change)
 
@@ -49,7 +49,7 @@ def test_networks(change, word):
         ({"cap": np.inf}, "cap"),
     ],
 )
-def test_intensities(arguments, word):
+def test_an_intensity_names_the_argument_it_refuses(arguments, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         ssnn.ExponentialIntensity(**arguments)
 
@@ -65,7 +65,7 @@ def test_intensities(arguments, word):
         (([0.0, 1.0], [1.0, 2.0], "cubic"), "interpolation"),
     ],
 )
-def test_currents(arguments, word):
+def test_a_sampled_current_names_the_argument_it_refuses(arguments, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         ssnn.SampledCurrent(*arguments)
 
@@ -105,7 +105,7 @@ def test_currents(arguments, word):
         ({"first_sample": -1}, "first_sample"),
     ],
 )
-def test_simulations(change, word):
+def test_simulate_names_the_argument_it_refuses(change, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         ssnn.simulate(one_neuron(), **{"t1": 1.0, "dt": 0.01, "engine": "reference", **change})
 
@@ -127,7 +127,7 @@ def test_absurd_records_are_refused_before_they_are_made():
         ssnn.simulate(one_neuron(), t1=1e4, dt=0.01, num_samples=10**6, saveat=0.01, engine="reference")
 
 
-def test_bad_settings_are_named(monkeypatch):
+def test_environment_variables_that_make_no_sense_are_named(monkeypatch):
     monkeypatch.setenv("SSNN_NUM_THREADS", "many")
     with pytest.raises(ssnn.ValidationError, match="SSNN_NUM_THREADS"):
         ssnn.simulate(one_neuron(), t1=1.0, dt=0.1, engine="reference")
@@ -171,7 +171,9 @@ def test_solution_is_right_continuous_and_marked_where_cut_short(engine):
 
 @pytest.mark.parametrize("name", ["tau", "beta", "sigma", "input_current", "v0"])
 def test_a_part_whose_parameter_has_the_name_of_another_is_refused(name):
-    """Intensity, current and diffusion share the network's names: one would take the other's value, and the wrong rate be simulated."""
+    """Intensity, current and diffusion share the network's names: one would take the other's value, and the wrong rate
+    be simulated.
+    """
 
     class Named(ssnn.ConstantDiffusion):
         def __init__(self):

@@ -213,3 +213,18 @@ def test_entries_that_a_loss_gives_at_recorded_times_are_kept(engine):
     wanted = solution.vjp(v_bar=share, entries_at_saves=-1.4 * share)
     for name, gradient in unbiased.items():
         np.testing.assert_allclose(gradient, wanted[name], rtol=1e-12)
+
+
+def test_warnings_name_the_line_that_called_the_package():
+    network, run = one_neuron(), dict(t1=0.5, dt=0.01, num_samples=2, engine="reference")
+    data = ssnn.simulate(network, **run).spike_trains
+
+    def loss(generated, data=None):
+        return 0.0, np.zeros(generated.spike_times.shape)
+
+    with pytest.warns(ssnn.PathwiseGradientWarning) as one:
+        ssnn.value_and_grad(loss, network, "alpha", **run)
+    del run["num_samples"]
+    with pytest.warns(ssnn.PathwiseGradientWarning) as two:
+        ssnn.fit(network, data, loss, "alpha", steps=1, **run)
+    assert {warning.filename for warning in (*one, *two)} == {__file__}

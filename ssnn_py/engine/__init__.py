@@ -1,7 +1,7 @@
 """Who computes: the Julia core, or plain NumPy where no Julia can be had. All give the same numbers.
 
-An engine turns a :class:`Problem` into a :class:`RawSolution`, with tangents where directions are given, and pulls cotangents
-back to parameters. Nothing above this package knows how.
+An engine turns a :class:`Problem` into a :class:`RawSolution`, with tangents where directions are given, and pulls
+cotangents back to parameters. Nothing above this package knows how.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import JuliaError, ValidationError
 from ..validation import describe
+from ..values import Record
 
 if TYPE_CHECKING:
     from ..network import SLIFNetwork
@@ -29,12 +30,12 @@ ENGINES = ("julia", "reference")
 
 
 def grid_tolerance(steps: float) -> float:
-    """By how much a number of steps may miss a whole number through rounding; the same in ``julia/src/modes/run.jl``."""
+    """By how much a number of steps may miss a whole number through rounding; so in ``julia/src/modes/run.jl``."""
     return 1e-9 + 4 * float(np.finfo(np.float64).eps) * steps
 
 
-@dataclass(frozen=True)
-class Insertions:
+@dataclass(frozen=True, eq=False)
+class Insertions(Record):
     """One spike per sample that the noise does not make: where another spike could come, and what then follows.
 
     Attributes
@@ -42,7 +43,8 @@ class Insertions:
     neurons : ndarray of int64, shape (S,)
         Which neuron fires; −1 for none.
     spikes, saves : ndarray of int64, shape (S,)
-        Right after which spike of the sample, or at which of the times of ``saveat`` (right after it is recorded); −1 where not.
+        Right after which spike of the sample, or at which of the times of ``saveat`` (right after it is recorded); −1
+        where not.
     """
 
     neurons: NDArray[np.int64]
@@ -50,8 +52,8 @@ class Insertions:
     saves: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Problem:
+@dataclass(frozen=True, eq=False)
+class Problem(Record):
     """One validated simulation: a network, a grid of times, and the noise's key.
 
     Attributes
@@ -103,8 +105,8 @@ class Problem:
         return {**self.network.parameters, "v0": self.v0, "i0": self.i0}
 
 
-@dataclass(frozen=True)
-class Tangents:
+@dataclass(frozen=True, eq=False)
+class Tangents(Record):
     """Derivatives of a solution in P directions.
 
     Attributes
@@ -113,8 +115,8 @@ class Tangents:
         0 where there is no spike.
     v, i : ndarray, shape (P, S, T, N)
     s : ndarray, shape (P, S, N)
-        Of each neuron's integrated hazard at t1, where a spike could come there: where the hazard Λ since its last spike exceeds its dead zone
-        α. 0 elsewhere, and in truncated samples.
+        Of each neuron's integrated hazard at t1, where a spike could come there: where the hazard Λ since its last
+        spike exceeds its dead zone α. 0 elsewhere, and in truncated samples.
     s_at_saves : ndarray, shape (P, S, T, N)
         Likewise at the times of ``saveat``.
     s_at_insertions : ndarray, shape (P, S)
@@ -129,9 +131,9 @@ class Tangents:
     s_at_insertions: Array
 
 
-@dataclass(frozen=True)
-class RawSolution:
-    """What an engine returns. K is `max_spikes`, or the largest number of spikes of any sample where there is no limit."""
+@dataclass(frozen=True, eq=False)
+class RawSolution(Record):
+    """What an engine returns. K is `max_spikes`, or the most spikes of any sample where there is no limit."""
 
     spike_times: Array  # (S, K), inf where there is no spike
     spike_neurons: NDArray[np.int64]  # (S, K), −1 where there is no spike
@@ -142,12 +144,12 @@ class RawSolution:
     tangents: Tangents | None = field(default=None)
 
 
-@dataclass(frozen=True)
-class Cotangents:
+@dataclass(frozen=True, eq=False)
+class Cotangents(Record):
     """Derivatives of a scalar with respect to a solution; None where it does not depend on that part.
 
-    ``entries`` (S, N), ``entries_at_saves`` (S, T, N) and ``entries_at_insertions`` (S,) belong to the integrated hazards of
-    :class:`Tangents`: what a spike would change that comes there (docs/gradients.md).
+    ``entries`` (S, N), ``entries_at_saves`` (S, T, N) and ``entries_at_insertions`` (S,) belong to the integrated
+    hazards of :class:`Tangents`: what a spike would change that comes there (docs/gradients.md).
     """
 
     spike_times: Array | None = None  # (S, K)
@@ -285,3 +287,24 @@ def load(name: str) -> Engine:
     from .julia import JuliaEngine
 
     return JuliaEngine()
+
+
+def sciml_solvers() -> tuple[str, ...]:
+    """Names of the solvers of DifferentialEquations.jl that the engine "sciml" has."""
+    from .sciml import SCIML_SOLVERS
+
+    return SCIML_SOLVERS
+
+
+def core_function(name: str, *argtypes: Any) -> Callable[..., None]:
+    """A C-callable function of the Julia core, which ``julia/src/interface.jl`` declares; starts Julia where it does
+    not run.
+
+    Raises
+    ------
+    JuliaError
+        If there is no Julia; and, where the function is called, with Julia's message if it fails.
+    """
+    from .boot import runtime
+
+    return runtime().function(name, *argtypes)

@@ -1,7 +1,7 @@
 """A private Julia from Debian's packages, for machines that cannot reach Julia's own servers.
 
-Debian 11's ``julia`` 1.5.3 and the libraries it loads are unpacked into a folder of the user's cache. Nothing is installed: the system's
-packages, sources and status stay as they are, and no root is needed.
+Debian 11's ``julia`` 1.5.3 and the libraries it loads are unpacked into a folder of the user's cache. Nothing is
+installed: the system's packages, sources and status stay as they are, and no root is needed.
 """
 
 from __future__ import annotations

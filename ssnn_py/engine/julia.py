@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..validation import require_memory
 from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, Tangents, structs
 from .boot import runtime
+from .julia_functions import define
 from .structs import BYTES, Coefficient, address, coefficient
 
 # Coefficients of every network, zero where its parameters say nothing of them; those of its parts come with them.
@@ -81,6 +82,7 @@ class _Plan:
     def __init__(self, name: tuple[Any, ...], problem: Problem, directions: int) -> None:
         self.name = name
         network = problem.network
+        define(network.input_current)
         parts = (network.intensity, network.input_current, network.diffusion)
         names = (*_ZEROS, *(name for part in parts for name in part.parameters))
         self.table = _Table(names, Coefficient(address(_ZERO)))

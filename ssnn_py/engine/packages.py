@@ -1,4 +1,4 @@
-"""Julia packages beyond the core: the solvers of DifferentialEquations.jl, installed only where someone asks for them."""
+"""Julia packages beyond the core: the solvers of DifferentialEquations.jl, installed where someone asks for them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 from ..errors import JuliaError
 from . import boot
 
-#: What the engine "sciml" loads: name, UUID and the versions that julia/Project.toml allows. It brings the other packages that the
-#: extension uses. Before 7.1.3, version 7 has the noise at a late stop, KomBurSROCK2 and RKMilGeneral wrong.
+#: What the engine "sciml" loads: name, UUID and the versions that julia/Project.toml allows. It brings the other
+#: packages that the extension uses. Before 7.1.3, version 7 has the noise at a late stop, KomBurSROCK2 and RKMilGeneral
+#: wrong.
 SCIML_PACKAGES = (("StochasticDiffEq", "789caeaf-c7a9-5a7d-9973-96adeb23e2a0", "6.81, 7.1.3"),)
 #: What its reverse mode by ``sensealg`` loads as well.
 SENSITIVITY_PACKAGES = (
@@ -55,13 +56,15 @@ def _wanted(sensitivity: bool) -> tuple[tuple[str, str, str], ...]:
 def install_sciml(sensitivity: bool = False) -> None:
     """Add the solvers of DifferentialEquations.jl to the Julia project that juliacall uses, and compile them.
 
-    They then serve ``simulate(..., solver="sciml:NAME")``. About 150 packages are downloaded and compiled, which takes some minutes,
-    once. The same as ``ssnn setup --sciml``. Where Julia runs already, Python has to be started again afterwards: a warning says so.
+    They then serve ``simulate(..., solver="sciml:NAME")``. About 150 packages are downloaded and compiled, which takes
+    some minutes, once. The same as ``ssnn setup --sciml``. Where Julia runs already, Python has to be started again
+    afterwards: a warning says so.
 
     Parameters
     ----------
     sensitivity : bool
-        SciMLSensitivity.jl too, for ``simulate(..., sensealg=...)``: some 200 packages more. The same as ``ssnn setup --sensitivity``.
+        SciMLSensitivity.jl too, for ``simulate(..., sensealg=...)``: some 200 packages more. The same as ``ssnn setup
+        --sensitivity``.
 
     Raises
     ------
@@ -98,7 +101,8 @@ def install_sciml(sensitivity: bool = False) -> None:
             raise JuliaError(f"the SciML packages could not be installed: {error}") from error
     if running:
         warnings.warn(
-            "the SciML packages are installed, but Julia was started before, with the packages of that time: start Python again",
+            "the SciML packages are installed, but Julia was started before, with the packages of that time: start "
+            "Python again",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -1,7 +1,7 @@
 """The reference engine: docs/numerics.md in plain NumPy, all samples at once, one event after the other.
 
-The independent oracle of the tests, and what computes where no Julia can be had. Everything is indexed by ``at = (samples, neurons)``, two
-arrays of equal length; tangents have a leading axis over directions.
+The independent oracle of the tests, and what computes where no Julia can be had. Everything is indexed by ``at =
+(samples, neurons)``, two arrays of equal length; tangents have a leading axis over directions.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ class _Run:
         slots = {name: slot[at] for name, slot in self.slots.items()}
         return Neurons(self.problem.network, slots, lambda h: self.transitions(at, h))
 
-    # --- walking inside a step ---------------------------------------------------------------------------------------------------
+    # --- walking inside a step
+    # ---------------------------------------------------------------------------------------------------
 
     def edge(self, depth: int, position: int) -> float:
         """Where an interval of the step's tree begins, and the one before it ends."""
@@ -186,7 +187,8 @@ class _Run:
             return np.asarray(y.v.value >= neurons.slots["v_th"].value)
         return np.asarray(y.s.value >= 0.0)
 
-    # --- steps and events --------------------------------------------------------------------------------------------------------
+    # --- steps and events
+    # --------------------------------------------------------------------------------------------------------
 
     def take_step(self, n: int) -> None:
         problem = self.problem
@@ -249,7 +251,9 @@ class _Run:
             part[one] = new
 
     def save_before(self, sample: int, saves: list[tuple[int, float]], tau: float) -> bool:
-        """Record what is to be recorded before tau, up to the first time at which a spike is inserted; whether there is one."""
+        """Record what is to be recorded before tau, up to the first time at which a spike is inserted; whether there is
+        one.
+        """
         given = self.problem.insertions
         for index, t in saves:
             if t < tau and np.isnan(self.saved[0].value[sample, index, 0]):
@@ -332,7 +336,8 @@ class ReferenceEngine(Engine):
         finite = np.isfinite(run.y.v.value).all(axis=1) & np.isfinite(run.y.s.value).all(axis=1)
         if not finite.all():
             raise SSNNError(
-                f"the solution of sample {int(np.argmin(finite))} is no longer finite: dt = {problem.dt} is too large for the rates mu, "
+                f"the solution of sample {int(np.argmin(finite))} is no longer finite: dt = {problem.dt} is too large "
+                "for the rates mu, "
                 "or a parameter is too large"
             )
         counts = np.array([len(spikes) for spikes in run.spikes], dtype=np.int64)

@@ -1,7 +1,7 @@
 """The Brownian path of docs/numerics.md in plain NumPy: random numbers, increments and Lévy areas, dyadic nodes.
 
-Arrays over neurons are flat: entry k belongs to neuron ``at[1][k]`` of sample ``at[0][k]``. Increments W and space-time Lévy areas H have
-a leading axis over the components of the noise.
+Arrays over neurons are flat: entry k belongs to neuron ``at[1][k]`` of sample ``at[0][k]``. Increments W and space-time
+Lévy areas H have a leading axis over the components of the noise.
 """
 
 from __future__ import annotations

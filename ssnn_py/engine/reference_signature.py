@@ -48,7 +48,9 @@ def signatures(X: SpikeTrains | Array, depth: int, scales: Array | None = None) 
 
 
 def end_changes(S: Array, channel: int, height: float, channels: int) -> Array:
-    """S ⊗ exp(height · e_channel) − S per sample: what a spike at the end of a train changes in its signature, (S, d + … + d^m)."""
+    """S ⊗ exp(height · e_channel) − S per sample: what a spike at the end of a train changes in its signature, (S, d +
+    … + d^m).
+    """
     levels, start = [np.ones((len(S), 1))], 0
     while start < S.shape[1]:
         size = channels ** len(levels)
@@ -113,7 +115,8 @@ def times_bar(X: SpikeTrains, points_bar: Array) -> Array:
     return bar
 
 
-# --- kernels ---------------------------------------------------------------------------------------------------------------------
+# --- kernels
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def _lifted(X: Array, Y: Array, sigma: float) -> Array:
@@ -158,7 +161,7 @@ def kernels(X: Array, Y: Array, sigma: float | None = None) -> Array:
 
 
 def kernels_backprop(X: Array, Y: Array, bar: Array, sigma: float | None = None) -> tuple[Array, Array]:
-    """Gradients of Σ bar · k in the points: ∂k/∂c is the integral over the cell of k times the kernel of what follows."""
+    """Gradients of Σ bar · k in the points: ∂k/∂c is the cell's integral of k times the kernel of what follows."""
     c = _coefficients(X, Y, sigma)
     c_bar = np.zeros(c.shape)
     if c.size:

@@ -171,7 +171,8 @@ class Neurons:
 def linear_piece(
     neurons: Neurons, a: Dual, b: Dual, y: State, W: Array, h: float, leaf_end: float | None = None
 ) -> tuple[State, State]:
-    """The state at b along the line that starts from `y` at a, and its velocity; W is the noise of an interval of length h.
+    """The state at b along the line that starts from `y` at a, and its velocity; W is the noise of an interval of
+    length h.
 
     In a leaf, whose end is given, the velocity is the mean of those at a and there.
     """
@@ -285,7 +286,9 @@ def _mean_decay_slope(x: Array) -> Array:
 
 
 class Transitions:
-    """The flow of :func:`exact_ou` for every pair of rates in a network: computed once per length, as most neurons share theirs."""
+    """The flow of :func:`exact_ou` for every pair of rates in a network: computed once per length, as most neurons
+    share theirs.
+    """
 
     def __init__(self, mu1: Array, mu2: Array) -> None:
         self.pairs, kind = np.unique([mu1.ravel(), mu2.ravel()], axis=1, return_inverse=True)
@@ -299,10 +302,12 @@ class Transitions:
 
 
 def _flow(m1: Array, m2: Array) -> Array:
-    """How (v, i) at the points of the hazard and at 1 depend on (v, i, p(0), p′, q(0), q′), and how that depends on m1 and m2.
+    """How (v, i) at the points of the hazard and at 1 depend on (v, i, p(0), p′, q(0), q′), and how that depends on m1
+    and m2.
 
-    Shape (n, 3, 4, 2, 6): the flow and its two derivatives; the four times; v and i; the six initial values. It is the exponential of
-    ``[[M, ∂₁M, ∂₂M], [0, M, 0], [0, 0, M]]``, whose first row of blocks holds exp(M) and its two derivatives.
+    Shape (n, 3, 4, 2, 6): the flow and its two derivatives; the four times; v and i; the six initial values. It is the
+    exponential of ``[[M, ∂₁M, ∂₂M], [0, M, 0], [0, 0, M]]``, whose first row of blocks holds exp(M) and its two
+    derivatives.
     """
     constant, in_m1, in_m2 = np.zeros((3, 6, 6))
     constant[[0, 2, 1, 4], [2, 3, 4, 5]] = 1.0

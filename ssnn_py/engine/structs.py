@@ -1,4 +1,7 @@
-"""The structs that cross the boundary to the core, under the names that they have there; a test compares their layouts with the core's."""
+"""The structs that cross the boundary, field by field as the core has them, by the names that they have there.
+
+A test compares their layouts with the core's.
+"""
 
 from __future__ import annotations
 
@@ -184,7 +187,7 @@ def coefficient(view: NDArray[Any], stride_direction: int = 0) -> Coefficient:
 
 
 def core_layouts(function: Any) -> dict[str, tuple[list[tuple[str, int, int]], int]]:
-    """Likewise those of the core by the struct's name, each with the size of the whole; `function` is its ``ssnn_layouts``."""
+    """Those of the core by the struct's name, each with the size of the whole; `function` is its ``ssnn_layouts``."""
     size = ctypes.c_int64()
     function(None, 0, ctypes.addressof(size))
     buffer = ctypes.create_string_buffer(size.value)

@@ -1,7 +1,7 @@
 """Figure 1 of Holberg and Salvi (NeurIPS 2024): recover the input current of one neuron from its spike trains.
 
-For two noise levels and four sample sizes, the constant current c is fitted by stochastic gradient descent on the expected-signature loss,
-every step with fresh noise.
+For two noise levels and four sample sizes, the constant current c is fitted by stochastic gradient descent on the
+expected-signature loss, every step with fresh noise.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def run(
 ) -> list[Run]:
     """Fit every setting, each from a start of its own.
 
-    `gradient` "pathwise" is the published setting, whose signature loss matches spikes; "unbiased" compares all of them.
+    `gradient` "pathwise" is the published setting, whose signature loss matches spikes; "unbiased" compares all of
+    them.
     """
     criterion: Loss = FirstSpikeLoss(n=NUM_SPIKES)
     if loss == "signature":

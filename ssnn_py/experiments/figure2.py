@@ -1,4 +1,5 @@
-"""Figure 2 of Holberg and Salvi (NeurIPS 2024): recover the synaptic weights of a feed-forward network from its spike trains.
+"""Figure 2 of Holberg and Salvi (NeurIPS 2024): recover the synaptic weights of a feed-forward network from its spike
+trains.
 
 4 input, 16 hidden and 2 output neurons, all observed; three sizes of the data, mini-batches of 128.
 """
@@ -77,9 +78,9 @@ def run(
 ) -> list[Run]:
     """Train once per size of the data, all from the same start towards the same weights.
 
-    `rate_scale` multiplies the published learning rates. At those the distance still falls slowly after 1500 steps, and what separates the sizes
-    of the data is small; at ten times the rate it shows. `gradient` "pathwise" is the published setting, which matches spikes; "unbiased" compares
-    all of them.
+    `rate_scale` multiplies the published learning rates. At those the distance still falls slowly after 1500 steps, and
+    what separates the sizes of the data is small; at ten times the rate it shows. `gradient` "pathwise" is the
+    published setting, which matches spikes; "unbiased" compares all of them.
     """
     truth = feedforward_weights(LAYERS, 0.5, 1.5, gain=3.0, seed=seed)
     start = np.where(truth != 0, np.random.default_rng([seed, 1]).uniform(0.0, 1.0, truth.shape), 0.0)
@@ -175,6 +176,7 @@ def reproduce(
     save_histories(runs, out / f"{stem}.csv")
     print(table(runs))
     print(
-        f"{len(runs)} data sizes, {runs[0].test_loss.size} steps each, in {seconds:.1f} s; {stem}.png, .pdf and .csv are in {out}"
+        f"{len(runs)} data sizes, {runs[0].test_loss.size} steps each, in {seconds:.1f} s; {stem}.png, .pdf and .csv "
+        f"are in {out}"
     )
     return runs

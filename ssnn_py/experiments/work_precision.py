@@ -1,7 +1,8 @@
 """Work and precision of the solvers: what error each makes of a given step, and what that costs.
 
-All solvers look at one Brownian path per sample, whatever their step (``noise_dt``), so that errors are pathwise differences from a solve at a very fine step. Costs are timed in
-solves of their own, whose noise is laid out on the solver's step.
+All solvers look at one Brownian path per sample, whatever their step (``noise_dt``), so that errors are pathwise
+differences from a solve at a very fine step. Costs are timed in solves of their own, whose noise is laid out on the
+solver's step.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ STRONG = ("potential", "spike_times", "gradient")
 # At which errors the costs of all solvers are compared.
 _GOALS = {"spike_times": 1e-4, "gradient_bias": 1e-3}
 
-# Those of DifferentialEquations.jl that join where they are installed, on fewer samples: they are made for other problems, and slow on small ones.
+# Those of DifferentialEquations.jl that join where they are installed, on fewer samples: they are made for other
+# problems, and slow on small ones.
 SCIML_CONTENDERS = ("EM", "EulerHeun", "RKMil", "SRA1", "SOSRA", "SOSRI")
 _SCIML_SHARE = 20
 
@@ -56,8 +58,8 @@ _CHUNK = 20_000
 class BenchmarkProblem:
     """A network, and at which steps it is solved: dt/2^k along one path laid out on steps of `dt`.
 
-    Strong errors are means over `samples`. Biases need more samples: `bias_samples`, against a reference that is coarser but of high weak order, and at no finer steps than are
-    needed to reach the goal.
+    Strong errors are means over `samples`. Biases need more samples: `bias_samples`, against a reference that is
+    coarser but of high weak order, and at no finer steps than are needed to reach the goal.
     """
 
     name: str
@@ -77,7 +79,9 @@ class BenchmarkProblem:
 
     @property
     def solvers(self) -> list[str]:
-        """Solvers that take the problem's noise: the native ones, and those of DifferentialEquations.jl where they are installed."""
+        """Solvers that take the problem's noise: the native ones, and those of DifferentialEquations.jl where they are
+        installed.
+        """
         additive = self.network.diffusion.additive
         names = [name for name, solver in SOLVERS.items() if additive or solver.multiplicative_order is not None]
         if sciml_installed():
@@ -300,8 +304,8 @@ def _seen(points: Sequence[Point], name: str) -> list[Point]:
 def fitted_order(points: Sequence[Point], name: str) -> float:
     """Slope of log error over log step, by least squares; NaN where noise hides the errors.
 
-    Only errors of at least four standard errors count: of these the strong ones at the four finest steps, and the biases, which are seen at coarse steps only, at all but
-    the coarsest.
+    Only errors of at least four standard errors count: of these the strong ones at the four finest steps, and the
+    biases, which are seen at coarse steps only, at all but the coarsest.
     """
     seen = _seen(points, name)
     seen = seen[-4:] if name in STRONG else seen[1:] if len(seen) > 3 else seen
@@ -315,7 +319,8 @@ def fitted_order(points: Sequence[Point], name: str) -> float:
 def seconds_at(points: Sequence[Point], name: str, goal: float, additive: bool = True) -> tuple[float, bool]:
     """What a sample costs at the error `goal`, and whether that is an extrapolation to finer steps than were tried.
 
-    Interpolated between steps on logarithmic scales. An error hidden by noise counts as two standard errors; NaN where this says nothing of the goal.
+    Interpolated between steps on logarithmic scales. An error hidden by noise counts as two standard errors; NaN where
+    this says nothing of the goal.
     """
     known = [p for p in points if 0.0 < _bound(p, name) < math.inf]
     costs = [math.log(p.cost(name)) for p in known]
@@ -328,7 +333,8 @@ def seconds_at(points: Sequence[Point], name: str, goal: float, additive: bool =
         if errors[place] <= 0 < errors[place - 1]:
             part = errors[place - 1] / (errors[place - 1] - errors[place])
             return math.exp((1 - part) * costs[place - 1] + part * costs[place]), False
-    # Beyond the finest error that can be seen: by the stated order, or else the fitted one, and at a constant cost of a step.
+    # Beyond the finest error that can be seen: by the stated order, or else the fitted one, and at a constant cost of a
+    # step.
     seen = _seen(points, name)
     order = theory(points[0].solver, name, additive) or fitted_order(points, name)
     if len(seen) < 2 or not order > 0:

@@ -1,6 +1,7 @@
 """The core on a modern Julia through juliacall: what the embedded Julia does, it does too. Skipped where there is none.
 
-What may hang or crash runs in a process of its own. tests/test_boot.py, which takes whatever Julia there is, has more of the kind.
+What may hang or crash runs in a process of its own. tests/test_boot.py, which takes whatever Julia there is, has more
+of the kind.
 """
 
 import os
@@ -85,13 +86,14 @@ def test_the_core_is_precompiled_without_a_word(tmp_path):
     assert [*tmp_path.glob("compiled/*/SSNN/*.ji")]
 
 
-def test_facts(julia):
+def test_julia_runs_as_juliacall_started_it(julia):
     assert tuple(int(part) for part in julia.version.split(".")[:2]) >= boot.MODERN
     assert Path(julia.library).exists()
     assert boot.available() == (True, "juliacall")
 
 
-# --- the same numbers ------------------------------------------------------------------------------------------------------------
+# --- the same numbers
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("solver", ["euler_maruyama", "exact_ou", "milstein", "shark", "stochastic_heun"])
@@ -119,7 +121,7 @@ def test_gradients_of_both_modes_and_both_engines(julia, solver):
         np.testing.assert_allclose(forward, np.sum(reverse[name] * direction), rtol=1e-8, atol=1e-9)
 
 
-def test_signatures_and_kernels(julia):
+def test_signatures_and_kernels_are_finite_and_gram_matrices_transpose(julia):
     X, Y = (random_trains(np.random.default_rng(seed), 6, 5, 3) for seed in (1, 2))
     gram = ssnn.signature_kernel_gram(X, Y)
     assert gram.shape == (6, 6)
@@ -128,7 +130,7 @@ def test_signatures_and_kernels(julia):
     assert np.all(np.isfinite(ssnn.expected_signature(X, 3)))
 
 
-def test_training(julia):
+def test_training_lowers_the_loss(julia):
     data = ssnn.simulate(one_neuron(), t1=3.0, dt=0.01, num_samples=32, max_spikes=3, seed=0).spike_trains
     fit = ssnn.fit(
         one_neuron(input_current=1.2),
@@ -168,7 +170,8 @@ def test_errors_carry_julias_message_and_no_stack(julia):
         ssnn.simulate(one_neuron(mu=(1e3, 0.0)), t1=1e5, dt=100.0, num_samples=64)
 
 
-# --- threads of Python, and garbage ----------------------------------------------------------------------------------------------
+# --- threads of Python, and garbage
+# ----------------------------------------------------------------------------------------------
 
 
 def test_a_collection_that_another_thread_begins_does_not_wait_for_the_main_thread():
@@ -237,7 +240,8 @@ def test_juliacall_imported_before():
     assert python(code, **settings) == ["True", "2"]
 
 
-# --- Ctrl-C ----------------------------------------------------------------------------------------------------------------------
+# --- Ctrl-C
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 def interrupted(code, after=1.0, times=1, number=signal.SIGINT, **environment):
@@ -298,7 +302,9 @@ def test_outside_julia_signals_are_pythons(number):
 
 
 def test_ctrl_c_where_julia_handles_it():
-    """Imported first, juliacall keeps Ctrl-C for Julia: it is thrown into Julia's first thread, and the core stops the others."""
+    """Imported first, juliacall keeps Ctrl-C for Julia: it is thrown into Julia's first thread, and the core stops the
+    others.
+    """
     code = "import juliacall\n" + LONG_SOLVE
     settings = dict(PYTHON_JULIACALL_HANDLE_SIGNALS="yes", PYTHON_JULIACALL_THREADS="4", SSNN_NUM_THREADS="4")
     assert interrupted(code, **settings) == (["stopped", "True", "(20,", "2)"], "", 0)
@@ -316,7 +322,8 @@ def test_leaving_stops_another_threads_call():
     assert (out.split(), err, process.returncode) == (["ready"], "", 0)
 
 
-# --- how long the first result takes ---------------------------------------------------------------------------------------------
+# --- how long the first result takes
+# ---------------------------------------------------------------------------------------------
 
 
 def test_first_results_in_new_processes(capsys):
@@ -334,6 +341,7 @@ def test_first_results_in_new_processes(capsys):
         solve, gradient = python(code)
         with capsys.disabled():
             print(
-                f"\nfirst solve {solve} s, first gradient {gradient} s, process {time.perf_counter() - begin:.2f} s ({attempt})"
+                f"\nfirst solve {solve} s, first gradient {gradient} s, process {time.perf_counter() - begin:.2f} s "
+                f"({attempt})"
             )
         assert re.fullmatch(r"\d+\.\d+", solve)

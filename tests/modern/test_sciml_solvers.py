@@ -1,4 +1,6 @@
-"""Solvers of DifferentialEquations.jl through simulate: parity, gradients, options, errors, threads, Ctrl-C. Skipped where juliacall has no Julia with them."""
+"""Solvers of DifferentialEquations.jl through simulate: parity, gradients, options, errors, threads, Ctrl-C. Skipped
+where juliacall has no Julia with them.
+"""
 
 import os
 import signal
@@ -144,7 +146,8 @@ def test_first_solutions_in_new_processes(capsys):
 import sys, time
 import ssnn_py as ssnn
 begin = time.perf_counter()
-ssnn.simulate(ssnn.SLIFNetwork([[0.0]], input_current=1.5, sigma=0.25), t1=2.0, dt=0.01, num_samples=20, max_spikes=2, **eval(sys.argv[1]))
+network = ssnn.SLIFNetwork([[0.0]], input_current=1.5, sigma=0.25)
+ssnn.simulate(network, t1=2.0, dt=0.01, num_samples=20, max_spikes=2, **eval(sys.argv[1]))
 print(time.perf_counter() - begin)
 """
     for options in ({"solver": "sciml:EM"}, {"solver": "sciml:SOSRA2"}, {"solver": "sciml:SOSRA2", "adaptive": True}):
@@ -160,7 +163,7 @@ print(time.perf_counter() - begin)
             print(f"\nfirst solution in a new process: {float(done.stdout):.1f} s, {options}")
 
 
-def test_errors():
+def test_errors_of_solvers_say_what_to_do():
     for name in ("EM", "ISSEM"):
         with pytest.raises(ssnn.ValidationError, match="adaptive"):
             ssnn.simulate(one_neuron(), t1=1.0, dt=0.01, solver=f"sciml:{name}", adaptive=True)

@@ -1,0 +1,48 @@
+"""Whether a solver, an engine and a network go together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import engine as engines
+from .errors import ValidationError
+from .network import SLIFNetwork
+from .solvers import SCIML, SOLVERS
+from .validation import describe
+
+
+def engine_of(solver: object, engine: str) -> str:
+    """The engine to use: that of a solver of DifferentialEquations.jl, else what `engine` stands for."""
+    if isinstance(solver, str) and solver.startswith(SCIML):
+        if engine not in ("auto", "sciml"):
+            raise ValidationError(f'engine must be "auto" or "sciml" for solver {solver!r}, got {describe(engine)}')
+        return "sciml"
+    if engine == "sciml":
+        raise ValidationError(f'solver must be "{SCIML}NAME" for engine "sciml", got {describe(solver)}')
+    return engines.resolve(engine)
+
+
+def check_solver(name: object, engine: str, network: SLIFNetwork, options: Mapping[str, Any]) -> str:
+    """`name` itself if that solver exists, the engine has it, and it takes the network's noise and the options."""
+    if engine == "sciml":
+        known_there = engines.sciml_solvers()
+        short = name.removeprefix(SCIML) if isinstance(name, str) else name
+        if short not in known_there or short == name:
+            allowed = ", ".join(SCIML + known for known in known_there)
+            raise ValidationError(f"solver must be one of {allowed} for engine 'sciml', got {describe(name)}")
+        return str(name)
+    if not isinstance(name, str) or name not in SOLVERS:
+        raise ValidationError(f"solver must be one of {', '.join(SOLVERS)}, or {SCIML}NAME, got {describe(name)}")
+    solver = SOLVERS[name]
+    if engine not in solver.engines:
+        raise ValidationError(f"solver {name!r} is not one of the {engine} engine; it has {solver.engines}")
+    if options:
+        raise ValidationError(f"{next(iter(options))} is not an argument of simulate with solver {name!r}")
+    if solver.multiplicative_order is None and not network.diffusion.additive:
+        takes = ", ".join(other.name for other in SOLVERS.values() if other.multiplicative_order is not None)
+        raise ValidationError(
+            f"solver {name!r} takes additive noise only, and this network's diffusion depends on the potential; take "
+            f"one of {takes}"
+        )
+    return name
