@@ -458,7 +458,7 @@ def renewed(problem: Problem, network: SLIFNetwork, seed: int, initial: Mapping[
 
 
 def _initial(name: str, value: ArrayLike) -> Array:
-    return as_real_array(name, value, (0, 1, 2), "a number or an array of shape (N,) or (S, N)")
+    return frozen(as_real_array(name, value, (0, 1, 2), "a number or an array of shape (N,) or (S, N)"))
 
 
 def _noise_levels(dt: float, noise_dt: float | None) -> int:

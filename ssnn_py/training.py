@@ -339,7 +339,7 @@ class _Training:
         plan, batch, tested = self.plan, self.plan.data, None
         if plan.batch_size < plan.num_recorded:
             batch = _samples(batch, batch_indices(plan.num_recorded, plan.batch_size, plan.seed, self.step))
-        initial = {name: self.parameters[name] for name in ("v0", "i0") if name in self.parameters}
+        initial: dict[str, Any] = {name: self.parameters[name] for name in ("v0", "i0") if name in self.parameters}
         try:
             problem = renewed(plan.problem, self.network, step_seed(plan.seed, self.step), initial)
             self.network.check_gradients()

@@ -34,7 +34,7 @@ class Shortened(ssnn.ExponentialIntensity):
 
     def __init__(self):
         super().__init__()
-        del self.parameters["tau"]
+        self.parameters = {name: value for name, value in self.parameters.items() if name != "tau"}
 
 
 class Reversed(ssnn.ExponentialIntensity):
