@@ -15,24 +15,24 @@ Base.:(==)(a::PlanKey, b::PlanKey) = a.mode == b.mode && a.numbers == b.numbers 
 
 function PlanKey(mode::Symbol, problem::Problem, more::Real...)
     p = problem
-    names = unsafe_string.([p.solver, p.intensity, p.current, p.diffusion, p.coefficient_names])
-    numbers = Float64[
-        p.num_neurons, num_synapses(p), p.t0, p.t1, p.dt, p.num_steps, p.num_components, p.noise_levels, p.hard_reset,
-        p.stratonovich, p.num_saves, p.num_settings, p.num_knots, more...,
-    ]
+    names = String[unsafe_string(x) for x in (p.solver, p.intensity, p.current, p.diffusion, p.coefficient_names)]
+    counts = (
+        p.num_neurons, num_synapses(p), p.num_steps, p.num_components, p.noise_levels, p.hard_reset, p.stratonovich, p.num_saves,
+        p.num_settings, p.num_knots, map(Int, more)...,
+    )
+    numbers = Float64[p.t0, p.t1, p.dt]
+    foreach(x -> push!(numbers, x), counts)
     append!(numbers, host_array(p.settings, p.num_settings))
     append!(numbers, host_array(p.knots, p.num_knots))
     return PlanKey(mode, names, numbers)
 end
 
-"""Workers that no call computes with at present, and how much memory they take."""
+"""Workers that no call computes with at present, and how much memory was taken to make them."""
 struct Plan
     key::PlanKey
     workers::Vector
     bytes::Int
 end
-
-Plan(key::PlanKey, workers::Vector) = Plan(key, workers, Base.summarysize(workers))
 
 # From the least to the most recently used. The host makes one call at a time; a call takes its plan out, so that none is ever used twice.
 const PLANS = Plan[]
@@ -51,28 +51,28 @@ same key, each brought up to date by `renew!(worker)`.
 function with_workers(work, make, renew!, key::PlanKey, count::Integer)
     place = findlast(plan -> plan.key == key, PLANS)
     if place === nothing
-        workers = [make() for _ in 1:count]
+        bytes = @allocated workers = [make() for _ in 1:count]
         WORKERS_MADE[] += count
-        result = work(workers)
-        keep_plan!(Plan(key, workers))
-        return result
+    else
+        plan = PLANS[place]
+        deleteat!(PLANS, place)
+        workers, before = plan.workers, length(plan.workers)
+        renew_workers!(make, renew!, workers, Int(count))
+        bytes = plan.bytes * length(workers) ÷ before
     end
-    plan = PLANS[place]
-    deleteat!(PLANS, place)
-    made = renew_workers!(make, renew!, plan.workers, Int(count))
-    result = work(plan.workers)
+    result = work(workers)
     # Not reached where the work fails: what it leaves behind then is in no known state.
-    keep_plan!(made == 0 ? plan : Plan(key, plan.workers))
+    keep_plan!(Plan(key, workers, bytes))
     return result
 end
 
-"""Bring workers up to date, and make those that are missing; returns how many."""
+"""Bring workers up to date, and make those that are missing."""
 function renew_workers!(make, renew!, workers::Vector, count::Int)
     foreach(renew!, workers)
-    missing_ones = max(0, count - length(workers))
-    foreach(_ -> push!(workers, make()), 1:missing_ones)
-    WORKERS_MADE[] += missing_ones
-    return missing_ones
+    while length(workers) < count
+        push!(workers, make())
+        WORKERS_MADE[] += 1
+    end
 end
 
 function keep_plan!(plan::Plan)

@@ -103,20 +103,24 @@ end
 
 @inline synapses_of(synapses::Synapses, neuron) = @inbounds synapses.indptr[neuron]:synapses.indptr[neuron+1]-1
 
-"""Where each of `coefficient_arrays` stands in the host's tables, which list what `coefficient_names` of the problem says."""
+"""
+Where each of `coefficient_arrays` stands in the host's tables, which list what `coefficient_names` of the problem says.
+"""
 function coefficient_places(problem::Problem, p::Model)
     given = split(unsafe_string(problem.coefficient_names), '\n')
-    known = string.(keys(coefficient_arrays(p)))
+    known = String[string(name) for name in keys(coefficient_arrays(p))]
     for name in given
         name in known || throw(ArgumentError(
             "the host gives a coefficient \"$name\", which this network does not have; it has $(join(known, ", "))",
         ))
     end
-    return map(collect(known)) do name
-        places = findall(==(name), given)
-        length(places) == 1 && return only(places)
-        throw(ArgumentError("the host must give the coefficient \"$name\" once, and gives it $(length(places)) times"))
+    places = Int[]
+    for name in known
+        times = count(isequal(name), given)
+        times == 1 || throw(ArgumentError("the host must give the coefficient \"$name\" once, and gives it $times times"))
+        push!(places, findfirst(isequal(name), given))
     end
+    return places
 end
 
 """A table of the host's in the order of `coefficient_arrays`."""
