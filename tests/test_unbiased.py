@@ -251,3 +251,25 @@ def test_counts_in_windows_and_classification_by_counts_against_differences_of_m
     check_against_means((ssnn.CountCrossEntropy(),), labels, network, direction, 20, samples, 0.01, far=2.0, **run)
     windows = ssnn.SpikeCountLoss("mse", windows=[(0.0, 0.2), (0.2, 0.5)])
     check_against_means((windows,), counted, network, direction, 20, samples, 0.01, far=2.0, saveat=[0.2], **run)
+
+
+@needs_julia
+@pytest.mark.parametrize("start", [1.4, 1.3])
+def test_a_fit_on_potentials_ends_at_the_truth_wherever_it_starts(start):
+    """The input current is 1.4; many samples a step, so that what is left is not their noise."""
+    run = {"t1": 1.0, "dt": 0.02, "saveat": [0.0, 0.5, 1.0]}
+    truth = ssnn.SLIFNetwork([[0.0]], 1.4, mu=(15.0, 5.0), sigma=0.25, v_reset=1.4, alpha=0.03)
+    data = ssnn.simulate(truth, num_samples=40_000, seed=100, engine="julia", **run)
+    result = ssnn.fit(
+        truth.replace(input_current=start),
+        data,
+        ssnn.PotentialLoss("expected_signature", depth=2),
+        "input_current",
+        steps=80,
+        batch_size=2000,
+        optimizer=ssnn.Adam(ssnn.piecewise_constant({0: 1e-2, 40: 2e-3})),
+        engine="julia",
+        **run,
+    )
+    assert result.gradient == "unbiased"
+    assert abs(result.history["input_current"][-30:].mean() - 1.4) < 0.02
