@@ -6,7 +6,8 @@ module SSNN
 
 """Include every file of a folder but those named: a component is found by being there."""
 function include_folder(folder; except = ())
-    # A modern Julia keeps what it has compiled until something changes that it knows of, and so must know of the folder.
+    # A modern Julia keeps what it has compiled until something changes that it knows of, and so must know of the
+    # folder.
     VERSION >= v"1.10" && include_dependency(joinpath(@__DIR__, folder))
     for file in sort(readdir(joinpath(@__DIR__, folder)))
         endswith(file, ".jl") && !(file in except) && include(joinpath(folder, file))
@@ -14,13 +15,14 @@ function include_folder(folder; except = ())
 end
 
 include("host/boundary.jl")
-foreach(file -> include("paths/$file.jl"), ("elementary", "counters", "noise_window", "driver", "brownian"))
+foreach(file -> include("paths/$file.jl"), ("elementary", "counters", "noise_window", "driver"))
 foreach(file -> include("models/$file.jl"), ("dual", "model", "intensity", "current", "diffusion"))
 include("host/problem.jl")
+include_folder("paths"; except = ("elementary.jl", "counters.jl", "noise_window.jl", "driver.jl"))
 include("host/threads.jl")
 include("host/plans.jl")
 foreach(include_folder, ("models/intensities", "models/currents", "models/diffusions"))
-include("models/slif.jl")
+include_folder("models"; except = ("dual.jl", "model.jl", "intensity.jl", "current.jl", "diffusion.jl"))
 include("solvers/solver.jl")
 include("solvers/refinement.jl")
 include_folder("solvers"; except = ("solver.jl", "refinement.jl"))

@@ -23,7 +23,7 @@ DEEPEST, SHALLOWEST = 16, 5
 
 
 @dataclass
-class _Walk:
+class _Passage:
     """Neurons on their way from their local times `start` to `end`: their states so far, and when they fired."""
 
     at: At
@@ -93,7 +93,7 @@ class _Run:
         slots = {name: slot[at] for name, slot in self.slots.items()}
         return Neurons(self.problem.network, slots, lambda h: self.transitions(at, h))
 
-    # --- walking inside a step
+    # --- refinement inside a step
     # ---------------------------------------------------------------------------------------------------
 
     def edge(self, depth: int, position: int) -> float:
@@ -112,64 +112,64 @@ class _Run:
         depth = np.maximum(np.maximum(SHALLOWEST, 4 - exponent // 2), np.where(fastest > 0, fastest + 2, 0))
         return np.where(mu1 > 0.0, np.minimum(DEEPEST, depth), DEEPEST)
 
-    def walk(self, at: At, end: Dual | float, stops_at_spike: bool = False) -> _Walk:
-        """From the local times to `end`; nothing moves but the walk."""
+    def refine(self, at: At, end: Dual | float, stops_at_spike: bool = False) -> _Passage:
+        """From the local times to `end`; nothing else moves."""
         number = (at[0].size,)
         if not isinstance(end, Dual):
             end = self.zeros(number, end)
         y = State(*(part[at] for part in self.y))
-        walk = _Walk(at, self.a[at], end, y, self.zeros(number, np.inf), self.leaf_depths(at), stops_at_spike)
+        passage = _Passage(at, self.a[at], end, y, self.zeros(number, np.inf), self.leaf_depths(at), stops_at_spike)
         columns = at[0] * self.shape[1] + at[1]
         noise = self.noise[0][:, columns], self.noise[1][:, columns]
-        self.visit(walk, np.arange(at[0].size), 0, 0, noise, np.zeros(number, dtype=bool))
-        return walk
+        self.visit(passage, np.arange(at[0].size), 0, 0, noise, np.zeros(number, dtype=bool))
+        return passage
 
     def visit(
-        self, walk: _Walk, k: NDArray[np.intp], depth: int, position: int, noise: Noise, firing: NDArray[np.bool_]
+        self, passage: _Passage, k: NDArray[np.intp], depth: int, position: int, noise: Noise, firing: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
-        """Take walkers `k` through one interval, as far as they have to go there; `noise` is theirs on it.
+        """Take neurons `k` through one interval, as far as they have to go there; `noise` is theirs on it.
 
         Those `firing` are known to fire in one step here. Returns which of them one step has taken through.
         """
         start, stop = self.edge(depth, position), self.edge(depth, position + 1)
-        a, b = walk.start.value[k], walk.end.value[k]
-        meets = (a < stop) & (start < b) & ~np.isfinite(walk.spike.value[k])
-        leaf = meets & (walk.leaves[k] == depth)
+        a, b = passage.start.value[k], passage.end.value[k]
+        meets = (a < stop) & (start < b) & ~np.isfinite(passage.spike.value[k])
+        leaf = meets & (passage.leaves[k] == depth)
         whole = meets & ~leaf & (a <= start) & (stop <= b)
         interval = Interval(start, stop, self.step.length * 2.0**-depth)
         if leaf.any():
-            self.cross_leaf(walk, k[leaf], interval, noise[0][:, leaf])
+            self.cross_leaf(passage, k[leaf], interval, noise[0][:, leaf])
         direct, tried = np.zeros(k.size, dtype=bool), whole & ~firing
         if tried.any():
-            direct[tried] = ~self.cross(walk, k[tried], interval, (noise[0][:, tried], noise[1][:, tried]))
+            direct[tried] = ~self.cross(passage, k[tried], interval, (noise[0][:, tried], noise[1][:, tried]))
         halved = meets & ~leaf & ~direct
         if not halved.any():
             return direct
         k, noise, firing = k[halved], (noise[0][:, halved], noise[1][:, halved]), whole[halved]
-        at = walk.at[0][k], walk.at[1][k]
+        at = passage.at[0][k], passage.at[1][k]
         level, index = self.problem.noise_levels + depth, (self.number << depth) + position
         halves = self.path.halves(at, level, index, interval.length, noise)
-        first = self.visit(walk, k, depth + 1, 2 * position, halves[0], np.zeros(k.size, dtype=bool))
-        self.visit(walk, k, depth + 1, 2 * position + 1, halves[1], firing & first)
+        first = self.visit(passage, k, depth + 1, 2 * position, halves[0], np.zeros(k.size, dtype=bool))
+        self.visit(passage, k, depth + 1, 2 * position + 1, halves[1], firing & first)
         return direct
 
-    def cross(self, walk: _Walk, k: NDArray[np.intp], interval: Interval, noise: Noise) -> NDArray[np.bool_]:
+    def cross(self, passage: _Passage, k: NDArray[np.intp], interval: Interval, noise: Noise) -> NDArray[np.bool_]:
         """One step of the solver, for those that do not fire then; who does."""
-        neurons = self.neurons((walk.at[0][k], walk.at[1][k]))
-        y = STEPS[self.problem.solver](neurons, interval, State(*(part[k] for part in walk.y)), noise)
+        neurons = self.neurons((passage.at[0][k], passage.at[1][k]))
+        y = STEPS[self.problem.solver](neurons, interval, State(*(part[k] for part in passage.y)), noise)
         fires = self.fires(neurons, y)
-        for part, new in zip(walk.y, y, strict=True):
+        for part, new in zip(passage.y, y, strict=True):
             part[k[~fires]] = new[~fires]
         return fires
 
-    def cross_leaf(self, walk: _Walk, k: NDArray[np.intp], interval: Interval, W: Array) -> None:
-        neurons = self.neurons((walk.at[0][k], walk.at[1][k]))
-        a, b, y = walk.start[k], walk.end[k], State(*(part[k] for part in walk.y))
+    def cross_leaf(self, passage: _Passage, k: NDArray[np.intp], interval: Interval, W: Array) -> None:
+        neurons = self.neurons((passage.at[0][k], passage.at[1][k]))
+        a, b, y = passage.start[k], passage.end[k], State(*(part[k] for part in passage.y))
         a = select(a.value >= interval.start, a, neurons.fixed(interval.start))
         b = select(b.value <= interval.stop, b, neurons.fixed(interval.stop))
         leaf_end = interval.stop if self.problem.solver in STEPS else None
         new, velocity = linear_piece(neurons, a, b, y, W, interval.length, leaf_end)
-        if walk.stops_at_spike:
+        if passage.stops_at_spike:
             fires = self.fires(neurons, new)
             with np.errstate(divide="ignore", invalid="ignore"):  # where it does not fire, or is due at a already
                 if self.problem.network.intensity.event == "threshold":
@@ -178,8 +178,8 @@ class _Run:
                     time = a - y.s / velocity.s
             time = select(self.fires(neurons, y) | (time.value < a.value), a, time)
             time.value = np.minimum(time.value, b.value)
-            walk.spike[k[fires]] = time[fires]
-        for part, part_new in zip(walk.y, new, strict=True):
+            passage.spike[k[fires]] = time[fires]
+        for part, part_new in zip(passage.y, new, strict=True):
             part[k] = part_new
 
     def fires(self, neurons: Neurons, y: State) -> NDArray[np.bool_]:
@@ -230,24 +230,24 @@ class _Run:
 
     def look_ahead(self, at: At) -> None:
         """When neurons fire before the step ends (inf: they do not), and where they would then be."""
-        walk = self.walk(at, self.step.stop, stops_at_spike=True)
-        self.spike[at] = walk.spike
-        for part, new in zip(self.ahead, walk.y, strict=True):
+        passage = self.refine(at, self.step.stop, stops_at_spike=True)
+        self.spike[at] = passage.spike
+        for part, new in zip(self.ahead, passage.y, strict=True):
             part[at] = new
 
     def save(self, samples: Any, index: int, t: float) -> None:
         at = self.pairs(samples)
-        walk = self.walk(at, t)
-        for record, part in zip(self.saved, walk.y[:2], strict=True):
+        passage = self.refine(at, t)
+        for record, part in zip(self.saved, passage.y[:2], strict=True):
             record[at[0], index, at[1]] = part
-        self.hazards_at_saves[:, at[0], index, at[1]] = self.hazard_tangents(at, walk.y.s)
+        self.hazards_at_saves[:, at[0], index, at[1]] = self.hazard_tangents(at, passage.y.s)
 
     def insert(self, sample: int, k: int, time: Dual) -> None:
         """Let neuron k of a sample fire at `time`, whatever its threshold."""
         one = (np.array([sample]), np.array([k]))
-        walk = self.walk(one, time)
+        passage = self.refine(one, time)
         self.a[one] = self.spike[one] = time
-        for part, new in zip(self.y, walk.y, strict=True):
+        for part, new in zip(self.y, passage.y, strict=True):
             part[one] = new
 
     def save_before(self, sample: int, saves: list[tuple[int, float]], tau: float) -> bool:
@@ -268,7 +268,7 @@ class _Run:
         given = self.insertions
         if given is not None and given.spikes[sample] == len(self.spikes[sample]):
             one = (np.array([sample]), given.neurons[[sample]])
-            tangents = self.hazard_tangents(one, self.walk(one, time).y.s)
+            tangents = self.hazard_tangents(one, self.refine(one, time).y.s)
             self.hazards_at_insertions[:, sample] = tangents[:, 0]
 
     def events(self, sample: int, saves: list[tuple[int, float]]) -> None:
@@ -287,9 +287,9 @@ class _Run:
             touched = self.pairs([sample], np.union1d(targets, [j]))
             times = self.spike[touched[0], np.full(touched[0].size, j)]
             self.see_hazard(sample, times[:1])
-            walk = self.walk(touched, times)
+            passage = self.refine(touched, times)
             self.a[touched] = times
-            for part, new in zip(self.y, walk.y, strict=True):
+            for part, new in zip(self.y, passage.y, strict=True):
                 part[touched] = new
             one, v_reset = (np.array([sample]), np.array([j])), self.slots["v_reset"]
             self.fired[one] += 1

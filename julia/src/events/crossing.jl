@@ -1,6 +1,6 @@
-# The event rule: when a neuron fires, and how that time depends on everything before it. With E the event function and τ the time
-# at which it vanishes along a piece, E(y(τ)) = 0 gives ∂τ = −(∇E · ∂y + ∂_θE)/(∇E · ẏ), where ∂y is the change of the state at the
-# fixed time τ.
+# The event rule: when a neuron fires, and how that time depends on everything before it. With E the event function and
+# τ the time at which it vanishes along a piece, E(y(τ)) = 0 gives ∂τ = −(∇E · ∂y + ∂_θE)/(∇E · ẏ), where ∂y is the
+# change of the state at the fixed time τ.
 
 """∂τ, from the change dy of neuron k's state at the fixed time τ, and from its speed ẏ there."""
 function crossing_tangent(θ::DualModel, k, dy, ẏ)
@@ -16,7 +16,8 @@ function crossing_adjoint!(θ̄::Model, θ::Model, k, ẏ, τ_bar)
     return scaled(bar, gradient)
 end
 
-# A finer passage to an event of another neuron may show that k was due already: its spike is then at that event, and moves with it.
+# A finer passage to an event of another neuron may show that k was due already: its spike is then at that event, and
+# moves with it.
 fires_at_start(θ::Model, k, y, a, τ) = τ == a && fires(θ, k, y)
 
 """∂τ of neuron k's spike at τ, where its speed is ẏ, and the tangent of its state there, at the moving time τ."""
@@ -28,8 +29,8 @@ function spike_tangent(solver::Solver, θ::DualModel, step::Step, k, y, dy, a, d
 end
 
 """
-Given the cotangents of neuron k's state just before its spike, and of τ by itself, those of the state at `a` and of a; adds to the
-gradients θ̄.
+Given the cotangents of neuron k's state just before its spike, and of τ by itself, those of the state at `a` and of a;
+adds to the gradients θ̄.
 """
 function spike_adjoint!(θ̄::Model, solver::Solver, θ::Model, step::Step, k, y, bar, a, τ, ẏ, τ_bar)
     fires_at_start(θ, k, y, a, τ) && return bar, τ_bar

@@ -1,4 +1,5 @@
-# What a spike does: the model's transition to the neuron itself, its arrival to each target. `y` is a tuple of vectors over neurons.
+# What a spike does: the model's transition to the neuron itself, its arrival to each target. `y` is a tuple of vectors
+# over neurons.
 
 """The state of all neurons after a spike of neuron j, in place; `log_u` is the logarithm of its next threshold."""
 function apply_transition!(y, θ::Model, synapses::Synapses, j, log_u)
@@ -18,7 +19,10 @@ function apply_transition_tangent!(dy, y, θ::DualModel, synapses::Synapses, j)
     end
 end
 
-"""Turns the cotangent of the state after it into that of the state before, where neuron j's was y; adds to the gradients θ̄."""
+"""
+Turns the cotangent of the state after it into that of the state before, where neuron j's was y; adds to the gradients
+θ̄.
+"""
 function apply_transition_adjoint!(bar, θ̄::Model, y, θ::Model, synapses::Synapses, j)
     for e in synapses_of(synapses, j)
         k = synapses.targets[e]

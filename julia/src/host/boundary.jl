@@ -1,8 +1,9 @@
-# The C-callable boundary. Every function that a host language may call is declared with `@entry_point`; it takes plain numbers and
-# pointers to memory that the host owns, and returns a status. No exception crosses the boundary.
+# The C-callable boundary. Every function that a host language may call is declared with `@entry_point`; it takes plain
+# numbers and pointers to memory that the host owns, and returns a status. No exception crosses the boundary.
 
 """
-Version of the C interface. Raise it with every change to a signature or a struct that crosses the boundary; the host checks it at start.
+Version of the C interface. Raise it with every change to a signature or a struct that crosses the boundary; the host
+checks it at start.
 """
 const INTERFACE_VERSION = 4
 
@@ -24,7 +25,8 @@ end
 
 # A failure inside a threaded region arrives wrapped: once per task, sometimes more than once.
 root_cause(err) = err
-root_cause(err::TaskFailedException) = root_cause(isdefined(err.task, :exception) ? err.task.exception : err.task.result)
+root_cause(err::TaskFailedException) =
+    root_cause(isdefined(err.task, :exception) ? err.task.exception : err.task.result)
 root_cause(err::CompositeException) = isempty(err.exceptions) ? err : root_cause(first(err.exceptions))
 root_cause(err::CapturedException) = root_cause(err.ex)
 root_cause(err::LoadError) = root_cause(err.error)
@@ -34,8 +36,8 @@ const ENTRY_POINTS = Dict{String,Function}()
 """
     @entry_point function name(argument::Type, ...) ... end
 
-Defines a function that the host may call through a C pointer: same arguments, result `Int32` status (0 done, 1 error with its
-message in `ssnn_last_error`, 2 interrupted). Register it by being loaded; the host asks for it by name.
+Defines a function that the host may call through a C pointer: same arguments, result `Int32` status (0 done, 1 error
+with its message in `ssnn_last_error`, 2 interrupted). Register it by being loaded; the host asks for it by name.
 """
 macro entry_point(definition)
     call, body = definition.args
@@ -78,15 +80,18 @@ end
 """Write at most `capacity` bytes of a text; returns how many."""
 function write_text(buffer::Ptr{UInt8}, capacity, text::AbstractString)
     bytes = codeunits(text)
-    size = min(length(bytes), capacity)
-    GC.@preserve bytes unsafe_copyto!(buffer, pointer(bytes), size)
-    return size
+    written = min(length(bytes), capacity)
+    GC.@preserve bytes unsafe_copyto!(buffer, pointer(bytes), written)
+    return written
 end
 
 # Structs that cross the boundary; each adds itself where it is defined.
 const BOUNDARY_STRUCTS = DataType[]
 
-"""A line `struct field offset size` for every field of every struct that crosses the boundary, in bytes, and `struct - - size` for its whole."""
+"""
+A line `struct field offset size` for every field of every struct that crosses the boundary, in bytes, and `struct - -
+size` for its whole.
+"""
 function boundary_layouts()
     lines = String[]
     for type in BOUNDARY_STRUCTS
@@ -118,15 +123,18 @@ end
 """Whether the host has asked to stop."""
 cancelled() = CANCEL_FLAG[] != C_NULL && unsafe_load(CANCEL_FLAG[]) != 0
 
-"""Stop here if the host has asked for it, or while Julia collects garbage. To be called now and then in whatever may take long."""
+"""
+Stop here if the host has asked for it, or while Julia collects garbage. To be called now and then in whatever may take
+long.
+"""
 function check_cancelled()
     GC.safepoint()
     cancelled() && throw(Interrupted())
 end
 
 """
-Where a modern Julia handles Ctrl-C itself, it throws into its first thread only: this stops the other tasks too, by the host's own flag, which the host
-lowers before its next call. Returns `err`.
+Where a modern Julia handles Ctrl-C itself, it throws into its first thread only: this stops the other tasks too, by the
+host's own flag, which the host lowers before its next call. Returns `err`.
 """
 function interrupt_all(err)
     err isa InterruptException && CANCEL_FLAG[] != C_NULL && unsafe_store!(CANCEL_FLAG[], Int32(1))

@@ -1,9 +1,9 @@
-# Prepared plans: what the threads of a call compute with is kept for the next call of the same shape, so that a training step
-# allocates nothing that the one before has allocated.
+# Prepared plans: what the threads of a call compute with is kept for the next call of the same shape, so that a
+# training step allocates nothing that the one before has allocated.
 
 """
-What two calls must have in common to compute with the same workers: everything that decides on types, sizes and on what a worker
-computes when it is made.
+What two calls must have in common to compute with the same workers: everything that decides on types, sizes and on what
+a worker computes when it is made.
 """
 struct PlanKey
     mode::Symbol
@@ -17,8 +17,8 @@ function PlanKey(mode::Symbol, problem::Problem, more::Real...)
     p = problem
     names = String[unsafe_string(x) for x in (p.solver, p.intensity, p.current, p.diffusion, p.coefficient_names)]
     counts = (
-        p.num_neurons, num_synapses(p), p.num_steps, p.num_components, p.noise_levels, p.hard_reset, p.stratonovich, p.num_saves,
-        p.num_settings, p.num_knots, map(Int, more)...,
+        p.num_neurons, num_synapses(p), p.num_steps, p.num_components, p.noise_levels, p.hard_reset, p.stratonovich,
+        p.num_saves, p.num_settings, p.num_knots, map(Int, more)...,
     )
     numbers = Float64[p.t0, p.t1, p.dt]
     foreach(x -> push!(numbers, x), counts)
@@ -34,7 +34,8 @@ struct Plan
     bytes::Int
 end
 
-# From the least to the most recently used. The host makes one call at a time; a call takes its plan out, so that none is ever used twice.
+# From the least to the most recently used. The host makes one call at a time; a call takes its plan out, so that none
+# is ever used twice.
 const PLANS = Plan[]
 const MAX_PLANS = 8
 const MAX_PLAN_BYTES = 2^27             # of all of them together
@@ -45,8 +46,8 @@ const WORKERS_MADE = Ref(0)
 """
     with_workers(work, make, renew!, key, count)
 
-Result of `work(workers)`, a vector of at least `count` of what `make()` returns: new ones, or those of an earlier call with the
-same key, each brought up to date by `renew!(worker)`.
+Result of `work(workers)`, a vector of at least `count` of what `make()` returns: new ones, or those of an earlier call
+with the same key, each brought up to date by `renew!(worker)`.
 """
 function with_workers(work, make, renew!, key::PlanKey, count::Integer)
     place = findlast(plan -> plan.key == key, PLANS)
@@ -90,8 +91,8 @@ forget_plans!() = (empty!(PLANS); nothing)
 const SMALL_JOB = 2^14
 
 """
-How many threads compute a problem of a native solver, whose steps cost `weight` times those of a forward run: one where more would
-not pay.
+How many threads compute a problem of a native solver, whose steps cost `weight` times those of a forward run: one where
+more would not pay.
 """
 function num_threads(problem::Problem, weight = 1)
     steps = Float64(problem.num_samples) * problem.num_steps * problem.num_neurons * weight

@@ -1,12 +1,17 @@
-# What a first call would compile, done while Julia (1.9 or newer) precompiles the package: one small solve, tangent and adjoint of each kind of network, and what training asks for.
+# What a first call would compile, done while Julia (1.9 or newer) precompiles the package: one small solve, tangent and
+# adjoint of each kind of network, and what training asks for.
 
 # The coefficients of a `RingHost`, and their values where no others are given.
 const RING_COEFFICIENTS = (
-    mu1 = 5.0, mu2 = 2.0, sigma11 = 0.25, sigma12 = 0.0, sigma21 = 0.0, sigma22 = 0.0, v_reset = 1.4, alpha = 0.03, v0 = 0.0, i0 = 0.1,
+    mu1 = 5.0, mu2 = 2.0, sigma11 = 0.25, sigma12 = 0.0, sigma21 = 0.0, sigma22 = 0.0, v_reset = 1.4, alpha = 0.03,
+    v0 = 0.0, i0 = 0.1,
     beta = 5.0, v_th = 1.0, tau = 1.0, input_current = 1.5,
 )
 
-"""A host of the core within Julia: a network of `n` neurons in a ring, and the arrays behind its `Problem`; as many threads as samples."""
+"""
+A host of the core within Julia: a network of `n` neurons in a ring, and the arrays behind its `Problem`; as many
+threads as samples.
+"""
 struct RingHost
     problem::Problem
     outputs::Outputs
@@ -17,23 +22,32 @@ struct RingHost
     num_spikes::Vector{Int}
 end
 
-function RingHost(n; solver = "euler_maruyama", num_steps = 40, dt = 0.05, max_spikes = 8, saveat = [0.5], sigma22 = 0.0, values = nothing, num_components = 1, seed = 1, num_samples = 1)
+function RingHost(
+    n; solver = "euler_maruyama", num_steps = 40, dt = 0.05, max_spikes = 8, saveat = [0.5], sigma22 = 0.0,
+    values = nothing, num_components = 1, seed = 1, num_samples = 1,
+)
     names = (solver, "exponential", "constant", "constant")
     coefficient_names = join(keys(RING_COEFFICIENTS), '\n')
     numbers = something(values, collect(Float64, Base.values(merge(RING_COEFFICIENTS, (sigma22 = sigma22,)))))
     coefficients = [Coefficient(pointer(numbers, slot), 0, 0, 0, 0) for slot in eachindex(numbers)]
     weight, settings, knots = [0.2], [10.0], Float64[]
-    indptr, targets, positions = n == 1 ? (zeros(Int, 2), Int[], Int[]) : (collect(0:n), [mod(j, n) for j in 1:n], zeros(Int, n))
+    ring = (collect(0:n), [mod(j, n) for j in 1:n], zeros(Int, n))
+    indptr, targets, positions = n == 1 ? (zeros(Int, 2), Int[], Int[]) : ring
     spike_times, spike_neurons = fill(Inf, max_spikes * num_samples), fill(-1, max_spikes * num_samples)
     num_spikes, truncated = zeros(Int, num_samples), zeros(UInt8, num_samples)
     v, i = (zeros(n * length(saveat) * num_samples) for _ in 1:2)
     problem = Problem(
-        n, num_samples, 0, seed, 0.0, num_steps * dt, dt, num_steps, max_spikes, num_samples, num_components, 0, 0, 0, pointer.(names)..., pointer(coefficients),
-        pointer(coefficient_names), Coefficient(pointer(weight), 0, 0, 0, 1), pointer(settings), 1, pointer(knots), 0, pointer(indptr), pointer(targets), pointer(positions),
+        n, num_samples, 0, seed, 0.0, num_steps * dt, dt, num_steps, max_spikes, num_samples, num_components, 0, 0, 0,
+        pointer.(names)..., pointer(coefficients), pointer(coefficient_names),
+        Coefficient(pointer(weight), 0, 0, 0, 1), pointer(settings), 1, pointer(knots), 0,
+        pointer(indptr), pointer(targets), pointer(positions),
         pointer(saveat), length(saveat), NO_INSERTIONS,
     )
     outputs = Outputs(pointer.((spike_times, spike_neurons, num_spikes, truncated, v, i))...)
-    keep = (numbers, coefficients, weight, settings, knots, indptr, targets, positions, saveat, spike_neurons, truncated, v, i)
+    keep = (
+        numbers, coefficients, weight, settings, knots, indptr, targets, positions, saveat, spike_neurons, truncated, v,
+        i,
+    )
     return RingHost(problem, outputs, (names..., coefficient_names), keep, length(numbers), spike_times, num_spikes)
 end
 
@@ -56,7 +70,8 @@ function run_host_tangent(host::RingHost, slot)
     v, i = (zeros(host.problem.num_neurons * host.problem.num_saves * host.problem.num_samples) for _ in 1:2)
     table = [Coefficient(s == slot ? pointer(unit) : C_NULL, 0, 0, 0, 0) for s in 1:host.num_slots]
     problem, outputs = Ref(host.problem), Ref(host.outputs)
-    tangents = Ref(TangentOutputs(1, pointer(table), Coefficient(C_NULL, 0, 0, 0, 0), pointer(times), pointer(v), pointer(i)))
+    nowhere = Coefficient(C_NULL, 0, 0, 0, 0)
+    tangents = Ref(TangentOutputs(1, pointer(table), nowhere, pointer(times), pointer(v), pointer(i)))
     GC.@preserve host unit times v i table problem outputs tangents begin
         check_status(ssnn_solve_tangent(address(problem), address(outputs), address(tangents)))
     end
@@ -75,14 +90,18 @@ end
 
 """Signatures of two trains of one spike each, the loss made of them, and the kernel of one with the other."""
 function run_signatures(depth = 3)
-    times, neurons, out, value, times_bar = [0.2, 0.5], zeros(Int, 2), zeros(2 * signature_length(2, depth)), [0.0], zeros(2)
+    times, neurons, value, times_bar = [0.2, 0.5], zeros(Int, 2), [0.0], zeros(2)
+    out = zeros(2 * signature_length(2, depth))
     exponent, weights = [0], [1.0]
     trains(s) = Ref(SpikeTrains(pointer(times, s), pointer(neurons, s), 3 - s, 1, 1, 0.0, 1.0, C_NULL))
     both, second, null = trains(1), trains(2), Ptr{Float64}(C_NULL)
-    job = Ref(KernelJob(1, 1, PAIRS, 1, 0, pointer(value), pointer(exponent), pointer(weights), pointer(times_bar), null, 1, 1))
+    arrays = pointer(value), pointer(exponent), pointer(weights), pointer(times_bar)
+    job = Ref(KernelJob(1, 1, PAIRS, 1, 0, arrays..., null, 1, 1))
     GC.@preserve times neurons out value times_bar exponent weights both second job begin
         check_status(ssnn_train_signatures(address(both), depth, 2, pointer(out)))
-        check_status(ssnn_expected_signature_loss(address(both), address(both), null, depth, 1, 2, pointer(value), pointer(times_bar), null))
+        check_status(ssnn_expected_signature_loss(
+            address(both), address(both), null, depth, 1, 2, pointer(value), pointer(times_bar), null,
+        ))
         check_status(ssnn_train_kernels(address(second), address(both), address(job), null))
     end
     return value[1]

@@ -1,8 +1,8 @@
 # What is solved, as the host describes it, and the coefficients of one sample laid out for the solvers.
 
 """
-A scalar coefficient as the host stores it: its value for a direction, sample, neuron and knot stands at the sum of index × stride.
-A stride of 0 is a coefficient that is shared. Counts in elements; indices from 1 here.
+A scalar coefficient as the host stores it: its value for a direction, sample, neuron and knot stands at the sum of
+index × stride. A stride of 0 is a coefficient that is shared. Counts in elements; indices from 1 here.
 """
 struct Coefficient
     pointer::Ptr{Float64}
@@ -17,8 +17,8 @@ end
     (knot - 1) * c.stride_knot
 
 """
-One spike per sample that the noise does not make: of neuron `neurons[s]`, right after the spike `spikes[s]` of the sample or at the saved time `saves[s]`. All from 0, −1 for
-none; null pointers where no sample has one.
+One spike per sample that the noise does not make: of neuron `neurons[s]`, right after the spike `spikes[s]` of the
+sample or at the saved time `saves[s]`. All from 0, −1 for none; null pointers where no sample has one.
 """
 struct Insertions
     neurons::Ptr{Int64}
@@ -87,8 +87,8 @@ struct Synapses
 end
 
 function Synapses(problem::Problem)
-    count = num_synapses(problem)
-    return read!(Synapses(zeros(Int, problem.num_neurons + 1), zeros(Int, count), zeros(Int, count)), problem)
+    synapses = num_synapses(problem)
+    return read!(Synapses(zeros(Int, problem.num_neurons + 1), zeros(Int, synapses), zeros(Int, synapses)), problem)
 end
 
 num_synapses(problem::Problem) = Int(unsafe_load(problem.indptr, problem.num_neurons + 1))
@@ -117,14 +117,16 @@ function coefficient_places(problem::Problem, p::Model)
     places = Int[]
     for name in known
         times = count(isequal(name), given)
-        times == 1 || throw(ArgumentError("the host must give the coefficient \"$name\" once, and gives it $times times"))
+        times == 1 ||
+            throw(ArgumentError("the host must give the coefficient \"$name\" once, and gives it $times times"))
         push!(places, findfirst(isequal(name), given))
     end
     return places
 end
 
 """A table of the host's in the order of `coefficient_arrays`."""
-host_table(pointer::Ptr{Coefficient}, places::Vector{Int}) = Coefficient[unsafe_load(pointer, place) for place in places]
+host_table(pointer::Ptr{Coefficient}, places::Vector{Int}) =
+    Coefficient[unsafe_load(pointer, place) for place in places]
 
 function read_table!(table::Vector{Coefficient}, pointer::Ptr{Coefficient}, places::Vector{Int})
     for (slot, place) in enumerate(places)
@@ -133,7 +135,10 @@ function read_table!(table::Vector{Coefficient}, pointer::Ptr{Coefficient}, plac
     return table
 end
 
-"""Copy the coefficients of one sample (in one direction, for tangents) from the host's arrays; `list` as `host_table` has it."""
+"""
+Copy the coefficients of one sample (in one direction, for tangents) from the host's arrays; `list` as `host_table` has
+it.
+"""
 function load!(p::Model, list::Vector{Coefficient}, weights::Coefficient, synapses::Synapses, sample, direction = 1)
     for (array, coefficient) in zip(coefficient_arrays(p), list)
         load!(array, coefficient, sample, direction)
@@ -158,9 +163,12 @@ function load!(array::AbstractVecOrMat{Float64}, coefficient::Coefficient, sampl
 end
 
 """
-Add gradients to the host's arrays and clear them here: those that each sample has of its own (`per_sample`), or those that samples share.
+Add gradients to the host's arrays and clear them here: those that each sample has of its own (`per_sample`), or those
+that samples share.
 """
-function scatter!(list::Vector{Coefficient}, weights::Coefficient, p::Model, synapses::Synapses, sample; per_sample::Bool)
+function scatter!(
+    list::Vector{Coefficient}, weights::Coefficient, p::Model, synapses::Synapses, sample; per_sample::Bool,
+)
     for (array, coefficient) in zip(coefficient_arrays(p), list)
         (coefficient.stride_sample != 0) == per_sample || continue
         coefficient.pointer == C_NULL || scatter!(coefficient, array, sample)
@@ -177,7 +185,8 @@ end
 
 function scatter!(coefficient::Coefficient, array::AbstractVecOrMat{Float64}, sample)
     for neuron in 1:size(array, ndims(array)), knot in 1:(array isa Matrix ? size(array, 1) : 1)
-        add_at!(coefficient, position(coefficient, sample, neuron, knot), array isa Matrix ? array[knot, neuron] : array[neuron])
+        value = array isa Matrix ? array[knot, neuron] : array[neuron]
+        add_at!(coefficient, position(coefficient, sample, neuron, knot), value)
     end
 end
 
@@ -190,7 +199,11 @@ clear!(p::Model) = foreach(array -> fill!(array, 0.0), all_arrays(p))
 
 all_arrays(p::Model) = (coefficient_arrays(p)..., p.weights)
 
-"""Registries of what a host may name. A file that defines a solver, an intensity, a current or a diffusion adds itself."""
+"""
+Registries of what a host may name. A file that defines a model or a part of one, a driver or a solver adds itself.
+"""
+const MODELS = Dict{String,Any}()
+const DRIVERS = Dict{String,Any}()
 const SOLVERS = Dict{String,Any}()
 const INTENSITIES = Dict{String,Any}()
 const CURRENTS = Dict{String,Any}()
@@ -201,16 +214,8 @@ function lookup(registry, kind, name)
     throw(ArgumentError("unknown $kind \"$name\"; the core knows $(join(sort(collect(keys(registry))), ", "))"))
 end
 
-"""Coefficients of a problem's network, all zero, with the intensity, the current and the diffusion that the host names."""
-function Model(problem::Problem)
-    n = Int(problem.num_neurons)
-    settings = host_array(problem.settings, problem.num_settings)
-    knots = copy(host_array(problem.knots, problem.num_knots))
-    intensity = lookup(INTENSITIES, "intensity", unsafe_string(problem.intensity))(n, settings)
-    current = lookup(CURRENTS, "input current", unsafe_string(problem.current))(n, knots)
-    diffusion = lookup(DIFFUSIONS, "diffusion", unsafe_string(problem.diffusion))(n)
-    return SLIF(
-        (zeros(n) for _ in 1:10)..., zeros(num_synapses(problem)), intensity, current, diffusion, problem.hard_reset == 1,
-        problem.stratonovich == 1,
-    )
-end
+"""The model of a problem's network, all of its coefficients zero."""
+Model(problem::Problem) = MODELS["slif"](problem)
+
+"""The driver of a problem, before its first sample."""
+Driver(problem::Problem) = DRIVERS["brownian"](problem)

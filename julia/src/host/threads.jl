@@ -12,7 +12,8 @@ function foreach_chunk(work, num_samples::Integer, threads::Integer; limit = NUM
     workers = min(threads, length(chunks), available_threads())
     workers <= 1 && return foreach(chunk -> work(1, chunk, chunks[chunk]), eachindex(chunks))
     next = Threads.Atomic{Int}(1)
-    # Atomic operations of older Julias keep the counter's address alone: without this it could be freed while it counts.
+    # Atomic operations of older Julias keep the counter's address alone: without this it could be freed while it
+    # counts.
     GC.@preserve next share_chunks(work, chunks, workers, next)
 end
 
@@ -47,7 +48,9 @@ function share_chunks(work, chunks, workers, next)
     return nothing
 end
 
-"""Wait until `task` has ended, whatever interrupts the waiting; returns what made it fail, or the interrupt, or nothing."""
+"""
+Wait until `task` has ended, whatever interrupts the waiting; returns what made it fail, or the interrupt, or nothing.
+"""
 function finish(task)
     failure = nothing
     while !istaskdone(task)
@@ -63,11 +66,13 @@ end
 const NUM_CHUNKS = 64
 
 function chunk_ranges(num_samples, limit = NUM_CHUNKS)
-    count = min(limit, num_samples)
-    return [(1+div((c - 1) * num_samples, count)):div(c * num_samples, count) for c in 1:count]
+    chunks = min(limit, num_samples)
+    return [(1+div((c - 1) * num_samples, chunks)):div(c * num_samples, chunks) for c in 1:chunks]
 end
 
-"""How many chunks to sum over when each keeps a partial sum of `size` numbers: fewer where that would fill the memory."""
-chunk_limit(size) = clamp(2^18 ÷ (size + 1), 16, NUM_CHUNKS)
+"""
+How many chunks to sum over when each keeps a partial sum of so many `numbers`: fewer where that would fill the memory.
+"""
+chunk_limit(numbers) = clamp(2^18 ÷ (numbers + 1), 16, NUM_CHUNKS)
 
 num_workers(problem::Problem) = max(1, min(problem.threads, problem.num_samples, available_threads()))

@@ -1,6 +1,7 @@
 """
-An input current I(t). Its fields hold parameters of all neurons, and the same type holds their tangents and gradients. A file in
-`currents/` defines a subtype, registers a constructor `(num_neurons, knots) -> current` in `CURRENTS`, and gives it, for neuron k at time t,
+An input current I(t). Its fields hold parameters of all neurons, and the same type holds their tangents and gradients.
+A file in `currents/` defines a subtype, registers a constructor `(num_neurons, knots) -> current` in `CURRENTS`, and
+gives it, for neuron k at time t,
 
   * `parameter_arrays(c)`: its differentiable parameters by the host's names, a named tuple; a matrix is (knot, neuron);
   * `is_constant(typeof(c))`: whether I never changes;

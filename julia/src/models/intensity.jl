@@ -1,6 +1,6 @@
 """
-An intensity λ(v): the rate at which a neuron fires. Its fields are vectors over neurons, and the same type holds tangents and
-gradients of its parameters. A file in `models/intensities/` defines a subtype, registers a constructor
+An intensity λ(v): the rate at which a neuron fires. Its fields are vectors over neurons, and the same type holds
+tangents and gradients of its parameters. A file in `models/intensities/` defines a subtype, registers a constructor
 `(num_neurons, settings) -> intensity` in `INTENSITIES`, and gives it, for neuron k at potential v,
 
   * `parameter_arrays(λ)`: its differentiable parameters by the host's names, a named tuple;
@@ -11,12 +11,12 @@ gradients of its parameters. A file in `models/intensities/` defines a subtype, 
 
 all without branches, so that loops over neurons vectorise.
 
-The event is, unless the file says otherwise, that the integrated hazard, the last variable of the state y, reaches 0 from
-below. Another event function E is stated by `event_value(λ, k, y)`, its gradient `event_gradient(λ, k)`, constant in y, and its
-derivatives in the parameters, `event_tangent(λ, dλ, k)` and `event_adjoint!(λ̄, λ, k, bar)`.
+The event is, unless the file says otherwise, that the integrated hazard, the last variable of the state y, reaches 0
+from below. Another event function E is stated by `event_value(λ, k, y)`, its gradient `event_gradient(λ, k)`, constant
+in y, and its derivatives in the parameters, `event_tangent(λ, dλ, k)` and `event_adjoint!(λ̄, λ, k, bar)`.
 
-The mean of the rate over normal noise, of which `exact_ou` makes use, is that of Gauss and Hermite's rule of three points;
-a file may have a better one: `mean_rate`, `mean_rate_with_tangent` and `mean_rate_adjoint!`.
+The mean of the rate over normal noise, of which `exact_ou` makes use, is that of Gauss and Hermite's rule of three
+points; a file may have a better one: `mean_rate`, `mean_rate_with_tangent` and `mean_rate_adjoint!`.
 """
 abstract type Intensity end
 
@@ -25,7 +25,7 @@ abstract type Intensity end
 @inline event_tangent(λ::Intensity, dλ::Intensity, k) = 0.0
 @inline event_adjoint!(λ̄::Intensity, λ::Intensity, k, bar) = nothing
 
-# --- the mean rate ---------------------------------------------------------------------------------------------------------------
+# --- the mean rate ----------------------------------------------------------------------------------------------------
 
 """E[λ(v + ξ)] for ξ normal with that variance."""
 @inline function mean_rate(λ::Intensity, k, v, variance)

@@ -1,12 +1,13 @@
 # What is simulated: the equations of one neuron, its event, and what a spike does.
 
 """
-A model: an equation for the M variables of a neuron, the last of which is its integrated hazard; when the neuron fires, and
-what a spike does to it and to its targets. A value of the type holds the coefficients of all neurons in one sample, as one
-vector each; the same type holds their tangents in one direction, and their gradients.
+A model: an equation for the M variables of a neuron, the last of which is its integrated hazard; when the neuron fires,
+and what a spike does to it and to its targets. A value of the type holds the coefficients of all neurons in one sample,
+as one vector each; the same type holds their tangents in one direction, and their gradients.
 
-A file in `models/` defines a subtype. In the formulas θ is the model, or a [`DualModel`](@ref) and the numbers accordingly
-`Float64` or `Dual`, so that each is written once; y is the state of neuron k, a tuple. It writes
+A file in `models/` defines a subtype, and registers in `MODELS` a constructor from a `Problem`. In the formulas θ is
+the model, or a [`DualModel`](@ref) and the numbers accordingly `Float64` or `Dual`, so that each is written once; y is
+the state of neuron k, a tuple. It writes
 
   * `num_variables(typeof(θ))`: M; `num_recorded(typeof(θ))`: how many of the first variables are recorded for the host;
   * `coefficient_arrays(θ)`: the vectors of coefficients by the host's names, a named tuple;
@@ -27,8 +28,9 @@ The adjoint of each stands beside it: from the cotangent `bar` of what it gives,
 those of the terms that are `wanted` (`wanted_terms(θ, table)`, `all_terms(θ)`):
 
   * `initial_state_adjoint!(θ̄, θ, k, bar)`, `drift_adjoint!(θ̄, θ, k, y, t, bar, wanted)`,
-    `noise_adjoint!(θ̄, θ, k, y, w, bar, wanted)`, `transition_adjoint!(θ̄, θ, k, y, bar)`, `arrival_adjoint!(θ̄, θ, e, bar)`,
-    `event_adjoint!(θ̄, θ, k, bar)`, `correction_adjoint!(θ̄, θ, k, y, bar)`, `iterated_noise_adjoint!(θ̄, θ, k, y, w, bar)`;
+    `noise_adjoint!(θ̄, θ, k, y, w, bar, wanted)`, `transition_adjoint!(θ̄, θ, k, y, bar)`,
+    `arrival_adjoint!(θ̄, θ, e, bar)`, `event_adjoint!(θ̄, θ, k, bar)`, `correction_adjoint!(θ̄, θ, k, y, bar)`,
+    `iterated_noise_adjoint!(θ̄, θ, k, y, w, bar)`;
   * `drift_time_adjoint(θ, k, y, t, bar)`: that of the time t.
 
 `time_scale_rates(θ, k)` are the membrane's rate and the fastest one, by which solvers choose how fine they refine.
@@ -37,7 +39,7 @@ abstract type Model end
 
 is_additive(θ::Model) = is_additive(typeof(θ))
 
-# --- states ----------------------------------------------------------------------------------------------------------------------
+# --- states -----------------------------------------------------------------------------------------------------------
 # A neuron's state is a tuple, that of the network a tuple of vectors.
 
 @inline state_at(y, k) = map(a -> @inbounds(a[k]), y)
@@ -78,7 +80,7 @@ is_stratonovich(θ::DualModel) = is_stratonovich(θ.primal)
 @inline coefficient(θ::Model, ::Val{Name}, k) where {Name} = @inbounds getfield(θ, Name)[k]
 @inline coefficient(θ::DualModel, name::Val, k) = Dual(coefficient(θ.primal, name, k), coefficient(θ.tangent, name, k))
 
-# --- what follows from a model's equations ---------------------------------------------------------------------------------------
+# --- what follows from a model's equations ----------------------------------------------------------------------------
 
 @inline fires(θ::Model, k, y) = event_value(θ, k, y) >= 0.0
 

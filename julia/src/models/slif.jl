@@ -1,15 +1,15 @@
 """
     SLIF
 
-The stochastic leaky integrate-and-fire neuron with a synaptic current (Holberg and Salvi, NeurIPS 2024, section 2), tuned by
-hand. With y = (v, i, s), B the neuron's Brownian motions, I its input current and g(v) its diffusion,
+The stochastic leaky integrate-and-fire neuron with a synaptic current (Holberg and Salvi, NeurIPS 2024, section 2),
+tuned by hand. With y = (v, i, s), B the neuron's Brownian motions, I its input current and g(v) its diffusion,
 
     dv = μ1·(i + I(t) − v) dt + g(v)·(σ11 dB¹ + σ12 dB²)
     di = −μ2·i dt + σ21 dB¹ + σ22 dB²
     ds = λ(v) dt
 
-It fires where the intensity's event says so, by default where s reaches 0: then v falls by v_reset, or is put there (a hard
-reset); s is log U − α, and i of each target grows by the synapse's weight.
+It fires where the intensity's event says so, by default where s reaches 0: then v falls by v_reset, or is put there (a
+hard reset); s is log U − α, and i of each target grows by the synapse's weight.
 """
 struct SLIF{I<:Intensity,C<:InputCurrent,D<:Diffusion} <: Model
     mu1::Vector{Float64}
@@ -28,6 +28,19 @@ struct SLIF{I<:Intensity,C<:InputCurrent,D<:Diffusion} <: Model
     diffusion::D
     hard_reset::Bool
     stratonovich::Bool
+end
+
+MODELS["slif"] = function (problem)
+    n = Int(problem.num_neurons)
+    settings = host_array(problem.settings, problem.num_settings)
+    knots = copy(host_array(problem.knots, problem.num_knots))
+    intensity = lookup(INTENSITIES, "intensity", unsafe_string(problem.intensity))(n, settings)
+    current = lookup(CURRENTS, "input current", unsafe_string(problem.current))(n, knots)
+    diffusion = lookup(DIFFUSIONS, "diffusion", unsafe_string(problem.diffusion))(n)
+    return SLIF(
+        (zeros(n) for _ in 1:10)..., zeros(num_synapses(problem)), intensity, current, diffusion,
+        problem.hard_reset == 1, problem.stratonovich == 1,
+    )
 end
 
 # What its formulas are written for: with or without tangents.
@@ -70,7 +83,7 @@ function wanted_terms(θ::SLIF, table::Vector{Coefficient})
     )
 end
 
-# --- initial values --------------------------------------------------------------------------------------------------------------
+# --- initial values ---------------------------------------------------------------------------------------------------
 
 initial_state(θ::AnySLIF, k, log_u) =
     coefficient(θ, Val(:v0), k), coefficient(θ, Val(:i0), k), log_u - coefficient(θ, Val(:alpha), k)
@@ -81,10 +94,12 @@ function initial_state_adjoint!(θ̄::SLIF, ::SLIF, k, (v_bar, i_bar, s_bar))
     θ̄.alpha[k] -= s_bar
 end
 
-# --- drift -----------------------------------------------------------------------------------------------------------------------
+# --- drift ------------------------------------------------------------------------------------------------------------
 
 @inline drift(θ::AnySLIF, k, (v, i, _), t) =
-    coefficient(θ, Val(:mu1), k) * (i + input_current(θ, k, t) - v), -(coefficient(θ, Val(:mu2), k) * i), firing_rate(θ, k, v)
+    coefficient(θ, Val(:mu1), k) * (i + input_current(θ, k, t) - v),
+    -(coefficient(θ, Val(:mu2), k) * i),
+    firing_rate(θ, k, v)
 
 @inline function drift_adjoint!(θ̄::SLIF, θ::SLIF, k, (v, i, _), t, (v̇_bar, i̇_bar, ṡ_bar), wanted::SLIFTerms)
     drive = @inbounds θ.mu1[k] * v̇_bar
@@ -107,7 +122,10 @@ end
 
 """λ(v) of neuron k."""
 @inline firing_rate(θ::SLIF, k, v::Float64) = rate(θ.intensity, k, v)
-@inline firing_rate(θ::SLIF, k, v::Dual) = (at = rate(θ.intensity, k, v.value); Dual(at, slope(θ.intensity, k, v.value, at) * v.tangent))
+@inline function firing_rate(θ::SLIF, k, v::Dual)
+    at = rate(θ.intensity, k, v.value)
+    return Dual(at, slope(θ.intensity, k, v.value, at) * v.tangent)
+end
 @inline function firing_rate(θ::DualModel, k, v::Dual)
     λ = θ.primal.intensity
     at = rate(λ, k, v.value)
@@ -130,7 +148,7 @@ end
     return bar * slope(θ.intensity, k, v, at)
 end
 
-# --- noise -----------------------------------------------------------------------------------------------------------------------
+# --- noise ------------------------------------------------------------------------------------------------------------
 
 @inline sigma_times(θ::AnySLIF, k, w::NTuple{1,Float64}) =
     coefficient(θ, Val(:sigma11), k) * w[1], coefficient(θ, Val(:sigma21), k) * w[1]
@@ -165,7 +183,8 @@ end
 @inline noise_factor(θ::SLIF, k, v::Float64) = factor(θ.diffusion, k, v), factor_slope(θ.diffusion, k, v)
 @inline function noise_factor(θ::SLIF, k, v::Dual)
     d, slope_at = θ.diffusion, factor_slope(θ.diffusion, k, v.value)
-    return Dual(factor(d, k, v.value), slope_at * v.tangent), Dual(slope_at, factor_curvature(d, k, v.value) * v.tangent)
+    return Dual(factor(d, k, v.value), slope_at * v.tangent),
+    Dual(slope_at, factor_curvature(d, k, v.value) * v.tangent)
 end
 @inline function noise_factor(θ::DualModel, k, v::Dual)
     g, g′ = noise_factor(θ.primal, k, v)
@@ -217,7 +236,7 @@ end
     return noise_factor_adjoint!(θ̄, θ, k, v, half * g′, half * g), 0.0, 0.0
 end
 
-# --- events ----------------------------------------------------------------------------------------------------------------------
+# --- events -----------------------------------------------------------------------------------------------------------
 
 @inline event_value(θ::SLIF, k, y) = event_value(θ.intensity, k, y)
 @inline event_gradient(θ::SLIF, k) = event_gradient(θ.intensity, k)

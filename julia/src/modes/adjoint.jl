@@ -1,10 +1,11 @@
-# Reverse mode: the adjoint of the discretised map. The solution is recomputed in segments between checkpoints, from the last to the first;
-# each is recorded (states at the starts of its steps, and a tape of what its events did) and walked backwards.
+# Reverse mode: the adjoint of the discretised map. The solution is recomputed in segments between checkpoints, from the
+# last to the first; each is recorded (states at the starts of its steps, and a tape of what its events did) and walked
+# backwards.
 
 """
-Cotangents of a solution, C-ordered like it (null where there are none), and where the host wants gradients. `entries` are those of
-the integrated hazards, which count only where a spike could come: how a loss changes where neuron k fires at t1 (S, N), at a saved
-time (S, T, N), or where the neuron of `insertions` fires at the spike named there (S,).
+Cotangents of a solution, C-ordered like it (null where there are none), and where the host wants gradients. `entries`
+are those of the integrated hazards, which count only where a spike could come: how a loss changes where neuron k fires
+at t1 (S, N), at a saved time (S, T, N), or where the neuron of `insertions` fires at the spike named there (S,).
 """
 struct AdjointData
     spike_times::Ptr{Float64}       # (S, K)
@@ -26,13 +27,16 @@ AdjointData(spike_times, v, i, gradients, weights) =
 recorded(data::AdjointData) = (data.v, data.i)
 
 """
-What happened to a neuron within a step: it reached the threshold (`CROSSING`) and made its transition (`TRANSITION`), was brought to
-the time of another's spike (`ADVANCE`) or to the end of the step (`FINISH`), or was looked at for what is recorded (`RECORD`) or for
-its hazard at another's spike (`HAZARD`).
+What happened to a neuron within a step: it reached the threshold (`CROSSING`) and made its transition (`TRANSITION`),
+was brought to the time of another's spike (`ADVANCE`) or to the end of the step (`FINISH`), or was looked at for what
+is recorded (`RECORD`) or for its hazard at another's spike (`HAZARD`).
 """
 @enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD
 
-"""To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time; ẏ the speed at a spike."""
+"""
+To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time; ẏ the speed at
+a spike.
+"""
 struct TapeEntry{M}
     what::Happening
     k::Int
@@ -57,7 +61,7 @@ mutable struct Tape{M} <: Observer
     entries::Vector{TapeEntry{M}}
     last_entry::Vector{Int}         # of each step
     saved_at_end::Vector{Int}       # index of the time that is the end of the step, or 0
-    may_fire::Matrix{Bool}          # whether a spike could come, (neuron, saved time) of this sample; no columns where nobody asks
+    may_fire::Matrix{Bool}          # whether a spike could come, (neuron, saved time); no columns where nobody asks
     insertion::Insertion            # of this sample, where the hazard of its neuron counts
     column::Int
 end
@@ -119,7 +123,8 @@ function before_spike!(tape::Tape, run::Run, step, spike, y, a)
 end
 
 before_move!(tape::Tape, run::Run, step, k, y, a, τ) = record!(tape, TapeEntry(ADVANCE, k, y, a, τ, 0))
-before_transition!(tape::Tape, run::Run, step, j) = record!(tape, TapeEntry(TRANSITION, j, state_at(run.x.y, j), 0.0, 0.0, 0))
+before_transition!(tape::Tape, run::Run, step, j) =
+    record!(tape, TapeEntry(TRANSITION, j, state_at(run.x.y, j), 0.0, 0.0, 0))
 
 function at_save!(tape::Tape, run::Run, step::Step, index, t)
     t == run.problem.t0 && return   # the initial value itself: see `adjoint_sample!`
@@ -160,7 +165,8 @@ function restore!(run::Run, c::Checkpoint)
     run.num_spikes, run.next_save, run.stopped = c.num_spikes, c.next_save, false
 end
 
-# Memory for the record of a segment, per thread. Longer solves are cut into segments, at least the square root of their steps long.
+# Memory for the record of a segment, per thread. Longer solves are cut into segments, at least the square root of their
+# steps long.
 const SEGMENT_BYTES = Ref(32 * 2^20)
 
 function segment_steps(run::Run{M,C}) where {M,C}
@@ -299,7 +305,10 @@ function segment_back!(w::AdjointWorker, steps, cotangents::SampleCotangents, wa
     end
 end
 
-"""The same for consecutive steps of a network of one neuron in which nothing happened; returns the last column that is left."""
+"""
+The same for consecutive steps of a network of one neuron in which nothing happened; returns the last column that is
+left.
+"""
 function event_free_steps_back!(w::AdjointWorker{M,<:Run{M,C}}, column, wanted) where {M,C}
     run, tape, θ̄ = w.run, w.tape, w.gradients
     solver, θ, t0, dt = run.solver, run.θ, run.problem.t0, run.problem.dt
@@ -329,8 +338,8 @@ function step_back!(w::AdjointWorker{M,<:Run{M,C}}, column, cotangents::SampleCo
     stop = index == problem.num_steps - 1 ? problem.t1 : problem.t0 + (index + 1) * problem.dt
     offset = (column - 1) * n * C
     step = Step(
-        start, stop, tape.length[column], tape.scale[column], tape.increments, offset, tape.area_scale[column], tape.areas, offset, n,
-        run.key, index, run.driver, run.memory,
+        start, stop, tape.length[column], tape.scale[column], tape.increments, offset, tape.area_scale[column],
+        tape.areas, offset, n, run.key, index, run.driver, run.memory,
     )
     if tape.saved_at_end[column] > 0
         for k in 1:n
@@ -368,7 +377,9 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
             apply_transition_adjoint!(moved.y, gradients, y, θ, run.synapses, k)
             continue
         elseif what == CROSSING
-            cotangents.spike_times == C_NULL || (τ_bar += finite_or_zero(unsafe_load(cotangents.spike_times, entry.index)))
+            if cotangents.spike_times != C_NULL
+                τ_bar += finite_or_zero(unsafe_load(cotangents.spike_times, entry.index))
+            end
             at_τ, start_bar = take_state!(moved, k)
             τ_bar += start_bar
             at_a, a_bar = spike_adjoint!(gradients, solver, θ, step, k, y, at_τ, a, b, entry.ẏ, τ_bar)
@@ -420,11 +431,12 @@ function adjoint(problem::Problem, data::AdjointData)
 end
 
 """
-Gradients of all samples. Each chunk sums its own; the chunks are summed in their order, so that threads do not matter. `partial`
-are the sums of earlier calls, all zero.
+Gradients of all samples. Each chunk sums its own; the chunks are summed in their order, so that threads do not matter.
+`partial` are the sums of earlier calls, all zero.
 """
 function adjoint(
-    workers::Vector, problem::Problem, data::AdjointData, threads = problem.threads, partial = typeof(workers[1].gradients)[],
+    workers::Vector, problem::Problem, data::AdjointData, threads = problem.threads,
+    partial = typeof(workers[1].gradients)[],
 )
     limit = chunk_limit(length(workers[1].gradients.weights))
     num_chunks = length(chunk_ranges(problem.num_samples, limit))

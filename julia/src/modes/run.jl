@@ -1,10 +1,10 @@
-# One sample through time: steps, events inside them, records of spikes and of values at given times. What else is to happen along
-# the way (tangents, a tape for the adjoint) is the business of an observer.
+# One sample through time: steps, events inside them, records of spikes and of values at given times. What else is to
+# happen along the way (tangents, a tape for the adjoint) is the business of an observer.
 
 """
-Follows a run. Methods, all optional: `begin_sample!`, `after_full_step!`, `before_spike!`, `before_move!`, `before_transition!`,
-`at_save!`, `end_step!`, `end_sample!`; and `takes_event_free_steps` with `after_event_free_steps!` if it can follow several steps
-at once.
+Follows a run. Methods, all optional: `begin_sample!`, `after_full_step!`, `before_spike!`, `before_move!`,
+`before_transition!`, `at_save!`, `end_step!`, `end_sample!`; and `takes_event_free_steps` with
+`after_event_free_steps!` if it can follow several steps at once.
 """
 abstract type Observer end
 
@@ -26,7 +26,8 @@ takes_event_free_steps(::NoObserver) = true
 # A neuron that fires more often than this within one step shows that the step is too large for the intensity.
 const MAX_SPIKES_IN_STEP = 1000
 
-# Neurons of a full step are looked at in blocks of this size, so that finding those that fire costs little where few do.
+# Neurons of a full step are looked at in blocks of this size, so that finding those that fire costs little where few
+# do.
 const BLOCK = 256
 
 # How many steps of a network of one neuron are taken at once: no more than its noise window holds.
@@ -69,18 +70,16 @@ end
 
 Run(problem::Problem) = Run(problem, lookup(SOLVERS, "solver", unsafe_string(problem.solver))(), Model(problem))
 
-function Run(problem::Problem, solver::Solver, θ::Model)
-    n, components = Int(problem.num_neurons), Int(problem.num_components)
-    return Run(problem, solver, θ, BrownianMotion(n, components, problem.dt, Int(problem.noise_levels)), Val(num_variables(typeof(θ))))
-end
+Run(problem::Problem, solver::Solver, θ::Model) =
+    Run(problem, solver, θ, Driver(problem), Val(num_variables(typeof(θ))))
 
 function Run(problem::Problem, solver::Solver, θ::Model, driver::Driver{C}, ::Val{M}) where {C,M}
     n, places = Int(problem.num_neurons), coefficient_places(problem, θ)
     return Run(
         problem, solver, Synapses(problem), places, host_table(problem.coefficients, places),
         host_array(problem.saveat, problem.num_saves), θ, NetworkState{M}(n), driver, zeros(n * C), zeros(n * C),
-        keeps_areas(solver, problem), RefinementMemory{M,C}(n, deepest_leaf(solver)), (UInt64(0), UInt64(0)), Spike{M}[],
-        Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[], false, Insertion(0, 0, 0),
+        keeps_areas(solver, problem), RefinementMemory{M,C}(n, deepest_leaf(solver)), (UInt64(0), UInt64(0)),
+        Spike{M}[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[], false, Insertion(0, 0, 0),
         zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0),
     )
 end
@@ -126,8 +125,8 @@ function step_at(run::Run{M,C}, n::Int) where {M,C}
     shortened = last_one && is_shortened(problem)
     areas, area_offset = shortened || run.keeps_areas ? areas!(driver, n) : (NO_AREAS, 0)
     whole = Step(
-        start, stop, problem.dt, increment_scale(driver), increments, offset, area_scale(driver), areas, area_offset, neurons,
-        run.key, n, driver, run.memory,
+        start, stop, problem.dt, increment_scale(driver), increments, offset, area_scale(driver), areas, area_offset,
+        neurons, run.key, n, driver, run.memory,
     )
     shortened || return whole
     # The path at the beginning of the whole step, so that it does not depend on t1 before the last step.
@@ -156,8 +155,8 @@ keeps_areas(solver::Solver, problem::Problem) =
     uses_area(solver) || deepest_leaf(solver) > 0 && (problem.noise_levels > 0 || is_shortened(problem))
 
 """
-Run steps `from` to `to` (the last excluded); stops early where there are as many spikes as the host has place for. Returns how many
-steps were begun.
+Run steps `from` to `to` (the last excluded); stops early where there are as many spikes as the host has place for.
+Returns how many steps were begun.
 """
 function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
     x, neurons = run.x, num_neurons(run.x)
@@ -197,7 +196,10 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
     return to - from
 end
 
-"""Take as many steps at once as have no spike and nothing to record, up to the end of the noise window; returns the step reached, before `to`."""
+"""
+Take as many steps at once as have no spike and nothing to record, up to the end of the noise window; returns the step
+reached, before `to`.
+"""
 function take_event_free_steps!(run::Run, observer::Observer, from::Int, to::Int)
     problem, driver = run.problem, run.driver
     limit = min(to, Int(problem.num_steps)) - 1         # the last step may be shortened
@@ -271,12 +273,15 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
         run.insertion.spike == run.num_spikes && insert_spike!(run, observer, step, run.insertion.neuron, τ)
         x.spikes_in_step[j] += 1
         x.spikes_in_step[j] > MAX_SPIKES_IN_STEP && throw(ErrorException(
-            "neuron $(j - 1) fires more than $MAX_SPIKES_IN_STEP times within the step from t = $(step.start): dt is too large for its intensity",
+            "neuron $(j - 1) fires more than $MAX_SPIKES_IN_STEP times within the step from t = $(step.start): " *
+            "dt is too large for its intensity",
         ))
     end
 end
 
-"""Record what is to be recorded before τ, up to the first time at which a spike is inserted; returns whether there is one."""
+"""
+Record what is to be recorded before τ, up to the first time at which a spike is inserted; returns whether there is one.
+"""
 function save_before!(run::Run, observer::Observer, step::Step, τ)
     while run.next_save <= length(run.saveat) && run.saveat[run.next_save] < τ
         t = run.saveat[run.next_save]
@@ -302,8 +307,8 @@ function forget_spike!(run::Run, k)
 end
 
 """
-Whether a spike of neuron k could come in state y: whether Λ > α, Λ the hazard since its last spike. Given all that happened and no
-spike yet, the next threshold has density 1 at Λ there, and none in the dead zone.
+Whether a spike of neuron k could come in state y: whether Λ > α, Λ the hazard since its last spike. Given all that
+happened and no spike yet, the next threshold has density 1 at Λ there, and none in the dead zone.
 """
 may_fire(run::Run, k, y) = last(y) > threshold(run.key, k - 1, run.x.spikes[k])
 
@@ -357,8 +362,8 @@ state_within(run::Run, step::Step, k, t) = t == step.stop ? state_at(run.x.y_end
 function check_finite(run::Run, sample)
     all(a -> all(isfinite, a), run.x.y) && return
     throw(ErrorException(
-        "the solution of sample $(sample - 1) is no longer finite: dt = $(run.problem.dt) is too large for the rates mu, " *
-        "or a parameter is too large",
+        "the solution of sample $(sample - 1) is no longer finite: dt = $(run.problem.dt) is too large for the rates " *
+        "mu, or a parameter is too large",
     ))
 end
 
@@ -375,15 +380,16 @@ end
 push!(BOUNDARY_STRUCTS, Outputs)
 
 """Row `index` of a C-ordered matrix: its address."""
-row(pointer::Ptr{T}, length, index) where {T} = pointer + sizeof(T) * length * (index - 1)
+row(pointer::Ptr{T}, columns, index) where {T} = pointer + sizeof(T) * columns * (index - 1)
 
 """The host's arrays of the recorded variables."""
 recorded(outputs::Outputs) = (outputs.v, outputs.i)
 
 """Recorded values of one sample in the host's array, (neuron, time)."""
-saved_values(problem::Problem, pointer, sample) = unsafe_wrap(
-    Array, row(pointer, problem.num_neurons * problem.num_saves, sample), (Int(problem.num_neurons), Int(problem.num_saves)),
-)
+function saved_values(problem::Problem, pointer, sample)
+    n, times = Int(problem.num_neurons), Int(problem.num_saves)
+    return unsafe_wrap(Array, row(pointer, n * times, sample), (n, times))
+end
 
 """Solve one sample into the host's arrays."""
 function solve_sample!(run::Run, observer::Observer, outputs::Outputs, sample)

@@ -1,9 +1,9 @@
 # Forward mode: tangents in P directions, carried along with the solution. Exact derivatives of the discretised map.
 
 """
-Where the host wants tangents: C-ordered arrays (P, S, K) and (P, S, T, N), and the directions. Those of the integrated hazards, 0
-where no spike could come: at t1 (P, S, N), at saved times (P, S, T, N), and of the neurons of `insertions` at the spikes named
-there (P, S); null where they are not wanted.
+Where the host wants tangents: C-ordered arrays (P, S, K) and (P, S, T, N), and the directions. Those of the integrated
+hazards, 0 where no spike could come: at t1 (P, S, N), at saved times (P, S, T, N), and of the neurons of `insertions`
+at the spikes named there (P, S); null where they are not wanted.
 """
 struct TangentOutputs
     num_directions::Int64
@@ -38,11 +38,11 @@ end
 
 function TangentObserver(run::Run{M}, outputs::TangentOutputs) where {M}
     run.memory.remembers_passages = true
-    count, n = outputs.num_directions, num_neurons(run.x)
-    directions = [Model(run.problem)::typeof(run.θ) for _ in 1:count]
+    number, n = outputs.num_directions, num_neurons(run.x)
+    directions = [Model(run.problem)::typeof(run.θ) for _ in 1:number]
     return TangentObserver(
         outputs, host_table(outputs.directions, run.places), directions, [DualModel(run.θ, dθ) for dθ in directions],
-        [StateTangent{M}(n) for _ in 1:count], zeros(count), 1, Insertion(0, 0, 0),
+        [StateTangent{M}(n) for _ in 1:number], zeros(number), 1, Insertion(0, 0, 0),
     )
 end
 

@@ -1,15 +1,15 @@
-# Brownian motion by Lévy's construction: an interval is known by its increment W and its space-time Lévy area H, halves of
-# it by one normal pair more (docs/numerics.md).
+# Brownian motion by Lévy's construction: an interval is known by its increment W and its space-time Lévy area H, halves
+# of it by one normal pair more (docs/numerics.md).
 
 """
-    brownian_halves(w, h, length, z) -> (w, h) of the left half, (w, h) of the right half
+    brownian_halves(w, h, span, z) -> (w, h) of the left half, (w, h) of the right half
 
 The conditional law of the halves of an interval given the whole, from two standard normals `z`: Foster, Lyons and
 Oberhauser, "An optimal polynomial approximation of Brownian motion", SIAM Journal on Numerical Analysis 58 (2020),
 theorem 5.3 onwards.
 """
-@inline function brownian_halves(w, h, length, z)
-    middle, difference = sqrt(length / 16) * z[1], sqrt(length / 48) * z[2]
+@inline function brownian_halves(w, h, span, z)
+    middle, difference = sqrt(span / 16) * z[1], sqrt(span / 48) * z[2]
     w_left = 0.5 * w + 1.5 * h + middle
     h_mean = 0.25 * h - 0.5 * middle
     return (w_left, h_mean + difference), (w - w_left, h_mean - difference)
@@ -19,13 +19,13 @@ end
 @inline node_counter(word::UInt64, level, position) = (UInt64(position), word | (UInt64(level) << 40))
 
 """
-    brownian_beginning(w, h, length, r, z) -> (w, h)
+    brownian_beginning(w, h, span, r, z) -> (w, h)
 
 The conditional law of the first fraction r of an interval given the whole.
 """
-function brownian_beginning(w, h, length, r, z)
+function brownian_beginning(w, h, span, r, z)
     r = clamp(r, 0.0, 1.0)
-    q, root = 1 - 3r * (1 - r), sqrt(length * r * (1 - r))
+    q, root = 1 - 3r * (1 - r), sqrt(span * r * (1 - r))
     a, b, c = root * sqrt(q), -0.5 * r^2 * root / sqrt(q), (1 - r) * root / sqrt(12 * q)
     return r * w + 6r * (1 - r) * h + a * z[1], r^2 * h + b * z[1] + c * z[2]
 end
@@ -38,23 +38,27 @@ function BrownianMotion(num_neurons, num_components, dt, levels)
     return DyadicSteps{num_components}(num_neurons, dt, levels)
 end
 
-function halves(::BrownianMotion{C}, key, k, level, index, length, x::Increment{C}) where {C}
+DRIVERS["brownian"] = problem -> BrownianMotion(
+    Int(problem.num_neurons), Int(problem.num_components), problem.dt, Int(problem.noise_levels),
+)
+
+function halves(::BrownianMotion{C}, key, k, level, index, span, x::Increment{C}) where {C}
     parts = ntuple(Val(C)) do c
         z = normal_pair(key, node_counter(counter_word(DYADIC_NODE, c - 1, k - 1), level, index))
-        brownian_halves(x.w[c], x.h[c], length, z)
+        brownian_halves(x.w[c], x.h[c], span, z)
     end
     left, right = map(first, parts), map(last, parts)
     return Increment(map(first, left), map(last, left)), Increment(map(first, right), map(last, right))
 end
 
-function beginning(driver::BrownianMotion, key, k, c, step, length, w, h, r)
+function beginning(driver::BrownianMotion, key, k, c, step, span, w, h, r)
     z = normal_pair(key, (UInt64(step), counter_word(LAST_STEP, c - 1, k - 1, level(driver))))
-    return brownian_beginning(w, h, length, r, z)
+    return brownian_beginning(w, h, span, r, z)
 end
 
-function area(::BrownianMotion, key, k, c, step, length)
+function area(::BrownianMotion, key, k, c, step, span)
     pair = normal_pair(key, (UInt64(step >> 1), counter_word(LEVY_AREA, c - 1, k - 1)))
-    return sqrt(length / 12) * (iseven(step) ? pair[1] : pair[2])
+    return sqrt(span / 12) * (iseven(step) ? pair[1] : pair[2])
 end
 
 """Steps that are the noise steps themselves."""
@@ -84,8 +88,8 @@ area_scale(path::NoiseSteps) = path.area_scale
 window_stop(path::NoiseSteps) = window_stop(path.increments)
 
 """
-Steps that are 2^levels parts of the noise steps: of every level the node around the present step is kept split, so that a
-step costs one node.
+Steps that are 2^levels parts of the noise steps: of every level the node around the present step is kept split, so that
+a step costs one node.
 """
 mutable struct DyadicSteps{C} <: BrownianMotion{C}
     base::NoiseSteps{C}
@@ -100,8 +104,8 @@ end
 function DyadicSteps{C}(num_neurons, dt, levels) where {C}
     base = NoiseSteps{C}(num_neurons, dt * 2.0^levels)
     words = vec([counter_word(DYADIC_NODE, c - 1, k - 1) for k in 1:num_neurons, c in 1:C])
-    count = 2 * length(words) * levels
-    return DyadicSteps{C}(base, levels, words, fill(-1, levels), zeros(count), zeros(count), 0)
+    draws = 2 * length(words) * levels
+    return DyadicSteps{C}(base, levels, words, fill(-1, levels), zeros(draws), zeros(draws), 0)
 end
 
 function reset!(path::DyadicSteps, key)
@@ -116,7 +120,8 @@ area_scale(path::DyadicSteps) = 1.0
 window_stop(path::DyadicSteps) = path.stop
 
 # Where the half of `level` that holds `step` stands in the arrays.
-half_offset(path::DyadicSteps, level, step) = length(path.words) * (((step >> (path.levels - 1 - level)) & 1) + 2 * level)
+half_offset(path::DyadicSteps, level, step) =
+    length(path.words) * (((step >> (path.levels - 1 - level)) & 1) + 2 * level)
 
 function bring!(path::DyadicSteps, step)
     for level in 0:path.levels-1
@@ -126,7 +131,8 @@ function bring!(path::DyadicSteps, step)
         if level == 0
             w, w_offset = increments!(path.base, position)
             h, h_offset = areas!(path.base, position)
-            split_interval!(path, level, position, w, w_offset, increment_scale(path.base), h, h_offset, area_scale(path.base))
+            w_scale, h_scale = increment_scale(path.base), area_scale(path.base)
+            split_interval!(path, level, position, w, w_offset, w_scale, h, h_offset, h_scale)
         else
             offset = half_offset(path, level - 1, step)
             split_interval!(path, level, position, path.increments, offset, 1.0, path.areas, offset, 1.0)
@@ -137,12 +143,13 @@ function bring!(path::DyadicSteps, step)
 end
 
 function split_interval!(path::DyadicSteps, level, position, w, w_offset, w_scale, h, h_offset, h_scale)
-    key, words, count, length_ = path.base.increments.key, path.words, length(path.words), path.base.dt / 2.0^level
-    left, right = 2 * level * count, (2 * level + 1) * count
+    key, words, draws, span = path.base.increments.key, path.words, length(path.words), path.base.dt / 2.0^level
+    left, right = 2 * level * draws, (2 * level + 1) * draws
     increments, areas = path.increments, path.areas
     @inbounds @simd ivdep for j in eachindex(words)
         z = normal_pair(key, node_counter(words[j], level, position))
-        (w_left, h_left), (w_right, h_right) = brownian_halves(w_scale * w[w_offset+j], h_scale * h[h_offset+j], length_, z)
+        (w_left, h_left), (w_right, h_right) =
+            brownian_halves(w_scale * w[w_offset+j], h_scale * h[h_offset+j], span, z)
         increments[left+j], areas[left+j] = w_left, h_left
         increments[right+j], areas[right+j] = w_right, h_right
     end

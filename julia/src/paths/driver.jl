@@ -7,16 +7,17 @@ struct Increment{C}
 end
 
 """
-The path of one sample along the grid of steps, with C components per neuron. A file in `paths/` defines a subtype, which writes
+The path of one sample along the grid of steps, with C components per neuron. A file in `paths/` defines a subtype,
+registers in `DRIVERS` a constructor of the driver from a `Problem`, which writes
 
   * `reset!(driver, key)`: begin the path of another sample, which `key` = (seed, sample) says;
   * `increments!(driver, step)` and `areas!(driver, step)`: an array and an offset for a step of the grid (from 0):
     component c of neuron k is `scale · array[offset + k + (c − 1)·N]`, with `increment_scale(driver)` or
     `area_scale(driver)` as the scale; the array may be overwritten by the next call;
-  * `area(driver, key, k, c, step, length)`: the same area by itself, where steps come without;
-  * `halves(driver, key, k, level, index, length, x)`: the path on both halves of interval `index` of `level`, of that
-    length, from the `Increment` x over the whole of it; `level(driver)` is that of the steps;
-  * `beginning(driver, key, k, c, step, length, w, h, r)`: increment and area over the first fraction r of a step;
+  * `area(driver, key, k, c, step, span)`: the same area by itself, where steps come without;
+  * `halves(driver, key, k, level, index, span, x)`: the path on both halves of interval `index` of `level`, of length
+    `span`, from the `Increment` x over the whole of it; `level(driver)` is that of the steps;
+  * `beginning(driver, key, k, c, step, span, w, h, r)`: increment and area over the first fraction r of a step;
   * `window_stop(driver)`: up to which step the next ones come cheaply.
 
 Everything is a function of the key and the place in the path, never of the order in which it is asked for.

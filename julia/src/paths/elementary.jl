@@ -1,5 +1,6 @@
-# exp, log and sin/cos without branches or tables, so that loops over neurons become vector instructions; Base's versions do not
-# vectorise. All are Taylor polynomials on a reduced argument, long enough that rounding dominates (about one unit in the last place).
+# exp, log and sin/cos without branches or tables, so that loops over neurons become vector instructions; Base's
+# versions do not vectorise. All are Taylor polynomials on a reduced argument, long enough that rounding dominates
+# (about one unit in the last place).
 
 bits(x::Float64) = reinterpret(UInt64, x)
 double(x::UInt64) = reinterpret(Float64, x)
@@ -17,10 +18,12 @@ const LN2_LOW = Float64(log(big(2)) - big(LN2_HIGH))
 """
     polynomial(x, coefficients)
 
-Like `evalpoly`, in two interleaved Horner chains: half the latency, which is what a loop over steps with few neurons waits for.
+Like `evalpoly`, in two interleaved Horner chains: half the latency, which is what a loop over steps with few neurons
+waits for.
 """
 @generated function polynomial(x, coefficients::NTuple{N,Float64}) where {N}
-    chain(first) = foldr((n, tail) -> tail === nothing ? :(coefficients[$n]) : :(muladd(square, $tail, coefficients[$n])), first:2:N; init = nothing)
+    link(n, tail) = tail === nothing ? :(coefficients[$n]) : :(muladd(square, $tail, coefficients[$n]))
+    chain(start) = foldr(link, start:2:N; init = nothing)
     return :(square = x * x; muladd(x, $(chain(2)), $(chain(1))))
 end
 

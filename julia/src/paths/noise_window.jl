@@ -1,8 +1,8 @@
 # Standard normals in bulk.
 
 """
-Standard normals of one sample for a window of consecutive steps, made in bulk: one block of the generator serves an even step and the odd
-one after it. Moves along with the step that is asked for, in any direction.
+Standard normals of one sample for a window of consecutive steps, made in bulk: one block of the generator serves an
+even step and the odd one after it. Moves along with the step that is asked for, in any direction.
 """
 mutable struct NoiseWindow
     key::NTuple{2,UInt64}
@@ -21,9 +21,11 @@ const WINDOW_DRAWS = 32
 function NoiseWindow(num_neurons::Int, num_components::Int, purpose::Purpose = INCREMENT)
     per_pair = num_neurons * num_components
     pairs = max(1, WINDOW_DRAWS ÷ max(1, per_pair))
-    draws = [(counter_word(purpose, c - 1, k - 1), UInt64(p - 1)) for k in 1:num_neurons, c in 1:num_components, p in 1:pairs]
-    count = length(draws)
-    return NoiseWindow((UInt64(0), UInt64(0)), -1, pairs, per_pair, vec(first.(draws)), vec(last.(draws)), zeros(count), zeros(count))
+    neurons, components = 1:num_neurons, 1:num_components
+    words = [counter_word(purpose, c - 1, k - 1) for k in neurons, c in components, p in 1:pairs]
+    pair = [UInt64(p - 1) for k in neurons, c in components, p in 1:pairs]
+    even, odd = zeros(length(words)), zeros(length(words))
+    return NoiseWindow((UInt64(0), UInt64(0)), -1, pairs, per_pair, vec(words), vec(pair), even, odd)
 end
 
 """Start the noise of another sample."""

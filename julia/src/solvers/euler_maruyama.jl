@@ -5,10 +5,10 @@ Over an interval of length h from t, with f the drift in Itô's sense and ΔB th
 
     y' = y + h·f(y, t) + g(y)·ΔB
 
-An event inside a step is looked for along the straight line from the step's start, or from the neuron's last event in it, at the
-velocity f + g·ΔB/h there, with ΔB the increment of the whole step. Strong order 1 for potentials and spike times with additive
-noise, 1/2 with multiplicative noise and for pathwise gradients. Kloeden and Platen, "Numerical Solution of Stochastic
-Differential Equations", section 10.2.
+An event inside a step is looked for along the straight line from the step's start, or from the neuron's last event in
+it, at the velocity f + g·ΔB/h there, with ΔB the increment of the whole step. Strong order 1 for potentials and spike
+times with additive noise, 1/2 with multiplicative noise and for pathwise gradients. Kloeden and Platen, "Numerical
+Solution of Stochastic Differential Equations", section 10.2.
 """
 struct EulerMaruyama <: Solver end
 

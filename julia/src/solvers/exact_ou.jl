@@ -1,19 +1,22 @@
-# Of an interval of one length, in the order of `responses`: how v depends on (v, i, constant and growing force on v, on i) at the three points of the hazard (1, 7, 13) and at the end (19), how i at the end
-# depends on (i, the forces on i) (25), and the variances of v that increment and area leave at the three points (28).
+# Of an interval of one length, in the order of `responses`: how v depends on (v, i, constant and growing force on v, on
+# i) at the three points of the hazard (1, 7, 13) and at the end (19), how i at the end depends on (i, the forces on i)
+# (25), and the variances of v that increment and area leave at the three points (28).
 const Responses = NTuple{30,Float64}
 
 """
     ExactOU
 
-Between events (v, i) is an Ornstein–Uhlenbeck process, linear with additive noise: it is propagated exactly along the parabola that has the step's increment W and space-time Lévy area
-H, by the exponentials of its rates, so that no step is too large for them. The input current is linear through its values at Gauss's two points. The hazard is the mean of its integral, given
-W and H, by Gauss's rule of three points u,
+Between events (v, i) is an Ornstein–Uhlenbeck process, linear with additive noise: it is propagated exactly along the
+parabola that has the step's increment W and space-time Lévy area H, by the exponentials of its rates, so that no step
+is too large for them. The input current is linear through its values at Gauss's two points. The hazard is the mean of
+its integral, given W and H, by Gauss's rule of three points u,
 
     s' = s + h·Σ weight·E[λ(v(u)) | W, H]        E[λ(v + ξ)] = λ(v + ½·κ(v)·Var ξ)        κ = λ″/λ′
 
-where v(u) is the mean given W and H, which is the value along the parabola, and Var ξ what the parabola leaves of the variance (docs/numerics.md); for an exponential λ the last
-formula is exact. Strong order 3/2 for spike times, weak order 2. The parabola is that of Foster, Lyons and Oberhauser, "An optimal polynomial approximation of Brownian motion", SIAM Journal on
-Numerical Analysis 58 (2020).
+where v(u) is the mean given W and H, which is the value along the parabola, and Var ξ what the parabola leaves of the
+variance (docs/numerics.md); for an exponential λ the last formula is exact. Strong order 3/2 for spike times, weak
+order 2. The parabola is that of Foster, Lyons and Oberhauser, "An optimal polynomial approximation of Brownian motion",
+SIAM Journal on Numerical Analysis 58 (2020).
 """
 mutable struct ExactOU <: Solver
     length::Float64                     # of the steps for which the tables below hold
@@ -25,7 +28,8 @@ mutable struct ExactOU <: Solver
     in_mu2::Matrix{Responses}
 end
 
-ExactOU() = ExactOU(0.0, NTuple{2,Float64}[], Int[], zeros(Bool, 0, 0), (Matrix{Responses}(undef, 0, 0) for _ in 1:3)...)
+ExactOU() = ExactOU(0.0, NTuple{2,Float64}[], Int[], zeros(Bool, 0, 0),
+    (Matrix{Responses}(undef, 0, 0) for _ in 1:3)...)
 
 SOLVERS["exact_ou"] = ExactOU
 
@@ -35,14 +39,15 @@ const CURRENT_POINTS = (0.5 - sqrt(1 / 12), 0.5 + sqrt(1 / 12))
 const HAZARD_POINTS = (0.5 - sqrt(3 / 20), 0.5, 0.5 + sqrt(3 / 20))
 const HAZARD_WEIGHTS = (5 / 18, 8 / 18, 5 / 18)
 
-# --- responses of the linear equation --------------------------------------------------------------------------------------------
+# --- responses of the linear equation ---------------------------------------------------------------------------------
 
 """
     exp_difference(y, m)
     exp_difference(x, y, m)
 
-The divided differences exp[−y, 0, …, 0] and exp[−x, −y, 0, …, 0] at m points, for x, y ≥ 0: what repeated integrals of exp(−μ1·u) and exp(−μ2·u) are made of. Taylor's series
-where the arguments are small, else the recursion that defines them.
+The divided differences exp[−y, 0, …, 0] and exp[−x, −y, 0, …, 0] at m points, for x, y ≥ 0: what repeated integrals of
+exp(−μ1·u) and exp(−μ2·u) are made of. Taylor's series where the arguments are small, else the recursion that defines
+them.
 """
 function exp_difference(y, m::Int)
     value(y) <= 1 && return exp_difference_series(0.0 * y, y, m)
@@ -59,14 +64,14 @@ end
 
 # Σ hₙ(−x, −y)/(n + m − 1)! with hₙ the complete homogeneous symmetric polynomials.
 function exp_difference_series(x, y, m)
-    power, symmetric, sum, weight = 1.0 + 0.0 * y, 1.0 + 0.0 * y, 0.0 * y, 1 / factorial(m - 1)
+    power, symmetric, total, weight = 1.0 + 0.0 * y, 1.0 + 0.0 * y, 0.0 * y, 1 / factorial(m - 1)
     for n in 1:24
-        sum = sum + weight * symmetric
+        total = total + weight * symmetric
         power = power * (-y)
         symmetric = power - x * symmetric
         weight /= n + m - 1
     end
-    return sum
+    return total
 end
 
 # What v at time u owes to v(0), i(0), a constant and a growing force on v, and the same on i.
@@ -80,7 +85,10 @@ end
 # Likewise i at time u, to i(0) and the forces on i.
 current_responses(mu2, u) = exp_difference(mu2 * u, 1), u * exp_difference(mu2 * u, 2), u^2 * exp_difference(mu2 * u, 3)
 
-"""What (W, H) leave of the variance of v at time u of an interval of length h, per unit of σ11² + σ12². What noise on i adds is of higher order, and left out."""
+"""
+What (W, H) leave of the variance of v at time u of an interval of length h, per unit of σ11² + σ12². What noise on i
+adds is of higher order, and left out.
+"""
 function residual_variance(mu1, u, h)
     x = mu1 * u
     constant, growing = u * exp_difference(x, 2), u^2 * exp_difference(x, 3)
@@ -88,35 +96,42 @@ function residual_variance(mu1, u, h)
     return u * exp_difference(2.0 * x, 2) - constant * constant / h - with_area * with_area * (12 / h)
 end
 
-"""Of an interval of length h: responses of v at the hazard's points and at the end, six each, and the three of i at its end; variances of v at the hazard's points."""
+"""
+Of an interval of length h: responses of v at the hazard's points and at the end, six each, and the three of i at its
+end; variances of v at the hazard's points.
+"""
 responses(mu1, mu2, h) = (
     potential_responses(mu1, mu2, HAZARD_POINTS[1] * h)..., potential_responses(mu1, mu2, HAZARD_POINTS[2] * h)...,
-    potential_responses(mu1, mu2, HAZARD_POINTS[3] * h)..., potential_responses(mu1, mu2, h)..., current_responses(mu2, h)...,
-    residual_variance(mu1, HAZARD_POINTS[1] * h, h), residual_variance(mu1, HAZARD_POINTS[2] * h, h), residual_variance(mu1, HAZARD_POINTS[3] * h, h),
+    potential_responses(mu1, mu2, HAZARD_POINTS[3] * h)..., potential_responses(mu1, mu2, h)...,
+    current_responses(mu2, h)...,
+    residual_variance(mu1, HAZARD_POINTS[1] * h, h), residual_variance(mu1, HAZARD_POINTS[2] * h, h),
+    residual_variance(mu1, HAZARD_POINTS[3] * h, h),
 )
 
 function responses_with_derivatives(mu1::Float64, mu2::Float64, h)
     in_mu1, in_mu2 = responses(Dual(mu1, 1.0), Dual(mu2, 0.0), h), responses(Dual(mu1, 0.0), Dual(mu2, 1.0), h)
     # `map` of long tuples is slow.
-    return ntuple(n -> in_mu1[n].value, Val(30)), ntuple(n -> in_mu1[n].tangent, Val(30)), ntuple(n -> in_mu2[n].tangent, Val(30))
+    return ntuple(n -> in_mu1[n].value, Val(30)), ntuple(n -> in_mu1[n].tangent, Val(30)),
+    ntuple(n -> in_mu2[n].tangent, Val(30))
 end
 
-function prepare!(solver::ExactOU, θ::SLIF, length)
-    same = solver.length == length && size(solver.kind) == size(θ.mu1) &&
+function prepare!(solver::ExactOU, θ::SLIF, h)
+    same = solver.length == h && size(solver.kind) == size(θ.mu1) &&
         all(k -> solver.rates[solver.kind[k]] == (θ.mu1[k], θ.mu2[k]), eachindex(θ.mu1))
     same && return
-    solver.length = length
+    solver.length = h
     solver.rates = unique(zip(θ.mu1, θ.mu2))
     place = Dict(rates => r for (r, rates) in enumerate(solver.rates))
     solver.kind = [place[rates] for rates in zip(θ.mu1, θ.mu2)]
-    solver.known = zeros(Bool, DEEPEST + 1, Base.length(solver.rates))
+    solver.known = zeros(Bool, DEEPEST + 1, length(solver.rates))
     size(solver.responses) == size(solver.known) ||
         ((solver.responses, solver.in_mu1, solver.in_mu2) = (Matrix{Responses}(undef, size(solver.known)) for _ in 1:3))
 end
 
 # Where the tables have an interval of length h of neuron k, a part of a whole step; 0 for one that they do not have.
 @inline function known_place(solver::ExactOU, k, h)
-    depth = reinterpret(Int64, solver.length) - reinterpret(Int64, h)       # as a difference of exponents, if only they differ
+    # As a difference of exponents, if only they differ.
+    depth = reinterpret(Int64, solver.length) - reinterpret(Int64, h)
     (depth & 0x000fffffffffffff == 0 && 0 <= depth >> 52 <= DEEPEST) || return 0
     place = (depth >> 52) + 1 + (DEEPEST + 1) * (@inbounds(solver.kind[k]) - 1)
     @inbounds solver.known[place] || remember!(solver, place, solver.kind[k], h)
@@ -124,7 +139,8 @@ end
 end
 
 @noinline function remember!(solver::ExactOU, place, kind, h)
-    solver.responses[place], solver.in_mu1[place], solver.in_mu2[place] = responses_with_derivatives(solver.rates[kind]..., h)
+    solver.responses[place], solver.in_mu1[place], solver.in_mu2[place] =
+        responses_with_derivatives(solver.rates[kind]..., h)
     solver.known[place] = true
 end
 
@@ -144,7 +160,7 @@ end
 @inline dual_responses(at, (in_mu1, in_mu2), dmu1, dmu2) =
     ntuple(r -> Dual(at[r], in_mu1[r] * dmu1 + in_mu2[r] * dmu2), Val(30))
 
-# --- the step --------------------------------------------------------------------------------------------------------------------
+# --- the step ---------------------------------------------------------------------------------------------------------
 
 # The forces on v and i: constant and growing parts of the noise, and of the input current.
 @inline function ou_forces(θ, k, t, h, x::Increment)
@@ -199,7 +215,9 @@ end
     return total
 end
 
-@inline function one_step_adjoint!(θ̄::SLIF, solver::ExactOU, θ::SLIF, k, (v, i, _), (v_bar, i_bar, s_bar), t, h, x, wanted)
+@inline function one_step_adjoint!(
+    θ̄::SLIF, solver::ExactOU, θ::SLIF, k, (v, i, _), (v_bar, i_bar, s_bar), t, h, x, wanted,
+)
     r = known_responses(solver, θ, k, h)
     means, _, (p2, q2, start, growth, f0, f1) = ou_path(θ, k, r, v, i, t, h, x)
     variance, variances, mu1 = variance_rate(θ, k), (r[28], r[29], r[30]), @inbounds θ.mu1[k]
@@ -215,7 +233,8 @@ end
     if wanted.sigma
         sigma_adjoint!(θ̄, k, x.w, f0_bar * per_time, p2_bar * per_time)
         sigma_adjoint!(
-            θ̄, k, x.h, 6 * f0_bar * per_time - 12 * f1_bar * per_time^2, 6 * p2_bar * per_time - 12 * q2_bar * per_time^2,
+            θ̄, k, x.h, 6 * f0_bar * per_time - 12 * f1_bar * per_time^2,
+            6 * p2_bar * per_time - 12 * q2_bar * per_time^2,
         )
         variance_rate_adjoint!(θ̄, θ, k, contract(variance_bars, variances))
     end
@@ -229,7 +248,8 @@ end
         in_mu1, in_mu2 = known_derivatives(solver, θ, k, h)
         causes = (v, i, f0, f1, p2, q2)
         response_bars = (
-            scaled(v_bars[1], causes)..., scaled(v_bars[2], causes)..., scaled(v_bars[3], causes)..., scaled(v_bar, causes)...,
+            scaled(v_bars[1], causes)..., scaled(v_bars[2], causes)..., scaled(v_bars[3], causes)...,
+            scaled(v_bar, causes)...,
             i_bar * i, i_bar * p2, i_bar * q2,
             variance * variance_bars[1], variance * variance_bars[2], variance * variance_bars[3],
         )

@@ -1,13 +1,14 @@
 """
     Milstein
 
-For noise that commutes, as that of one neuron does where all its Brownian motions act through one factor g. With f the drift in
-Itô's sense,
+For noise that commutes, as that of one neuron does where all its Brownian motions act through one factor g. With f the
+drift in Itô's sense,
 
     y' = y + h·f(y, t) + g(y)·ΔB + ½·ΣΣ ∂g_c·g_d·(ΔB_c·ΔB_d − δ_cd·h)
 
-where in Stratonovich's sense δ·h is missing and f is the drift in that sense. Strong order 1 also for multiplicative noise; for
-additive noise it is Euler–Maruyama. Kloeden and Platen, "Numerical Solution of Stochastic Differential Equations", section 10.3.
+where in Stratonovich's sense δ·h is missing and f is the drift in that sense. Strong order 1 also for multiplicative
+noise; for additive noise it is Euler–Maruyama. Kloeden and Platen, "Numerical Solution of Stochastic Differential
+Equations", section 10.3.
 """
 struct Milstein <: Solver end
 

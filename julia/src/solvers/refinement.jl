@@ -1,10 +1,11 @@
 # Refinement: an event, a restart after it or a recorded value inside a step is reached along the step's binary tree of
-# intervals, whole ones by the solver's own formula, down to leaves that are crossed in straight lines (docs/numerics.md).
+# intervals, whole ones by the solver's own formula, down to leaves that are crossed in straight lines
+# (docs/numerics.md).
 
-# --- leaves ----------------------------------------------------------------------------------------------------------------------
-# A leaf that ends at `to` is crossed from a in a straight line, at the velocity of one step of stochastic Heun's scheme from a to
-# `to`. This is right to the second order, as the solvers' own steps are: where a spike moves from one leaf to the next, it makes
-# no jump that a derivative would miss.
+# --- leaves -----------------------------------------------------------------------------------------------------------
+# A leaf that ends at `to` is crossed from a in a straight line, at the velocity of one step of stochastic Heun's scheme
+# from a to `to`. This is right to the second order, as the solvers' own steps are: where a spike moves from one leaf to
+# the next, it makes no jump that a derivative would miss.
 
 @inline function leaf_velocity(::Solver, θ, k, y, a, to, slopes)
     early = velocity(θ, k, y, a, slopes, true)
@@ -22,9 +23,12 @@ function leaf_velocity_adjoint!(θ̄, ::Solver, θ::Model, k, y, a, to, slopes, 
 end
 
 """The state at b from that at a."""
-@inline leaf_piece(solver, θ, k, y, a, b, to, slopes) = plus_scaled(y, b - a, leaf_velocity(solver, θ, k, y, a, to, slopes))
+@inline leaf_piece(solver, θ, k, y, a, b, to, slopes) =
+    plus_scaled(y, b - a, leaf_velocity(solver, θ, k, y, a, to, slopes))
 
-"""Given the cotangent of the state at b, returns that of the state at a, of a and of b, and adds to the gradients θ̄."""
+"""
+Given the cotangent of the state at b, returns that of the state at a, of a and of b, and adds to the gradients θ̄.
+"""
 function leaf_piece_adjoint!(θ̄, solver, θ::Model, k, y, bar, a, b, to, slopes)
     y_bar, a_bar = leaf_velocity_adjoint!(θ̄, solver, θ, k, y, a, to, slopes, scaled(b - a, bar))
     b_bar = along(bar, leaf_velocity(solver, θ, k, y, a, to, slopes))
@@ -32,9 +36,9 @@ function leaf_piece_adjoint!(θ̄, solver, θ::Model, k, y, bar, a, b, to, slope
 end
 
 """
-At which depth the leaves of neuron k are. A leaf of length δ leaves an error of order √δ in the gradient, by the path's roughness
-at the spike. Solvers of order 3/2 make one of order h^(3/4) by themselves, so that δ is taken in proportion to h^(3/2), in units
-of the membrane's time constant.
+At which depth the leaves of neuron k are. A leaf of length δ leaves an error of order √δ in the gradient, by the path's
+roughness at the spike. Solvers of order 3/2 make one of order h^(3/4) by themselves, so that δ is taken in proportion
+to h^(3/2), in units of the membrane's time constant.
 """
 @inline function leaf_depth(::Solver, θ::Model, k, h)
     membrane, fastest = time_scale_rates(θ, k)
@@ -54,7 +58,7 @@ const SHALLOWEST = 5        # so that leaves are as accurate as large steps, too
 # n for 2^n ≤ x < 2^(n + 1); very low where x is 0.
 @inline exponent_of(x::Float64) = Int((reinterpret(UInt64, x) >> 52) & 0x7ff) - 1023
 
-# --- the tree of intervals -------------------------------------------------------------------------------------------------------
+# --- the tree of intervals --------------------------------------------------------------------------------------------
 
 const HALVINGS = ntuple(n -> 2.0^(1 - n), DEEPEST + 1)
 
@@ -90,14 +94,15 @@ end
 """
     refine(solver, θ, step, k, y, a, b, pieces, to_spike, firing) -> Arrival
 
-Bring neuron k from its state y at time a to b; with `to_spike` no further than to its first spike. Its pieces go into the vector
-`pieces`, unless that is nothing. `firing` says that the whole step is known to make it fire.
+Bring neuron k from its state y at time a to b; with `to_spike` no further than to its first spike. Its pieces go into
+the vector `pieces`, unless that is nothing. `firing` says that the whole step is known to make it fire.
 """
 function refine(solver, θ::Model, step::Step, k, y, a, b, pieces, to_spike::Bool, firing::Bool)
     pieces === nothing || empty!(pieces)
     leaves = leaf_depth(solver, θ, k, step.length)
     return cross_interval(
-        solver, θ, step, k, y, a, b, pieces, to_spike, leaves, 0, 0, step.start, step.stop, whole_increment(step, k), firing,
+        solver, θ, step, k, y, a, b, pieces, to_spike, leaves, 0, 0, step.start, step.stop,
+        whole_increment(step, k), firing,
     )
 end
 
@@ -106,7 +111,9 @@ function cross_interval(
     solver, θ, step::Step{M}, k, y, a, b, pieces, to_spike::Bool, leaves::Int, depth::Int, position::Int, from::Float64,
     to::Float64, x::Increment, firing::Bool,
 ) where {M}
-    depth == leaves && return cross_leaf(solver, θ, step, k, y, max(a, from), min(b, to), to, pieces, to_spike, depth, x)
+    if depth == leaves
+        return cross_leaf(solver, θ, step, k, y, max(a, from), min(b, to), to, pieces, to_spike, depth, x)
+    end
     if !firing && a <= from && to <= b
         h = @inbounds step.length * HALVINGS[depth+1]
         y_to = one_step(solver, θ, k, y, from, h, x)
@@ -150,7 +157,7 @@ end
     return Arrival(plus_scaled(y, τ - start, ẏ), τ, ẏ, false)
 end
 
-# --- what the rest of the core asks for ------------------------------------------------------------------------------------------
+# --- what the rest of the core asks for -------------------------------------------------------------------------------
 
 """Whether the whole step is a leaf, for every neuron: nothing is refined then."""
 @inline is_straight(solver::Solver) = deepest_leaf(solver) == 0
@@ -158,8 +165,8 @@ end
 @inline step_slopes(step::Step{M,C}, k) where {M,C} = ntuple(c -> increment(step, k, c) / step.length, Val(C))
 
 """
-The neuron's first spike before the end of the step, from its state y at a, or the state at the end. `firing` where a is the start
-of the step and `full_step!` has shown that it fires.
+The neuron's first spike before the end of the step, from its state y at a, or the state at the end. `firing` where a is
+the start of the step and `full_step!` has shown that it fires.
 """
 @inline function reach(solver::Solver, θ::Model, step::Step, k, y, a, firing::Bool)
     is_straight(solver) && return cross_straight(solver, θ, k, y, a, step.stop, step.stop, step_slopes(step, k), true)

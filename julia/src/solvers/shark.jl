@@ -1,13 +1,13 @@
 """
     ShARK
 
-Shifted additive-noise Runge–Kutta: strong order 3/2 for additive noise, from two evaluations and the space-time Lévy area. With f
-the drift, n = g·ΔB and a = g·H,
+Shifted additive-noise Runge–Kutta: strong order 3/2 for additive noise, from two evaluations and the space-time Lévy
+area. With f the drift, n = g·ΔB and a = g·H,
 
     y₁ = y + a        y₂ = y₁ + 5/6·(h·f(t, y₁) + n)        y' = y + h·(2/5·f(t, y₁) + 3/5·f(t + 5/6·h, y₂)) + n
 
-Foster, dos Reis and Strange, "High order splitting methods for SDEs satisfying a commutativity condition", SIAM Journal on
-Numerical Analysis 62 (2024).
+Foster, dos Reis and Strange, "High order splitting methods for SDEs satisfying a commutativity condition", SIAM Journal
+on Numerical Analysis 62 (2024).
 """
 struct ShARK <: Solver end
 

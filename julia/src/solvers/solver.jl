@@ -1,16 +1,18 @@
 """
-A solver: one step of one neuron over any model and driver, and its adjoint. A file in `solvers/` defines a subtype, registers
-a constructor without arguments in `SOLVERS`, and writes
+A solver: one step of one neuron over any model and driver, and its adjoint. A file in `solvers/` defines a subtype,
+registers a constructor without arguments in `SOLVERS`, and writes
 
   * `one_step(solver, θ, k, y, t, h, x)`: the state after an interval of length h from t, over which the driver is the
-    `Increment` x, from the state y before it; θ is a `Model` or a `DualModel`, and y accordingly of `Float64` or `Dual`;
-  * `one_step_adjoint!(θ̄, solver, θ, k, y, bar, t, h, x, wanted)`: the cotangent of y from that of the state after it; adds to
-    the wanted gradients θ̄;
+    `Increment` x, from the state y before it; θ is a `Model` or a `DualModel`, and y accordingly of `Float64` or
+    `Dual`;
+  * `one_step_adjoint!(θ̄, solver, θ, k, y, bar, t, h, x, wanted)`: the cotangent of y from that of the state after it;
+    adds to the wanted gradients θ̄;
   * `uses_area(solver)`, if it needs the driver's space-time areas;
-  * `prepare!(solver, θ, h)`, if it computes something once for the coefficients of a sample and the length of its steps.
+  * `prepare!(solver, θ, h)`, if it computes something once for the coefficients of a sample and the length of its
+    steps.
 
-Events, restarts after them and recorded values inside a step are reached by refinement (`refinement.jl`), which a solver may
-tune: `leaf_depth`, and `leaf_velocity` with its adjoint.
+Events, restarts after them and recorded values inside a step are reached by refinement (`refinement.jl`), which a
+solver may tune: `leaf_depth`, and `leaf_velocity` with its adjoint.
 """
 abstract type Solver end
 
@@ -20,7 +22,9 @@ uses_area(::Solver) = false
 # No interval is split further than 2^-16 of a step; `leaf_depth` says where a neuron's leaves are.
 const DEEPEST = 16
 
-"""What refinement passed through: an interval that one step of the solver crossed, or a leaf, of which a part may be."""
+"""
+What refinement passed through: an interval that one step of the solver crossed, or a leaf, of which a part may be.
+"""
 struct Piece{M,C}
     in_leaf::Bool
     a::Float64
@@ -34,8 +38,8 @@ end
 slopes(piece::Piece) = map(w -> w / piece.length, piece.x.w)
 
 """
-What refinement inside steps leaves behind, as an event looks at the same part of the path again and again: of each neuron the
-halves of the intervals that were split last, one per depth, and the pieces of its last passage.
+What refinement inside steps leaves behind, as an event looks at the same part of the path again and again: of each
+neuron the halves of the intervals that were split last, one per depth, and the pieces of its last passage.
 """
 mutable struct RefinementMemory{M,C}
     tag::Matrix{Int}                # which interval it is; 0 for none
@@ -56,9 +60,9 @@ function forget!(memory::RefinementMemory)
 end
 
 """
-One step of the grid: its times, and the driver's increments, of component c of neuron k
-`scale · increments[offset + k + (c − 1)·N]`, the areas likewise. It is interval `index` of the driver's own level. Solvers that
-do not use areas have none here; `area` draws it where one is needed after all.
+One step of the grid: its times, and the driver's increments, of component c of neuron k `scale · increments[offset + k
++ (c − 1)·N]`, the areas likewise. It is interval `index` of the driver's own level. Solvers that do not use areas have
+none here; `area` draws it where one is needed after all.
 """
 struct Step{M,C,D<:Driver{C}}
     start::Float64
@@ -93,8 +97,8 @@ end
 end
 
 """
-State of the network during a step: what each neuron is at the start of its piece (`y`), and at the end of the step (`y_end`) if
-no event comes between. The start is the step's own, or the neuron's last event in it.
+State of the network during a step: what each neuron is at the start of its piece (`y`), and at the end of the step
+(`y_end`) if no event comes between. The start is the step's own, or the neuron's last event in it.
 """
 mutable struct NetworkState{M}
     y::NTuple{M,Vector{Float64}}
@@ -129,7 +133,10 @@ function settle!(x::NetworkState)
     empty!(x.moved_neurons)
 end
 
-"""Tangent of a `NetworkState` in one direction; `start` is that of the local time, zero where no event has moved the neuron."""
+"""
+Tangent of a `NetworkState` in one direction; `start` is that of the local time, zero where no event has moved the
+neuron.
+"""
 mutable struct StateTangent{M}
     y::NTuple{M,Vector{Float64}}
     y_end::NTuple{M,Vector{Float64}}
@@ -151,7 +158,7 @@ function clear!(bar::StateAdjoint)
     fill!(bar.start, 0.0)
 end
 
-# --- whole steps of all neurons --------------------------------------------------------------------------------------------------
+# --- whole steps of all neurons ---------------------------------------------------------------------------------------
 
 """Advance neurons `range` over the whole step; returns how many of them fire in it."""
 function full_step!(solver::Solver, x::NetworkState, θ::Model, step::Step, range::UnitRange{Int})
@@ -173,19 +180,22 @@ function full_step_tangent!(solver::Solver, dx::StateTangent, x::NetworkState, �
     end
 end
 
-"""Turns the cotangent `bar` of the state at the end of the step into that at its start, and adds to the wanted gradients θ̄."""
+"""
+Turns the cotangent `bar` of the state at the end of the step into that at its start, and adds to the wanted gradients
+θ̄.
+"""
 function full_step_adjoint!(bar::StateAdjoint, θ̄::Model, solver::Solver, y, θ::Model, step::Step, wanted)
     at_end = bar.y
     @inbounds @simd ivdep for k in eachindex(bar.start)
         before = one_step_adjoint!(
-            θ̄, solver, θ, k, state_at(y, k), state_at(at_end, k), step.start, step.length, step_increment(solver, step, k),
-            wanted,
+            θ̄, solver, θ, k, state_at(y, k), state_at(at_end, k), step.start, step.length,
+            step_increment(solver, step, k), wanted,
         )
         set_state!(at_end, k, before)
     end
 end
 
-# --- steps without events --------------------------------------------------------------------------------------------------------
+# --- steps without events ---------------------------------------------------------------------------------------------
 # A network of one neuron takes as many of them as come before its next event with its state in registers.
 
 """What a network of one neuron was at the starts of consecutive steps without events."""
@@ -202,8 +212,8 @@ const Trail{M} = NTuple{M,Vector{Float64}}
 end
 
 """
-Steps `from` to `to` (the last excluded, at most as many as the trail holds) of a network of one neuron, up to the first in which
-it fires; returns that step, or `to`.
+Steps `from` to `to` (the last excluded, at most as many as the trail holds) of a network of one neuron, up to the first
+in which it fires; returns that step, or `to`.
 """
 function event_free_steps!(solver::Solver, x::NetworkState, θ::Model, trail, driver::Driver, from, to, t0, dt)
     y, n = state_at(x.y, 1), from
@@ -218,7 +228,9 @@ function event_free_steps!(solver::Solver, x::NetworkState, θ::Model, trail, dr
     return n
 end
 
-function event_free_steps_tangent!(solver::Solver, dx::StateTangent, θ::DualModel, trail, driver::Driver, from, to, t0, dt)
+function event_free_steps_tangent!(
+    solver::Solver, dx::StateTangent, θ::DualModel, trail, driver::Driver, from, to, t0, dt,
+)
     dy = state_at(dx.y, 1)
     @inbounds for n in from:to-1
         before = duals(state_at(trail, n - from + 1), dy)

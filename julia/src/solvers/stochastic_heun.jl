@@ -1,8 +1,8 @@
 """
     StochasticHeun
 
-Heun's predictor and corrector, which converges to the equation in Stratonovich's sense; strong order 1. With f the drift in that
-sense and n(y) = g(y)·ΔB,
+Heun's predictor and corrector, which converges to the equation in Stratonovich's sense; strong order 1. With f the
+drift in that sense and n(y) = g(y)·ΔB,
 
     ŷ = y + h·f(t, y) + n(y)        y' = y + h/2·(f(t, y) + f(t + h, ŷ)) + ½·(n(y) + n(ŷ))
 
@@ -16,7 +16,8 @@ SOLVERS["stochastic_heun"] = StochasticHeun
 @inline heun_slope(θ, k, y, t, h, x) = plus(scaled(h, drift_in_sense(θ, k, y, t, true)), noise(θ, k, y, x.w))
 
 @inline heun_slope_adjoint!(θ̄, θ::Model, k, y, t, h, x, bar, wanted) = plus(
-    drift_in_sense_adjoint!(θ̄, θ, k, y, t, true, scaled(h, bar), wanted), noise_adjoint!(θ̄, θ, k, y, x.w, bar, wanted),
+    drift_in_sense_adjoint!(θ̄, θ, k, y, t, true, scaled(h, bar), wanted),
+    noise_adjoint!(θ̄, θ, k, y, x.w, bar, wanted),
 )
 
 @inline function one_step(::StochasticHeun, θ, k, y, t, h, x)

@@ -1,5 +1,6 @@
 """
-A current that is the user's own Julia function of time, the same code for values as if it had been written here: compiled once, called through its address, so that no call looks it up.
+A current that is the user's own Julia function of time, the same code for values as if it had been written here:
+compiled once, called through its address, so that no call looks it up.
 """
 struct JuliaFunctionCurrent <: InputCurrent
     value::Ptr{Cvoid}               # of (neuron from 0, time)

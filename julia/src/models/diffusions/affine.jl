@@ -1,4 +1,7 @@
-"""g(v) = offset + slope·v: geometric noise (offset 0), or that of a fluctuating conductance (slope −1, offset its reversal potential)."""
+"""
+g(v) = offset + slope·v: geometric noise (offset 0), or that of a fluctuating conductance (slope −1, offset its reversal
+potential).
+"""
 struct AffineDiffusion <: Diffusion
     offset::Vector{Float64}
     slope::Vector{Float64}
@@ -11,7 +14,8 @@ parameter_arrays(d::AffineDiffusion) = (diffusion_offset = d.offset, diffusion_s
 @inline factor(d::AffineDiffusion, k, v) = @inbounds d.offset[k] + d.slope[k] * v
 @inline factor_slope(d::AffineDiffusion, k, v) = @inbounds d.slope[k]
 @inline factor_curvature(d::AffineDiffusion, k, v) = 0.0
-@inline factor_tangent(d::AffineDiffusion, dd::AffineDiffusion, k, v) = @inbounds (dd.offset[k] + dd.slope[k] * v, dd.slope[k])
+@inline factor_tangent(d::AffineDiffusion, dd::AffineDiffusion, k, v) =
+    @inbounds (dd.offset[k] + dd.slope[k] * v, dd.slope[k])
 
 @inline function factor_adjoint!(d̄::AffineDiffusion, d::AffineDiffusion, k, v, bar, slope_bar)
     @inbounds d̄.offset[k] += bar

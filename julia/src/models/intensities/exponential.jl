@@ -39,11 +39,14 @@ end
 end
 
 # Noise of variance V raises the mean of exp(β·v) as β·V/2 more on v would.
-@inline mean_point(λ::ExponentialIntensity, k, v, variance) = v + 0.5 * (variance * @inbounds(below_cap(λ, k, v, λ.beta[k])))
+@inline mean_point(λ::ExponentialIntensity, k, v, variance) =
+    v + 0.5 * (variance * @inbounds(below_cap(λ, k, v, λ.beta[k])))
 
 @inline mean_rate(λ::ExponentialIntensity, k, v, variance) = rate(λ, k, mean_point(λ, k, v, variance))
 
-@inline function mean_rate_with_tangent(λ::ExponentialIntensity, dλ::ExponentialIntensity, k, v, variance, dv, dvariance)
+@inline function mean_rate_with_tangent(
+    λ::ExponentialIntensity, dλ::ExponentialIntensity, k, v, variance, dv, dvariance,
+)
     point = mean_point(λ, k, v, variance)
     at = rate(λ, k, point)
     β, dβ = @inbounds below_cap(λ, k, v, λ.beta[k]), below_cap(λ, k, v, dλ.beta[k])
@@ -51,7 +54,9 @@ end
     return at, slope(λ, k, point, at) * dpoint + rate_tangent(λ, dλ, k, point, at)
 end
 
-@inline function mean_rate_adjoint!(λ̄::ExponentialIntensity, λ::ExponentialIntensity, k, v, variance, bar, wanted::Bool)
+@inline function mean_rate_adjoint!(
+    λ̄::ExponentialIntensity, λ::ExponentialIntensity, k, v, variance, bar, wanted::Bool,
+)
     point = mean_point(λ, k, v, variance)
     at = rate(λ, k, point)
     point_bar = bar * slope(λ, k, point, at)

@@ -1,8 +1,8 @@
 """
     ThresholdIntensity
 
-Deterministic firing: the event is that the potential itself reaches v_th from below; there is no hazard. Gradients exist only
-where no noise drives v.
+Deterministic firing: the event is that the potential itself reaches v_th from below; there is no hazard. Gradients
+exist only where no noise drives v.
 """
 struct ThresholdIntensity <: Intensity
     v_th::Vector{Float64}
