@@ -19,6 +19,7 @@ import ssnn_py as ssnn
 from ssnn_py import doctor
 from ssnn_py.engine import boot, packages, sciml, structs
 from ssnn_py.engine.boot import Surroundings
+from ssnn_py.engine.julia import JuliaEngine
 from ssnn_py.simulation import prepare
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,7 +124,7 @@ def test_the_core_itself_says_what_to_install(julia):
     solve = julia.function(
         "ssnn_sciml_solve", ctypes.POINTER(structs.Problem), ctypes.POINTER(structs.Outputs), ctypes.c_char_p
     )
-    bound = sciml._Bound(lambda *arguments: solve(*arguments, b"adaptive=b:true"), None, None)
+    bound = JuliaEngine(lambda *arguments: solve(*arguments, b"adaptive=b:true"), None, None)
     with pytest.raises(ssnn.JuliaError, match="ssnn setup --sciml"):
         bound.solve(replace(problem, max_spikes=2))
 
