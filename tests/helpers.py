@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import ssnn_py as ssnn
-from ssnn_py.engine import boot
+from ssnn_py.engine import boot, debian
+from ssnn_py.engine.boot import choice, libjulia
 
 
 def one_neuron(**changes):
@@ -96,13 +97,13 @@ def why_no_modern_julia():
 def julia_programs():
     """The Julias of this machine that run as programs, by how the package starts them: (command, environment) each."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JULIA_")}
-    found, programs = boot.debian.installed(), {}
+    found, programs = debian.installed(), {}
     if found is not None:
         executable = found.root / "usr/bin/julia"
-        libraries, image = boot._embedded_files(executable)
-        path = boot._library_path(libraries)
+        libraries, image = libjulia.embedded_files(executable)
+        path = libjulia.library_path(libraries)
         programs["embedded"] = [str(executable), "-J", str(image)], {**environment, "LD_LIBRARY_PATH": path}
-    modern = boot._modern_julia()
+    modern = choice.modern_julia()
     if modern is not None:
         programs["juliacall"] = [str(modern)], environment
     return programs

@@ -15,8 +15,9 @@ import pytest
 from helpers import run_julia
 
 import ssnn_py as ssnn
-from ssnn_py.engine import boot
-from ssnn_py.engine.boot import Surroundings, candidates
+from ssnn_py.engine import boot, debian
+from ssnn_py.engine.boot import Surroundings, candidates, core, juliacall_host, start
+from ssnn_py.engine.boot.thread import LastingThread
 
 ROOT = Path(__file__).resolve().parents[1]
 SEARCH_PATH = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -112,7 +113,7 @@ def test_the_choice_of_julia(tmp_path):
 @pytest.mark.parametrize("how", ["embedded", "juliacall"])
 def test_the_core_overwrites_no_method(how):
     """A modern Julia refuses to precompile a package that does, and would compile all of it in every process."""
-    include = f"include({boot._julia_string(str(boot.source_dir() / 'src' / 'SSNN.jl'))})"
+    include = f"include({core.julia_string(str(boot.source_dir() / 'src' / 'SSNN.jl'))})"
     assert run_julia(how, "--warn-overwrite=yes", "-e", include) == ("", "")
     assert "overwritten" in run_julia(how, "--warn-overwrite=yes", "-e", "f(x) = 1; f(y) = 2")[1]
 
@@ -164,15 +165,15 @@ def test_a_julia_that_was_asked_for_by_name_is_taken_or_is_an_error(no_julia, na
 
 
 def test_another_julia_than_the_first_of_the_choice_is_taken_with_a_word(monkeypatch):
-    def start(candidate):
+    def start_one(candidate):
         if candidate == "juliacall":
             raise ssnn.JuliaError("several copies")
         return SimpleNamespace(how=candidate, version="1.5.3", check_process=lambda: None)
 
-    monkeypatch.setattr(boot, "_RUNTIME", None)
-    monkeypatch.setattr(boot, "_start", start)
+    monkeypatch.setattr(start, "_RUNTIME", None)
+    monkeypatch.setattr(start, "_start", start_one)
     found = Surroundings(juliacall_installed=True, modern_julia=True, embedded_installed=True)
-    monkeypatch.setattr(boot, "look_around", lambda: found)
+    monkeypatch.setattr(start, "look_around", lambda: found)
     with pytest.warns(RuntimeWarning, match=r"Julia 1\.5\.3, embedded, is used, .*: several copies"):
         assert boot.runtime().instead_of == "several copies"
     assert boot.runtime().how == "embedded"  # without another word
@@ -312,14 +313,15 @@ except KeyboardInterrupt:
             import sys
             from pathlib import Path
             from ssnn_py.engine import boot
-            whole = boot.source_dir()
-            boot.source_dir = lambda: Path(sys.argv[1])
+            from ssnn_py.engine.boot import core
+            whole = core.source_dir()
+            core.source_dir = lambda: Path(sys.argv[1])
             for _ in range(2):
                 try:
                     boot.runtime()
                 except ssnn.JuliaError as error:
                     print("a broken core" in str(error))
-            boot.source_dir = lambda: whole
+            core.source_dir = lambda: whole
             print(run() > 0)
             """,
             arguments=[str(broken)],
@@ -328,15 +330,16 @@ except KeyboardInterrupt:
         assert (out.split(), err) == (["True", "True", "True"], "")
 
     def test_a_second_julia_is_refused(self):
-        found = boot.debian.installed()
+        found = debian.installed()
         if found is None:
             pytest.skip("no private Julia is set up")
         out, _ = python(
             """
             import ctypes
-            from ssnn_py.engine import boot
-            libraries = boot.debian.installed().library_dir
-            boot._preload(libraries)
+            from ssnn_py.engine import boot, debian
+            from ssnn_py.engine.boot import libjulia
+            libraries = debian.installed().library_dir
+            libjulia.preload(libraries)
             other = ctypes.CDLL(str(libraries / "libjulia.so.1"), mode=ctypes.RTLD_GLOBAL)
             try:
                 boot.runtime()
@@ -348,7 +351,7 @@ except KeyboardInterrupt:
         assert out.split() == ["True"]
 
     def test_an_unwritable_cache_only_costs_time(self, tmp_path):
-        found = boot.debian.installed()
+        found = debian.installed()
         if found is None:
             pytest.skip("no private Julia is set up")
         (tmp_path / "debian-julia").symlink_to(found.root)
@@ -357,7 +360,7 @@ except KeyboardInterrupt:
         assert (out.split(), err) == (["True"], "")
 
     def test_the_core_is_compiled_once(self, tmp_path):
-        found = boot.debian.installed()
+        found = debian.installed()
         if found is None:
             pytest.skip("no private Julia is set up")
         (tmp_path / "debian-julia").symlink_to(found.root)
@@ -390,7 +393,7 @@ except KeyboardInterrupt:
         assert boot.available() == (True, julia.how)
 
     def test_a_path_with_spaces(self, tmp_path):
-        found = boot.debian.installed()
+        found = debian.installed()
         if found is None:
             pytest.skip("no private Julia is set up")
         folder = tmp_path / "a folder with spaces"
@@ -400,7 +403,7 @@ except KeyboardInterrupt:
         assert (out.split(), err) == (["True"], "")
 
     def test_an_executable_as_ssnn_julia(self):
-        found = boot.debian.installed()
+        found = debian.installed()
         if found is None:
             pytest.skip("no private Julia is set up")
         libraries = found.library_dir
@@ -418,10 +421,10 @@ def test_ctrl_c_is_seen_while_the_main_thread_is_inside_c():
     out, err = python(
         """
         import ctypes, os, signal, threading, time
-        from ssnn_py.engine.boot import _CtrlC
+        from ssnn_py.engine.boot.signals import CtrlC
         signal.signal(signal.SIGINT, signal.default_int_handler)
         flag, seen = ctypes.c_int32(0), []
-        watch = _CtrlC(flag, borrowed=False)
+        watch = CtrlC(flag, borrowed=False)
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer)  # as an event loop does
@@ -461,7 +464,7 @@ def test_ctrl_c_is_seen_while_the_main_thread_is_inside_c():
 
 
 def test_what_must_last_is_started_on_a_thread_that_stays():
-    lasting, threads = boot._LastingThread(), []
+    lasting, threads = LastingThread(), []
     assert lasting.start(lambda: threads.append(threading.current_thread()) or "done") == "done"
     assert threads[0].is_alive()
     assert threads[0].daemon
@@ -475,8 +478,8 @@ def test_what_must_last_is_ended_on_the_thread_that_started_it():
     out, err = python(
         """
         import atexit, threading
-        from ssnn_py.engine import boot
-        lasting, whole = boot._LastingThread(), atexit.register
+        from ssnn_py.engine.boot.thread import LastingThread
+        lasting, whole = LastingThread(), atexit.register
 
         def say(what):
             print(what, threading.current_thread().name, flush=True)
@@ -506,49 +509,48 @@ def test_copies_that_hinder_each_other_are_explained():
     error = Exception(
         "'path' entries are not unique:\n- '/a/julia' at /a/juliapkg.json\n- '/b/julia' at /b/juliapkg.json"
     )
-    assert "several copies of ssnn_py" in boot._advice_on_copies(error)
-    assert boot._advice_on_copies(Exception("no internet")) == ""
+    assert "several copies of ssnn_py" in juliacall_host.advice_on_copies(error)
+    assert juliacall_host.advice_on_copies(Exception("no internet")) == ""
 
 
 # A stand-in for the module juliacall: the private Julia on the main thread, which calls itself a modern one, and whose
 # start takes signals away from Python as juliacall's does. So what surrounds juliacall's Julia is tried without one.
 STAND_IN = """
 import atexit, ctypes, signal
-from ssnn_py.engine import boot
+from ssnn_py.engine import debian
+from ssnn_py.engine.boot import cache, core, libjulia
 
 CONFIG = {"libpath": "a stand-in", "opt_handle_signals": "yes"}
-_julia = object.__new__(boot._EmbeddedRuntime)
-_julia._library = None
-_executable = boot.debian.installed().root / "usr/bin/julia"
-_libraries, _image = boot._embedded_files(_executable)
-_julia._library = _julia._load_library(_libraries, _executable, _image, True)
+_executable = debian.installed().root / "usr/bin/julia"
+_libraries, _image = libjulia.embedded_files(_executable)
+_julia = libjulia.LibJulia(_libraries, _executable, _image, True)
 blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1}
 signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
 ctypes.CDLL(None).signal(2, 1)  # ignored
-atexit.register(lambda: _julia._library.jl_atexit_hook(0))
+atexit.register(_julia.end)
 
 
 class _Main:
     def seval(self, code):
         if "VERSION" in code:
-            threads, processor = (_julia._text(part) for part in ("string(Threads.nthreads())", "Sys.CPU_NAME"))
+            threads, processor = (_julia.text(part) for part in ("string(Threads.nthreads())", "Sys.CPU_NAME"))
             # Instead of jl_gc_safe_enter: this Julia's entry points would not leave that state.
             address = ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p).value
             return "\\n".join(["1.10.0", threads, processor, str(address)])
         if "entry_point" in code:
-            return _julia._text(code)
+            return _julia.text(code)
         if "import SSNN" in code:  # compiled before
-            compiled = boot._compiled_core(_executable, _image, _julia.cpu_target, boot._library_path(_libraries))
-            load = boot._load_compiled(compiled)
-            code = code.replace(":(import SSNN)", f"Meta.parse({boot._julia_string('begin ' + load + ' end')})")
-        _julia._evaluate(code)
+            compiled = cache.compiled_core(_executable, _image, _julia.cpu_target, libjulia.library_path(_libraries))
+            load = cache.load_compiled(compiled)
+            code = code.replace(":(import SSNN)", f"Meta.parse({core.julia_string('begin ' + load + ' end')})")
+        _julia.evaluate(code)
 
 
 Main = _Main()
 """
 
 
-@pytest.mark.skipif(boot.debian.installed() is None, reason="no private Julia is set up")
+@pytest.mark.skipif(debian.installed() is None, reason="no private Julia is set up")
 class TestAroundJuliacall:
     @pytest.fixture
     def juliacall(self, tmp_path):

@@ -10,7 +10,7 @@ import ssnn_py
 ROOT = Path(ssnn_py.__file__).parent
 
 #: From the ground to the roof. Modules of one layer do not know each other; `engine` and `experiments` are one room
-#: each.
+#: each here.
 LAYERS = (
     {"errors", "solvers", "values"},
     {"validation"},
@@ -30,6 +30,22 @@ LAYERS = (
     {"__main__"},
 )
 HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in layer}
+
+#: The same within `engine`, whose `__init__` declares what engines are and loads them, and within its room `boot`.
+ENGINE = (
+    {"debian", "reference_noise", "reference_signature", "structs"},
+    {"boot", "reference_solvers"},
+    {"reference"},
+    {"julia_functions", "packages"},
+    {"julia"},
+    {"sciml"},
+)
+BOOT = (
+    {"choice", "core", "signals", "thread"},
+    {"cache", "libjulia", "running"},
+    {"embedded", "juliacall_host"},
+    {"start"},
+)
 
 
 def modules():
@@ -89,6 +105,20 @@ def test_imports_point_down(module):
             continue  # the package itself, for its version
         if room(imported) != room(module):
             assert HEIGHT[room(imported)] < HEIGHT[room(module)], f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize(
+    ("folder", "layers"), [(("engine",), ENGINE), (("engine", "boot"), BOOT)], ids=["engine", "boot"]
+)
+def test_imports_point_down_within_a_room(folder, layers):
+    depth = len(folder)
+    height = {name: height for height, layer in enumerate(layers) for name in layer}
+    inside = [module for module in MODULES if module[:depth] == folder and len(module) > depth]
+    assert {module[depth] for module in inside} == set(height)
+    for module in inside:
+        for imported in imports(module, for_types=True):
+            if imported[:depth] == folder and len(imported) > depth and imported[depth] != module[depth]:
+                assert height[imported[depth]] < height[module[depth]], f"{module} imports {imported}"
 
 
 def test_no_module_imports_the_package_that_holds_all_of_them():

@@ -12,6 +12,7 @@ import pytest
 
 import ssnn_py
 from ssnn_py.engine import boot, packages
+from ssnn_py.engine.boot import juliacall_host
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -82,7 +83,7 @@ def test_juliapkg_finds_the_core_once(tmp_path):
     shutil.copy(ROOT / "juliapkg.json", tmp_path / "copy")
     said = ask_juliapkg(tmp_path, ROOT, tmp_path / "copy")
     assert "SSNN" not in said.split("\n")[0]
-    assert boot._advice_on_copies(Exception(said))
+    assert juliacall_host.advice_on_copies(Exception(said))
 
 
 def test_solvers_in_a_julia_project_of_ones_own_are_found(tmp_path, monkeypatch):

@@ -18,7 +18,8 @@ from helpers import one_neuron, random_network, run_arguments
 import ssnn_py as ssnn
 from ssnn_py import doctor
 from ssnn_py.engine import boot, packages, sciml, structs
-from ssnn_py.engine.boot import Surroundings
+from ssnn_py.engine.boot import Surroundings, start
+from ssnn_py.engine.julia import JuliaEngine
 from ssnn_py.simulation import prepare
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,7 +124,7 @@ def test_the_core_itself_says_what_to_install(julia):
     solve = julia.function(
         "ssnn_sciml_solve", ctypes.POINTER(structs.Problem), ctypes.POINTER(structs.Outputs), ctypes.c_char_p
     )
-    bound = sciml._Bound(lambda *arguments: solve(*arguments, b"adaptive=b:true"), None, None)
+    bound = JuliaEngine(lambda *arguments: solve(*arguments, b"adaptive=b:true"), None, None)
     with pytest.raises(ssnn.JuliaError, match="ssnn setup --sciml"):
         bound.solve(replace(problem, max_spikes=2))
 
@@ -233,7 +234,7 @@ def test_doctor_knows_whether_the_packages_are_there(monkeypatch, tmp_path):
 
 
 def test_juliacall_without_a_julia_is_not_available(monkeypatch):
-    monkeypatch.setattr(boot, "_RUNTIME", None)
+    monkeypatch.setattr(start, "_RUNTIME", None)
     for found, answer in (
         (Surroundings(juliacall_installed=True), False),
         (Surroundings(juliacall_installed=True, requested="juliacall"), False),
@@ -241,9 +242,9 @@ def test_juliacall_without_a_julia_is_not_available(monkeypatch):
         (Surroundings(juliacall_installed=True, juliacall_imported=True), True),
         (Surroundings(juliacall_installed=True, embedded_installed=True), True),
     ):
-        monkeypatch.setattr(boot, "look_around", lambda found=found: found)
+        monkeypatch.setattr(start, "look_around", lambda found=found: found)
         assert boot.available()[0] is answer, found
-    monkeypatch.setattr(boot, "look_around", lambda: Surroundings(juliacall_installed=True))
+    monkeypatch.setattr(start, "look_around", lambda: Surroundings(juliacall_installed=True))
     assert "ssnn setup" in boot.available()[1]
 
 

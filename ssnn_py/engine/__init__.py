@@ -284,9 +284,9 @@ def load(name: str) -> Engine:
         from .sciml import SciMLEngine
 
         return SciMLEngine()
-    from .julia import JuliaEngine
+    from .julia import native
 
-    return JuliaEngine()
+    return native()
 
 
 def sciml_solvers() -> tuple[str, ...]:

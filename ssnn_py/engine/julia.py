@@ -33,7 +33,8 @@ _COTANGENTS = ("spike_times", "v", "i", "entries", "entries_at_saves", "entries_
 
 
 class _Table:
-    """Coefficients by name for one problem shape: those of the named parameters' arrays, and `default`, or null, where no parameter stands for them.
+    """Coefficients by name for one problem shape: those of the named parameters' arrays, and `default`, or null, where
+    no parameter stands for them.
 
     It remembers of each parameter which array it was filled from, and fills anew only what has changed.
     """
@@ -173,7 +174,9 @@ class _Plan:
 
 
 class _Results:
-    """A struct that points to arrays which a call fills and the user keeps: made anew for every call, each with one value everywhere."""
+    """A struct that points to arrays which a call fills and the user keeps: made anew for every call, each with one
+    value everywhere.
+    """
 
     def __init__(self, struct: ctypes.Structure, parts: Sequence[tuple[str, tuple[int, ...], float]]) -> None:
         self.struct = struct
@@ -201,14 +204,16 @@ class _Results:
         return arrays
 
 
-# Plans that no call is using, from the least to the most recently used. Operations of a dict are whole: no thread needs a lock, and none gets a plan
-# that another has.
+# Plans that no call is using, from the least to the most recently used. Operations of a dict are whole: no thread needs
+# a lock, and none gets a plan that another has.
 _PLANS: dict[tuple[Any, ...], _Plan] = {}
 MAX_PLANS = 8
 
 
 def _take_plan(problem: Problem, room: int, directions: int, moving: Sequence[str]) -> _Plan:
-    """A plan for this problem, to be given back after its call; `moving` says what the tables of directions or gradients are of."""
+    """A plan for this problem, to be given back after its call; `moving` says what the tables of directions or
+    gradients are of.
+    """
     key = (*_Plan.key(problem), directions, moving)
     plan = _PLANS.pop(key, None) or _Plan(key, problem, directions)
     plan.fill(problem, room)
@@ -230,17 +235,20 @@ def _insertions(given: Insertions | None) -> structs.Insertions:
 
 
 class JuliaEngine(Engine):
-    """The core in ``julia/src``, called in this process."""
+    """The core in ``julia/src``, called in this process through three of its entry points.
+
+    Parameters
+    ----------
+    solve, solve_tangent, adjoint : callable
+        Take the structs that ``ssnn_solve``, ``ssnn_solve_tangent`` and ``ssnn_adjoint`` take.
+    """
 
     name = "julia"
 
-    def __init__(self) -> None:
-        julia = runtime()
-        self._solve = julia.function("ssnn_solve", POINTER(structs.Problem), POINTER(structs.Outputs))
-        self._solve_tangent = julia.function(
-            "ssnn_solve_tangent", POINTER(structs.Problem), POINTER(structs.Outputs), POINTER(structs.TangentOutputs)
-        )
-        self._adjoint = julia.function("ssnn_adjoint", POINTER(structs.Problem), POINTER(structs.AdjointData))
+    def __init__(
+        self, solve: Callable[..., None], solve_tangent: Callable[..., None], adjoint: Callable[..., None]
+    ) -> None:
+        self._solve, self._solve_tangent, self._adjoint = solve, solve_tangent, adjoint
 
     def solve(
         self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
@@ -321,3 +329,14 @@ class JuliaEngine(Engine):
         self._adjoint(plan.struct, data)
         _give_back(plan)
         return gradients
+
+
+def native() -> JuliaEngine:
+    """The engine of the core's own solvers; starts Julia where it does not run."""
+    problem, outputs = POINTER(structs.Problem), POINTER(structs.Outputs)
+    julia = runtime()
+    return JuliaEngine(
+        julia.function("ssnn_solve", problem, outputs),
+        julia.function("ssnn_solve_tangent", problem, outputs, POINTER(structs.TangentOutputs)),
+        julia.function("ssnn_adjoint", problem, POINTER(structs.AdjointData)),
+    )

@@ -71,7 +71,8 @@ def encode_options(options: Mapping[str, Any]) -> str:
             text = f"s:{value}"
         else:
             raise ValidationError(
-                f"{name} must be a finite number, a truth value or a text, which becomes a Julia symbol; got {describe(value)}"
+                f"{name} must be a finite number, a truth value or a text, which becomes a Julia symbol; "
+                f"got {describe(value)}"
             )
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ValidationError(f"{name!r} is not the name of a solver's keyword argument")
@@ -96,11 +97,13 @@ def check(problem: Problem, directions: Mapping[str, Array] | None = None) -> bo
     diagonal = has_diagonal_noise(problem, directions)
     if solver.noise == "additive" and not problem.network.diffusion.additive:
         raise ValidationError(
-            f"solver {problem.solver!r} takes additive noise only, and this network's diffusion depends on the potential"
+            f"solver {problem.solver!r} takes additive noise only, and this network's diffusion depends on the "
+            "potential"
         )
     if solver.noise == "diagonal" and not diagonal:
         raise ValidationError(
-            f"solver {problem.solver!r} takes diagonal noise only: sigma must be diagonal, in every direction of a derivative too"
+            f"solver {problem.solver!r} takes diagonal noise only: sigma must be diagonal, in every direction of a "
+            "derivative too"
         )
     if problem.options.get("adaptive", False) and not solver.adaptive:
         raise ValidationError(f"adaptive must be False for solver {problem.solver!r}, which takes fixed steps only")
@@ -109,19 +112,12 @@ def check(problem: Problem, directions: Mapping[str, Array] | None = None) -> bo
     return diagonal
 
 
-class _Bound(JuliaEngine):
-    """The Julia engine's marshalling around other entry points."""
-
-    def __init__(self, *functions: Callable[..., None]) -> None:
-        self._solve, self._solve_tangent, self._adjoint = functions
-
-
 def load_packages(julia: JuliaRuntime) -> None:
     """Load StochasticDiffEq.jl, and with it the core's extension."""
     if julia.how != "juliacall":
         raise JuliaError(
-            f"solvers of DifferentialEquations.jl need Julia 1.10 or newer started by juliacall, and this is the {julia.how} Julia "
-            f"{julia.version}: run `ssnn setup --sciml` and set SSNN_JULIA=juliacall"
+            "solvers of DifferentialEquations.jl need Julia 1.10 or newer started by juliacall, and this is the "
+            f"{julia.how} Julia {julia.version}: run `ssnn setup --sciml` and set SSNN_JULIA=juliacall"
         )
     _load(julia, "StochasticDiffEq", "SCIML_HOOK", "SSNNSciMLExt", "--sciml")
 
@@ -159,8 +155,8 @@ def check_sensealg(problem: Problem) -> None:
 class SciMLEngine(Engine):
     """Any solver of StochasticDiffEq.jl from event to event, in this process.
 
-    Reverse mode goes through forward mode, in the direction of one coordinate after the other; with the option ``sensealg`` it is the
-    adjoint of SciMLSensitivity.jl between spikes.
+    Reverse mode goes through forward mode, in the direction of one coordinate after the other; with the option
+    ``sensealg`` it is the adjoint of SciMLSensitivity.jl between spikes.
     """
 
     name = "sciml"
@@ -178,7 +174,6 @@ class SciMLEngine(Engine):
             POINTER(structs.TangentOutputs),
             ctypes.c_char_p,
         )
-
         self._adjoint = julia.function(
             "ssnn_sciml_adjoint", POINTER(structs.Problem), POINTER(structs.AdjointData), ctypes.c_char_p
         )
@@ -197,11 +192,12 @@ class SciMLEngine(Engine):
         load_sensitivity(self._julia)
         return self._bound(problem, check(problem), adjoint=True).pull_back(problem, cotangents, wrt)
 
-    def _bound(self, problem: Problem, diagonal: bool, adjoint: bool = False) -> _Bound:
+    def _bound(self, problem: Problem, diagonal: bool, adjoint: bool = False) -> JuliaEngine:
+        """The Julia engine's marshalling around these entry points, with the problem's options."""
         named = {name: value for name, value in problem.options.items() if adjoint or name != "sensealg"}
         options = encode_options({**named, "diagonal_noise": diagonal}).encode()
 
         def with_options(function: Callable[..., None]) -> Callable[..., None]:
             return lambda *arguments: function(*arguments, options)
 
-        return _Bound(*map(with_options, (self._solve, self._solve_tangent, self._adjoint)))
+        return JuliaEngine(*map(with_options, (self._solve, self._solve_tangent, self._adjoint)))

@@ -19,6 +19,7 @@ from helpers import one_neuron, random_network, random_trains, run_arguments, ru
 
 import ssnn_py as ssnn
 from ssnn_py.engine import boot
+from ssnn_py.engine.boot import core
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH_PATH = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -66,7 +67,7 @@ def test_the_cores_own_tests(julia):
 
 
 def test_the_core_is_this_packages_own(julia):
-    entry = boot._julia_string(str(boot.source_dir() / "src" / "SSNN.jl"))
+    entry = core.julia_string(str(boot.source_dir() / "src" / "SSNN.jl"))
     julia.eval(f'samefile(pathof(SSNN), {entry}) || error("the core was loaded from ", pathof(SSNN))')
 
 
