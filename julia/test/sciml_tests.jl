@@ -132,7 +132,7 @@ end
         @test solve_with(GridEuler, host) ≈ native.spike_times[1:native.num_spikes[1]] rtol = 1e-11
         @test saved_v(host) ≈ saved_v(native) rtol = 1e-9
     end
-    # Room for three spikes: the walk stops there.
+    # A capacity of three spikes: the walk stops there.
     truncated = SSNN.RingHost(1; max_spikes = 3, saveat = [0.1, 1.9])
     @test length(solve_with(GridEuler, truncated)) == 3
     @test truncated.arrays[end-2] == [0x01]

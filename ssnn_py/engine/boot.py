@@ -32,7 +32,7 @@ from typing import Any
 from ..errors import JuliaError
 from . import debian, default_threads
 
-INTERFACE_VERSION = 4
+INTERFACE_VERSION = 5
 MODERN = (1, 10)  # what juliacall may start
 EMBEDDABLE = (1, 5)
 _INTERRUPTED = 2

@@ -176,7 +176,7 @@ struct SpikeTrains
     times::Ptr{Float64}
     neurons::Ptr{Int64}
     num_samples::Int64
-    room::Int64
+    capacity::Int64
     num_neurons::Int64
     t0::Float64
     t1::Float64
@@ -200,8 +200,8 @@ function read!(train::Train, trains::SpikeTrains, sample, caps::Vector{Int}, see
     empty!(train.letters)
     empty!(train.columns)
     isempty(caps) || fill!(seen, 0)
-    start = (sample - 1) * trains.room
-    for column in 1:trains.room
+    start = (sample - 1) * trains.capacity
+    for column in 1:trains.capacity
         neuron = unsafe_load(trains.neurons, start + column)
         neuron < 0 && continue
         if !isempty(caps)
@@ -217,8 +217,8 @@ end
 
 function count!(counts::Vector{Int}, trains::SpikeTrains, sample)
     fill!(counts, 0)
-    start = (sample - 1) * trains.room
-    for column in 1:trains.room
+    start = (sample - 1) * trains.capacity
+    for column in 1:trains.capacity
         neuron = unsafe_load(trains.neurons, start + column)
         neuron >= 0 && (counts[neuron+1] += 1)
     end
@@ -353,7 +353,7 @@ end
 
 """How many threads compute signatures of `trains`: one where more would not pay."""
 function num_threads(trains::SpikeTrains, depth, threads)
-    numbers = Float64(trains.num_samples) * (trains.room + 1) * signature_length(Int(trains.num_neurons) + 1, depth)
+    numbers = Float64(trains.num_samples) * (trains.capacity + 1) * signature_length(Int(trains.num_neurons) + 1, depth)
     return numbers < SMALL_JOB / 4 ? 1 : max(1, min(threads, available_threads()))
 end
 
@@ -403,7 +403,7 @@ end
         for sample in samples
             bar = host_array(cotangent + 8 * size * (sample - 1) * per_sample, size)
             train = read!(work.train, trains, sample, Int[], work.seen)
-            train_adjoint!(row(times_bar, trains.room, sample), work, trains, train, bar, powers_bar)
+            train_adjoint!(row(times_bar, trains.capacity, sample), work, trains, train, bar, powers_bar)
         end
     end
 end
@@ -456,7 +456,7 @@ function matched_adjoint!(
                 matched ? matched_end_entries!(into, S, X, Y, sample, caps, work.theirs, cotangent, at_end) :
                     end_entries!(into, S, X, slopes, at_end.change)
             end
-            train_adjoint!(row(times_bar, X.room, sample), work, X, train, cotangent, powers_bar, look)
+            train_adjoint!(row(times_bar, X.capacity, sample), work, X, train, cotangent, powers_bar, look)
         end
     end
 end
