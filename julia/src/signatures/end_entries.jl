@@ -1,8 +1,7 @@
 # What the loss on expected signatures gains where a sample fires once more at its end.
 
 """
-What one thread needs for the entries: room for a change of a signature and, with matched spikes, for the partner's
-before and after.
+What one thread needs for the entries: a change of a signature and, with matched spikes, the partner's before and after.
 """
 struct EndWork
     change::Vector{Float64}
@@ -29,9 +28,9 @@ function end_entries!(entries::Ptr{Float64}, S::Words, trains::SpikeTrains, slop
     for a in 2:S.d
         first_order = square = 0.0
         for level in 1:S.depth
-            size = end_change!(change, S, a, scale(trains, a), level)
+            width = end_change!(change, S, a, scale(trains, a), level)
             slope = slopes[level]
-            @inbounds @simd for j in 1:size
+            @inbounds @simd for j in 1:width
                 first_order += slope[j, a] * change[j]
                 square += change[j]^2
             end
@@ -50,7 +49,7 @@ function matched_end_entries!(
 )
     share = 1 / (length(S.values) * X.num_samples^2)
     partner, before = at_end.partner, at_end.before
-    signature_of_partner!() = train_signature!(partner, Y, read!(partner.train, Y, sample, caps, partner.seen)).values
+    signature_of_partner!() = train_signature!(partner, Y, read_train!(partner.train, Y, sample, caps, partner.seen)).values
     copyto!(before, signature_of_partner!())
     for a in 2:S.d
         theirs[a-1] > caps[a-1] || continue
@@ -75,25 +74,25 @@ a; returns how many there are. A word that ends in r letters a gets x^r/r! times
 each r.
 """
 function end_change!(change::Vector{Float64}, S::Words, a::Int, x::Float64, level::Int)
-    size, d = S.d^(level - 1), S.d
+    width, d = S.d^(level - 1), S.d
     level == 1 && (change[1] = x; return 1)
     from = S.offsets[level-1]
-    @inbounds @simd ivdep for j in 1:size
+    @inbounds @simd ivdep for j in 1:width
         change[j] = x * S.values[from+j]
     end
-    factor, stride, tail = x, 1, 0
+    factor, span, tail = x, 1, 0
     for power in 2:level
         factor *= x / power
-        tail += (a - 1) * stride
-        stride *= d
+        tail += (a - 1) * span
+        span *= d
         if power == level
             change[tail+1] += factor
         else
             from = S.offsets[level-power]
             @inbounds for j in 1:d^(level-power)
-                change[(j-1)*stride+tail+1] += factor * S.values[from+j]
+                change[(j-1)*span+tail+1] += factor * S.values[from+j]
             end
         end
     end
-    return size
+    return width
 end

@@ -1,20 +1,21 @@
 # Signatures of spike trains through their Marcus lift, and their gradients in the spike times.
 
+"""What one thread needs for the signature of one sample after the other."""
 struct SignatureWork
     S::Words
-    bar::Words
+    bar::Words                      # its cotangent
     powers::Words
     jump::Vector{Float64}
     train::Train
-    mine::Vector{Int}
+    mine::Vector{Int}               # spikes of each neuron, of a sample and its partner
     theirs::Vector{Int}
-    seen::Vector{Int}
+    seen::Vector{Int}               # and those read so far
 end
 
 function SignatureWork(num_neurons, depth)
     d = Int(num_neurons) + 1
     return SignatureWork(
-        Words(d, depth), Words(d, depth), Words(d, depth), zeros(d), Train(), zeros(Int, d - 1), zeros(Int, d - 1), zeros(Int, d - 1),
+        Words(d, depth), Words(d, depth), Words(d, depth), zeros(d), Train(), (zeros(Int, d - 1) for _ in 1:3)...,
     )
 end
 
@@ -27,21 +28,23 @@ function train_signature!(work::SignatureWork, trains::SpikeTrains, train::Train
         earlier = k == 0 ? trains.t0 : train.times[k]
         prepend_letter!(S, 1, scale(trains, 1) * (later - earlier), top)
         k == 0 && return S
-        first = first_of_group(train, k)
-        prepend_jump!(work, trains, train, first:k, 1.0, top)
-        k, later = first - 1, earlier
+        start = group_start(train, k)
+        prepend_jump!(work, trains, train, start:k, top)
+        k, later = start - 1, earlier
     end
 end
 
-function prepend_jump!(work::SignatureWork, trains, train::Train, group, sign, top)
+"""Put the jump of simultaneous spikes in front."""
+function prepend_jump!(work::SignatureWork, trains, train::Train, group, top)
     if length(group) == 1
         letter = train.letters[first(group)]
-        prepend_letter!(work.S, letter, sign * scale(trains, letter), top)
+        prepend_letter!(work.S, letter, scale(trains, letter), top)
     else
-        prepend_segment!(work.S, sign * joint_jump!(work.jump, trains, train, group), work.powers)
+        prepend_segment!(work.S, joint_jump!(work.jump, trains, train, group), work.powers)
     end
 end
 
+"""Height of the jump of simultaneous spikes, by channel."""
 function joint_jump!(jump, trains, train::Train, group)
     fill!(jump, 0.0)
     for k in group
@@ -70,29 +73,26 @@ function train_adjoint!(
         later = k == length(train.times) ? trains.t1 : train.times[k+1]
         x = scale(trains, 1) * (later - earlier)
         x_bar = scale(trains, 1) * letter_derivative(bar, S, 1, cotangent)
-        k > 0 && shift!(times_bar, train, first_of_group(train, k):k, -x_bar)
+        k > 0 && shift!(times_bar, train, group_start(train, k):k, -x_bar)
         k == length(train.times) && return
-        last = k + 1
-        while last < length(train.times) && train.times[last+1] == later
-            last += 1
-        end
-        shift!(times_bar, train, k+1:last, x_bar)
+        stop = group_stop(train, k + 1)
+        shift!(times_bar, train, k+1:stop, x_bar)
         prepend_letter!(S, 1, -x, below)
         prepend_letter_adjoint!(bar, 1, x, cotangent)
-        if last == k + 1
-            letter = train.letters[last]
+        if stop == k + 1
+            letter = train.letters[stop]
             height = scale(trains, letter)
             prepend_letter!(S, letter, -height, below)
             prepend_letter_adjoint!(bar, letter, height, cotangent)
         else
-            jump = copy(joint_jump!(work.jump, trains, train, k+1:last))
+            jump = copy(joint_jump!(work.jump, trains, train, k+1:stop))
             prepend_segment_adjoint!(zeros(S.d), bar, S, jump, work.powers, powers_bar)
         end
-        k, earlier = last, later
+        k, earlier = stop, later
     end
 end
 
-# Spikes at one time move together: each carries an equal share.
+"""Spikes at one time move together: each carries an equal share."""
 function shift!(times_bar, train::Train, group, amount)
     for k in group
         place = train.columns[k]
@@ -100,32 +100,35 @@ function shift!(times_bar, train::Train, group, amount)
     end
 end
 
-@entry_point function ssnn_train_signatures(pointer::Ptr{SpikeTrains}, depth::Int64, threads::Int64, out::Ptr{Float64})
-    trains = unsafe_load(pointer)
-    size = signature_length(Int(trains.num_neurons) + 1, depth)
+@entry_point function ssnn_train_signatures(
+    trains_pointer::Ptr{SpikeTrains}, depth::Int64, threads::Int64, out::Ptr{Float64},
+)
+    trains = unsafe_load(trains_pointer)
+    num_words = signature_length(trains, depth)
     works = [SignatureWork(trains.num_neurons, depth) for _ in 1:max(1, threads)]
     foreach_chunk(trains.num_samples, threads) do worker, chunk, samples
         work = works[worker]
         for sample in samples
-            S = train_signature!(work, trains, read!(work.train, trains, sample, Int[], work.seen))
-            unsafe_copyto!(out + 8 * size * (sample - 1), Base.pointer(S.values), size)
+            S = train_signature!(work, trains, read_train!(work.train, trains, sample, Int[], work.seen))
+            unsafe_copyto!(row(out, num_words, sample), pointer(S.values), num_words)
         end
     end
 end
 
 # Gradient in the spike times; the cotangent is one for all samples (`per_sample` 0) or one each.
 @entry_point function ssnn_train_signatures_backprop(
-    pointer::Ptr{SpikeTrains}, depth::Int64, threads::Int64, cotangent::Ptr{Float64}, per_sample::Int64, times_bar::Ptr{Float64},
+    trains_pointer::Ptr{SpikeTrains}, depth::Int64, threads::Int64, cotangent::Ptr{Float64}, per_sample::Int64,
+    times_bar::Ptr{Float64},
 )
-    trains = unsafe_load(pointer)
+    trains = unsafe_load(trains_pointer)
     d = Int(trains.num_neurons) + 1
-    size = signature_length(d, depth)
+    num_words = signature_length(d, depth)
     works = [(SignatureWork(trains.num_neurons, depth), Words(d, Int(depth))) for _ in 1:max(1, threads)]
     foreach_chunk(trains.num_samples, threads) do worker, chunk, samples
         work, powers_bar = works[worker]
         for sample in samples
-            bar = host_array(cotangent + 8 * size * (sample - 1) * per_sample, size)
-            train = read!(work.train, trains, sample, Int[], work.seen)
+            bar = host_array(row(cotangent, num_words * per_sample, sample), num_words)
+            train = read_train!(work.train, trains, sample, Int[], work.seen)
             train_adjoint!(row(times_bar, trains.capacity, sample), work, trains, train, bar, powers_bar)
         end
     end

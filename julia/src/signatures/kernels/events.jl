@@ -15,7 +15,7 @@ end
 
 """Sample of a batch; `other_length` is the scaled length of the time that the kernel pairs it with."""
 function Events(trains::SpikeTrains, sample, other_length::Float64)
-    train = read!(Train(), trains, sample, Int[], Int[])
+    train = read_train!(Train(), trains, sample, Int[], Int[])
     pieces, letters, spikes = Float64[], Vector{Int}[], Vector{Int}[]
     function pass!(duration)
         parts = max(1, ceil(Int, 2 * duration * other_length / REACH[end]))
