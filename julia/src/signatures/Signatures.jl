@@ -1,12 +1,12 @@
 """
-Signatures to depth m of spike trains (through their Marcus lift) and of piecewise-linear paths, the loss made of expected
-signatures, and signature kernels k(X, Y) = ⟨S(X), S(Y)⟩ without truncation; all with gradients.
+Signatures to depth m of spike trains (through their Marcus lift) and of piecewise-linear paths, the loss made of
+expected signatures, and signature kernels k(X, Y) = ⟨S(X), S(Y)⟩ without truncation; all with gradients.
 """
 module Signatures
 
 using ..SSNN: @entry_point, BOUNDARY_STRUCTS, ENTRY_POINTS, PlanKey, SMALL_JOB, STATUS_OK
-using ..SSNN: available_threads, check_cancelled, chunk_limit, chunk_ranges, foreach_chunk, host_array, report_failure, row
-using ..SSNN: with_workers
+using ..SSNN: available_threads, check_cancelled, chunk_limit, chunk_ranges, foreach_chunk, host_array
+using ..SSNN: report_failure, row, with_workers
 
 include("words.jl")
 include("segments.jl")

@@ -49,7 +49,8 @@ function matched_end_entries!(
 )
     share = 1 / (length(S.values) * X.num_samples^2)
     partner, before = at_end.partner, at_end.before
-    signature_of_partner!() = train_signature!(partner, Y, read_train!(partner.train, Y, sample, caps, partner.seen)).values
+    read_partner!() = read_train!(partner.train, Y, sample, caps, partner.seen)
+    signature_of_partner!() = train_signature!(partner, Y, read_partner!()).values
     copyto!(before, signature_of_partner!())
     for a in 2:S.d
         theirs[a-1] > caps[a-1] || continue

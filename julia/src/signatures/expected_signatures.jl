@@ -1,8 +1,8 @@
 # Expected signatures of batches: sums over samples that do not depend on how many threads share them.
 
 """
-Sum over samples of what `add_term!(total, work, sample)` adds to `width` numbers, each thread with one of `works`: chunk
-by chunk in a fixed order.
+Sum over samples of what `add_term!(total, work, sample)` adds to `width` numbers, each thread with one of `works`:
+chunk by chunk in a fixed order.
 """
 function chunked_sum(add_term!, works, width, num_samples, threads)
     limit = chunk_limit(width)

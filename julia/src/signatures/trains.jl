@@ -1,7 +1,8 @@
 # Spike trains as the host stores them, and one sample's spikes as they count.
 
 """
-Spike trains of a batch as the host stores them: C-ordered (S, K), inf and −1 where there is no spike. Channel 1 is time.
+Spike trains of a batch as the host stores them: C-ordered (S, K), inf and −1 where there is no spike. Channel 1 is
+time.
 """
 struct SpikeTrains
     times::Ptr{Float64}

@@ -1,8 +1,8 @@
 # Spike trains as kernels see them: time in pieces, and events between.
 
 """
-One sample as the kernel sees it: pieces of time 1 … n, and between piece i and i + 1 an event, the spikes at that time. Long pieces are
-divided by events without spikes. Mutable only so that four of them are passed as four references.
+One sample as the kernel sees it: pieces of time 1 … n, and between piece i and i + 1 an event, the spikes at that time.
+Long pieces are divided by events without spikes. Mutable only so that four of them are passed as four references.
 """
 mutable struct Events
     pieces::Vector{Float64}             # scaled lengths
@@ -47,7 +47,8 @@ function Events(pieces, terms, letters, spikes, num_neurons::Int)
     return Events(pieces, terms, letters, spikes, of_neuron, any(neurons -> length(neurons) > 1, letters))
 end
 
-Base.reverse(x::Events) = Events(reverse(x.pieces), reverse(x.terms), reverse(x.letters), reverse(x.spikes), length(x.of_neuron))
+Base.reverse(x::Events) =
+    Events(reverse(x.pieces), reverse(x.terms), reverse(x.letters), reverse(x.spikes), length(x.of_neuron))
 num_events(x::Events) = length(x.letters)
 
 """Squares of the neurons' scales: the coefficient of two spikes of one neuron."""

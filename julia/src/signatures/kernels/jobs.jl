@@ -1,8 +1,8 @@
 # Batches of kernels as the host asks for them: which pairs, in which order, and where results go.
 
 """
-What the host asks for: kernels of X and Y and, where `weights` are given, the gradient of Σ weights · k in X and, where `y_bar` is
-given, in Y. C-ordered arrays.
+What the host asks for: kernels of X and Y and, where `weights` are given, the gradient of Σ weights · k in X and, where
+`y_bar` is given, in Y. C-ordered arrays.
 """
 struct KernelJob
     num_x::Int64
@@ -23,7 +23,10 @@ push!(BOUNDARY_STRUCTS, KernelJob)
 
 const PAIRS, GRAM, SYMMETRIC = 0, 1, 2      # k(X_s, Y_s); k(X_s, Y_r); k(X_s, X_r), each computed once
 
+"""Where the pair of samples a and b is in the host's arrays."""
 place(job::KernelJob, a, b) = job.layout == PAIRS ? a : (a - 1) * job.num_y + b
+
+"""Weight of a pair in the gradient; a pair that is computed once for two carries both of theirs."""
 function weight(job::KernelJob, a, b)
     w = unsafe_load(job.weights, place(job, a, b))
     return job.layout == SYMMETRIC && a != b ? w + unsafe_load(job.weights, place(job, b, a)) : w
@@ -35,8 +38,8 @@ const NUM_GROUPS = 16
 """
     run_job(pack!, make_work, job, x_order, y_order)
 
-Calls `pack!(work, a, bs, count, y_bar)` for every sample a of X and samples bs of Y, four at a time of which `count` matter; gradients in
-Y go to `y_bar`, a row per sample, or to nothing.
+Calls `pack!(work, a, bs, used, y_bar)` for every sample a of X and samples bs of Y, four at a time of which the first
+`used` matter; gradients in Y go to `y_bar`, a row per sample, or to nothing.
 """
 function run_job(pack!, make_work, job::KernelJob, x_order, y_order)
     groups = min(NUM_GROUPS, Int(job.num_x))
@@ -45,28 +48,34 @@ function run_job(pack!, make_work, job::KernelJob, x_order, y_order)
     partial = [both ? zeros(job.y_size, job.num_y) : nothing for _ in 1:groups]
     works = [make_work() for _ in 1:max(1, min(job.threads, groups, available_threads()))]
     function visit(worker, group, _)
-        for row in group:groups:job.num_x
-            a = x_order[row]
-            others = job.layout == PAIRS ? [a] : job.layout == SYMMETRIC ? view(y_order, row:length(y_order)) : y_order
-            for first in 1:4:length(others)
+        for turn in group:groups:job.num_x
+            a = x_order[turn]
+            others = job.layout == PAIRS ? [a] : job.layout == SYMMETRIC ? view(y_order, turn:length(y_order)) : y_order
+            for start in 1:4:length(others)
                 check_cancelled()
-                count = min(4, length(others) - first + 1)
-                pack!(works[worker], a, ntuple(l -> Int(others[min(first + l - 1, length(others))]), Val(4)), count, partial[group])
+                used = min(4, length(others) - start + 1)
+                bs = ntuple(l -> Int(others[min(start + l - 1, length(others))]), Val(4))
+                pack!(works[worker], a, bs, used, partial[group])
             end
         end
     end
-    length(works) == 1 ? foreach(group -> visit(1, group, nothing), 1:groups) : foreach_chunk(visit, groups, length(works))
+    if length(works) == 1
+        foreach(group -> visit(1, group, nothing), 1:groups)
+    else
+        foreach_chunk(visit, groups, length(works))
+    end
     both || return
     target = host_array(job.layout == SYMMETRIC ? job.x_bar : job.y_bar, job.y_size, job.num_y)
     foreach(part -> target .+= part, partial)
 end
 
-function store_values!(job::KernelJob, a, bs, count, values, exponents)
-    for l in 1:count
-        unsafe_store!(job.values, values[l], place(job, a, bs[l]))
+"""Kernels of sample a with the first `used` of bs, to where the host wants them: kernels · 2^exponents."""
+function store_values!(job::KernelJob, a, bs, used, kernels, exponents)
+    for l in 1:used
+        unsafe_store!(job.values, kernels[l], place(job, a, bs[l]))
         unsafe_store!(job.exponents, exponents[l], place(job, a, bs[l]))
         job.layout == SYMMETRIC || continue
-        unsafe_store!(job.values, values[l], place(job, bs[l], a))
+        unsafe_store!(job.values, kernels[l], place(job, bs[l], a))
         unsafe_store!(job.exponents, exponents[l], place(job, bs[l], a))
     end
 end

@@ -10,8 +10,6 @@ end
 # Beyond this, alternating terms of a series cancel noticeably.
 const LARGEST_COEFFICIENT = 4.0
 
-magnitude(c::Lanes) = max(abs(c[1]), abs(c[2]), abs(c[3]), abs(c[4]))
-
 function PathCells(c::Matrix{Lanes})
     isempty(c) && return PathCells(c, copy(c), 0)
     size_of = magnitude.(c)
@@ -24,7 +22,10 @@ function PathCells(c::Matrix{Lanes})
     return PathCells(c, fill(zero(Lanes), size(c)), halvings)
 end
 
+"""Coefficient of a cell of divided pieces, which are counted from 0."""
 coefficient(cells::PathCells, i, j) = cells.c[i>>cells.halvings+1, j>>cells.halvings+1] * 0.25^cells.halvings
+
+"""How many divided pieces both paths have."""
 num_pieces(cells::PathCells) = size(cells.c) .<< cells.halvings
 
 """Terms that the series need on each divided piece of both paths."""
@@ -34,11 +35,15 @@ function path_terms(cells::PathCells)
     return each(vec(sum(size_of, dims = 2))), each(vec(sum(size_of, dims = 1)))
 end
 
-"""How points become coefficients: `sigma` 0 is the inner product of increments, else that of increments lifted by exp(−|x−y|²/2σ²)."""
+"""
+How points become coefficients: `sigma` 0 is the inner product of increments, else that of increments lifted by
+exp(−|x−y|²/2σ²).
+"""
 struct StaticKernel
     sigma::Float64
 end
 
+"""Of one path's pieces with those of four others."""
 function coefficients(static::StaticKernel, x::Matrix{Float64}, ys::NTuple{4,Matrix{Float64}})
     n, m = size(x, 2), size(ys[1], 2)
     if static.sigma == 0
@@ -50,7 +55,8 @@ function coefficients(static::StaticKernel, x::Matrix{Float64}, ys::NTuple{4,Mat
     return [(G[i+1, j+1] - G[i+1, j]) - (G[i, j+1] - G[i, j]) for i in 1:n-1, j in 1:m-1]
 end
 
-static_value(static::StaticKernel, x, i, y, j) = exp(-sum(a -> abs2(x[a, i] - y[a, j]), axes(x, 1)) / (2 * static.sigma^2))
+static_value(static::StaticKernel, x, i, y, j) =
+    exp(-sum(a -> abs2(x[a, i] - y[a, j]), axes(x, 1)) / (2 * static.sigma^2))
 
 """Adds the gradient in the points of lane `l` to `x_bar` and, where given, `y_bar`."""
 function pull_points!(x_bar, y_bar, static::StaticKernel, c_bar::Matrix{Lanes}, l, x, y)
@@ -73,6 +79,7 @@ function pull_points!(x_bar, y_bar, static::StaticKernel, c_bar::Matrix{Lanes}, 
     end
 end
 
+"""Of cotangents of increments, those of points."""
 function add_increments!(points_bar, increments_bar)
     points_bar[:, 2:end] .+= increments_bar
     points_bar[:, 1:end-1] .-= increments_bar

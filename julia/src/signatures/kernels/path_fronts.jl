@@ -12,7 +12,7 @@ Base.copy(front::Front) = Front(copy(front.p), copy(front.increment))
 """Move the front through piece `j` of Y; where given, `qs` and `ks` keep each cell's edge s = 0."""
 function pass_row!(front::Front, cells::PathCells, j, P, Q, work::CellWork{Lanes}, q, qs = nothing, ks = nothing)
     fill!(q, zero(Lanes))
-    k, one = Lanes(1.0), Lanes(1.0)
+    k, unit = Lanes(1.0), Lanes(1.0)
     for i in eachindex(front.increment)
         if qs !== nothing
             copyto!(view(qs, :, i), 1, q, 1, size(qs, 1))
@@ -22,7 +22,7 @@ function pass_row!(front::Front, cells::PathCells, j, P, Q, work::CellWork{Lanes
         c = coefficient(cells, i - 1, j - 1)
         if magnitude(c) > 0.0       # else k is the sum of its edges, and nothing changes along them
             J = num_coefficient_terms(magnitude(c))
-            change = best_cell!(front.p, i, max(P[i], Q), q, k, c, one, one, c, c, J, work)
+            change = best_cell!(front.p, i, max(P[i], Q), q, k, c, unit, unit, c, c, J, work)
             front.increment[i] = front.increment[i] + change
         end
         k = below
@@ -48,6 +48,7 @@ function path_kernel!(cells::PathCells, weights, work::CellWork{Lanes}, gradient
     return value
 end
 
+"""Carry the cotangent of the kernel back through the fronts, to `cells.c_bar`."""
 function path_adjoint!(cells::PathCells, value_bar::Lanes, fronts, P, Q, work::CellWork{Lanes})
     n = num_pieces(cells)[1]
     bar = Front(n, size(fronts[1].p, 1))

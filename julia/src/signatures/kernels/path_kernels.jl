@@ -5,23 +5,23 @@
     job_pointer::Ptr{KernelJob},
 )
     job = unsafe_load(job_pointer)
-    points(pointer, s, length) = host_array(row(pointer, channels * length, s), channels, length)
-    path_kernels(
-        [points(x_points, s, x_length) for s in 1:job.num_x], [points(y_points, s, y_length) for s in 1:job.num_y], StaticKernel(sigma), job,
-    )
+    points(batch, s, L) = host_array(row(batch, channels * L, s), channels, L)
+    xs = [points(x_points, s, x_length) for s in 1:job.num_x]
+    ys = [points(y_points, s, y_length) for s in 1:job.num_y]
+    path_kernels(xs, ys, StaticKernel(sigma), job)
 end
 
 function path_kernels(xs, ys, static::StaticKernel, job::KernelJob)
     gradient = job.weights != C_NULL
-    run_job(CellWork{Lanes}, job, 1:job.num_x, 1:job.num_y) do work, a, bs, count, y_bar
+    run_job(CellWork{Lanes}, job, 1:job.num_x, 1:job.num_y) do work, a, bs, used, y_bar
         x, four = xs[a], map(b -> ys[b], bs)
         cells = PathCells(coefficients(static, x, four))
-        weights(value) = lanes(l -> l > count ? 0.0 : weight(job, a, bs[l]) / (job.logarithmic == 1 ? value[l] : 1.0))
+        weights(value) = lanes(l -> l > used ? 0.0 : weight(job, a, bs[l]) / (job.logarithmic == 1 ? value[l] : 1.0))
         value = path_kernel!(cells, weights, work, gradient)
-        store_values!(job, a, bs, count, value, (0, 0, 0, 0))
+        store_values!(job, a, bs, used, value, (0, 0, 0, 0))
         gradient || return
         x_bar = host_array(row(job.x_bar, job.x_size, a), size(x)...)
-        for l in 1:count
+        for l in 1:used
             b_bar = y_bar === nothing ? nothing : reshape(view(y_bar, :, bs[l]), size(four[l]))
             pull_points!(x_bar, b_bar, static, cells.c_bar, l, x, four[l])
         end

@@ -1,11 +1,12 @@
 # Lattices of spikes of one neuron, in closed form: how what k is at one corner spreads over all cells that follow.
 
-# Lattices of up to so many spikes of one neuron on each side go through a table: faster than a series per cell, and quadratic in their size.
+# Lattices of up to so many spikes of one neuron on each side go through a table: faster than a series per cell, and
+# quadratic in their size.
 const TABLE_SIDE = 96
 
 """
-Response of a lattice of cells with one coefficient c: if k takes the values V at the lower corners of the cells, their double increments
-are D_ij = Σ_{i' ≤ i, j' ≤ j} table[i−i'+1, j−j'+1] V_i'j'.
+Response of a lattice of cells with one coefficient c: if k takes the values V at the lower corners of the cells, their
+double increments are D_ij = Σ_{i' ≤ i, j' ≤ j} table[i−i'+1, j−j'+1] V_i'j'.
 """
 function response_table(c::Float64, n::Int, m::Int)
     J = num_coefficient_terms(c)

@@ -1,7 +1,8 @@
-# Spikes meeting spikes in a sweep: a pair of spikes (i, j) of one neuron adds the double increment D_ij of k over its cell to
-# everything that is later in both. Of two spike trains, only these cells and those of time with time have c ≠ 0.
+# Spikes meeting spikes in a sweep: a pair of spikes (i, j) of one neuron adds the double increment D_ij of k over its
+# cell to everything that is later in both. Of two spike trains, only these cells and those of time with time have
+# c ≠ 0.
 
-"""Make room for lane `l`'s lattices of spikes; returns whether tables serve all of them."""
+"""Lay out lane `l`'s lattices of spikes; returns whether tables serve all of them."""
 function prepare_spikes!(work::SweepWork, l, x::Events, y::Events, squares)
     places, starts, stop = resize!(work.places[l], length(squares)), resize!(work.starts[l], length(squares)), 0
     by_table = !x.joint && !y.joint
@@ -18,7 +19,7 @@ function prepare_spikes!(work::SweepWork, l, x::Events, y::Events, squares)
         with(other, a) = squares[a] * (length(other.of_neuron[a]) + work.more)
         along(neurons, other) = mapreduce(a -> with(other, a), +, neurons; init = 0.0)
         at_end(other) = work.more == 0 ? 0.0 : maximum(a -> with(other, a), eachindex(squares))
-        most(one, other) = mapreduce(neurons -> along(neurons, other), max, one.letters; init = at_end(other))
+        most(train, other) = mapreduce(neurons -> along(neurons, other), max, train.letters; init = at_end(other))
         # Events of X, and those at its end.
         terms = num_coefficient_terms(max(most(x, y), most(y, x)))
         work.jump_series[l] = zeros(terms, num_events(x) + work.more * length(squares))
@@ -26,15 +27,17 @@ function prepare_spikes!(work::SweepWork, l, x::Events, y::Events, squares)
     return by_table
 end
 
-"""Move X's events through event `row` of lane `l`'s train Y."""
-function pass_event!(work::SweepWork, l, x::Events, y::Events, row, squares, tables, by_table, exponent, slopes)
-    neurons = y.letters[row]
+"""Move X's events through event `y_event` of lane `l`'s train Y."""
+function pass_event!(
+    work::SweepWork, l, x::Events, y::Events, y_event, squares, tables, by_table, lane_exponent, slopes::Bool,
+)
+    neurons = y.letters[y_event]
     isempty(neurons) && return
     columns = event_increments!(work, l, x, neurons, squares, tables, by_table, work.ends[l].of_x)
     meetings = work.meetings[l]
     @inbounds for (n, i) in enumerate(columns)
         work.jump[i] = with_lane(work.jump[i], l, work.jump[i][l] + work.increments[n])
-        slopes && push!(meetings, Meeting(i, row, work.increments[n], work.p[1, i+1][l], 0.0, exponent))
+        slopes && push!(meetings, Meeting(i, y_event, work.increments[n], work.p[1, i+1][l], 0.0, lane_exponent))
     end
 end
 
@@ -98,6 +101,7 @@ function gather_coefficients!(work::SweepWork, x::Events, neurons, squares)
     return sort!(work.touched)
 end
 
+"""Increments over the events `columns` of X, and where wanted at its end, by the series of every cell."""
 function series_increments!(work::SweepWork, l, x::Events, columns, neurons, squares, at_end)
     r = work.jump_series[l]
     q = zeros(size(r, 1))

@@ -1,13 +1,14 @@
 # One train against four: the state along X moves through the pieces and events of Y.
 
 """
-    sweep!(work, x, ys, count, squares, tables, slopes) -> (values, exponents)
+    sweep!(work, x, ys, used, squares, tables, slopes, ends = false) -> (kernels, exponents)
 
-Kernels of train `x` with four trains, of which the first `count` matter: values · 2^exponents. With `slopes`, `work.meetings` holds what the
-gradient needs; with `ends`, `work.ends` what one more spike at the end would change, in the same units as the values.
+Kernels of train `x` with four trains, of which the first `used` matter: kernels · 2^exponents. With `slopes`,
+`work.meetings` holds what the gradient needs; with `ends`, `work.ends` what one more spike at the end would change, in
+the same units as the kernels.
 """
 function sweep!(
-    work::SweepWork, x::Events, ys::NTuple{4,Events}, count, squares, tables, slopes::Bool, ends::Bool = false,
+    work::SweepWork, x::Events, ys::NTuple{4,Events}, used, squares, tables, slopes::Bool, ends::Bool = false,
 )
     n = length(x.pieces)
     work.more = Int(ends)
@@ -16,14 +17,15 @@ function sweep!(
     by_table = ntuple(l -> prepare_spikes!(work, l, x, ys[l], squares), Val(4))
     start, value, exponents = Lanes(1.0), Lanes(1.0), (0, 0, 0, 0)
     rows = maximum(map(y -> length(y.pieces), ys))
-    for row in 1:rows
-        value = pass_time!(work, x, lane_pieces(ys, row), lane_terms(ys, row), start)
-        slopes && finish_slopes!(work, row - 1, exponents)
-        for l in 1:count
-            row <= num_events(ys[l]) && pass_event!(work, l, x, ys[l], row, squares, tables, by_table[l], exponents[l], slopes)
+    for j in 1:rows
+        value = pass_time!(work, x, lane_pieces(ys, j), lane_terms(ys, j), start)
+        slopes && finish_slopes!(work, j - 1, exponents)
+        for l in 1:used
+            j <= num_events(ys[l]) || continue
+            pass_event!(work, l, x, ys[l], j, squares, tables, by_table[l], exponents[l], slopes)
         end
         # Corners are in the units of the last row only until these change.
-        ends && row == rows && foreach(l -> end_y!(work, l, x, squares, tables, by_table[l]), 1:count)
+        ends && j == rows && foreach(l -> end_y!(work, l, x, squares, tables, by_table[l]), 1:used)
         if longest_lane(value) > HUGE
             factor = shrink_factor(value)
             rescale!(work, factor)
@@ -54,12 +56,12 @@ function pass_time!(work::SweepWork, x::Events, h::Lanes, terms::Int, start::Lan
     return work.corner[length(x.pieces)]
 end
 
-# Slopes along Y are those at the start of the piece after the event.
-function finish_slopes!(work::SweepWork, row, exponents)
+"""Slopes along Y are those at the start of the piece after the event."""
+function finish_slopes!(work::SweepWork, y_event, exponents)
     for l in 1:4
         meetings = work.meetings[l]
         n = length(meetings)
-        @inbounds while n > 0 && meetings[n].y_event == row
+        @inbounds while n > 0 && meetings[n].y_event == y_event
             slope = work.slope[meetings[n].x_event][l]
             meetings[n] = with_slope_y(meetings[n], in_units(slope, exponents[l] - meetings[n].exponent))
             n -= 1
@@ -67,17 +69,18 @@ function finish_slopes!(work::SweepWork, row, exponents)
     end
 end
 
-# Where k has grown beyond HUGE, a lane is taken in units larger by 2^UNIT. One row of cells adds less than the rest of the range of floats. What is
-# then below TINY counts for nothing, but would slow down arithmetic as it fades away.
+# Where k has grown beyond HUGE, a lane is taken in units larger by 2^UNIT. One row of cells adds less than the rest of
+# the range of floats. What is then below TINY counts for nothing, but would slow down arithmetic as it fades away.
 const HUGE, UNIT, TINY = 2.0^900, 512, 2.0^-700
 
 shrink_factor(value::Lanes) = lanes(l -> value[l] > HUGE ? 2.0^-UNIT : 1.0)
 shrink_exponents(factor::Lanes) = ntuple(l -> factor[l] == 1.0 ? 0 : UNIT, Val(4))
-longest_lane(x::Lanes) = max(max(x[1], x[2]), max(x[3], x[4]))
-lane_pieces(ys::NTuple{4,Events}, row) = lanes(l -> row <= length(ys[l].pieces) ? ys[l].pieces[row] : 0.0)
-lane_terms(ys::NTuple{4,Events}, row) = maximum(map(y -> row <= length(y.terms) ? y.terms[row] : 1, ys))
 
-in_units(x, exponent) = exponent == 0 ? x : ldexp(x, exponent)
+lane_pieces(ys::NTuple{4,Events}, j) = lanes(l -> j <= length(ys[l].pieces) ? ys[l].pieces[j] : 0.0)
+lane_terms(ys::NTuple{4,Events}, j) = maximum(map(y -> j <= length(y.terms) ? y.terms[j] : 1, ys))
+
+"""x · 2^shift."""
+in_units(x, shift) = shift == 0 ? x : ldexp(x, shift)
 
 rescaled(x::Float64, factor::Float64) = ifelse(abs(x * factor) < TINY, 0.0, x * factor)
 rescaled(x::Lanes, factor::Lanes) = lanes(l -> rescaled(x[l], factor[l]))

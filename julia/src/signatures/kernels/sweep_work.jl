@@ -48,9 +48,9 @@ mutable struct SweepWork
 end
 
 SweepWork() = SweepWork(
-    zeros(Lanes, 0, 0), Lanes[], Lanes[], Lanes[], Lanes[], zeros(Lanes, MAX_TERMS + 1), CellWork{Lanes}(), CellWork{Float64}(),
-    [Float64[] for _ in 1:4], [Int[] for _ in 1:4], [Int[] for _ in 1:4], [zeros(0, 0) for _ in 1:4], [Meeting[] for _ in 1:4],
-    Float64[], Float64[], Int[], [Ends() for _ in 1:4], 0,
+    zeros(Lanes, 0, 0), Lanes[], Lanes[], Lanes[], Lanes[], zeros(Lanes, MAX_TERMS + 1), CellWork{Lanes}(),
+    CellWork{Float64}(), [Float64[] for _ in 1:4], [Int[] for _ in 1:4], [Int[] for _ in 1:4],
+    [zeros(0, 0) for _ in 1:4], [Meeting[] for _ in 1:4], Float64[], Float64[], Int[], [Ends() for _ in 1:4], 0,
 )
 
 function reset!(work::SweepWork, n, terms)

@@ -17,17 +17,17 @@ function train_kernels(X::SpikeTrains, Y::SpikeTrains, job::KernelJob, ends::Ptr
     xs_back, ys_back = gradient ? (reverse.(xs), reverse.(ys)) : (xs, ys)
     # Trains of similar length share a sweep.
     by_length(batch) = sortperm(batch; by = x -> length(x.pieces), alg = MergeSort)
-    run_job(() -> (SweepWork(), SweepWork()), job, by_length(xs), by_length(ys)) do (ahead, back), a, bs, count, y_bar
-        values, exponents = sweep!(ahead, xs[a], map(b -> ys[b], bs), count, squares, tables, gradient, at_end)
-        store_values!(job, a, bs, count, values, exponents)
-        at_end && store_ends!(ends, job, a, bs, count, ahead)
+    run_job(() -> (SweepWork(), SweepWork()), job, by_length(xs), by_length(ys)) do (ahead, back), a, bs, used, y_bar
+        kernels, exponents = sweep!(ahead, xs[a], map(b -> ys[b], bs), used, squares, tables, gradient, at_end)
+        store_values!(job, a, bs, used, kernels, exponents)
+        at_end && store_ends!(ends, job, a, bs, used, ahead)
         gradient || return
-        sweep!(back, xs_back[a], map(b -> ys_back[b], bs), count, squares, tables, true)
+        sweep!(back, xs_back[a], map(b -> ys_back[b], bs), used, squares, tables, true)
         x_bar = host_array(row(job.x_bar, job.x_size, a), job.x_size)
-        for l in 1:count
+        for l in 1:used
             w = weight(job, a, bs[l])
             unit = job.logarithmic == 1 ? exponents[l] : 0
-            job.logarithmic == 1 && (w /= values[l])
+            job.logarithmic == 1 && (w /= kernels[l])
             b_bar = y_bar === nothing ? nothing : view(y_bar, :, bs[l])
             pull_times!(x_bar, b_bar, xs[a], ys[bs[l]], ahead.meetings[l], back.meetings[l], w * scale(X, 1), unit)
         end
@@ -38,36 +38,41 @@ end
 What k(X_a, Y_b) gains where X_a has one more spike at its end, of each neuron, into `ends`, (S, R, N), in units of the
 pair's exponent. Where both are the same sample of SYMMETRIC, it has the spike on both sides.
 """
-function store_ends!(ends::Ptr{Float64}, job::KernelJob, a, bs, count, work::SweepWork)
-    for l in 1:count
-        one, n = work.ends[l], length(work.ends[l].of_x)
+function store_ends!(ends::Ptr{Float64}, job::KernelJob, a, bs, used, work::SweepWork)
+    for l in 1:used
+        gains, n = work.ends[l], length(work.ends[l].of_x)
         into(x, y) = host_array(row(ends, n, place(job, x, y)), n)
         if job.layout == SYMMETRIC && a == bs[l]
-            into(a, a) .= one.of_x .+ one.of_y .+ one.of_both
+            into(a, a) .= gains.of_x .+ gains.of_y .+ gains.of_both
         else
-            copyto!(into(a, bs[l]), one.of_x)
-            job.layout == SYMMETRIC && copyto!(into(bs[l], a), one.of_y)
+            copyto!(into(a, bs[l]), gains.of_x)
+            job.layout == SYMMETRIC && copyto!(into(bs[l], a), gains.of_y)
         end
     end
 end
 
-# A spike's time moves the line along which k jumps. With J the jump of k there and J̃ that of the kernel k̃ of what follows,
-# ∂k/∂τ_i = ∫ (k J̃ − J k̃) dw. As J and J̃ change only at events of Y that share a neuron, by D_ij and D̃_ij, and ∂²k/∂u∂w = k
-# between events, the integral is a sum: Σ_j D̃_ij ∂k/∂u − D_ij ∂k̃/∂ũ, with ∂/∂ũ backwards in time.
+"""
+Adds the gradient in spike times of `factor` times a kernel in units of 2^unit, from the meetings of both sweeps.
+
+A spike's time moves the line along which k jumps. With J the jump of k there and J̃ that of the kernel k̃ of what
+follows, ∂k/∂τ_i = ∫ (k J̃ − J k̃) dw. As J and J̃ change only at events of Y that share a neuron, by D_ij and D̃_ij,
+and ∂²k/∂u∂w = k between events, the integral is a sum: Σ_j D̃_ij ∂k/∂u − D_ij ∂k̃/∂ũ, with ∂/∂ũ backwards in time.
+"""
 function pull_times!(x_bar, y_bar, x::Events, y::Events, ahead::Vector{Meeting}, back::Vector{Meeting}, factor, unit)
-    for (n, one) in enumerate(ahead)
+    for (n, here) in enumerate(ahead)
         other = back[length(ahead)+1-n]
-        exponent = one.exponent + other.exponent - unit
-        half = exponent ÷ 2             # each factor may be as large as HUGE, and all together need not be
-        D, D_back, rest = in_units(one.D, half), in_units(other.D, half), exponent - half
-        slope = D_back * in_units(one.slope_x, rest) - D * in_units(other.slope_x, rest)
-        share!(x_bar, x.spikes[one.x_event], factor * slope)
+        whole = here.exponent + other.exponent - unit
+        half = whole ÷ 2                # each factor may be as large as HUGE, and all together need not be
+        D, D_back, rest = in_units(here.D, half), in_units(other.D, half), whole - half
+        slope = D_back * in_units(here.slope_x, rest) - D * in_units(other.slope_x, rest)
+        share!(x_bar, x.spikes[here.x_event], factor * slope)
         y_bar === nothing && continue
-        slope = D_back * in_units(one.slope_y, rest) - D * in_units(other.slope_y, rest)
-        share!(y_bar, y.spikes[one.y_event], factor * slope)
+        slope = D_back * in_units(here.slope_y, rest) - D * in_units(other.slope_y, rest)
+        share!(y_bar, y.spikes[here.y_event], factor * slope)
     end
 end
 
+"""Simultaneous spikes share what moves their event."""
 function share!(times_bar, columns, amount)
     for column in columns
         times_bar[column] += amount / length(columns)
