@@ -4,7 +4,9 @@ const Signatures = SSNN.Signatures
 
 """Trains of one batch in the host's layout; keep the arrays alive while the struct is used."""
 function host_trains(times::Matrix{Float64}, neurons::Matrix{Int}, num_neurons, t1)
-    return Signatures.SpikeTrains(pointer(times), pointer(neurons), size(times, 2), size(times, 1), num_neurons, 0.0, t1, C_NULL)
+    return Signatures.SpikeTrains(
+        pointer(times), pointer(neurons), size(times, 2), size(times, 1), num_neurons, 0.0, t1, C_NULL,
+    )
 end
 
 """Kernel of two single trains in 256 bits: the power series on every cell of their lifts, 60 terms."""
@@ -22,7 +24,8 @@ function big_kernel(x_times, x_neurons, y_times, y_neurons, t1)
         for (i, (a, x)) in enumerate(segments(x_times, x_neurons))
             c, bottom = a == b ? x * y : big(0.0), bottoms[i]
             far(p, q) = [
-                sum(c^n * p[m-n+1] * f[n+1] for n in 0:m) + c^m * sum(q[n+1] * f[m+n+1] for n in 1:terms-1) for m in 0:terms-1
+                sum(c^n * p[m-n+1] * f[n+1] for n in 0:m) + c^m * sum(q[n+1] * f[m+n+1] for n in 1:terms-1)
+                for m in 0:terms-1
             ]
             bottoms[i], left = far(bottom, left), far(left, bottom)
         end
@@ -31,15 +34,16 @@ function big_kernel(x_times, x_neurons, y_times, y_neurons, t1)
 end
 
 function train_kernel(times, neurons, other_times, other_neurons, num_neurons, t1)
-    value, exponent = zeros(1), zeros(Int, 1)
-    GC.@preserve times neurons other_times other_neurons value exponent begin
+    value, shift = zeros(1), zeros(Int, 1)
+    GC.@preserve times neurons other_times other_neurons value shift begin
         X, Y = host_trains(times, neurons, num_neurons, t1), host_trains(other_times, other_neurons, num_neurons, t1)
         job = Signatures.KernelJob(
-            1, 1, Signatures.PAIRS, 1, 0, pointer(value), pointer(exponent), C_NULL, C_NULL, C_NULL, size(times, 1), size(other_times, 1),
+            1, 1, Signatures.PAIRS, 1, 0, pointer(value), pointer(shift), C_NULL, C_NULL, C_NULL, size(times, 1),
+            size(other_times, 1),
         )
         Signatures.train_kernels(X, Y, job)
     end
-    return ldexp(value[1], exponent[1])
+    return ldexp(value[1], shift[1])
 end
 
 @testset "four numbers at once" begin
@@ -62,12 +66,16 @@ end
         z, c = Signatures.REACH[N], Signatures.REACH[J-1]
         start = [z^m / factorial(m) for m in 1:N]
         L = Signatures.Lanes
-        one = (reshape(L.(start), N, 1), L.(start))
-        two = deepcopy(one)
-        a = Signatures.small_cell!(one[1], 1, one[2], L(1.0), L(c), L(1.0), L(1.0), L(c), L(c), Val(N), Val(J))
-        b = Signatures.cell!(two[1], 1, N, two[2], L(1.0), L(c), L(1.0), L(1.0), L(c), L(c), J, Signatures.CellWork{L}())
+        written_out = (reshape(L.(start), N, 1), L.(start))
+        looped = deepcopy(written_out)
+        a = Signatures.small_cell!(
+            written_out[1], 1, written_out[2], L(1.0), L(c), L(1.0), L(1.0), L(c), L(c), Val(N), Val(J),
+        )
+        b = Signatures.cell!(
+            looped[1], 1, N, looped[2], L(1.0), L(c), L(1.0), L(1.0), L(c), L(c), J, Signatures.CellWork{L}(),
+        )
         @test abs(a[1] - b[1]) < 1e-15c
-        @test all(abs(one[1][m, 1][1] - two[1][m, 1][1]) < 1e-15 for m in 1:N)
+        @test all(abs(written_out[1][m, 1][1] - looped[1][m, 1][1]) < 1e-15 for m in 1:N)
     end
 end
 
