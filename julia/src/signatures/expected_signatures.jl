@@ -29,6 +29,7 @@ function expected_signature(trains::SpikeTrains, depth, threads)
     return expected_signature([SignatureWork(trains.num_neurons, depth) for _ in 1:threads], trains, depth, threads)
 end
 
+"""The same with the works of an earlier call, one per thread."""
 function expected_signature(works::Vector{SignatureWork}, trains::SpikeTrains, depth, threads)
     sums = chunked_sum(works, signature_length(trains, depth), trains.num_samples, threads) do total, work, sample
         total .+= train_signature!(work, trains, read_train!(work.train, trains, sample, Int[], work.seen)).values

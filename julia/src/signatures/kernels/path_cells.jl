@@ -55,6 +55,7 @@ function coefficients(static::StaticKernel, x::Matrix{Float64}, ys::NTuple{4,Mat
     return [(G[i+1, j+1] - G[i+1, j]) - (G[i, j+1] - G[i, j]) for i in 1:n-1, j in 1:m-1]
 end
 
+"""Gaussian kernel of two points."""
 static_value(static::StaticKernel, x, i, y, j) =
     exp(-sum(a -> abs2(x[a, i] - y[a, j]), axes(x, 1)) / (2 * static.sigma^2))
 

@@ -11,6 +11,7 @@
     path_kernels(xs, ys, StaticKernel(sigma), job)
 end
 
+"""Kernels of two batches, and where the job asks for it their gradients."""
 function path_kernels(xs, ys, static::StaticKernel, job::KernelJob)
     gradient = job.weights != C_NULL
     run_job(CellWork{Lanes}, job, 1:job.num_x, 1:job.num_y) do work, a, bs, used, y_bar

@@ -73,15 +73,22 @@ end
 # the range of floats. What is then below TINY counts for nothing, but would slow down arithmetic as it fades away.
 const HUGE, UNIT, TINY = 2.0^900, 512, 2.0^-700
 
+"""What takes each lane to the units that its value needs next."""
 shrink_factor(value::Lanes) = lanes(l -> value[l] > HUGE ? 2.0^-UNIT : 1.0)
+
+"""And by how much that raises its exponent."""
 shrink_exponents(factor::Lanes) = ntuple(l -> factor[l] == 1.0 ? 0 : UNIT, Val(4))
 
+"""Lengths of piece `j` of four trains; 0 where a train has ended."""
 lane_pieces(ys::NTuple{4,Events}, j) = lanes(l -> j <= length(ys[l].pieces) ? ys[l].pieces[j] : 0.0)
+
+"""Terms that serve all four."""
 lane_terms(ys::NTuple{4,Events}, j) = maximum(map(y -> j <= length(y.terms) ? y.terms[j] : 1, ys))
 
 """x · 2^shift."""
 in_units(x, shift) = shift == 0 ? x : ldexp(x, shift)
 
+"""`x` in other units, or 0 where it has faded away."""
 rescaled(x::Float64, factor::Float64) = ifelse(abs(x * factor) < TINY, 0.0, x * factor)
 rescaled(x::Lanes, factor::Lanes) = lanes(l -> rescaled(x[l], factor[l]))
 

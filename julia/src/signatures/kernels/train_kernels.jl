@@ -6,6 +6,7 @@
     train_kernels(unsafe_load(x_pointer), unsafe_load(y_pointer), unsafe_load(job_pointer), ends)
 end
 
+"""Kernels of two batches, and where the job asks for it their gradients and what one more spike at the end changes."""
 function train_kernels(X::SpikeTrains, Y::SpikeTrains, job::KernelJob, ends::Ptr{Float64} = Ptr{Float64}(C_NULL))
     duration(trains) = scale(trains, 1) * (trains.t1 - trains.t0)
     batch(trains, other) = [Events(trains, s, duration(other)) for s in 1:trains.num_samples]
