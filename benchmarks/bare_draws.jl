@@ -1,5 +1,5 @@
-# The least that a step of a stochastic neuron can cost: one normal and one exponential. Nanoseconds for both, with Julia's own generator and exp, and
-# with the core's.
+# The least that a step of a stochastic neuron can cost: one normal and one exponential. Nanoseconds for both, with
+# Julia's own generator and exp, and with the core's.
 
 module BareDraws
 

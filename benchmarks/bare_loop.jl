@@ -1,6 +1,7 @@
-# The yardstick of benchmarks/training_step.py: one training step of figure 1 as straight Julia, with everything fixed that the package keeps general: one
-# neuron, one parameter, no checks. Same arithmetic: Euler-Maruyama with the spike located inside the step, the tangent in c, the depth-3
-# expected-signature loss of matched pairs with its gradient, and RMSProp.
+# The yardstick of benchmarks/training_step.py: one training step of figure 1 as straight Julia, with everything fixed
+# that the package keeps general: one neuron, one parameter, no checks. Same arithmetic: Euler-Maruyama with the spike
+# located inside the step, the tangent in c, the depth-3 expected-signature loss of matched pairs with its gradient, and
+# RMSProp.
 
 module BareLoop
 
@@ -60,8 +61,8 @@ function solve!(times, tangents, c, rng, sigma, samples)
     end
 end
 
-# Depth-3 signature of a path of axis-aligned pieces in the plane, times increasing, unit jumps between them; lexicographic words. With
-# the tangent of all terms along the tangents of the times.
+# Depth-3 signature of a path of axis-aligned pieces in the plane, times increasing, unit jumps between them;
+# lexicographic words. With the tangent of all terms along the tangents of the times.
 function add_signature!(total, dtotal, times, tangents, count, sign)
     S = zeros(14)
     D = zeros(14)

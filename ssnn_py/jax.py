@@ -270,7 +270,7 @@ class _Call:
         return self.cast(batch.spike_trains.times, batch.spike_trains.neurons, batch.v, batch.i)
 
     def ended(self, values: Mapping[str, Any], seed: Any, known: JaxSolution, k: Any) -> JaxSolution:
-        """The samples with one more spike of neuron k at t1, where there is room: the others were cut before t1."""
+        """The samples with one more spike of neuron k at t1, where max_spikes allows it: others were cut before t1."""
         if self.observed and self.problem.saveat[-1] == self.problem.t1:
             return JaxSolution(
                 *jax.pure_callback(self.ended_in_numpy, self.shapes, values, seed, known, k, vmap_method="sequential")

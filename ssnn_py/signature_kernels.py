@@ -21,7 +21,7 @@ from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, as_real_array, describe, require_memory
 
 Array: TypeAlias = NDArray[np.float64]
-PAIRS, GRAM, SYMMETRIC = 0, 1, 2  # layouts of julia/src/signatures/signature_kernel.jl
+PAIRS, GRAM, SYMMETRIC = 0, 1, 2  # layouts of julia/src/signatures/kernels/jobs.jl
 
 
 class _Result(NamedTuple):

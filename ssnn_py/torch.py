@@ -288,9 +288,12 @@ def expectation(
 
 def _seen(solution: Solution, batch: Recordings) -> TorchSolution:
     """The solution, with the spikes and recorded values of `batch`."""
-    trains, room = batch.spike_trains, solution.problem.max_spikes
-    times, neurons = np.ascontiguousarray(trains.times[:, :room]), np.ascontiguousarray(trains.neurons[:, :room])
+    trains, capacity = batch.spike_trains, solution.problem.max_spikes
+    times, neurons = (
+        np.ascontiguousarray(trains.times[:, :capacity]),
+        np.ascontiguousarray(trains.neurons[:, :capacity]),
+    )
     num_spikes = (neurons >= 0).sum(axis=1)
-    raw = RawSolution(times, neurons, num_spikes, num_spikes == room, batch.v, batch.i)
+    raw = RawSolution(times, neurons, num_spikes, num_spikes == capacity, batch.v, batch.i)
     spike_times, v, i = (torch.from_numpy(np.array(part)) for part in (times, batch.v, batch.i))
     return TorchSolution(spike_times, v, i, replace(solution, raw=raw))

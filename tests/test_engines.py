@@ -91,7 +91,7 @@ def test_seeds_and_samples_differ(engine):
     assert np.unique(times).size == 6
 
 
-def test_room_for_spikes_grows_by_itself(engine):
+def test_capacity_for_spikes_grows_by_itself(engine):
     network = one_neuron(intensity=ssnn.ExponentialIntensity(beta=0.0, tau=0.01), alpha=0.0)
     solution = ssnn.simulate(network, t1=6.0, dt=0.01, num_samples=2, seed=1, engine=engine)
     assert solution.num_spikes.min() > 400

@@ -128,10 +128,10 @@ def test_expectations_of_one_neuron_equal_sample_mean(engine, function, transfor
 
 
 @PLAIN_AND_JIT
-@pytest.mark.parametrize("room", [40, 4])
+@pytest.mark.parametrize("capacity", [40, 4])
 @pytest.mark.parametrize("order_matters", [True, False])
-def test_expectations_of_coupled_neurons_equal_sample_mean(engine, transform, room, order_matters):
-    run = run_arguments(0, 3, 8) | {"dt": 0.04, "engine": engine, "max_spikes": room, "saveat": None}
+def test_expectations_of_coupled_neurons_equal_sample_mean(engine, transform, capacity, order_matters):
+    run = run_arguments(0, 3, 8) | {"dt": 0.04, "engine": engine, "max_spikes": capacity, "saveat": None}
     network, names, function = random_network(0, 3, 8), ["weights", "beta", "v0"], pairs if order_matters else squares
     parameters = {name: {**network.parameters, "v0": run["v0"]}[name] for name in names}
     without = {name: value for name, value in run.items() if name != "v0"}
@@ -148,9 +148,9 @@ def in_window(solution):
     return ((times >= 0.3) & (times < 0.7)).sum(1) ** 2
 
 
-@pytest.mark.parametrize("room", [40, 3])
+@pytest.mark.parametrize("capacity", [40, 3])
 @pytest.mark.parametrize("double", [True, False])
-def test_counts_in_a_window_whose_edges_are_recorded(engine, room, double):
+def test_counts_in_a_window_whose_edges_are_recorded(engine, capacity, double):
     network, names = random_network(0, 2, 8, per_sample=False), ["weights", "mu", "v_reset"]
     run = {
         "t1": 1.0,
@@ -159,7 +159,7 @@ def test_counts_in_a_window_whose_edges_are_recorded(engine, room, double):
         "seed": 3,
         "saveat": [0.3, 0.7],
         "engine": engine,
-        "max_spikes": room,
+        "max_spikes": capacity,
     }
     loss = sample_mean(in_window, order_matters=False)
     loss.edges = (0.3, 0.7)
@@ -169,11 +169,11 @@ def test_counts_in_a_window_whose_edges_are_recorded(engine, room, double):
     )
 
 
-@pytest.mark.parametrize("room", [40, 4])
-def test_expectations_in_single_precision(engine, room):
+@pytest.mark.parametrize("capacity", [40, 4])
+def test_expectations_in_single_precision(engine, capacity):
     """Spikes that are inserted next to others do not coincide with them."""
     network, names = random_network(0, 3, 8), ["weights", "beta"]
-    run = {"t1": 1.0, "dt": 0.02, "num_samples": 8, "max_spikes": room, "engine": engine}
+    run = {"t1": 1.0, "dt": 0.02, "num_samples": 8, "max_spikes": capacity, "engine": engine}
     _, gradients = ssnn.value_and_grad(sample_mean(pairs), network, names, gradient="unbiased", **run)
     check_gradients(gradient_of(pairs, network, names, False, **run), gradients, 1e-3)
 

@@ -182,7 +182,7 @@ def test_each_event_has_the_jumps_of_the_model(engine):
 
 @needs_julia
 def test_long_runs_are_cut_into_segments_with_the_same_gradient(monkeypatch, julia):
-    """With little room for its record the adjoint recomputes between checkpoints, and gives the same gradient to the
+    """With little memory for its record the adjoint recomputes between checkpoints, and gives the same gradient to the
     last bit.
     """
     network, arguments = random_network(6, 4, 3), run_arguments(6, 4, 3)

@@ -140,18 +140,18 @@ def test_the_mean_count_at_a_constant_rate_has_its_closed_form(engine, dtype):
 
 
 @pytest.mark.parametrize("function", [number, squares])
-@pytest.mark.parametrize("room", [None, 3])
-def test_expectations_of_one_neuron_equal_sample_mean(engine, function, room):
-    run = {"t1": 0.6, "dt": 0.01, "num_samples": 20, "seed": 2, "engine": engine, "max_spikes": room}
+@pytest.mark.parametrize("capacity", [None, 3])
+def test_expectations_of_one_neuron_equal_sample_mean(engine, function, capacity):
+    run = {"t1": 0.6, "dt": 0.01, "num_samples": 20, "seed": 2, "engine": engine, "max_spikes": capacity}
     loss = sample_mean(function, order_matters=False)
     check_expectation(function, loss, one_neuron(), ["input_current", "mu"], order_matters=False, **run)
 
 
-@pytest.mark.parametrize("room", [None, 4])
+@pytest.mark.parametrize("capacity", [None, 4])
 @pytest.mark.parametrize("order_matters", [True, False])
-def test_expectations_of_coupled_neurons_equal_sample_mean(engine, room, order_matters):
+def test_expectations_of_coupled_neurons_equal_sample_mean(engine, capacity, order_matters):
     network = random_network(0, 3, 8)
-    run = run_arguments(0, 3, 8) | {"dt": 0.04, "engine": engine, "max_spikes": room, "saveat": None}
+    run = run_arguments(0, 3, 8) | {"dt": 0.04, "engine": engine, "max_spikes": capacity, "saveat": None}
     function = pairs if order_matters else squares
     loss = sample_mean(function, order_matters=order_matters)
     names = ["weights", "beta", "v0"]
@@ -198,8 +198,8 @@ def in_window(solution):
     return ((times >= 0.3) & (times < 0.7)).sum(1) ** 2
 
 
-@pytest.mark.parametrize("room", [None, 3])
-def test_counts_in_a_window_whose_edges_are_recorded(engine, room):
+@pytest.mark.parametrize("capacity", [None, 3])
+def test_counts_in_a_window_whose_edges_are_recorded(engine, capacity):
     network = random_network(0, 2, 8, per_sample=False)
     run = {
         "t1": 1.0,
@@ -208,7 +208,7 @@ def test_counts_in_a_window_whose_edges_are_recorded(engine, room):
         "seed": 3,
         "saveat": [0.3, 0.7],
         "engine": engine,
-        "max_spikes": room,
+        "max_spikes": capacity,
     }
     loss = sample_mean(in_window, order_matters=False)
     loss.edges = (0.3, 0.7)

@@ -1,5 +1,6 @@
-# Solvers of StochasticDiffEq.jl on the smooth pieces between spikes. The core walks from event to event and knows the rule there (src/sciml.jl); this file gives it the two methods of a
-# `SmoothSolver`, and gives the solvers the core's Brownian path. It keeps to what StochasticDiffEq.jl 6 (mid-2025) and 7 have in common.
+# Solvers of StochasticDiffEq.jl on the smooth pieces between spikes. The core walks from event to event and knows the
+# rule there (src/sciml.jl); this file gives it the two methods of a `SmoothSolver`, and gives the solvers the core's
+# Brownian path. It keeps to what StochasticDiffEq.jl 6 (mid-2025) and 7 have in common.
 module SSNNSciMLExt
 
 using SSNN: SSNN, Model, Run, SciMLSolver, SmoothSolver
@@ -8,11 +9,12 @@ using ForwardDiff: ForwardDiff
 using SciMLBase: SciMLBase
 using StochasticDiffEq: StochasticDiffEq
 
-# --- the Brownian path -----------------------------------------------------------------------------------------------------------
+# --- the Brownian path ------------------------------------------------------------------------------------------------
 
 """
-The path of docs/numerics.md as a noise process. A step from t is given dW, the increment, and dZ = 2√3·H, from its space-time Lévy area: the schemes of Rößler take
-I₍₁,₀₎ = h/2·(ΔW + ΔZ/√3) for the integral of the path, which is h·(H + ΔW/2). H is that of the very interval that is asked for, also after a rejection; the areas of neighbouring
+The path of docs/numerics.md as a noise process. A step from t is given dW, the increment, and dZ = 2√3·H, from its
+space-time Lévy area: the schemes of Rößler take I₍₁,₀₎ = h/2·(ΔW + ΔZ/√3) for the integral of the path, which is
+h·(H + ΔW/2). H is that of the very interval that is asked for, also after a rejection; the areas of neighbouring
 intervals do not add up, so that no grid of W and Z could say this.
 """
 mutable struct PathNoise{R<:Run} <: SciMLBase.AbstractNoiseProcess{Float64,2,nothing,true}
@@ -34,11 +36,15 @@ function PathNoise(run::Run, depth, diagonal, t)
     n, components = Int(run.problem.num_neurons), Int(run.problem.num_components)
     entries = diagonal ? SSNN.num_variables(typeof(run.θ)) * n : components * n
     buffers = (zeros(components * n), zeros(components * n))
-    return PathNoise(run, depth, t, zeros(entries), zeros(entries), 0.0, zeros(entries), zeros(entries), buffers..., [zeros(entries)], true)
+    return PathNoise(
+        run, depth, t, zeros(entries), zeros(entries), 0.0, zeros(entries), zeros(entries), buffers...,
+        [zeros(entries)], true,
+    )
 end
 
 Base.copy(W::PathNoise) = PathNoise(
-    W.run, W.depth, W.curt, copy(W.curW), copy(W.curZ), W.dt, copy(W.dW), copy(W.dZ), copy(W.w), copy(W.h), W.W, W.reset,
+    W.run, W.depth, W.curt, copy(W.curW), copy(W.curZ), W.dt, copy(W.dW), copy(W.dZ), copy(W.w), copy(W.h), W.W,
+    W.reset,
 )
 Base.copy!(W::T, ::T) where {T<:PathNoise} = W      # it holds no history that could be kept
 
@@ -53,7 +59,8 @@ end
 function DiffEqNoiseProcess.accept_step!(W::PathNoise, dt, u, p, setup_next = true)
     W.curW .+= W.dW
     W.curZ .+= W.dZ
-    W.curt = SSNN.on_grid(W.run.problem, W.curt + W.dt)     # the integrator's own time snaps to its stops, and rounding must not add up here
+    # The integrator's own time snaps to its stops, and rounding must not add up here.
+    W.curt = SSNN.on_grid(W.run.problem, W.curt + W.dt)
     W.dt = dt
     setup_next && DiffEqNoiseProcess.calculate_step!(W, dt, u, p)
     return nothing
@@ -70,7 +77,7 @@ function SciMLBase.reinit!(W::PathNoise, dt; t0 = W.curt, kwargs...)
     return nothing
 end
 
-# --- the equation ----------------------------------------------------------------------------------------------------------------
+# --- the equation -----------------------------------------------------------------------------------------------------
 
 """Everything one thread needs of the equation: the sample's parameters are those of the run."""
 struct Equation{R<:Run,Θ<:Model}
@@ -94,7 +101,8 @@ struct Jacobian{E<:Equation}
     equation::E
 end
 
-(f::Drift)(du::AbstractVector{Float64}, u, p, t) = SSNN.network_drift!(du, u, f.equation.run.θ, t, f.equation.stratonovich)
+(f::Drift)(du::AbstractVector{Float64}, u, p, t) =
+    SSNN.network_drift!(du, u, f.equation.run.θ, t, f.equation.stratonovich)
 (g::Diffusion)(G::AbstractArray{Float64}, u, p, t) = SSNN.network_noise!(fill!(G, 0.0), u, g.equation.run.θ)
 (J::Jacobian)(out, u, p, t) = SSNN.network_jacobian!(out, u, J.equation.run.θ, t, J.equation.stratonovich)
 
@@ -119,7 +127,7 @@ function in_all_directions!(formula!, out::AbstractArray{D}, u, f) where {T,P,D<
     return out
 end
 
-# --- the two methods of a smooth solver ------------------------------------------------------------------------------------------
+# --- the two methods of a smooth solver -------------------------------------------------------------------------------
 
 struct StochasticDiffEqSolver{A,E<:Equation,O<:NamedTuple} <: SmoothSolver
     algorithm::A
@@ -134,7 +142,9 @@ function problem(smooth::StochasticDiffEqSolver, u, a, b, directions = 1:0)
     equation = smooth.equation
     n, components = Int(equation.run.problem.num_neurons), Int(equation.run.problem.num_components)
     jacobian = smooth.implicit ? Jacobian(equation) : nothing
-    f = SciMLBase.SDEFunction{true,SciMLBase.FullSpecialize}(Drift(equation, directions), Diffusion(equation, directions); jac = jacobian)
+    f = SciMLBase.SDEFunction{true,SciMLBase.FullSpecialize}(
+        Drift(equation, directions), Diffusion(equation, directions); jac = jacobian
+    )
     return SciMLBase.SDEProblem(
         f, u, (a, b); noise = PathNoise(equation.run, smooth.depth, equation.diagonal, a),
         noise_rate_prototype = equation.diagonal ? nothing : zeros(eltype(u), length(u), components * n),
@@ -160,15 +170,16 @@ function SSNN.follow(smooth::StochasticDiffEqSolver, u, a, b)
             out[k] = SSNN.event_value_in(θ, u, k)
         end
     end
-    # The solvers' interpolants are linear and so are the event functions: the first root is known without a search, which would cut the step and its noise.
-    # What the second argument says of the events differs between versions.
+    # The solvers' interpolants are linear and so are the event functions: the first root is known without a search,
+    # which would cut the step and its noise. What the second argument says of the events differs between versions.
     function affect!(integrator, _)
         before, after = integrator.uprev, integrator.u
         fraction, crossing.neuron = findmin(1:n) do k
             from, to = SSNN.event_value_in(θ, before, k), SSNN.event_value_in(θ, after, k)
             to > from ? -from / (to - from) : Inf
         end
-        fraction = min(fraction, 1.0)               # more by rounding only: some neuron's event function did change its sign
+        # More by rounding only: some neuron's event function did change its sign.
+        fraction = min(fraction, 1.0)
         crossing.t = integrator.tprev + fraction * (integrator.t - integrator.tprev)
         crossing.u = before .+ fraction .* (after .- before)
         SciMLBase.terminate!(integrator)
@@ -177,7 +188,8 @@ function SSNN.follow(smooth::StochasticDiffEqSolver, u, a, b)
         condition, affect!, n; rootfind = SciMLBase.NoRootFind, interp_points = 0, save_positions = (false, false),
     )
     solution = SciMLBase.solve(
-        problem(smooth, u, a, b), smooth.algorithm; dt = run.problem.dt, adaptive = smooth.adaptive, tstops = stops(smooth, a, b), callback = callback,
+        problem(smooth, u, a, b), smooth.algorithm; dt = run.problem.dt, adaptive = smooth.adaptive,
+        tstops = stops(smooth, a, b), callback = callback,
         save_everystep = true, smooth.options...,
     )
     check_success(solution)
@@ -222,34 +234,43 @@ end
 duals(u, du, ::Val{P}) where {P} =
     [ForwardDiff.Dual{Tag}(u[r], ForwardDiff.Partials(ntuple(q -> du[q][r], Val(P)))) for r in eachindex(u)]
 
-# With every time a stop, and dt as long as the longest step, the steps are those from one time to the next. No callback: there is no event, and none is differentiated.
+# With every time a stop, and dt as long as the longest step, the steps are those from one time to the next. No
+# callback: there is no event, and none is differentiated.
 function replay_chunk(smooth::StochasticDiffEqSolver, u, times, directions)
     solution = SciMLBase.solve(
-        problem(smooth, u, times[1], times[end], directions), smooth.algorithm; dt = maximum(diff(times)), adaptive = false, tstops = times[2:end-1],
+        problem(smooth, u, times[1], times[end], directions), smooth.algorithm; dt = maximum(diff(times)),
+        adaptive = false, tstops = times[2:end-1],
         save_everystep = true,
     )
     check_success(solution)
     steps = length(solution.t::Vector{Float64}) - 1
-    steps == length(times) - 1 || error("$(nameof(typeof(smooth.algorithm))) took $steps steps where it was given $(length(times) - 1)")
+    steps == length(times) - 1 || error(
+        "$(nameof(typeof(smooth.algorithm))) took $steps steps where it was given $(length(times) - 1)"
+    )
     return solution.u::Vector{typeof(u)}
 end
 
 check_success(solution) = SciMLBase.successful_retcode(solution) ||
     error("the solver stopped at t = $(solution.t[end]) with the return code $(solution.retcode)")
 
-# --- what the core asks for ------------------------------------------------------------------------------------------------------
+# --- what the core asks for -------------------------------------------------------------------------------------------
 
 function smooth_solver(solver::SciMLSolver, options::NamedTuple, run::Run, directions)
     adaptive = get(options, :adaptive, false)
     depth = SSNN.noise_depth(solver, options)
     additive, diagonal = SSNN.is_additive(run.θ), get(options, :diagonal_noise, false)
-    solver.noise == :additive && !additive && throw(ArgumentError("solver $(solver.name) takes additive noise only, and this diffusion depends on the potential"))
-    solver.noise == :diagonal && !diagonal && throw(ArgumentError("solver $(solver.name) takes diagonal noise only: sigma12 and sigma21 must be zero, and stay zero in a tangent"))
+    solver.noise == :additive && !additive && throw(ArgumentError(
+        "solver $(solver.name) takes additive noise only, and this diffusion depends on the potential"
+    ))
+    solver.noise == :diagonal && !diagonal && throw(ArgumentError(
+        "solver $(solver.name) takes diagonal noise only: sigma12 and sigma21 must be zero, and stay zero in a tangent"
+    ))
     constructor = getproperty(StochasticDiffEq, Symbol(solver.name))
     # These two by default look at the diffusion after the drift; the scheme of that name looks at both at once.
     algorithm = solver.name in ("EM", "LambaEM") ? constructor(false) : constructor()
     # The library itself takes ISSEulerHeun, and version 6 ImplicitEulerHeun too, for Itô's.
-    stratonovich = endswith(solver.name, "EulerHeun") || SciMLBase.alg_interpretation(algorithm) == SciMLBase.AlgorithmInterpretation.Stratonovich
+    stratonovich = endswith(solver.name, "EulerHeun") ||
+        SciMLBase.alg_interpretation(algorithm) == SciMLBase.AlgorithmInterpretation.Stratonovich
     rest = NamedTuple{filter(name -> !(name in (:adaptive, :noise_depth, :diagonal_noise)), keys(options))}(options)
     equation = Equation(run, convert(Vector{typeof(run.θ)}, directions), stratonovich, diagonal)
     return StochasticDiffEqSolver(algorithm, equation, rest, adaptive, solver.implicit, depth)
@@ -257,7 +278,7 @@ end
 
 __init__() = SSNN.SCIML_HOOK[] = smooth_solver
 
-# --- what a first solution would compile -----------------------------------------------------------------------------------------
+# --- what a first solution would compile ------------------------------------------------------------------------------
 
 # Solvers whose compiled code the extension keeps; all others are compiled when they are first used.
 const KEPT = ("EM", "SOSRA2", "SOSRI")

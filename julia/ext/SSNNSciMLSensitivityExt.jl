@@ -1,5 +1,6 @@
-# Reverse mode of the stretches between spikes by SciMLSensitivity.jl. The core makes each an ordinary differential equation with its own vector–Jacobian products, walks from event to event and knows the
-# rule there (src/sciml_adjoint.jl); no event, no noise process and no automatic differentiation is this package's concern.
+# Reverse mode of the stretches between spikes by SciMLSensitivity.jl. The core makes each an ordinary differential
+# equation with its own vector–Jacobian products, walks from event to event and knows the rule there
+# (src/sciml_adjoint.jl); no event, no noise process and no automatic differentiation is this package's concern.
 module SSNNSciMLSensitivityExt
 
 using SSNN: SSNN, Model, PieceAdjoint, Run, SmoothPiece
@@ -14,7 +15,8 @@ struct PackagedAdjoint{A,Θ<:Model} <: PieceAdjoint
     z_bar::Vector{Float64}
 end
 
-# From this version on a function may bring its vector–Jacobian products, and the choice of a tool for them is never asked; before, it may bring its Jacobians, which `false` asks for.
+# From this version on a function may bring its vector–Jacobian products, and the choice of a tool for them is never
+# asked; before, it may bring its Jacobians, which `false` asks for.
 const TAKES_PRODUCTS = something(pkgversion(SciMLSensitivity), v"0") >= v"7.97"
 const VJP = (autojacvec = TAKES_PRODUCTS ? ZygoteVJP() : false,)
 
@@ -36,7 +38,8 @@ end
 function derivatives(method::PackagedAdjoint, piece)
     if TAKES_PRODUCTS
         return (
-            vjp = (z_bar, bar, z, p, t) -> SSNN.piece_drift_adjoint!(z_bar, method.part, z, piece, t, bar),     # what it adds to `part` is never read
+            # What it adds to `part` is never read.
+            vjp = (z_bar, bar, z, p, t) -> SSNN.piece_drift_adjoint!(z_bar, method.part, z, piece, t, bar),
             vjp_p = (p_bar, bar, z, p, t) -> parameters_bar!(p_bar, bar, method, z, piece, t),
         )
     end
@@ -60,9 +63,12 @@ function SSNN.pull_back!(θ̄, method::PackagedAdjoint, piece::SmoothPiece, z, m
     # The path has a kink where a step ends: both solves end their steps there too.
     longest, steps = maximum(diff(times)), (adaptive = false, tstops = times[2:end-1])
     solution = SciMLBase.solve(SciMLBase.ODEProblem(f, z, (times[1], times[end]), p), Tsit5(); dt = longest, steps...)
-    SciMLBase.successful_retcode(solution) || error("the piece from t = $(times[1]) could not be solved again: return code $(solution.retcode)")
+    SciMLBase.successful_retcode(solution) || error(
+        "the piece from t = $(times[1]) could not be solved again: return code $(solution.retcode)"
+    )
     z_bar, p_bar = adjoint_sensitivities(
-        solution, Tsit5(); sensealg = method.sensealg, t = marks, dgdu_discrete = (out, z, p, t, m) -> copyto!(out, bars[m]), dt = -longest, steps...,
+        solution, Tsit5(); sensealg = method.sensealg, t = marks, dt = -longest, steps...,
+        dgdu_discrete = (out, z, p, t, m) -> copyto!(out, bars[m]),
     )
     SSNN.add_gathered!(θ̄, p_bar)
     return z_bar
@@ -71,7 +77,10 @@ end
 function piece_adjoint(name::Symbol, run::Run)
     haskey(SENSEALGS, name) ||
         throw(ArgumentError("sensealg must be one of $(join(sort(string.(keys(SENSEALGS))), ", ")), got \"$name\""))
-    return PackagedAdjoint(SENSEALGS[name](), Model(run.problem)::typeof(run.θ), zeros(SSNN.num_variables(typeof(run.θ)) * Int(run.problem.num_neurons)))
+    return PackagedAdjoint(
+        SENSEALGS[name](), Model(run.problem)::typeof(run.θ),
+        zeros(SSNN.num_variables(typeof(run.θ)) * Int(run.problem.num_neurons)),
+    )
 end
 
 __init__() = SSNN.PIECE_ADJOINT_HOOK[] = piece_adjoint

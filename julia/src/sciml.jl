@@ -1,5 +1,6 @@
-# The network as one vector u = [v; i; s], for solvers that know nothing of spikes: its drift and diffusion, the Brownian path between any two times, the rule at an event, and the
-# walk from event to event. An extension brings the solvers of DifferentialEquations.jl; nothing here needs them.
+# The network as one vector u = [v; i; s], for solvers that know nothing of spikes: its drift and diffusion, the
+# Brownian path between any two times, the rule at an event, and the walk from event to event. An extension brings the
+# solvers of DifferentialEquations.jl; nothing here needs them.
 
 """What a solver of DifferentialEquations.jl can do."""
 struct SciMLSolver
@@ -13,28 +14,33 @@ end
 const SCIML_TABLE = joinpath(@__DIR__, "sciml_solvers.txt")
 include_dependency(SCIML_TABLE)
 
-const SCIML_SOLVERS = let rows = [split(line) for line in eachline(SCIML_TABLE) if !isempty(line) && !startswith(line, '#')]
-    Dict(row[1] => SciMLSolver(row[1], parse(Float64, row[2]), Symbol(row[3]), row[4] == "yes", row[5] == "yes") for row in rows[2:end])
+const SCIML_SOLVERS = let lines = filter(line -> !isempty(line) && !startswith(line, '#'), readlines(SCIML_TABLE))
+    solver(row) = SciMLSolver(row[1], parse(Float64, row[2]), Symbol(row[3]), row[4] == "yes", row[5] == "yes")
+    Dict(row[1] => solver(row) for row in split.(lines[2:end]))
 end
 
 """The solver that the host calls `sciml:NAME`."""
-sciml_solver(name::AbstractString) = lookup(SCIML_SOLVERS, "solver of DifferentialEquations.jl", replace(name, r"^sciml:" => ""))
+sciml_solver(name::AbstractString) =
+    lookup(SCIML_SOLVERS, "solver of DifferentialEquations.jl", replace(name, r"^sciml:" => ""))
 
 """
-Keyword arguments from the host's text: one `name=kind:value` a line, kind `b`, `i`, `f` or `s` for a truth value, an integer, a float or a symbol.
+Keyword arguments from the host's text: one `name=kind:value` a line, kind `b`, `i`, `f` or `s` for a truth value, an
+integer, a float or a symbol.
 """
 function parse_options(text::AbstractString)
     pairs = map(split(text, '\n'; keepempty = false)) do line
         parts = match(r"^([A-Za-z_]\w*)=([bifs]):(.*)$", line)
         parts === nothing && throw(ArgumentError("malformed option \"$line\""))
         name, kind, value = parts.captures
-        typed = kind == "b" ? parse(Bool, value) : kind == "i" ? parse(Int, value) : kind == "f" ? parse(Float64, value) : Symbol(value)
+        typed = kind == "b" ? parse(Bool, value) :
+            kind == "i" ? parse(Int, value) :
+            kind == "f" ? parse(Float64, value) : Symbol(value)
         return Symbol(name) => typed
     end
     return (; pairs...)
 end
 
-# --- the network as a vector field -----------------------------------------------------------------------------------------------
+# --- the network as a vector field ------------------------------------------------------------------------------------
 # Its state is one vector u, all neurons' first variables, then all their second ones, and so on; for SLIF [v; i; s].
 
 """The variables of u, each as a view over neurons."""
@@ -80,7 +86,8 @@ function network_jacobian!(J, u, θ::Model, t::Float64, stratonovich::Bool = fal
 end
 
 """
-Diffusion of u: a matrix (M·N, components × N), or, where each Brownian motion drives one variable, the vector of its diagonal.
+Diffusion of u: a matrix (M·N, components × N), or, where each Brownian motion drives one variable, the vector of its
+diagonal.
 """
 function network_noise!(G::AbstractMatrix, u, θ)
     n, y = number_of_neurons(θ), variables(u, θ)
@@ -103,13 +110,14 @@ end
 noise_of_component(θ, k, y, c, components) =
     components == 1 ? noise(θ, k, y, (1.0,)) : noise(θ, k, y, (c == 1 ? 1.0 : 0.0, c == 2 ? 1.0 : 0.0))
 
-# --- the Brownian path between any two times -------------------------------------------------------------------------------------
+# --- the Brownian path between any two times --------------------------------------------------------------------------
 
 """
     brownian!(w, h, run, a, b, depth)
 
-Increments and space-time Lévy areas of the path of docs/numerics.md from a to b, component c of neuron k at `k + (c − 1)·N`. Exact where a and b are dyadic nodes at most `depth` below the
-steps; inside the intervals between those the path is taken as linear.
+Increments and space-time Lévy areas of the path of docs/numerics.md from a to b, component c of neuron k at
+`k + (c − 1)·N`. Exact where a and b are dyadic nodes at most `depth` below the steps; inside the intervals between
+those the path is taken as linear.
 """
 function brownian!(w, h, run::Run{M,C}, a::Float64, b::Float64, depth::Int) where {M,C}
     problem = run.problem
@@ -169,7 +177,7 @@ function path_within(step::Step, k, a, b, leaves::Int, depth::Int, position::Int
     return plus(w, w′), plus(plus_scaled(integral, min(b, to) - middle, w), integral′)
 end
 
-# --- the event rule for the whole vector -----------------------------------------------------------------------------------------
+# --- the event rule for the whole vector ------------------------------------------------------------------------------
 # ∂y+ = ∇T ∂y− + ∂_θT + [∇T f(y−) − f(y+)] ∂τ, tangents at the fixed time τ; f is the drift, since the noise cancels
 # (docs/gradients.md).
 
@@ -183,8 +191,8 @@ function transition!(u, θ::Model, synapses::Synapses, j, log_u)
 end
 
 """
-Takes the tangent du of u just before a spike of neuron j to that just after it, both at the fixed time τ, given u and the drifts
-before and after; returns ∂τ.
+Takes the tangent du of u just before a spike of neuron j to that just after it, both at the fixed time τ, given u and
+the drifts before and after; returns ∂τ.
 """
 function spike_jump_tangent!(du, u, before, after, θ::DualModel, synapses::Synapses, j)
     dτ = crossing_tangent(θ, j, state_at(variables(du, θ), j), state_at(variables(before, θ), j))
@@ -195,8 +203,8 @@ function spike_jump_tangent!(du, u, before, after, θ::DualModel, synapses::Syna
 end
 
 """
-Takes the cotangent of u just after a spike to that just before it, where it was u, τ_bar being that of τ itself; adds to the
-gradients θ̄.
+Takes the cotangent of u just after a spike to that just before it, where it was u, τ_bar being that of τ itself; adds
+to the gradients θ̄.
 """
 function spike_jump_adjoint!(bar, τ_bar, θ̄::Model, u, before, after, θ::Model, synapses::Synapses, j)
     τ_bar -= sum(bar .* after)
@@ -207,30 +215,34 @@ function spike_jump_adjoint!(bar, τ_bar, θ̄::Model, u, before, after, θ::Mod
     return bar
 end
 
-# --- from event to event ---------------------------------------------------------------------------------------------------------
+# --- from event to event ----------------------------------------------------------------------------------------------
 
 """
 A solver of the smooth equation. It writes
 
-  * `follow(smooth, u, a, b) -> (times, states, j)`: from u at a to b, or to the end of the step in which a neuron's event function becomes positive: j is that neuron, or 0, and the last time where it
-    seems to vanish, the last state what it is there;
-  * `replay(smooth, u, du, times) -> (states, tangents)`: the same steps again from u at `times[1]`, with its tangents, one vector per direction.
+  * `follow(smooth, u, a, b) -> (times, states, j)`: from u at a to b, or to the end of the step in which a neuron's
+    event function becomes positive: j is that neuron, or 0, and the last time where it seems to vanish, the last state
+    what it is there;
+  * `replay(smooth, u, du, times) -> (states, tangents)`: the same steps again from u at `times[1]`, with its tangents,
+    one vector per direction.
 
-The solver never sees a spike; nor is it ever differentiated through one. The rule at a spike is that of the equation itself, so that tangents are derivatives of the discretised map to the solver's
-order, and not to rounding as those of the native solvers are.
+The solver never sees a spike; nor is it ever differentiated through one. The rule at a spike is that of the equation
+itself, so that tangents are derivatives of the discretised map to the solver's order, and not to rounding as those of
+the native solvers are.
 """
 abstract type SmoothSolver end
 
 function follow end
 function replay end
 
-# What they return, said where it is used: what a package's `solve` returns is not always inferred, and code that does not know its types is compiled
-# anew in every process in which another package (PythonCall.jl, say) adds a method to ==, * or the like.
+# What they return, said where it is used: what a package's `solve` returns is not always inferred, and code that does
+# not know its types is compiled anew in every process in which another package (PythonCall.jl, say) adds a method to
+# ==, * or the like.
 const Followed = Tuple{Vector{Float64},Vector{Vector{Float64}},Int}
 const Replayed = Tuple{Vector{Vector{Float64}},Vector{Vector{Vector{Float64}}}}
 
-# A smooth solver keeps every step that it takes, and is given all grid times on its way: after so many steps of the grid it
-# begins anew, so that memory does not grow with the length of a run.
+# A smooth solver keeps every step that it takes, and is given all grid times on its way: after so many steps of the
+# grid it begins anew, so that memory does not grow with the length of a run.
 const STRETCH_STEPS = 4096
 
 """Where a stretch that begins at t ends at the latest."""
@@ -250,7 +262,8 @@ function solve_from_event_to_event!(run::Run, observer::Observer, smooth::Smooth
         run.saved = [saved_values(problem, array, sample) for array in recorded(outputs)]
     end
     begin_sample!(
-        run, observer, sample, row(outputs.spike_times, problem.max_spikes, sample), row(outputs.spike_neurons, problem.max_spikes, sample),
+        run, observer, sample, row(outputs.spike_times, problem.max_spikes, sample),
+        row(outputs.spike_neurons, problem.max_spikes, sample),
     )
     walk_from_event_to_event!(run, observer, smooth, sample)
     unsafe_store!(outputs.num_spikes, run.num_spikes, sample)
@@ -258,7 +271,8 @@ function solve_from_event_to_event!(run::Run, observer::Observer, smooth::Smooth
     return run
 end
 
-# What an observer of the walk may follow: a stretch without events, from u at the first of these times to the last; and a spike, with the state before it and the drifts before and after.
+# What an observer of the walk may follow: a stretch without events, from u at the first of these times to the last; and
+# a spike, with the state before it and the drifts before and after.
 after_stretch!(::Observer, u, times) = nothing
 after_firing!(::Observer, j, u, before, after) = nothing
 
@@ -279,7 +293,9 @@ function walk_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothS
         after_stretch!(observer, u_first, t_next > times[from] ? [times[1:from]; t_next] : times[1:from])
         last = j == 0 && stop == problem.t1
         while run.next_save <= length(run.saveat) && (run.saveat[run.next_save] < t_next || last)
-            save_vector!(run, observer, smooth, at(clamp(searchsortedlast(times, run.saveat[run.next_save]), 1, from)), sample)
+            save_vector!(
+                run, observer, smooth, at(clamp(searchsortedlast(times, run.saveat[run.next_save]), 1, from)), sample,
+            )
         end
         t = t_next
         fired = 0
@@ -290,7 +306,9 @@ function walk_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothS
                 run.stopped = true
                 break
             end
-            fired > MAX_SPIKES_IN_STEP && throw(ErrorException("more than $MAX_SPIKES_IN_STEP spikes at t = $t: a spike lets others follow at once, without end"))
+            fired > MAX_SPIKES_IN_STEP && throw(ErrorException(
+                "more than $MAX_SPIKES_IN_STEP spikes at t = $t: a spike lets others follow at once, without end"
+            ))
             j = something(findfirst(k -> event_value_in(θ, u, k) >= 0, 1:n), 0)
         end
         if run.stopped || t >= problem.t1
@@ -300,7 +318,10 @@ function walk_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothS
             break
         end
     end
-    all(isfinite, u) || throw(ErrorException("the solution of sample $(sample - 1) is no longer finite: dt = $(problem.dt) is too large for the rates mu, or a parameter is too large"))
+    all(isfinite, u) || throw(ErrorException(
+        "the solution of sample $(sample - 1) is no longer finite: dt = $(problem.dt) is too large for the rates mu, " *
+        "or a parameter is too large"
+    ))
     return run
 end
 
@@ -348,7 +369,9 @@ function save_vector!(run::Run, observer::Observer, smooth::SmoothSolver, (t, u,
         copyto!(view(values, :, index), x)
     end
     for p in eachindex(du), (array, dx) in zip(recorded(observer.outputs), variables(du[p], run.θ)), k in 1:n
-        unsafe_store!(array, dx[k], k + n * (index - 1 + length(run.saveat) * (sample - 1 + run.problem.num_samples * (p - 1))))
+        unsafe_store!(
+            array, dx[k], k + n * (index - 1 + length(run.saveat) * (sample - 1 + run.problem.num_samples * (p - 1))),
+        )
     end
     run.next_save += 1
 end
@@ -360,7 +383,7 @@ function noise_depth(solver::SciMLSolver, options::NamedTuple)
     return depth
 end
 
-# --- entry points ----------------------------------------------------------------------------------------------------------------
+# --- entry points -----------------------------------------------------------------------------------------------------
 
 """
 Set by the extension: `(solver::SciMLSolver, options, run, directions) -> SmoothSolver` for one thread's run.
@@ -369,24 +392,38 @@ const SCIML_HOOK = Ref{Any}(nothing)
 
 function sciml_smooth_solver(problem::Problem, options::NamedTuple, run::Run, directions)
     SCIML_HOOK[] === nothing && throw(ErrorException(
-        "$(unsafe_string(problem.solver)) is a solver of DifferentialEquations.jl, which is not loaded; run `ssnn setup --sciml` (Julia 1.10 or newer; this is $VERSION)",
+        "$(unsafe_string(problem.solver)) is a solver of DifferentialEquations.jl, which is not loaded; " *
+        "run `ssnn setup --sciml` (Julia 1.10 or newer; this is $VERSION)",
     ))
     solver = sciml_solver(unsafe_string(problem.solver))
-    get(options, :adaptive, false) && !solver.adaptive && throw(ArgumentError("solver $(solver.name) takes fixed steps only: adaptive must be false"))
-    isempty(directions) || !solver.implicit || throw(ArgumentError("solver $(solver.name) is implicit, which gradients do not support; take an explicit one"))
+    get(options, :adaptive, false) && !solver.adaptive && throw(ArgumentError(
+        "solver $(solver.name) takes fixed steps only: adaptive must be false"
+    ))
+    isempty(directions) || !solver.implicit || throw(ArgumentError(
+        "solver $(solver.name) is implicit, which gradients do not support; take an explicit one"
+    ))
     # The extension is younger than this function.
     return Base.invokelatest(SCIML_HOOK[], solver, options, run, directions)::SmoothSolver
 end
 
-@entry_point function ssnn_sciml_solve(problem_pointer::Ptr{Problem}, outputs_pointer::Ptr{Outputs}, options::Ptr{UInt8})
-    sciml_solve(run -> NoObserver(), unsafe_load(problem_pointer), unsafe_load(outputs_pointer), parse_options(unsafe_string(options)))
+@entry_point function ssnn_sciml_solve(
+    problem_pointer::Ptr{Problem}, outputs_pointer::Ptr{Outputs}, options::Ptr{UInt8},
+)
+    sciml_solve(
+        run -> NoObserver(), unsafe_load(problem_pointer), unsafe_load(outputs_pointer),
+        parse_options(unsafe_string(options)),
+    )
 end
 
 @entry_point function ssnn_sciml_tangent(
-    problem_pointer::Ptr{Problem}, outputs_pointer::Ptr{Outputs}, tangents_pointer::Ptr{TangentOutputs}, options::Ptr{UInt8},
+    problem_pointer::Ptr{Problem}, outputs_pointer::Ptr{Outputs}, tangents_pointer::Ptr{TangentOutputs},
+    options::Ptr{UInt8},
 )
     tangents = unsafe_load(tangents_pointer)
-    sciml_solve(run -> TangentObserver(run, tangents), unsafe_load(problem_pointer), unsafe_load(outputs_pointer), parse_options(unsafe_string(options)))
+    sciml_solve(
+        run -> TangentObserver(run, tangents), unsafe_load(problem_pointer), unsafe_load(outputs_pointer),
+        parse_options(unsafe_string(options)),
+    )
 end
 
 directions(::Observer) = Model[]
@@ -400,12 +437,16 @@ SciMLRun(problem::Problem) = Run(problem, ShARK(), Model(problem))
 function sciml_solve(make_observer, problem::Problem, outputs::Outputs, options::NamedTuple)
     runs = [SciMLRun(problem) for _ in 1:num_workers(problem)]
     observers = [make_observer(run) for run in runs]
-    smooth = [sciml_smooth_solver(problem, options, run, directions(observer)) for (run, observer) in zip(runs, observers)]
+    smooth = [
+        sciml_smooth_solver(problem, options, run, directions(observer)) for (run, observer) in zip(runs, observers)
+    ]
     foreach_chunk(problem.num_samples, problem.threads) do worker, chunk, samples
         for sample in samples
             check_cancelled()
             set_sample!(observers[worker], sample)
-            Base.invokelatest(solve_from_event_to_event!, runs[worker], observers[worker], smooth[worker], outputs, sample)
+            Base.invokelatest(
+                solve_from_event_to_event!, runs[worker], observers[worker], smooth[worker], outputs, sample,
+            )
         end
     end
 end

@@ -1,11 +1,14 @@
-# Reverse mode of the walk from event to event. A sample is walked once forwards, noting its spikes and the stretches between them, and then backwards: the rule of src/sciml.jl undoes a spike, and
-# whoever can differentiate an ordinary differential equation in reverse undoes a stretch. An extension brings SciMLSensitivity.jl; nothing here needs it.
+# Reverse mode of the walk from event to event. A sample is walked once forwards, noting its spikes and the stretches
+# between them, and then backwards: the rule of src/sciml.jl undoes a spike, and whoever can differentiate an ordinary
+# differential equation in reverse undoes a stretch. An extension brings SciMLSensitivity.jl; nothing here needs it.
 
-# --- a stretch between two events, as an ordinary differential equation ----------------------------------------------------------
+# --- a stretch between two events, as an ordinary differential equation -----------------------------------------------
 
 """
-The equation between two events, where noise is additive: with u = z + σ·W(t) and W the Brownian path from the first of `times` on, z′ = f(z + σ·W(t), t) is an ordinary differential equation that
-depends on σ as on the other parameters. Within each step W is the parabola that has the step's increment and space-time area, which is all that schemes of order 3/2 see of the path.
+The equation between two events, where noise is additive: with u = z + σ·W(t) and W the Brownian path from the first of
+`times` on, z′ = f(z + σ·W(t), t) is an ordinary differential equation that depends on σ as on the other parameters.
+Within each step W is the parabola that has the step's increment and space-time area, which is all that schemes of order
+3/2 see of the path.
 """
 struct SmoothPiece{Θ<:Model}
     θ::Θ
@@ -97,14 +100,14 @@ end
 """
 What can differentiate a piece in reverse. It writes
 
-  * `pull_back!(θ̄, method, piece, z, marks, bars) -> z_bar`: the cotangent of z at the piece's start, from those of z at the `marks`, some of its `times` after the first, increasing, the last of them
-    the end; adds to the gradients θ̄.
+  * `pull_back!(θ̄, method, piece, z, marks, bars) -> z_bar`: the cotangent of z at the piece's start, from those of z
+    at the `marks`, some of its `times` after the first, increasing, the last of them the end; adds to the gradients θ̄.
 """
 abstract type PieceAdjoint end
 
 function pull_back! end
 
-# --- the walk, forwards and backwards --------------------------------------------------------------------------------------------
+# --- the walk, forwards and backwards ---------------------------------------------------------------------------------
 
 """A stretch without events: the state at its start, and the ends of its steps from there on."""
 struct Stretch
@@ -142,10 +145,13 @@ struct WalkAdjointWorker{R<:Run,Θ<:Model,S<:SmoothSolver,A<:PieceAdjoint}
 end
 
 function WalkAdjointWorker(run::Run, smooth::SmoothSolver, method::PieceAdjoint, depth, data::AdjointData)
-    is_additive(run.θ) || throw(ArgumentError("the adjoint of a stretch between spikes needs additive noise, and this diffusion depends on the potential"))
+    is_additive(run.θ) || throw(ArgumentError(
+        "the adjoint of a stretch between spikes needs additive noise, and this diffusion depends on the potential"
+    ))
     capacity = Int(run.problem.max_spikes)
     return WalkAdjointWorker(
-        run, EventTape([]), smooth, method, depth, Model(run.problem)::typeof(run.θ), host_table(data.gradients, run.places), zeros(capacity),
+        run, EventTape([]), smooth, method, depth, Model(run.problem)::typeof(run.θ),
+        host_table(data.gradients, run.places), zeros(capacity),
         zeros(Int, capacity),
     )
 end
@@ -171,7 +177,9 @@ function walk_back!(w::WalkAdjointWorker, data::AdjointData, sample)
         check_cancelled()
         if entry isa Firing
             τ_bar = spike_bar == C_NULL ? 0.0 : finite_or_zero(unsafe_load(spike_bar, spike))
-            spike_jump_adjoint!(bar, τ_bar, w.gradients, entry.u, entry.before, entry.after, run.θ, run.synapses, entry.j)
+            spike_jump_adjoint!(
+                bar, τ_bar, w.gradients, entry.u, entry.before, entry.after, run.θ, run.synapses, entry.j,
+            )
             spike -= 1
         else
             bar = undo_stretch!(w, entry, bar, cotangents)
@@ -190,7 +198,9 @@ function add_saved_bar!(bar, cotangents::SampleCotangents, n, index)
     return bar
 end
 
-"""Turn the cotangent at the end of a stretch into that at its start, with those of values recorded from its start on."""
+"""
+Turn the cotangent at the end of a stretch into that at its start, with those of values recorded from its start on.
+"""
 function undo_stretch!(w::WalkAdjointWorker, stretch::Stretch, bar, cotangents)
     run, n, a, b = w.run, num_neurons(w.run.x), stretch.times[1], stretch.times[end]
     tolerance = GRID_TOLERANCE * run.problem.dt
@@ -200,7 +210,8 @@ function undo_stretch!(w::WalkAdjointWorker, stretch::Stretch, bar, cotangents)
         t = run.saveat[index]
         m = searchsortedfirst(stretch.times, t - tolerance)
         abs(stretch.times[m] - t) <= tolerance && (t = stretch.times[m])
-        target = t == a ? at_start : t == b ? bar : !isempty(marks) && t == marks[end] ? bars[end] : (push!(marks, t); push!(bars, zero(bar)); bars[end])
+        target = t == a ? at_start : t == b ? bar : !isempty(marks) && t == marks[end] ? bars[end] :
+            (push!(marks, t); push!(bars, zero(bar)); bars[end])
         add_saved_bar!(target, cotangents, n, index)
     end
     b - a > tolerance || return bar .+ at_start
@@ -215,17 +226,22 @@ function undo_stretch!(w::WalkAdjointWorker, stretch::Stretch, bar, cotangents)
     return at_start .+ pull_back!(w.gradients, w.method, piece, stretch.u, marks, bars)
 end
 
-# --- entry points ----------------------------------------------------------------------------------------------------------------
+# --- entry points -----------------------------------------------------------------------------------------------------
 
 """Set by the extension: `(name, run) -> PieceAdjoint` for one thread's run."""
 const PIECE_ADJOINT_HOOK = Ref{Any}(nothing)
 
 function piece_adjoint(name::Symbol, run::Run)
-    PIECE_ADJOINT_HOOK[] === nothing && throw(ErrorException("sensealg=\"$name\" needs SciMLSensitivity.jl and OrdinaryDiffEqTsit5.jl, which are not loaded; run `ssnn setup --sensitivity`"))
+    PIECE_ADJOINT_HOOK[] === nothing && throw(ErrorException(
+        "sensealg=\"$name\" needs SciMLSensitivity.jl and OrdinaryDiffEqTsit5.jl, which are not loaded; " *
+        "run `ssnn setup --sensitivity`"
+    ))
     return Base.invokelatest(PIECE_ADJOINT_HOOK[], name, run)::PieceAdjoint
 end
 
-@entry_point function ssnn_sciml_adjoint(problem_pointer::Ptr{Problem}, data_pointer::Ptr{AdjointData}, options::Ptr{UInt8})
+@entry_point function ssnn_sciml_adjoint(
+    problem_pointer::Ptr{Problem}, data_pointer::Ptr{AdjointData}, options::Ptr{UInt8},
+)
     sciml_adjoint(unsafe_load(problem_pointer), unsafe_load(data_pointer), parse_options(unsafe_string(options)))
 end
 
@@ -234,7 +250,9 @@ function sciml_adjoint(problem::Problem, data::AdjointData, options::NamedTuple)
     depth = noise_depth(sciml_solver(unsafe_string(problem.solver)), rest)
     workers = map(1:num_workers(problem)) do _
         run = SciMLRun(problem)
-        WalkAdjointWorker(run, sciml_smooth_solver(problem, rest, run, Model[]), piece_adjoint(options.sensealg, run), depth, data)
+        WalkAdjointWorker(
+            run, sciml_smooth_solver(problem, rest, run, Model[]), piece_adjoint(options.sensealg, run), depth, data,
+        )
     end
     adjoint(workers, problem, data)
 end

@@ -1,4 +1,5 @@
-# Tests of the core that need no host. On a modern Julia: `julia --project=julia -e 'using Pkg; Pkg.test()'`; on any: `include` this file.
+# Tests of the core that need no host. On a modern Julia: `julia --project=julia -e 'using Pkg; Pkg.test()'`; on any:
+# `include` this file.
 
 using Test, Random
 
@@ -21,10 +22,14 @@ end
 end
 
 @testset "generator" begin
+    all_bits = typemax(UInt64)
     answers = [
         ((0x0, 0x0), (0x0, 0x0), (0xc2b6e3a8c2c69865, 0x6f81ed42f350084d)),
-        ((typemax(UInt64), typemax(UInt64)), (typemax(UInt64), typemax(UInt64)), (0xe02cb7c4d95d277a, 0xd06633d0893b8b68)),
-        ((0xa4093822299f31d0, 0x082efa98ec4e6c89), (0x243f6a8885a308d3, 0x13198a2e03707344), (0x263c7d30bb0f0af1, 0x56be8361d3311526)),
+        ((all_bits, all_bits), (all_bits, all_bits), (0xe02cb7c4d95d277a, 0xd06633d0893b8b68)),
+        (
+            (0xa4093822299f31d0, 0x082efa98ec4e6c89), (0x243f6a8885a308d3, 0x13198a2e03707344),
+            (0x263c7d30bb0f0af1, 0x56be8361d3311526),
+        ),
     ]
     for (key, counter, answer) in answers
         @test SSNN.threefry(UInt64.(key), UInt64.(counter)) == answer
@@ -39,7 +44,9 @@ end
         for step in [0:150; 40; 3; 97], k in 1:neurons, c in 1:components
             normals, offset = SSNN.normals!(window, step)
             value = normals[offset+k+(c-1)*neurons]
-            pair = SSNN.normal_pair((UInt64(4), UInt64(2)), (UInt64(step >> 1), SSNN.counter_word(SSNN.INCREMENT, c - 1, k - 1)))
+            pair = SSNN.normal_pair(
+                (UInt64(4), UInt64(2)), (UInt64(step >> 1), SSNN.counter_word(SSNN.INCREMENT, c - 1, k - 1)),
+            )
             @test value == (iseven(step) ? pair[1] : pair[2])
             @test get!(seen, (step, k, c), value) == value
         end
@@ -50,7 +57,10 @@ end
 
 @testset "a second call of the same shape makes no worker and gives the same numbers" begin
     SSNN.forget_plans!()
-    all_of(host) = (SSNN.run_host(host); (copy(host.spike_times), SSNN.run_host_tangent(host, 14), SSNN.run_host_adjoint(host)))
+    function all_of(host)
+        SSNN.run_host(host)
+        return copy(host.spike_times), SSNN.run_host_tangent(host, 14), SSNN.run_host_adjoint(host)
+    end
     host(; settings...) = SSNN.RingHost(2; num_samples = 3, settings...)
     fresh = all_of(host())
     made = SSNN.WORKERS_MADE[]

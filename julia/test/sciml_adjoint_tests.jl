@@ -1,16 +1,26 @@
-# Reverse mode of the walk from event to event, with a solver and its adjoint written here: on a piece made smooth by parabolas both are Runge and Kutta's classical scheme, so that the reverse walk must
-# equal the tangents to rounding, spikes included. Included after sciml_tests.jl.
+# Reverse mode of the walk from event to event, with a solver and its adjoint written here: on a piece made smooth by
+# parabolas both are Runge and Kutta's classical scheme, so that the reverse walk must equal the tangents to rounding,
+# spikes included. Included after sciml_tests.jl.
 
 """Gradients of Σ bars·(spike times, v, i): (slot, neuron), and of the weight."""
-function adjoint_with(make, host, times_bar, v_bar, i_bar; threads = 1, num_samples = 1, first_sample = 0, per_sample = false)
+function adjoint_with(
+    make, host, times_bar, v_bar, i_bar; threads = 1, num_samples = 1, first_sample = 0, per_sample = false,
+)
     n = Int(host.problem.num_neurons)
     problem = SSNN.Problem((
-        name == :threads ? threads : name == :num_samples ? num_samples : name == :first_sample ? first_sample : getfield(host.problem, name)
+        name == :threads ? threads : name == :num_samples ? num_samples :
+        name == :first_sample ? first_sample : getfield(host.problem, name)
         for name in fieldnames(SSNN.Problem)
     )...)
     gradients, weight_bar = zeros(n, host.num_slots, num_samples), [0.0]
-    table = [SSNN.Coefficient(pointer(gradients, 1 + n * (s - 1)), 0, per_sample ? n * host.num_slots : 0, 1, 0) for s in 1:host.num_slots]
-    data = SSNN.AdjointData(pointer(times_bar), pointer(v_bar), pointer(i_bar), pointer(table), SSNN.Coefficient(pointer(weight_bar), 0, 0, 0, 1))
+    table = [
+        SSNN.Coefficient(pointer(gradients, 1 + n * (s - 1)), 0, per_sample ? n * host.num_slots : 0, 1, 0)
+        for s in 1:host.num_slots
+    ]
+    data = SSNN.AdjointData(
+        pointer(times_bar), pointer(v_bar), pointer(i_bar), pointer(table),
+        SSNN.Coefficient(pointer(weight_bar), 0, 0, 0, 1),
+    )
     GC.@preserve host gradients weight_bar table times_bar v_bar i_bar begin
         workers = map(1:SSNN.num_workers(problem)) do _
             run = SSNN.SciMLRun(problem)
@@ -37,12 +47,15 @@ function forward_with(make, host, slot, neuron, times_bar, v_bar, i_bar)
     return dot(times, times_bar) + dot(v, v_bar) + dot(i, i_bar)
 end
 
-@testset "reverse walk equals the tangents: $n neurons, $components components, $spikes spikes" for (n, components, spikes) in
+@testset "reverse walk equals the tangents; (neurons, components, spikes) = $case" for case in
     ((1, 1, 8), (1, 2, 8), (3, 2, 64), (3, 1, 5))
+    n, components, spikes = case
     rng = MersenneTwister(100n + components)
     # Times at the start, on the grid, off it, twice within a step, and at the end.
     saveat = [0.0, 0.35, 0.5, 0.513, 0.52, 1.07, 2.0]
-    host() = SSNN.RingHost(n; values = NUMBERS, num_components = components, saveat = saveat, max_spikes = spikes, seed = 2)
+    host() = SSNN.RingHost(
+        n; values = NUMBERS, num_components = components, saveat = saveat, max_spikes = spikes, seed = 2,
+    )
     make = ParabolaRungeKutta
     forward = host()
     fired = length(solve_with(make, forward))
@@ -51,7 +64,8 @@ end
     gradients, weight_bar = adjoint_with(make, host(), bars...)
     # Cotangents of what is not there do not count.
     reached = forward.arrays[end-2] == [0x01] ? count(t -> t <= forward.spike_times[fired], saveat) : length(saveat)
-    masked = [bars[1][1:fired]; zeros(spikes - fired)], [bars[2][1:n*reached]; zeros(n * (length(saveat) - reached))], [bars[3][1:n*reached]; zeros(n * (length(saveat) - reached))]
+    keep(bar, kept) = [bar[1:kept]; zeros(length(bar) - kept)]
+    masked = keep(bars[1], fired), keep(bars[2], n * reached), keep(bars[3], n * reached)
     for slot in 1:forward.num_slots, k in 1:n
         components == 1 && slot in (4, 6) && continue
         @test gradients[k, slot] ≈ forward_with(make, host(), slot, k, masked...) rtol = 1e-9 atol = 1e-9
@@ -67,7 +81,9 @@ end
     one = adjoint_with(ParabolaRungeKutta, host(), bars...; num_samples = S)
     many = adjoint_with(ParabolaRungeKutta, host(), bars...; num_samples = S, threads = 2)
     @test one == many
-    parts = [adjoint_with(ParabolaRungeKutta, host(), bars[1][:, s], bars[2][:, s], bars[3][:, s]; first_sample = s - 1) for s in 1:S]
+    parts = [
+        adjoint_with(ParabolaRungeKutta, host(), map(bar -> bar[:, s], bars)...; first_sample = s - 1) for s in 1:S
+    ]
     @test one[1] ≈ sum(first, parts)
     @test one[2] ≈ sum(last, parts)
     each, _ = adjoint_with(ParabolaRungeKutta, host(), bars...; num_samples = S, per_sample = true)
@@ -98,7 +114,10 @@ end
 
 @testset "reverse walk over the border of two stretches without a spike" begin
     border = SSNN.STRETCH_STEPS * 4e-4
-    settings = (values = NUMBERS, num_components = 2, num_steps = 4200, dt = 4e-4, saveat = [border, border + 3e-4], max_spikes = 20)
+    settings = (
+        values = NUMBERS, num_components = 2, num_steps = 4200, dt = 4e-4, saveat = [border, border + 3e-4],
+        max_spikes = 20,
+    )
     host() = SSNN.RingHost(1; settings...)
     bars = randn(MersenneTwister(9), 20), [0.7, -0.4], [0.1, 0.9]
     fired = length(solve_with(ParabolaRungeKutta, host()))

@@ -1,4 +1,5 @@
-# What solvers of DifferentialEquations.jl are given, without any of them: vector field, Brownian path, event rule, and the walk from event to event with two solvers written here.
+# What solvers of DifferentialEquations.jl are given, without any of them: vector field, Brownian path, event rule, and
+# the walk from event to event with two solvers written here.
 
 using LinearAlgebra
 
@@ -6,7 +7,9 @@ include("smooth_solvers.jl")
 
 function solve_with(make, host)
     run = SSNN.SciMLRun(host.problem)
-    GC.@preserve host SSNN.solve_from_event_to_event!(run, SSNN.NoObserver(), make(run, typeof(run.θ)[]), host.outputs, 1)
+    GC.@preserve host SSNN.solve_from_event_to_event!(
+        run, SSNN.NoObserver(), make(run, typeof(run.θ)[]), host.outputs, 1,
+    )
     return host.spike_times[1:host.num_spikes[1]]
 end
 
@@ -14,10 +17,14 @@ function tangent_with(make, host, slot)
     unit, times = [1.0], zeros(host.problem.max_spikes)
     table = [SSNN.Coefficient(s == slot ? pointer(unit) : C_NULL, 0, 0, 0, 0) for s in 1:host.num_slots]
     v, i = (zeros(host.problem.num_neurons * host.problem.num_saves) for _ in 1:2)
-    outputs = SSNN.TangentOutputs(1, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0), pointer(times), pointer(v), pointer(i))
+    outputs = SSNN.TangentOutputs(
+        1, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0), pointer(times), pointer(v), pointer(i),
+    )
     run = SSNN.SciMLRun(host.problem)
     observer = SSNN.TangentObserver(run, outputs)
-    GC.@preserve host unit table times v i SSNN.solve_from_event_to_event!(run, observer, make(run, observer.directions), host.outputs, 1)
+    GC.@preserve host unit table times v i SSNN.solve_from_event_to_event!(
+        run, observer, make(run, observer.directions), host.outputs, 1,
+    )
     return times[1:host.num_spikes[1]], v
 end
 
@@ -43,7 +50,8 @@ end
     # The last step is shortened; steps are halves of the noise steps.
     host = SSNN.RingHost(2; num_steps = 9, num_components = 2, dt = 0.1)
     problem = SSNN.Problem((
-        name == :t1 ? 0.87 : name == :noise_levels ? 1 : getfield(host.problem, name) for name in fieldnames(SSNN.Problem)
+        name == :t1 ? 0.87 : name == :noise_levels ? 1 : getfield(host.problem, name)
+        for name in fieldnames(SSNN.Problem)
     )...)
     run = SSNN.SciMLRun(problem)
     outputs = zeros(8), zeros(Int, 8)
@@ -72,18 +80,25 @@ end
 @testset "vector field: tangents, adjoints, Jacobian" begin
     rng = MersenneTwister(3)
     n = 3
-    parameters() = (host = SSNN.RingHost(n); θ = SSNN.Model(host.problem); foreach(a -> a .= 0.5 .+ rand(rng, size(a)...), SSNN.all_arrays(θ)); θ)
+    function parameters()
+        host = SSNN.RingHost(n)
+        θ = SSNN.Model(host.problem)
+        foreach(a -> a .= 0.5 .+ rand(rng, size(a)...), SSNN.all_arrays(θ))
+        return θ
+    end
     θ, dθ, θ̄ = parameters(), parameters(), parameters()
     SSNN.clear!(θ̄)
     u, du, bar = randn(rng, 3n), randn(rng, 3n), randn(rng, 3n)
-    f_tangent = [y.tangent for y in SSNN.network_drift!(Vector{SSNN.Dual}(undef, 3n), SSNN.Dual.(u, du), SSNN.DualModel(θ, dθ), 0.3)]
+    f_dual = SSNN.network_drift!(Vector{SSNN.Dual}(undef, 3n), SSNN.Dual.(u, du), SSNN.DualModel(θ, dθ), 0.3)
+    f_tangent = [y.tangent for y in f_dual]
     u_bar = SSNN.network_drift_adjoint!(zeros(3n), θ̄, u, θ, 0.3, bar)
     parts(p) = SSNN.coefficient_arrays(p)
     @test dot(bar, f_tangent) ≈ dot(u_bar, du) + sum(dot(a, b) for (a, b) in zip(parts(θ̄), parts(dθ)))
     J = SSNN.network_jacobian!(zeros(3n, 3n), u, θ, 0.3)
     for r in 1:3n
         e = [1e-6 * (k == r) for k in 1:3n]
-        @test J[:, r] ≈ (SSNN.network_drift!(zeros(3n), u + e, θ, 0.3) - SSNN.network_drift!(zeros(3n), u - e, θ, 0.3)) / 2e-6 atol = 1e-7
+        drift(u) = SSNN.network_drift!(zeros(3n), u, θ, 0.3)
+        @test J[:, r] ≈ (drift(u + e) - drift(u - e)) / 2e-6 atol = 1e-7
     end
     G = zeros(3n, 2n)
     @test diag(SSNN.network_noise!(G, u, θ)[1:2n, 1:2n]) == SSNN.network_noise!(zeros(3n), u, θ)[1:2n]
@@ -132,12 +147,13 @@ end
         @test solve_with(GridEuler, host) ≈ native.spike_times[1:native.num_spikes[1]] rtol = 1e-11
         @test saved_v(host) ≈ saved_v(native) rtol = 1e-9
     end
-    # Room for three spikes: the walk stops there.
+    # A capacity of three spikes: the walk stops there.
     truncated = SSNN.RingHost(1; max_spikes = 3, saveat = [0.1, 1.9])
     @test length(solve_with(GridEuler, truncated)) == 3
     @test truncated.arrays[end-2] == [0x01]
 
-    # Without noise, tangents are derivatives of the exact solution: compare with finite differences of an accurate one, N = 1 and 2.
+    # Without noise, tangents are derivatives of the exact solution: compare with finite differences of an accurate one,
+    # N = 1 and 2.
     quiet = copy(NUMBERS)
     quiet[3:6] .= 0
     for n in (1, 2), slot in (1, 2, 7, 8, 9, 10, 11, 12, 13, 14)
@@ -178,7 +194,9 @@ SSNN.replay(s::Watched, u, du, times) = SSNN.replay(s.solver, u, du, times)
 @testset "a long run is walked in stretches of bounded length" begin
     # The second stretch begins at a time of the grid without a spike, where a value is recorded too.
     border = SSNN.STRETCH_STEPS * 4e-4
-    settings = (values = NUMBERS, num_steps = 5000, dt = 4e-4, saveat = [0.5, border, border + 1e-4, 2.0], max_spikes = 20)
+    settings = (
+        values = NUMBERS, num_steps = 5000, dt = 4e-4, saveat = [0.5, border, border + 1e-4, 2.0], max_spikes = 20
+    )
     @test SSNN.stretch_end(SSNN.RingHost(1; settings...).problem, 0.0) == border
     @test SSNN.stretch_end(SSNN.RingHost(1; settings...).problem, border - 1e-14) == 2.0
     native, host, longest = SSNN.run_host(SSNN.RingHost(1; settings...)), SSNN.RingHost(1; settings...), Ref(0.0)
@@ -193,7 +211,8 @@ SSNN.replay(s::Watched, u, du, times) = SSNN.replay(s.solver, u, du, times)
     up, down = quiet_host(1e-5), quiet_host(-1e-5)
     solve_with(GridRungeKutta, up), solve_with(GridRungeKutta, down)
     @test v_dot ≈ (saved_v(up) - saved_v(down)) / 2e-5 rtol = 1e-5 atol = 1e-7
-    # So many grid times that they would fill the memory of any machine: it is the walk that ends here, at the first spike.
+    # So many grid times that they would fill the memory of any machine: it is the walk that ends here, at the first
+    # spike.
     endless = SSNN.RingHost(1; values = NUMBERS, num_steps = 10^13, dt = 4e-4, saveat = Float64[], max_spikes = 1)
     @test solve_with(GridEuler, endless) ≈ native.spike_times[1:1] rtol = 1e-9
 end

@@ -1,8 +1,12 @@
 # Signatures and signature kernels, against closed forms and 256-bit arithmetic.
 
+const Signatures = SSNN.Signatures
+
 """Trains of one batch in the host's layout; keep the arrays alive while the struct is used."""
 function host_trains(times::Matrix{Float64}, neurons::Matrix{Int}, num_neurons, t1)
-    return SSNN.SpikeTrains(pointer(times), pointer(neurons), size(times, 2), size(times, 1), num_neurons, 0.0, t1, C_NULL)
+    return Signatures.SpikeTrains(
+        pointer(times), pointer(neurons), size(times, 2), size(times, 1), num_neurons, 0.0, t1, C_NULL,
+    )
 end
 
 """Kernel of two single trains in 256 bits: the power series on every cell of their lifts, 60 terms."""
@@ -20,7 +24,8 @@ function big_kernel(x_times, x_neurons, y_times, y_neurons, t1)
         for (i, (a, x)) in enumerate(segments(x_times, x_neurons))
             c, bottom = a == b ? x * y : big(0.0), bottoms[i]
             far(p, q) = [
-                sum(c^n * p[m-n+1] * f[n+1] for n in 0:m) + c^m * sum(q[n+1] * f[m+n+1] for n in 1:terms-1) for m in 0:terms-1
+                sum(c^n * p[m-n+1] * f[n+1] for n in 0:m) + c^m * sum(q[n+1] * f[m+n+1] for n in 1:terms-1)
+                for m in 0:terms-1
             ]
             bottoms[i], left = far(bottom, left), far(left, bottom)
         end
@@ -29,43 +34,48 @@ function big_kernel(x_times, x_neurons, y_times, y_neurons, t1)
 end
 
 function train_kernel(times, neurons, other_times, other_neurons, num_neurons, t1)
-    value, exponent = zeros(1), zeros(Int, 1)
-    GC.@preserve times neurons other_times other_neurons value exponent begin
+    value, shift = zeros(1), zeros(Int, 1)
+    GC.@preserve times neurons other_times other_neurons value shift begin
         X, Y = host_trains(times, neurons, num_neurons, t1), host_trains(other_times, other_neurons, num_neurons, t1)
-        job = SSNN.KernelJob(
-            1, 1, SSNN.PAIRS, 1, 0, pointer(value), pointer(exponent), C_NULL, C_NULL, C_NULL, size(times, 1), size(other_times, 1),
+        job = Signatures.KernelJob(
+            1, 1, Signatures.PAIRS, 1, 0, pointer(value), pointer(shift), C_NULL, C_NULL, C_NULL, size(times, 1),
+            size(other_times, 1),
         )
-        SSNN.train_kernels(X, Y, job)
+        Signatures.train_kernels(X, Y, job)
     end
-    return ldexp(value[1], exponent[1])
+    return ldexp(value[1], shift[1])
 end
 
 @testset "four numbers at once" begin
-    a, b = SSNN.lanes(l -> l + 0.5), SSNN.lanes(l -> 10.0 / l)
+    a, b = Signatures.lanes(l -> l + 0.5), Signatures.lanes(l -> 10.0 / l)
     for l in 1:4
         @test ((a + b)[l], (a - b)[l], (a * b)[l], (2.0 * a)[l]) == (a[l] + b[l], a[l] - b[l], a[l] * b[l], 2a[l])
-        @test [SSNN.with_lane(a, l, 7.0)[m] for m in 1:4] == [m == l ? 7.0 : a[m] for m in 1:4]
+        @test [Signatures.with_lane(a, l, 7.0)[m] for m in 1:4] == [m == l ? 7.0 : a[m] for m in 1:4]
     end
 end
 
 @testset "one cell" begin
     for c in (1e-8, 1e-3, 0.05, 1.0, 20.0, 200.0)
-        J = SSNN.num_coefficient_terms(c)
-        p, q, work = zeros(J, 1), zeros(J), SSNN.CellWork{Float64}()
-        k = 1 + SSNN.cell!(p, 1, J, q, 1.0, c, 1.0, 1.0, c, c, J, work)
+        J = Signatures.num_coefficient_terms(c)
+        p, q, work = zeros(J, 1), zeros(J), Signatures.CellWork{Float64}()
+        k = 1 + Signatures.cell!(p, 1, J, q, 1.0, c, 1.0, 1.0, c, c, J, work)
         @test abs(k / sum(big(c)^n / factorial(big(n))^2 for n in 0:150) - 1) < 1e-14
     end
     # Few terms written out give what the loops give.
     for (N, J) in ((4, 3), (6, 4), (8, 5))
-        z, c = SSNN.REACH[N], SSNN.REACH[J-1]
+        z, c = Signatures.REACH[N], Signatures.REACH[J-1]
         start = [z^m / factorial(m) for m in 1:N]
-        L = SSNN.Lanes
-        one = (reshape(L.(start), N, 1), L.(start))
-        two = deepcopy(one)
-        a = SSNN.small_cell!(one[1], 1, one[2], L(1.0), L(c), L(1.0), L(1.0), L(c), L(c), Val(N), Val(J))
-        b = SSNN.cell!(two[1], 1, N, two[2], L(1.0), L(c), L(1.0), L(1.0), L(c), L(c), J, SSNN.CellWork{L}())
+        L = Signatures.Lanes
+        written_out = (reshape(L.(start), N, 1), L.(start))
+        looped = deepcopy(written_out)
+        a = Signatures.small_cell!(
+            written_out[1], 1, written_out[2], L(1.0), L(c), L(1.0), L(1.0), L(c), L(c), Val(N), Val(J),
+        )
+        b = Signatures.cell!(
+            looped[1], 1, N, looped[2], L(1.0), L(c), L(1.0), L(1.0), L(c), L(c), J, Signatures.CellWork{L}(),
+        )
         @test abs(a[1] - b[1]) < 1e-15c
-        @test all(abs(one[1][m, 1][1] - two[1][m, 1][1]) < 1e-15 for m in 1:N)
+        @test all(abs(written_out[1][m, 1][1] - looped[1][m, 1][1]) < 1e-15 for m in 1:N)
     end
 end
 
@@ -81,11 +91,11 @@ end
 
 @testset "signatures" begin
     # One straight piece is a tensor exponential, and undoing a piece gives back what was there.
-    S, powers = SSNN.Words(2, 4), SSNN.Words(2, 4)
-    SSNN.path_signature!(S, [0.0 0.3; 0.0 -0.7], powers)
+    S, powers = Signatures.Words(2, 4), Signatures.Words(2, 4)
+    Signatures.path_signature!(S, [0.0 0.3; 0.0 -0.7], powers)
     @test S.values[1:6] ≈ [0.3, -0.7, 0.045, -0.105, -0.105, 0.245]
     before = copy(S.values)
-    SSNN.prepend_letter!(S, 2, 0.9)
-    SSNN.prepend_letter!(S, 2, -0.9)
+    Signatures.prepend_letter!(S, 2, 0.9)
+    Signatures.prepend_letter!(S, 2, -0.9)
     @test S.values ≈ before
 end

@@ -1,5 +1,5 @@
-# Solvers of the smooth equation between spikes that stand in for those of DifferentialEquations.jl, and an adjoint that stands in for SciMLSensitivity.jl's: what the core does with them is tested with
-# these, in Julia and from Python.
+# Solvers of the smooth equation between spikes that stand in for those of DifferentialEquations.jl, and an adjoint that
+# stands in for SciMLSensitivity.jl's: what the core does with them is tested with these, in Julia and from Python.
 
 """Euler–Maruyama on the grid, as a solver that knows nothing of spikes."""
 struct GridEuler{R<:SSNN.Run,Θ} <: SSNN.SmoothSolver
@@ -42,7 +42,10 @@ function next_stop(s::Union{GridEuler,GridRungeKutta}, t, b)
     return b - next < 1e-9 * problem.dt ? b : next
 end
 
-"""Runge and Kutta's classical scheme for z′ = f(z + σ·W(t), t), W the parabola of each step; steps end at recorded times too."""
+"""
+Runge and Kutta's classical scheme for z′ = f(z + σ·W(t), t), W the parabola of each step; steps end at recorded times
+too.
+"""
 struct ParabolaRungeKutta{R<:SSNN.Run,Θ} <: SSNN.SmoothSolver
     run::R
     directions::Vector{Θ}

@@ -114,13 +114,13 @@ class _Plan:
             settings=address(self.settings),
             num_settings=self.settings.size,
         )
-        self.directions, self.room = directions, -1
+        self.directions, self.capacity = directions, -1
         self.data = structs.AdjointData(gradients=ctypes.addressof(self.gradients.entries))
 
-    def make_room(self, problem: Problem, room: int) -> None:
-        """Let samples have `room` spikes."""
+    def resize(self, problem: Problem, capacity: int) -> None:
+        """Let samples have `capacity` spikes."""
         samples, neurons, directions = problem.num_samples, problem.network.num_neurons, self.directions
-        trains, states = (samples, room), (samples, problem.saveat.size, neurons)
+        trains, states = (samples, capacity), (samples, problem.saveat.size, neurons)
         values = zip(_OUTPUTS, (trains, trains, (samples,), (samples,), states, states), _BLANKS, strict=True)
         self.outputs = _Results(structs.Outputs(), list(values))
         shapes = zip(_TANGENTS, (trains, states, states, (samples, neurons), states, (samples,)), strict=True)
@@ -128,7 +128,7 @@ class _Plan:
             structs.TangentOutputs(num_directions=directions, directions=ctypes.addressof(self.moving.entries)),
             [(name, (directions, *shape), 0.0) for name, shape in shapes],
         )
-        self.struct.max_spikes = self.room = room
+        self.struct.max_spikes = self.capacity = capacity
 
     @staticmethod
     def key(problem: Problem) -> tuple[Any, ...]:
@@ -153,10 +153,10 @@ class _Plan:
             problem.saveat.size,
         )
 
-    def fill(self, problem: Problem, room: int) -> None:
-        """Point to the arrays of `problem`, which live as long as it does; its samples have `room` spikes at most."""
-        if room != self.room:
-            self.make_room(problem, room)
+    def fill(self, problem: Problem, capacity: int) -> None:
+        """Point to the arrays of `problem`, which live as long as it does; its samples have `capacity` spikes at most."""
+        if capacity != self.capacity:
+            self.resize(problem, capacity)
         struct, network = self.struct, problem.network
         struct.seed, struct.first_sample = problem.seed, problem.first_sample
         self.table.fill(problem, problem.parameters)
@@ -210,13 +210,13 @@ _PLANS: dict[tuple[Any, ...], _Plan] = {}
 MAX_PLANS = 8
 
 
-def _take_plan(problem: Problem, room: int, directions: int, moving: Sequence[str]) -> _Plan:
+def _take_plan(problem: Problem, capacity: int, directions: int, moving: Sequence[str]) -> _Plan:
     """A plan for this problem, to be given back after its call; `moving` says what the tables of directions or
     gradients are of.
     """
     key = (*_Plan.key(problem), directions, moving)
     plan = _PLANS.pop(key, None) or _Plan(key, problem, directions)
-    plan.fill(problem, room)
+    plan.fill(problem, capacity)
     return plan
 
 
@@ -254,17 +254,17 @@ class JuliaEngine(Engine):
         self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
     ) -> RawSolution:
         if problem.max_spikes is not None:
-            return self._solve_with_room(problem, problem.max_spikes, directions, insertions)
-        # A guess that is generous for most networks; where a sample outgrows it, all is computed again with more room.
-        room = 64 + 4 * problem.network.num_neurons
+            return self._solve_with_capacity(problem, problem.max_spikes, directions, insertions)
+        # A guess that is generous for most networks; where a sample outgrows it, all is computed again with more capacity.
+        capacity = 64 + 4 * problem.network.num_neurons
         while True:
-            solution = self._solve_with_room(problem, room)
+            solution = self._solve_with_capacity(problem, capacity)
             if not solution.truncated.any():
                 break
-            room *= 4
+            capacity *= 4
         longest = int(solution.num_spikes.max(initial=0))
         if directions is not None:
-            solution = self._solve_with_room(problem, longest + 1, directions, insertions)
+            solution = self._solve_with_capacity(problem, longest + 1, directions, insertions)
         tangents = solution.tangents
         return RawSolution(
             spike_times=np.ascontiguousarray(solution.spike_times[:, :longest]),
@@ -276,19 +276,19 @@ class JuliaEngine(Engine):
             tangents=tangents and replace(tangents, spike_times=tangents.spike_times[..., :longest]),
         )
 
-    def _solve_with_room(
+    def _solve_with_capacity(
         self,
         problem: Problem,
-        room: int,
+        capacity: int,
         directions: Mapping[str, Array] | None = None,
         insertions: Insertions | None = None,
     ) -> RawSolution:
-        require_memory("the spikes", 16.0 * problem.num_samples * room, "give max_spikes, or fewer samples")
+        require_memory("the spikes", 16.0 * problem.num_samples * capacity, "give max_spikes, or fewer samples")
         blocks = directions and {
             name: np.ascontiguousarray(block, dtype=np.float64) for name, block in directions.items()
         }
         count = next(iter(blocks.values())).shape[0] if blocks else 0
-        plan = _take_plan(problem, room, count, () if blocks is None else ("directions", *blocks))
+        plan = _take_plan(problem, capacity, count, () if blocks is None else ("directions", *blocks))
         spike_times, spike_neurons, num_spikes, truncated, v, i = plan.outputs.fresh()
         if blocks is None:
             self._solve(plan.struct, plan.outputs.struct)
@@ -303,10 +303,10 @@ class JuliaEngine(Engine):
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
         spike_bar = cotangents.spike_times
-        room = problem.max_spikes
-        if room is None:
+        capacity = problem.max_spikes
+        if capacity is None:
             # One more than there are spikes, so that no sample stops at its last one.
-            room = (0 if spike_bar is None else spike_bar.shape[1]) + 1
+            capacity = (0 if spike_bar is None else spike_bar.shape[1]) + 1
             if spike_bar is not None:
                 spike_bar = np.pad(spike_bar, ((0, 0), (0, 1)))
         bars = (
@@ -320,7 +320,7 @@ class JuliaEngine(Engine):
         given = [None if bar is None else np.ascontiguousarray(bar, dtype=np.float64) for bar in bars]
         parameters = problem.parameters
         gradients = {name: np.zeros(parameters[name].shape) for name in wrt}
-        plan = _take_plan(problem, room, 0, ("gradients", *gradients))
+        plan = _take_plan(problem, capacity, 0, ("gradients", *gradients))
         data = plan.data
         plan.gradients.fill(problem, gradients)
         data.weights, data.insertions = plan.gradients.weights, _insertions(cotangents.insertions)

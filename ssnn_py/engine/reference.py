@@ -341,10 +341,10 @@ class ReferenceEngine(Engine):
                 "or a parameter is too large"
             )
         counts = np.array([len(spikes) for spikes in run.spikes], dtype=np.int64)
-        room = problem.max_spikes if problem.max_spikes is not None else int(counts.max(initial=0))
-        times = np.full((problem.num_samples, room), np.inf)
-        neurons = np.full((problem.num_samples, room), -1, dtype=np.int64)
-        dtimes = np.zeros((run.num_directions, problem.num_samples, room))
+        capacity = problem.max_spikes if problem.max_spikes is not None else int(counts.max(initial=0))
+        times = np.full((problem.num_samples, capacity), np.inf)
+        neurons = np.full((problem.num_samples, capacity), -1, dtype=np.int64)
+        dtimes = np.zeros((run.num_directions, problem.num_samples, capacity))
         for sample, spikes in enumerate(run.spikes):
             for k, (tau, j, dtau) in enumerate(spikes):
                 times[sample, k], neurons[sample, k], dtimes[:, sample, k] = tau, j, dtau

@@ -118,7 +118,7 @@ class SpikeTrains(Structure):
         ("times", c_void_p),
         ("neurons", c_void_p),
         ("num_samples", c_int64),
-        ("room", c_int64),
+        ("capacity", c_int64),
         ("num_neurons", c_int64),
         ("t0", c_double),
         ("t1", c_double),

@@ -78,7 +78,7 @@ def _solve(problem: BenchmarkProblem, solver: str, samples: int, seed: int, **op
         solver=solver,
         seed=seed,
         saveat=problem.saveat,
-        max_spikes=problem.room,
+        max_spikes=problem.capacity,
         **options,
     )
     trains = solution.spike_trains

@@ -67,7 +67,7 @@ class BenchmarkProblem:
     t1: float
     saveat: tuple[float, ...]
     spikes: int  # of each neuron are compared
-    room: int  # for spikes of a sample: more than any has
+    capacity: int  # for spikes of a sample: more than any has
     dt: float
     levels: int
     reference: str  # solver of the finest solves
@@ -132,7 +132,7 @@ def problems(quick: bool = False) -> list[BenchmarkProblem]:
             t1=3.0,
             saveat=(0.5, 1.0, 2.0),
             spikes=3,
-            room=32,
+            capacity=32,
             dt=0.1,
             levels=6 if quick else 12,
             reference="shark",
@@ -148,7 +148,7 @@ def problems(quick: bool = False) -> list[BenchmarkProblem]:
             t1=1.0,
             saveat=(0.25, 0.5, 1.0),
             spikes=1,
-            room=640,
+            capacity=640,
             dt=0.05,
             levels=4 if quick else 9,
             reference="shark",
@@ -164,7 +164,7 @@ def problems(quick: bool = False) -> list[BenchmarkProblem]:
             t1=2.0,
             saveat=(0.5, 1.0, 2.0),
             spikes=1,
-            room=200,
+            capacity=200,
             dt=0.1,
             levels=6 if quick else 11,
             reference="milstein",
@@ -214,13 +214,13 @@ def _solve(
         problem.dt / 2**level,
         num_samples=samples,
         solver=solver,
-        max_spikes=problem.room,
+        max_spikes=problem.capacity,
         **arguments,
     )
     directions = {"input_current": np.ones((1, *problem.network.parameters["input_current"].shape))}
     solution = Solution(checked, engine, engines.load(engine).solve(checked, directions if tangent else None))
     if solution.truncated.any():
-        raise SSNNError(f"a sample of {problem.name} has more than {problem.room} spikes")
+        raise SSNNError(f"a sample of {problem.name} has more than {problem.capacity} spikes")
     return solution
 
 

@@ -1,6 +1,9 @@
 # What a first call would compile, done while Julia (1.9 or newer) precompiles the package: one small solve, tangent and
 # adjoint of each kind of network, and what training asks for.
 
+using .Signatures: KernelJob, PAIRS, SpikeTrains, signature_length
+using .Signatures: ssnn_expected_signature_loss, ssnn_train_kernels, ssnn_train_signatures
+
 # The coefficients of a `RingHost`, and their values where no others are given.
 const RING_COEFFICIENTS = (
     mu1 = 5.0, mu2 = 2.0, sigma11 = 0.25, sigma12 = 0.0, sigma21 = 0.0, sigma22 = 0.0, v_reset = 1.4, alpha = 0.03,

@@ -1,12 +1,20 @@
-# Tests of the extension, with the SciML packages: `julia --project=julia/test/modern -e 'using Pkg; Pkg.instantiate(); include("julia/test/modern/runtests.jl")'`, Julia 1.11 or
-# newer; or `include` this file in any project that has SSNN and StochasticDiffEq. Testsets stand alone, and what they measure is printed where they pass too: one run shall tell all it can.
+# Tests of the extension, with the SciML packages and Julia 1.11 or newer:
+#
+#     julia --project=julia/test/modern -e 'using Pkg; Pkg.instantiate(); include("julia/test/modern/runtests.jl")'
+#
+# or `include` this file in any project that has SSNN and StochasticDiffEq. Testsets stand alone, and what they measure
+# is printed where they pass too: one run shall tell all it can.
 
 using Test
 import SSNN, StochasticDiffEq
 
 println("Julia $VERSION, $(Threads.nthreads()) threads")
+const TOLD = (
+    r"^(SSNN|SciMLBase|SciMLOperators|RecursiveArrayTools|ForwardDiff|LinearSolve|NonlinearSolve)$",
+    r"^(StochasticDiffEq|DiffEq|OrdinaryDiffEq)",
+)
 for (id, package) in sort(collect(Base.loaded_modules); by = pair -> first(pair).name)
-    occursin(r"^(SSNN|StochasticDiffEq.*|DiffEq.*|SciMLBase|SciMLOperators|OrdinaryDiffEq.*|RecursiveArrayTools|ForwardDiff|LinearSolve|NonlinearSolve)$", id.name) &&
+    any(pattern -> occursin(pattern, id.name), TOLD) &&
         println("    ", rpad(id.name, 32), something(pkgversion(package), "?"))
 end
 
@@ -14,12 +22,17 @@ end
 const BY_ITSELF = Base.get_extension(SSNN, :SSNNSciMLExt)
 const EXTENSION = BY_ITSELF === nothing ? include(joinpath(@__DIR__, "..", "..", "ext", "SSNNSciMLExt.jl")) : BY_ITSELF
 const SciMLBase, ForwardDiff = EXTENSION.SciMLBase, EXTENSION.ForwardDiff
-const VERNER = Base.find_package("OrdinaryDiffEqVerner") === nothing ? nothing : Base.require(Main, :OrdinaryDiffEqVerner)
+const VERNER = Base.find_package("OrdinaryDiffEqVerner") === nothing ? nothing :
+    Base.require(Main, :OrdinaryDiffEqVerner)
 const SENSITIVITY = all(name -> Base.find_package(name) !== nothing, ("OrdinaryDiffEqTsit5", "SciMLSensitivity"))
-SENSITIVITY && foreach(name -> println("    ", rpad(name, 32), pkgversion(Base.require(Main, name))), (:OrdinaryDiffEqTsit5, :SciMLSensitivity))
+SENSITIVITY && foreach(
+    name -> println("    ", rpad(name, 32), pkgversion(Base.require(Main, name))),
+    (:OrdinaryDiffEqTsit5, :SciMLSensitivity),
+)
 const SOLVERS = sort(collect(values(SSNN.SCIML_SOLVERS)); by = solver -> solver.name)
 
-solve_host(host, options = NamedTuple()) = (SSNN.sciml_solve(run -> SSNN.NoObserver(), host.problem, host.outputs, options); host)
+solve_host(host, options = NamedTuple()) =
+    (SSNN.sciml_solve(run -> SSNN.NoObserver(), host.problem, host.outputs, options); host)
 spikes(host) = host.spike_times[1:host.num_spikes[1]]
 host_for(solver, n = 1; settings...) = SSNN.RingHost(n; solver = "sciml:$(solver.name)", settings...)
 
@@ -30,8 +43,12 @@ function tangents(host, slots::AbstractVector, options = NamedTuple())
     times = zeros(host.problem.max_spikes, count)
     v, i = (zeros(host.problem.num_neurons * host.problem.num_saves * count) for _ in 1:2)
     table = [SSNN.Coefficient(pointer(units, s), host.num_slots, 0, 0, 0) for s in 1:host.num_slots]
-    outputs = SSNN.TangentOutputs(count, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0), pointer(times), pointer(v), pointer(i))
-    GC.@preserve host units times v i table SSNN.sciml_solve(run -> SSNN.TangentObserver(run, outputs), host.problem, host.outputs, options)
+    outputs = SSNN.TangentOutputs(
+        count, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0), pointer(times), pointer(v), pointer(i),
+    )
+    GC.@preserve host units times v i table SSNN.sciml_solve(
+        run -> SSNN.TangentObserver(run, outputs), host.problem, host.outputs, options,
+    )
     return times[1:host.num_spikes[1], :]
 end
 
@@ -81,7 +98,8 @@ end
                 for (m, h) in enumerate(lengths)
                     noise.reject_step!(W, rejected * h, nothing, nothing)
                     noise.reject_step!(W, h, nothing, nothing)
-                    m < length(lengths) ? noise.accept_step!(W, lengths[m+1], nothing, nothing, true) : noise.accept_step!(W, h, nothing, nothing, false)
+                    more = m < length(lengths)
+                    noise.accept_step!(W, more ? lengths[m+1] : h, nothing, nothing, more)
                 end
                 return W
             end
@@ -104,7 +122,8 @@ end
     @testset "what the table says of it" begin
         algorithm = getproperty(StochasticDiffEq, Symbol(solver.name))()
         # Not every one that the library lets adapt its step does so rightly: see the table.
-        @test StochasticDiffEq.isadaptive(algorithm) == solver.adaptive || solver.name in ("ISSEM", "ISSEulerHeun") && !solver.adaptive
+        refused = solver.name in ("ISSEM", "ISSEulerHeun") && !solver.adaptive
+        @test StochasticDiffEq.isadaptive(algorithm) == solver.adaptive || refused
         _, smooth = prepared(host_for(solver), diagonal)
         @test smooth.equation.stratonovich == occursin("EulerHeun", solver.name)
     end
@@ -126,7 +145,10 @@ end
     # Two Brownian motions per neuron: as the diagonal that they are, and as a matrix; then a matrix that is full.
     solver.noise == :diagonal || @testset "noise as a matrix" begin
         settings = (num_components = 2, num_steps = 200, dt = 0.01, max_spikes = 2)
-        as_diagonal, as_matrix = (spikes(solve_host(host_for(solver; values = DIAGONAL, settings...), (diagonal_noise = d,))) for d in (true, false))
+        as_diagonal, as_matrix = (
+            spikes(solve_host(host_for(solver; values = DIAGONAL, settings...), (diagonal_noise = d,)))
+            for d in (true, false)
+        )
         @test as_diagonal ≈ as_matrix rtol = solver.implicit ? 1e-2 : 1e-9
         full = spikes(solve_host(host_for(solver; values = FULL, settings...)))
         native = spikes(SSNN.run_host(SSNN.RingHost(1; solver = "shark", values = FULL, settings...)))
@@ -137,7 +159,10 @@ end
         settings = (num_steps = 40, dt = 0.05, max_spikes = 2)
         fine = spikes(SSNN.run_host(SSNN.RingHost(1; solver = "shark", settings...)))
         errors = map((1e-2, 1e-5)) do tolerance
-            host = solve_host(host_for(solver; settings...), (adaptive = true, abstol = tolerance, reltol = tolerance, diagonal_noise = true))
+            host = solve_host(
+                host_for(solver; settings...),
+                (adaptive = true, abstol = tolerance, reltol = tolerance, diagonal_noise = true),
+            )
             @test all(diff(spikes(host)) .> 0)
             abs(spikes(host)[1] - fine[1])
         end
@@ -146,7 +171,10 @@ end
     end
 
     solver.implicit || @testset "a replay takes the steps that were taken" begin
-        for options in (diagonal, solver.noise == :diagonal ? diagonal : NamedTuple(), solver.adaptive ? (adaptive = true, diagonal_noise = true) : diagonal)
+        for options in (
+            diagonal, solver.noise == :diagonal ? diagonal : NamedTuple(),
+            solver.adaptive ? (adaptive = true, diagonal_noise = true) : diagonal,
+        )
             host = host_for(solver)
             GC.@preserve host begin
                 run, smooth = prepared(host, options)
@@ -167,9 +195,12 @@ end
         for (values, slot, rtol) in ((QUIET, 1, 0.03), (QUIET, 14, 0.03), (VALUES, 3, 0.15), (VALUES, 14, 0.15))
             host(h) = host_for(solver; num_steps = 1000, dt = 0.002, max_spikes = 3, values = shifted(values, slot, h))
             # Differences must not be finer than the pieces of the path, which at the usual depth are shorter than h.
-            options = solver.name in FELT_PIECES && values === VALUES ? (diagonal_noise = true, noise_depth = 0) : diagonal
+            felt = solver.name in FELT_PIECES && values === VALUES
+            options = felt ? (diagonal_noise = true, noise_depth = 0) : diagonal
             exact, numeric = tangents_and_differences(host, slot, options)
-            values === VALUES && slot == 14 && println(rpad(solver.name, 20), "∂τ/∂I  ", sizes(exact), "   by differences  ", sizes(numeric))
+            values === VALUES && slot == 14 && println(
+                rpad(solver.name, 20), "∂τ/∂I  ", sizes(exact), "   by differences  ", sizes(numeric),
+            )
             @test exact ≈ numeric rtol = rtol
         end
     end
@@ -192,7 +223,9 @@ end
 
 @testset "gradients: $name, slot $slot" for name in ("EulerHeun", "SOSRA2"), slot in (1, 2, 7, 8, 9, 10, 11, 12, 13, 14)
     for n in (1, 2)                 # noiseless: the exact solution's derivative
-        host(h) = SSNN.RingHost(n; solver = "sciml:$name", num_steps = 1000, dt = 0.002, max_spikes = 4, values = shifted(QUIET, slot, h))
+        host(h) = SSNN.RingHost(
+            n; solver = "sciml:$name", num_steps = 1000, dt = 0.002, max_spikes = 4, values = shifted(QUIET, slot, h),
+        )
         exact, numeric = tangents_and_differences(host, slot, (diagonal_noise = true,))
         @test exact ≈ numeric rtol = 1e-2 atol = 1e-4
     end
@@ -202,7 +235,10 @@ end
     errors = map((20, 320)) do refinement
         mean(1:20) do seed
             settings = (num_steps = 2refinement, dt = 1 / refinement, seed = seed)
-            abs(tangents(SSNN.RingHost(1; solver = "sciml:EM", settings...), 14)[1] - SSNN.run_host_tangent(SSNN.RingHost(1; settings...), 14)[1])
+            abs(
+                tangents(SSNN.RingHost(1; solver = "sciml:EM", settings...), 14)[1] -
+                SSNN.run_host_tangent(SSNN.RingHost(1; settings...), 14)[1]
+            )
         end
     end
     println("EM's gradient against the native one's, dt = 0.05 and 0.003:            ", sizes(errors))
@@ -221,7 +257,9 @@ function adjoint(host, times_bar, options = NamedTuple(), sensealg = :Interpolat
     gradients = zeros(host.num_slots)
     table = [SSNN.Coefficient(pointer(gradients, s), 0, 0, 0, 0) for s in 1:host.num_slots]
     data = SSNN.AdjointData(pointer(times_bar), C_NULL, C_NULL, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0))
-    GC.@preserve host times_bar gradients table SSNN.sciml_adjoint(host.problem, data, merge((sensealg = sensealg,), options))
+    GC.@preserve host times_bar gradients table SSNN.sciml_adjoint(
+        host.problem, data, merge((sensealg = sensealg,), options),
+    )
     return gradients
 end
 
@@ -230,12 +268,14 @@ if SENSITIVITY
         @testset "its extension loads by itself" begin
             @test Base.get_extension(SSNN, :SSNNSciMLSensitivityExt) !== nothing
         end
-        SSNN.PIECE_ADJOINT_HOOK[] === nothing && include(joinpath(@__DIR__, "..", "..", "ext", "SSNNSciMLSensitivityExt.jl"))
+        SSNN.PIECE_ADJOINT_HOOK[] === nothing && include(
+            joinpath(@__DIR__, "..", "..", "ext", "SSNNSciMLSensitivityExt.jl")
+        )
         bars = [0.3, -0.7, 1.1]
         slots = [1, 2, 3, 5, 7, 8, 9, 10, 11, 12, 13, 14]           # one Brownian motion: no second column of σ
         sensealgs = sort(collect(keys(parentmodule(SSNN.PIECE_ADJOINT_HOOK[]).SENSEALGS)))
         cases = [(sensealg, name, n) for sensealg in sensealgs for name in ("EM", "SRA1", "SOSRA2") for n in (1, 2)]
-        @testset "$sensealg, $name, $n neurons: reverse against forward, as the step shrinks" for (sensealg, name, n) in cases
+        @testset "$sensealg, $name, $n neurons: reverse against forward, smaller dt" for (sensealg, name, n) in cases
             # Of one seed the error may be small by chance.
             errors = map((100, 800)) do steps
                 mean(0:3) do seed
@@ -246,12 +286,18 @@ if SENSITIVITY
                     maximum(abs.(adjoint(host(), bars, options, sensealg)[slots] - forward) ./ (1 .+ abs.(forward)))
                 end
             end
-            println(rpad("$sensealg, $name, $n neurons", 40), "reverse against forward, dt = 0.02 and 0.0025:  ", sizes(errors))
+            println(
+                rpad("$sensealg, $name, $n neurons", 40), "reverse against forward, dt = 0.02 and 0.0025:  ",
+                sizes(errors),
+            )
             @test errors[2] < errors[1] / 2 || errors[1] < 1e-6
             @test errors[2] < 0.05
         end
         @testset "without noise both modes and differences agree: $sensealg" for sensealg in sensealgs
-            host(h, slot) = SSNN.RingHost(1; solver = "sciml:SOSRA2", num_steps = 1000, dt = 0.002, max_spikes = 3, values = shifted(QUIET, slot, h), saveat = Float64[])
+            host(h, slot) = SSNN.RingHost(
+                1; solver = "sciml:SOSRA2", num_steps = 1000, dt = 0.002, max_spikes = 3,
+                values = shifted(QUIET, slot, h), saveat = Float64[],
+            )
             reverse_mode = adjoint(host(0.0, 1), bars, (diagonal_noise = true,), sensealg)
             for slot in (1, 2, 7, 8, 9, 11, 12, 13, 14)
                 exact, numeric = tangents_and_differences(h -> host(h, slot), slot, (diagonal_noise = true,))
@@ -259,10 +305,14 @@ if SENSITIVITY
                 @test reverse_mode[slot] ≈ sum(bars .* numeric) rtol = 1e-2 atol = 1e-4
             end
         end
-        @test_throws ArgumentError adjoint(SSNN.RingHost(1; solver = "sciml:EM", saveat = Float64[]), bars, (sensealg = :NoSuchAdjoint,))
+        @test_throws ArgumentError adjoint(
+            SSNN.RingHost(1; solver = "sciml:EM", saveat = Float64[]), bars, (sensealg = :NoSuchAdjoint,),
+        )
     end
 else
-    println("SciMLSensitivity and OrdinaryDiffEqTsit5 are not both in this project: reverse mode between spikes not tested")
+    println(
+        "SciMLSensitivity and OrdinaryDiffEqTsit5 are not both in this project: reverse mode between spikes not tested"
+    )
 end
 
 @testset "errors" begin
@@ -282,7 +332,8 @@ end
 end
 
 @testset "the event rule on the minimal examples of public issues" begin
-    # OrdinaryDiffEq.jl #4388: u′ = 1 from 0 stops where u = q, at τ = q; hence ∂τ/∂q = 1. Differentiating through the terminating callback gives that only up to its root finding.
+    # OrdinaryDiffEq.jl #4388: u′ = 1 from 0 stops where u = q, at τ = q; hence ∂τ/∂q = 1. Differentiating through the
+    # terminating callback gives that only up to its root finding.
     λ, dλ = SSNN.ThresholdIntensity([1.0]), SSNN.ThresholdIntensity([1.0])
     standing, speed = (v = 0.0, i = 0.0, s = 0.0), (v = 1.0, i = 0.0, s = 0.0)
     @test SSNN.crossing_tangent(λ, dλ, 1, standing, speed) == 1.0
@@ -298,9 +349,12 @@ end
         println("∂τ through the terminating callback of an ODE is off by up to $worst; by the event rule, by nothing")
     end
 
-    # SciMLSensitivity.jl #720: a stochastic equation with a terminating callback. Where the noise does not drive the event, the rule gives the derivative that frozen noise shows:
-    # s′ = exp(x), x′ = −x + p, dx with noise 0.2; stops where s = 1. This is the neuron itself, with one spike.
-    host(h) = SSNN.RingHost(1; solver = "sciml:EM", num_steps = 4000, dt = 0.0005, max_spikes = 1, values = shifted(VALUES, 14, h))
+    # SciMLSensitivity.jl #720: a stochastic equation with a terminating callback. Where the noise does not drive the
+    # event, the rule gives the derivative that frozen noise shows: s′ = exp(x), x′ = −x + p, dx with noise 0.2; stops
+    # where s = 1. This is the neuron itself, with one spike.
+    host(h) = SSNN.RingHost(
+        1; solver = "sciml:EM", num_steps = 4000, dt = 0.0005, max_spikes = 1, values = shifted(VALUES, 14, h),
+    )
     exact, numeric = tangents_and_differences(host, 14, NamedTuple())
     @test exact ≈ numeric rtol = 0.05
 end

@@ -1,0 +1,33 @@
+"""
+Signatures to depth m of spike trains (through their Marcus lift) and of piecewise-linear paths, the loss made of
+expected signatures, and signature kernels k(X, Y) = ⟨S(X), S(Y)⟩ without truncation; all with gradients.
+"""
+module Signatures
+
+using ..SSNN: @entry_point, BOUNDARY_STRUCTS, ENTRY_POINTS, PlanKey, SMALL_JOB, STATUS_OK
+using ..SSNN: available_threads, check_cancelled, chunk_limit, chunk_ranges, foreach_chunk, host_array
+using ..SSNN: report_failure, row, with_workers
+
+include("words.jl")
+include("segments.jl")
+include("trains.jl")
+include("train_signatures.jl")
+include("expected_signatures.jl")
+include("end_entries.jl")
+include("expected_signature_loss.jl")
+include("path_signatures.jl")
+
+include("kernels/lanes.jl")
+include("kernels/cells.jl")
+include("kernels/jobs.jl")
+include("kernels/events.jl")
+include("kernels/response_tables.jl")
+include("kernels/sweep_work.jl")
+include("kernels/spike_lattices.jl")
+include("kernels/sweep.jl")
+include("kernels/train_kernels.jl")
+include("kernels/path_cells.jl")
+include("kernels/path_fronts.jl")
+include("kernels/path_kernels.jl")
+
+end
