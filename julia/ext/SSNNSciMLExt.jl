@@ -1,5 +1,5 @@
 # Solvers of StochasticDiffEq.jl on the smooth pieces between spikes. The core walks from event to event and knows the
-# rule there (src/sciml.jl); this file gives it the two methods of a `SmoothSolver`, and gives the solvers the core's
+# rule there (src/sciml/); this file gives it the two methods of a `SmoothSolver`, and gives the solvers the core's
 # Brownian path. It keeps to what StochasticDiffEq.jl 6 (mid-2025) and 7 have in common.
 module SSNNSciMLExt
 

@@ -1,6 +1,6 @@
 # Reverse mode of the stretches between spikes by SciMLSensitivity.jl. The core makes each an ordinary differential
 # equation with its own vector–Jacobian products, walks from event to event and knows the rule there
-# (src/sciml_adjoint.jl); no event, no noise process and no automatic differentiation is this package's concern.
+# (src/sciml/adjoint.jl); no event, no noise process and no automatic differentiation is this package's concern.
 module SSNNSciMLSensitivityExt
 
 using SSNN: SSNN, Model, PieceAdjoint, Run, SmoothPiece

@@ -29,8 +29,7 @@ include_folder("solvers"; except = ("solver.jl", "refinement.jl"))
 foreach(file -> include("events/$file.jl"), ("crossing", "transition"))
 foreach(file -> include("modes/$file.jl"), ("run", "tangent", "adjoint"))
 include("signatures/Signatures.jl")
-include("sciml.jl")
-include("sciml_adjoint.jl")
+foreach(file -> include("sciml/$file.jl"), ("sciml", "adjoint"))
 include("host/precompile.jl")
 
 end

@@ -154,7 +154,7 @@ class _Plan:
         )
 
     def fill(self, problem: Problem, capacity: int) -> None:
-        """Point to the arrays of `problem`, which live as long as it does; its samples have `capacity` spikes at most."""
+        """Point to the arrays of `problem`, which live as long as it does; samples have `capacity` spikes at most."""
         if capacity != self.capacity:
             self.resize(problem, capacity)
         struct, network = self.struct, problem.network
@@ -255,7 +255,7 @@ class JuliaEngine(Engine):
     ) -> RawSolution:
         if problem.max_spikes is not None:
             return self._solve_with_capacity(problem, problem.max_spikes, directions, insertions)
-        # A guess that is generous for most networks; where a sample outgrows it, all is computed again with more capacity.
+        # A guess that is generous for most networks; where a sample outgrows it, all is computed again with more.
         capacity = 64 + 4 * problem.network.num_neurons
         while True:
             solution = self._solve_with_capacity(problem, capacity)

@@ -11,7 +11,7 @@ struct SciMLSolver
     implicit::Bool
 end
 
-const SCIML_TABLE = joinpath(@__DIR__, "sciml_solvers.txt")
+const SCIML_TABLE = joinpath(@__DIR__, "..", "sciml_solvers.txt")
 include_dependency(SCIML_TABLE)
 
 const SCIML_SOLVERS = let lines = filter(line -> !isempty(line) && !startswith(line, '#'), readlines(SCIML_TABLE))

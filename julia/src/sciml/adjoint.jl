@@ -1,5 +1,5 @@
 # Reverse mode of the walk from event to event. A sample is walked once forwards, noting its spikes and the stretches
-# between them, and then backwards: the rule of src/sciml.jl undoes a spike, and whoever can differentiate an ordinary
+# between them, and then backwards: the rule of sciml.jl undoes a spike, and whoever can differentiate an ordinary
 # differential equation in reverse undoes a stretch. An extension brings SciMLSensitivity.jl; nothing here needs it.
 
 # --- a stretch between two events, as an ordinary differential equation -----------------------------------------------
