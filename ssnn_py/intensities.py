@@ -37,12 +37,13 @@ class Intensity(Component):
     def rate_derivatives(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, Array]]:
         """∂λ/∂v and ∂λ/∂p for every parameter p, elementwise."""
 
-    @abc.abstractmethod
-    def sharpness(self, v: Array, **parameters: Array) -> tuple[Array, Array, dict[str, Array]]:
-        """κ = λ″/λ′ (0 where λ′ = 0) with ∂κ/∂v and ∂κ/∂p for every parameter p, elementwise.
+    def steepness(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, Array]] | None:
+        """The κ for which the rate is on average, under normal noise ξ around v, that at v + κ·Var(ξ)/2; or None.
 
-        With a little noise ξ around v the rate is on average that at :math:`v + κ(v)\\,\\mathrm{Var}(ξ)/2`.
+        With ∂κ/∂p for every parameter p, elementwise. Where it is None the mean is that of Gauss and Hermite's rule of
+        three points. Only ``exact_ou`` asks for it.
         """
+        return None
 
     def __call__(self, v: ArrayLike) -> Array:
         """λ(v) at the intensity's own parameters."""
@@ -97,9 +98,9 @@ class ExponentialIntensity(Intensity):
         slope = np.where(v - v_th < self.cap, beta * rate, 0.0)
         return slope, {"beta": np.minimum(v - v_th, self.cap) * rate, "v_th": -slope, "tau": -rate / tau}
 
-    def sharpness(self, v: Array, **parameters: Array) -> tuple[Array, Array, dict[str, Array]]:
+    def steepness(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, Array]]:
         below, zero = np.where(v - parameters["v_th"] < self.cap, 1.0, 0.0), np.zeros(np.shape(v))
-        return below * parameters["beta"], zero, {"beta": below, "v_th": zero, "tau": zero}
+        return below * parameters["beta"], {"beta": below, "v_th": zero, "tau": zero}
 
     def _shown(self) -> dict[str, Any]:
         return {**super()._shown(), "cap": self.cap}
@@ -133,7 +134,3 @@ class ThresholdIntensity(Intensity):
 
     def rate_derivatives(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, Array]]:
         return np.zeros(np.shape(v)), {"v_th": np.zeros(np.shape(v))}
-
-    def sharpness(self, v: Array, **parameters: Array) -> tuple[Array, Array, dict[str, Array]]:
-        zero = np.zeros(np.shape(v))
-        return zero, zero, {"v_th": zero}

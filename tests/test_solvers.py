@@ -387,3 +387,50 @@ def test_no_step_is_too_large_for_exact_ou():
     ]
     difference = counts[0].mean() - counts[1].mean()
     assert abs(difference) < 5 * np.hypot(*(count.std() for count in counts)) / 20 + 0.1
+
+
+class QuarticIntensity(ssnn.Intensity):
+    """λ(v) = (a + v)⁴: an intensity of the user's own that says nothing of its mean under noise."""
+
+    kind = "quartic"
+
+    def __init__(self, a):
+        super().__init__({"a": a})
+
+    def rate(self, v, **parameters):
+        return (parameters["a"] + v) ** 4
+
+    def rate_derivatives(self, v, **parameters):
+        slope = 4.0 * (parameters["a"] + v) ** 3
+        return slope, {"a": slope}
+
+
+QUARTIC = """
+struct QuarticIntensity <: Intensity
+    a::Vector{Float64}
+end
+INTENSITIES["quartic"] = (n, settings) -> QuarticIntensity(zeros(n))
+parameter_arrays(λ::QuarticIntensity) = (a = λ.a,)
+rate(λ::QuarticIntensity, k, v) = (λ.a[k] + v)^4
+slope(λ::QuarticIntensity, k, v, rate) = 4 * (λ.a[k] + v)^3
+rate_tangent(λ::QuarticIntensity, dλ::QuarticIntensity, k, v, rate) = 4 * (λ.a[k] + v)^3 * dλ.a[k]
+rate_adjoint!(λ̄::QuarticIntensity, λ::QuarticIntensity, k, v, rate, bar) = λ̄.a[k] += bar * 4 * (λ.a[k] + v)^3
+"""
+
+
+@needs_julia
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_an_intensity_of_five_methods_runs_in_every_solver_and_engine(julia, solver):
+    julia.eval(f'haskey(SSNN.INTENSITIES, "quartic") || Base.include_string(SSNN, raw"""{QUARTIC}""")')
+    network = ssnn.SLIFNetwork(
+        [[0.0, 0.4], [0.3, 0.0]], 1.3, mu=(6.0, 5.0), sigma=0.3, v_reset=1.0, intensity=QuarticIntensity([0.5, 0.7])
+    )
+    run = {"t1": 1.0, "dt": 0.05, "num_samples": 4, "seed": 3, "solver": solver}
+    one, two = (ssnn.simulate(network, engine=name, **run) for name in ("julia", "reference"))
+    assert one.spike_times.shape[1] > 5
+    np.testing.assert_allclose(one.spike_times, two.spike_times, rtol=1e-9)
+    bar = np.where(np.isfinite(one.spike_times), 1.0, 0.0)
+    gradients, theirs = one.vjp(bar), two.vjp(bar)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, theirs[name], rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(one.jvp({"a": [1.0, -2.0]}).sum(), gradients["a"] @ [1.0, -2.0], rtol=1e-9)

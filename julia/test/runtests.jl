@@ -108,6 +108,37 @@ end
     @test [SSNN.current_rate(linear, 1, t) for t in (-1.0, 0.5, 2.0, 9.0)] == [0, 1, -1, 0]
 end
 
+# λ(v) = (a + v)⁴, a parameter of its own, and nothing said of its mean.
+struct QuarticIntensity <: SSNN.Intensity
+    a::Vector{Float64}
+end
+SSNN.rate(λ::QuarticIntensity, k, v) = (λ.a[k] + v)^4
+SSNN.slope(λ::QuarticIntensity, k, v, rate) = 4 * (λ.a[k] + v)^3
+SSNN.rate_tangent(λ::QuarticIntensity, dλ::QuarticIntensity, k, v, rate) = 4 * (λ.a[k] + v)^3 * dλ.a[k]
+SSNN.rate_adjoint!(λ̄::QuarticIntensity, λ::QuarticIntensity, k, v, rate, bar) = λ̄.a[k] += bar * 4 * (λ.a[k] + v)^3
+
+@testset "mean rates" begin
+    λ(a) = QuarticIntensity([a])
+    # Gauss and Hermite's rule of three points is exact up to the fifth power: E(x + ξ)⁴ = x⁴ + 6x²V + 3V².
+    @test SSNN.mean_rate(λ(0.3), 1, 0.5, 0.2) ≈ 0.8^4 + 6 * 0.8^2 * 0.2 + 3 * 0.2^2
+    exponential(beta = 4.0) = SSNN.ExponentialIntensity([beta], [0.9], [0.3], 10.0)
+    @test SSNN.mean_rate(exponential(), 1, 0.5, 0.2) ≈ exp(4.0 * (0.5 - 0.9) + 4.0^2 * 0.2 / 2) / 0.3
+    h = 1e-6
+    for (at, v, variance) in ((λ, 0.5, 0.2), (λ, -1.0, 0.01), (exponential, 0.5, 0.2), (exponential, 1.2, 0.01))
+        p, (dp, dv, dvariance) = at === λ ? 0.3 : 4.0, (0.7, -0.4, 0.3)
+        moved(s) = SSNN.mean_rate(at(p + s * h * dp), 1, v + s * h * dv, variance + s * h * dvariance)
+        direction = at === λ ? λ(dp) : SSNN.ExponentialIntensity([dp], [0.0], [0.0], 10.0)
+        value, tangent = SSNN.mean_rate_with_tangent(at(p), direction, 1, v, variance, dv, dvariance)
+        @test value ≈ moved(0)
+        @test tangent ≈ (moved(1) - moved(-1)) / 2h rtol = 1e-7
+        bar = at === λ ? λ(0.0) : SSNN.ExponentialIntensity([0.0], [0.0], [0.0], 10.0)
+        v_bar, variance_bar = SSNN.mean_rate_adjoint!(bar, at(p), 1, v, variance, 1.0, true)
+        p_bar = at === λ ? bar.a[1] : bar.beta[1]
+        @test p_bar * dp + v_bar * dv + variance_bar * dvariance ≈ tangent
+    end
+    @test all(isfinite, SSNN.mean_rate_with_tangent(λ(0.3), λ(1.0), 1, 0.5, 0.0, 1.0, 0.0))
+end
+
 @testset "failures become statuses" begin
     @test SSNN.report_failure(SSNN.Interrupted()) == SSNN.STATUS_INTERRUPTED
     @test SSNN.report_failure(ErrorException("plain words")) == SSNN.STATUS_ERROR

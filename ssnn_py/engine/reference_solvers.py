@@ -127,9 +127,15 @@ class Neurons:
         """The rate's mean over noise of that variance around v."""
         intensity = self.network.intensity
         values = {name: self.slots[name].value for name in intensity.parameters}
-        sharpness, slope, partial = intensity.sharpness(v.value, **values)
+        steepness = intensity.steepness(v.value, **values)
+        if steepness is None:
+            d = np.sqrt(3.0 * np.maximum(variance.value, 0.0))
+            slope = np.divide(1.5, d, out=np.zeros_like(d), where=d > 0)
+            spread = _chain(d, (slope, variance))
+            return (1 / 6) * (self.rate(v + -1.0 * spread) + self.rate(v + spread)) + (4 / 6) * self.rate(v)
+        kappa, partial = steepness
         parts = [(derivative, self.slots[name]) for name, derivative in partial.items()]
-        return self.rate(v + 0.5 * variance * _chain(sharpness, (slope, v), *parts))
+        return self.rate(v + 0.5 * variance * _chain(kappa, *parts))
 
     def current(self, time: Dual) -> Dual:
         current = self.network.input_current
