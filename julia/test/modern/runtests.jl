@@ -178,13 +178,13 @@ end
             host = host_for(solver)
             GC.@preserve host begin
                 run, smooth = prepared(host, options)
-                u = [run.x.v; run.x.i; run.x.s]
+                u = vcat(run.x.y...)
                 times, states, j = SSNN.follow(smooth, u, 0.0, 2.0)
                 @test j == 1
                 @test times[1] == 0.0
                 @test all(diff(times) .> 0)
                 @test length(times) == length(states)
-                @test abs(SSNN.event_value(run.θ.intensity, states[end], 1)) < 1e-12
+                @test abs(SSNN.event_value_in(run.θ, states[end], 1)) < 1e-12
                 @test SSNN.replay(smooth, u, Vector{Float64}[], times[1:end-1])[1] ≈ states[1:end-1] rtol = 1e-12
                 @test SSNN.follow(smooth, [u[1:2]; 0.1], 0.5, 2.0) == ([0.5, 0.5], [[u[1:2]; 0.1], [u[1:2]; 0.1]], 1)
             end
@@ -334,9 +334,12 @@ end
 @testset "the event rule on the minimal examples of public issues" begin
     # OrdinaryDiffEq.jl #4388: u′ = 1 from 0 stops where u = q, at τ = q; hence ∂τ/∂q = 1. Differentiating through the
     # terminating callback gives that only up to its root finding.
-    λ, dλ = SSNN.ThresholdIntensity([1.0]), SSNN.ThresholdIntensity([1.0])
-    standing, speed = (v = 0.0, i = 0.0, s = 0.0), (v = 1.0, i = 0.0, s = 0.0)
-    @test SSNN.crossing_tangent(λ, dλ, 1, standing, speed) == 1.0
+    threshold_at(v_th) = SSNN.SLIF(
+        (zeros(1) for _ in 1:10)..., zeros(0), SSNN.ThresholdIntensity([v_th]), SSNN.ConstantCurrent(zeros(1)),
+        SSNN.ConstantDiffusion(), false, false,
+    )
+    θ = SSNN.DualModel(threshold_at(1.0), threshold_at(1.0))
+    @test SSNN.crossing_tangent(θ, 1, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0)) == 1.0
     if VERNER === nothing
         println("OrdinaryDiffEqVerner is not in this project: OrdinaryDiffEq.jl #4388 not measured")
     else
