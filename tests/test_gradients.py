@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import needs_julia
 from helpers import one_neuron, random_network, run_arguments, scalar, with_parameter
 
 import ssnn_py as ssnn
@@ -148,3 +149,14 @@ def test_cotangents_and_directions_that_do_not_fit_are_named(call, word):
 def test_what_a_loss_returns_and_wrt_names_is_checked(loss, wrt, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         ssnn.value_and_grad(loss, one_neuron(), wrt, t1=1.0, dt=0.01, num_samples=2, max_spikes=2, engine="reference")
+
+
+@needs_julia
+def test_entries_at_the_start_count_for_nothing_whatever_was_computed_before():
+    network = one_neuron()
+    run = {"t1": 1.0, "dt": 0.02, "num_samples": 3, "seed": 2, "max_spikes": 20}
+    for saveat in ([0.5, 1.0], [0.0, 1.0]):  # one shape, so that the second call computes with what the first one made
+        one, two = (ssnn.simulate(network, engine=name, saveat=saveat, **run) for name in ("julia", "reference"))
+        entries = np.ones(one.v.shape)
+        gradients, theirs = (s.vjp(0.0, wrt="alpha", entries_at_saves=entries)["alpha"] for s in (one, two))
+        np.testing.assert_allclose(gradients, theirs, rtol=1e-9)

@@ -297,7 +297,7 @@ def sciml_solvers() -> tuple[str, ...]:
 
 
 def core_function(name: str, *argtypes: Any) -> Callable[..., None]:
-    """A C-callable function of the Julia core, which ``julia/src/interface.jl`` declares; starts Julia where it does
+    """A C-callable function of the core, which ``julia/src/host/boundary.jl`` declares; starts Julia where it does
     not run.
 
     Raises

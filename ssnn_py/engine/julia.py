@@ -114,11 +114,14 @@ class _Plan:
             settings=address(self.settings),
             num_settings=self.settings.size,
         )
-        self.directions, self.capacity = directions, -1
+        self.directions, self.capacity = directions, -1  # the capacity of the outputs
         self.data = structs.AdjointData(gradients=ctypes.addressof(self.gradients.entries))
 
-    def resize(self, problem: Problem, capacity: int) -> None:
-        """Let samples have `capacity` spikes."""
+    def make_results(self, problem: Problem) -> None:
+        """Have outputs for as many spikes as samples may have."""
+        capacity = self.struct.max_spikes
+        if capacity == self.capacity:
+            return
         samples, neurons, directions = problem.num_samples, problem.network.num_neurons, self.directions
         trains, states = (samples, capacity), (samples, problem.saveat.size, neurons)
         values = zip(_OUTPUTS, (trains, trains, (samples,), (samples,), states, states), _BLANKS, strict=True)
@@ -128,7 +131,7 @@ class _Plan:
             structs.TangentOutputs(num_directions=directions, directions=ctypes.addressof(self.moving.entries)),
             [(name, (directions, *shape), 0.0) for name, shape in shapes],
         )
-        self.struct.max_spikes = self.capacity = capacity
+        self.capacity = capacity
 
     @staticmethod
     def key(problem: Problem) -> tuple[Any, ...]:
@@ -155,8 +158,7 @@ class _Plan:
 
     def fill(self, problem: Problem, capacity: int) -> None:
         """Point to the arrays of `problem`, which live as long as it does; samples have `capacity` spikes at most."""
-        if capacity != self.capacity:
-            self.resize(problem, capacity)
+        self.struct.max_spikes = capacity
         struct, network = self.struct, problem.network
         struct.seed, struct.first_sample = problem.seed, problem.first_sample
         self.table.fill(problem, problem.parameters)
@@ -289,6 +291,7 @@ class JuliaEngine(Engine):
         }
         count = next(iter(blocks.values())).shape[0] if blocks else 0
         plan = _take_plan(problem, capacity, count, () if blocks is None else ("directions", *blocks))
+        plan.make_results(problem)
         spike_times, spike_neurons, num_spikes, truncated, v, i = plan.outputs.fresh()
         if blocks is None:
             self._solve(plan.struct, plan.outputs.struct)

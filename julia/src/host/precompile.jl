@@ -122,16 +122,20 @@ end
 
 """The work whose compiled code the package keeps."""
 function precompile_workload()
-    with_spare_thread() do
-        for solver in sort(collect(keys(SOLVERS))), n in (1, 2)
-            host = RingHost(n; solver = solver, num_samples = 2)
-            run_host(host)
-            run_host_tangent(host, 14)
-            run_host_adjoint(host)
+    try
+        with_spare_thread() do
+            for solver in sort(collect(keys(SOLVERS))), n in (1, 2)
+                host = RingHost(n; solver = solver, num_samples = 2)
+                run_host(host)
+                run_host_tangent(host, 14)
+                run_host_adjoint(host)
+            end
+            run_signatures()
         end
-        run_signatures()
+    finally
+        forget_plans!()             # they hold addresses of this process
+        WORKERS_MADE[] = 0
     end
-    forget_plans!()                 # they hold addresses of this process
 end
 
 """Do a package's work for precompilation where Julia (1.9 or newer) precompiles it."""

@@ -72,7 +72,7 @@ struct Problem
     positions::Ptr{Int64}
     saveat::Ptr{Float64}
     num_saves::Int64
-    insertions::Insertions          # spikes that happen besides those of the noise; for `ssnn_solve` alone
+    insertions::Insertions          # spikes that happen besides those of the noise; for `ssnn_solve` alone, after t0
 end
 
 push!(BOUNDARY_STRUCTS, Problem)

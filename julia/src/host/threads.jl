@@ -1,11 +1,11 @@
 # Samples are shared among threads in chunks.
 
 """
-    foreach_chunk(work, num_samples, threads; limit = 64)
+    foreach_chunk(work, num_samples, threads; limit = NUM_CHUNKS)
 
-Calls `work(worker, chunk, samples)` for consecutive ranges of samples. There are at most `limit` ranges,
-and they depend on the number of samples alone; which thread takes which does
-not matter to callers that keep one result per chunk. `work` is called with a worker number up to `threads`.
+Calls `work(worker, chunk, samples)` for consecutive ranges of samples. There are at most `limit` ranges, and they
+depend on the number of samples alone; which thread takes which does not matter to callers that keep one result per
+chunk. `work` is called with a worker number up to `threads`.
 """
 function foreach_chunk(work, num_samples::Integer, threads::Integer; limit = NUM_CHUNKS)
     chunks = chunk_ranges(num_samples, limit)

@@ -9,7 +9,7 @@ A file in `models/` defines a subtype, and registers in `MODELS` a constructor f
 the model, or a [`DualModel`](@ref) and the numbers accordingly `Float64` or `Dual`, so that each is written once; y is
 the state of neuron k, a tuple. It writes
 
-  * `num_variables(typeof(θ))`: M; `num_recorded(typeof(θ))`: how many of the first variables are recorded for the host;
+  * `num_variables(typeof(θ))`: M; the first ones are recorded for the host, as many as it has arrays for;
   * `coefficient_arrays(θ)`: the vectors of coefficients by the host's names, a named tuple;
   * `initial_state(θ, k, log_u)`: y at the start, log_u the logarithm of the first threshold;
   * `drift(θ, k, y, t)`: ẏ without noise, hazard included;

@@ -47,7 +47,6 @@ end
 const AnySLIF = Union{SLIF,DualModel{<:SLIF}}
 
 num_variables(::Type{<:SLIF}) = 3
-num_recorded(::Type{<:SLIF}) = 2
 is_additive(::Type{SLIF{I,C,D}}) where {I,C,D} = is_additive(D)
 is_stratonovich(θ::SLIF) = θ.stratonovich
 
@@ -62,7 +61,7 @@ coefficient_arrays(θ::SLIF) = merge(
 
 time_scale_rates(θ::SLIF, k) = @inbounds θ.mu1[k], max(θ.mu1[k], θ.mu2[k])
 
-"""Terms of the equation whose parameters move, or whose gradients are wanted: the others are skipped in whole steps."""
+"""Terms of the equation whose gradients are wanted: the others are skipped in whole steps."""
 struct SLIFTerms
     mu::Bool
     sigma::Bool                     # and the diffusion

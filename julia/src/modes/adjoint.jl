@@ -176,7 +176,7 @@ function segment_steps(run::Run{M,C}) where {M,C}
 end
 
 """One thread's means of differentiating samples."""
-struct AdjointWorker{M,R<:Run{M},Θ<:Model}
+mutable struct AdjointWorker{M,R<:Run{M},Θ<:Model,T}
     run::R
     tape::Tape{M}
     bar::StateAdjoint{M}            # at the end, later the start, of the step at hand
@@ -187,17 +187,18 @@ struct AdjointWorker{M,R<:Run{M},Θ<:Model}
     spike_times::Vector{Float64}
     spike_neurons::Vector{Int}
     list::Vector{Coefficient}
+    wanted::T                       # the terms of the equation whose gradients the host wants
 end
 
 AdjointWorker(problem::Problem, data::AdjointData) = AdjointWorker(Run(problem), data)
 
 function AdjointWorker(run::Run{M,C}, data::AdjointData) where {M,C}
-    n, capacity = num_neurons(run.x), Int(run.problem.max_spikes)
+    n, capacity, table = num_neurons(run.x), Int(run.problem.max_spikes), host_table(data.gradients, run.places)
     tape = Tape{M}(n, C, segment_steps(run), run.keeps_areas)
     data.entries_at_saves == C_NULL || (tape.may_fire = zeros(Bool, n, run.problem.num_saves))
     return AdjointWorker(
         run, tape, StateAdjoint{M}(n), StateAdjoint{M}(n), zero_vectors(Val(M), n), Model(run.problem)::typeof(run.θ),
-        Checkpoint{M}[], zeros(capacity), zeros(Int, capacity), host_table(data.gradients, run.places),
+        Checkpoint{M}[], zeros(capacity), zeros(Int, capacity), table, wanted_terms(run.θ, table),
     )
 end
 
@@ -207,6 +208,7 @@ function renew!(w::AdjointWorker, problem::Problem, data::AdjointData)
     resize!(w.spike_times, problem.max_spikes)
     resize!(w.spike_neurons, problem.max_spikes)
     read_table!(w.list, data.gradients, w.run.places)
+    w.wanted = wanted_terms(w.run.θ, w.list)
     return w
 end
 
@@ -233,7 +235,7 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
     run, problem, tape = w.run, w.run.problem, w.tape
     total, length_of_segment = Int(problem.num_steps), length(tape.length)
     cotangents = SampleCotangents(run, data, sample)
-    wanted = wanted_terms(run.θ, w.list)
+    fill!(tape.may_fire, false)     # where nothing is asked, as at t0, no spike could come
     tape.insertion = cotangents.hazard_at_insertion == 0.0 ? Insertion(0, 0, 0) : Insertion(data.insertions, sample)
 
     begin_sample!(run, NoObserver(), sample, pointer(w.spike_times), pointer(w.spike_neurons))
@@ -256,7 +258,7 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
         empty!(tape.entries)
         steps = run_steps!(run, tape, starts[segment], min(starts[segment] + length_of_segment, total))
         segment == last_segment && begin_adjoint!(w, data, sample)
-        segment_back!(w, steps, cotangents, wanted)
+        segment_back!(w, steps, cotangents, w.wanted)
     end
     at_start = !isempty(run.saveat) && run.saveat[1] == problem.t0
     for k in 1:num_neurons(run.x)
@@ -298,6 +300,7 @@ tape_entries(tape::Tape, column) = (column == 1 ? 1 : tape.last_entry[column-1] 
 function segment_back!(w::AdjointWorker, steps, cotangents::SampleCotangents, wanted)
     alone, column = num_neurons(w.run.x) == 1, steps
     while column > 0
+        alone && check_cancelled()
         alone && (column = event_free_steps_back!(w, column, wanted))
         column > 0 && step_back!(w, column, cotangents, wanted)
         column -= 1
@@ -417,7 +420,7 @@ function adjoint(problem::Problem, data::AdjointData)
     threads = num_threads(problem, 8)
     function make()
         workers = [AdjointWorker(problem, data) for _ in 1:threads]
-        return AdjointPlan(workers, typeof(workers[1].gradients)[])
+        return AdjointPlan(workers, chunk_sums(problem, workers))
     end
     function renew_plan!(plan)
         foreach(w -> renew!(w, problem, data), plan.workers)
@@ -430,20 +433,20 @@ function adjoint(problem::Problem, data::AdjointData)
     end
 end
 
+"""Sums over chunks of samples, all zero: as many as there are chunks."""
+function chunk_sums(problem::Problem, workers)
+    Θ = typeof(workers[1].gradients)
+    return Θ[Model(problem) for _ in chunk_ranges(problem.num_samples, chunk_limit(num_synapses(problem)))]
+end
+
 """
 Gradients of all samples. Each chunk sums its own; the chunks are summed in their order, so that threads do not matter.
-`partial` are the sums of earlier calls, all zero.
+`partial` are these sums, all zero.
 """
 function adjoint(
-    workers::Vector, problem::Problem, data::AdjointData, threads = problem.threads,
-    partial = typeof(workers[1].gradients)[],
+    workers::Vector, problem::Problem, data::AdjointData, threads = problem.threads, partial = chunk_sums(problem, workers),
 )
-    limit = chunk_limit(length(workers[1].gradients.weights))
-    num_chunks = length(chunk_ranges(problem.num_samples, limit))
-    while length(partial) < num_chunks
-        push!(partial, Model(problem))
-    end
-    foreach_chunk(problem.num_samples, threads; limit = limit) do worker, chunk, samples
+    foreach_chunk(problem.num_samples, threads; limit = length(partial)) do worker, chunk, samples
         w = workers[worker]
         for sample in samples
             check_cancelled()
@@ -454,6 +457,6 @@ function adjoint(
         end
     end
     total = workers[1].gradients
-    foreach(chunk -> add!(total, partial[chunk]), 1:num_chunks)
+    foreach(part -> add!(total, part), partial)
     scatter!(workers[1].list, data.weights, total, workers[1].run.synapses, 1; per_sample = false)
 end

@@ -110,6 +110,7 @@ function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_
     run.num_spikes, run.next_save, run.stopped = 0, 1, false
     run.insertion = Insertion(problem.insertions, sample)
     begin_sample!(observer, run)
+    # No spike is inserted at t0 itself.
     !isempty(run.saveat) && run.saveat[1] == problem.t0 && save!(run, observer, step_at(run, 0), problem.t0)
     return run
 end

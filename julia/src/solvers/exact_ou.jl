@@ -11,11 +11,10 @@ parabola that has the step's increment W and space-time Lévy area H, by the exp
 is too large for them. The input current is linear through its values at Gauss's two points. The hazard is the mean of
 its integral, given W and H, by Gauss's rule of three points u,
 
-    s' = s + h·Σ weight·E[λ(v(u)) | W, H]        E[λ(v + ξ)] = λ(v + ½·κ(v)·Var ξ)        κ = λ″/λ′
+    s' = s + h·Σ weight·E[λ(v(u) + ξ)]
 
 where v(u) is the mean given W and H, which is the value along the parabola, and Var ξ what the parabola leaves of the
-variance (docs/numerics.md); for an exponential λ the last formula is exact. Strong order 3/2 for spike times, weak
-order 2. The parabola is that of Foster, Lyons and Oberhauser, "An optimal polynomial approximation of Brownian motion",
+variance (docs/numerics.md): the intensity's `mean_rate`. Strong order 3/2 for spike times, weak order 2. For SLIF only. The parabola is that of Foster, Lyons and Oberhauser, "An optimal polynomial approximation of Brownian motion",
 SIAM Journal on Numerical Analysis 58 (2020).
 """
 mutable struct ExactOU <: Solver
@@ -28,8 +27,9 @@ mutable struct ExactOU <: Solver
     in_mu2::Matrix{Responses}
 end
 
-ExactOU() = ExactOU(0.0, NTuple{2,Float64}[], Int[], zeros(Bool, 0, 0),
-    (Matrix{Responses}(undef, 0, 0) for _ in 1:3)...)
+ExactOU() = ExactOU(
+    0.0, NTuple{2,Float64}[], Int[], zeros(Bool, 0, 0), (Matrix{Responses}(undef, 0, 0) for _ in 1:3)...,
+)
 
 SOLVERS["exact_ou"] = ExactOU
 
@@ -114,6 +114,8 @@ function responses_with_derivatives(mu1::Float64, mu2::Float64, h)
     return ntuple(n -> in_mu1[n].value, Val(30)), ntuple(n -> in_mu1[n].tangent, Val(30)),
     ntuple(n -> in_mu2[n].tangent, Val(30))
 end
+
+prepare!(::ExactOU, θ::Model, h) = throw(ArgumentError("exact_ou solves the SLIF neuron's linear equation, and no other"))
 
 function prepare!(solver::ExactOU, θ::SLIF, h)
     same = solver.length == h && size(solver.kind) == size(θ.mu1) &&

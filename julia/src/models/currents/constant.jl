@@ -5,7 +5,6 @@ end
 
 CURRENTS["constant"] = (n, knots) -> ConstantCurrent(zeros(n))
 
-is_constant(::Type{ConstantCurrent}) = true
 parameter_arrays(c::ConstantCurrent) = (input_current = c.input_current,)
 
 @inline current(c::ConstantCurrent, k, t) = @inbounds c.input_current[k]
