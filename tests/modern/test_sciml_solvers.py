@@ -121,7 +121,9 @@ def test_every_adjoint_of_scimlsensitivity_agrees_with_forward_mode(sensealg):
 
 
 def test_all_solvers_by_name_are_measured_beside_the_native_ones():
-    """Their errors follow the step and the tolerance; that every solver works is tested in julia/test/modern."""
+    """Fixed steps' errors follow the step; adaptive ones are below those of their first step (docs/solvers.md: they do
+    not follow the tolerance). That every solver works is tested in julia/test/modern.
+    """
     problem = replace(work_precision.problems(quick=True)[0], reference_level=9)
     rows = every_solver.measure(problem, ["exact_ou", "sciml:EM", "sciml:SOSRA2"], 20)
     errors = {(row.solver, row.setting): row.spike_times for row in rows}
@@ -131,7 +133,8 @@ def test_all_solvers_by_name_are_measured_beside_the_native_ones():
     assert len(errors) == 3 * len(fixed) + len(adaptive)
     for name in ("exact_ou", "sciml:EM", "sciml:SOSRA2"):
         assert errors[name, fixed[-1]] < errors[name, fixed[0]] / 3
-    assert errors["sciml:SOSRA2", adaptive[-1]] < errors["sciml:SOSRA2", adaptive[0]] / 3
+    for setting in adaptive:
+        assert errors["sciml:SOSRA2", setting] < errors["sciml:SOSRA2", fixed[0]] / 3
 
 
 def test_numbers_do_not_depend_on_threads():
