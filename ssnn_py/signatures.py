@@ -7,7 +7,6 @@ level in lexicographic order, d + d² + … + d^m numbers.
 from __future__ import annotations
 
 import ctypes
-import functools
 from ctypes import POINTER, c_double, c_int64, c_void_p
 from typing import Any
 
@@ -21,17 +20,6 @@ from .spike_trains import SpikeTrains
 from .validation import as_int, as_real_array, describe, require, require_memory
 
 Array = NDArray[np.float64]
-
-
-@functools.cache
-def _loss_function() -> Any:
-    return core_function(
-        "ssnn_expected_signature_loss",
-        *[POINTER(structs.SpikeTrains)] * 2,
-        c_void_p,
-        *[c_int64] * 3,
-        *[c_void_p] * 3,
-    )
 
 
 def signature_length(channels: int, depth: int) -> int:
@@ -246,7 +234,13 @@ def expected_signature_loss(
     value = c_double()
     times_bar = np.zeros(X.times.shape)
     entries = np.zeros((X.num_samples, X.num_neurons)) if with_entries else None
-    run = _loss_function()
+    run = core_function(
+        "ssnn_expected_signature_loss",
+        *[POINTER(structs.SpikeTrains)] * 2,
+        c_void_p,
+        *[c_int64] * 3,
+        *[c_void_p] * 3,
+    )
     batch = isinstance(Y, SpikeTrains)
     run(
         structs.SpikeTrains.of(X, factors),

@@ -1,7 +1,7 @@
-"""Every solver of DifferentialEquations.jl on the neuron of figure 1, beside the native ones: how accurate, at what cost.
+"""Every solver of DifferentialEquations.jl on the neuron of figure 1, beside the native ones: error against cost.
 
-With fixed steps, and with adaptive ones where a solver has them. All follow the Brownian paths of a native solve at a very fine
-step; times are those of solves of their own on one thread, whose noise is laid out on the solver's step.
+With fixed steps, and with adaptive ones where a solver has them. All follow the Brownian paths of a native solve at a
+very fine step; times are those of solves of their own on one thread, whose noise is laid out on the solver's step.
 """
 
 from __future__ import annotations

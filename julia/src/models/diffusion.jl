@@ -1,7 +1,7 @@
 """
 A state-dependent diffusion: the noise on the potential of neuron k is g(v)·(σ11·dB¹ + σ12·dB²). Fields are vectors over
-neurons, and the same type holds tangents and gradients of its parameters. A file in `models/diffusions/` defines a subtype,
-registers a constructor `num_neurons -> diffusion` in `DIFFUSIONS`, and gives it, for neuron k at potential v,
+neurons, and the same type holds tangents and gradients of its parameters. A file in `models/diffusions/` defines a
+subtype, registers a constructor `num_neurons -> diffusion` in `DIFFUSIONS`, and gives it, for neuron k at potential v,
 
   * `parameter_arrays(d)`: its differentiable parameters by the host's names, a named tuple;
   * `is_additive(typeof(d))`: whether g is 1 everywhere;

@@ -62,9 +62,8 @@ end
 zero_state(::Val{M}) where {M} = ntuple(_ -> 0.0, Val(M))
 zero_vectors(::Val{M}, n) where {M} = ntuple(_ -> zeros(n), Val(M))
 
-"""A state with its tangent, and the tangent of one."""
+"""A state with its tangent, and back to the tangent."""
 @inline duals(y, dy) = map(Dual, y, dy)
-@inline values_of(y) = map(x -> x.value, y)
 @inline tangents_of(y) = map(x -> x.tangent, y)
 
 """Coefficients that move: what is computed from them comes with its tangent."""

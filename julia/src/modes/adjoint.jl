@@ -78,9 +78,14 @@ function after_full_step!(tape::Tape, run::Run, step::Step{M,C}, n) where {M,C}
     foreach((matrix, a) -> copyto!(matrix, 1 + (c - 1) * neurons, a, 1, neurons), tape.y, run.x.y)
     copyto!(tape.increments, 1 + (c - 1) * draws, step.increments, step.offset + 1, draws)
     isempty(tape.areas) || copyto!(tape.areas, 1 + (c - 1) * draws, step.areas, step.area_offset + 1, draws)
-    tape.length[c] = step.length
-    tape.scale[c] = step.scale
-    tape.area_scale[c] = step.area_scale
+    begin_column!(tape, c, step.length, step.scale, step.area_scale)
+end
+
+"""A column for a step of that length, in which nothing has happened yet."""
+@inline function begin_column!(tape::Tape, c, span, scale, area_scale)
+    tape.length[c] = span
+    tape.scale[c] = scale
+    tape.area_scale[c] = area_scale
     tape.saved_at_end[c] = 0
     tape.last_entry[c] = length(tape.entries)
 end
@@ -101,11 +106,7 @@ function after_event_free_steps!(tape::Tape, run::Run{M,C}, from, to) where {M,C
                 tape.areas[C*(c-1)+component] = h[offset+component]
             end
         end
-        tape.length[c] = run.problem.dt
-        tape.scale[c] = increment_scale(run.driver)
-        tape.area_scale[c] = area_scale(run.driver)
-        tape.saved_at_end[c] = 0
-        tape.last_entry[c] = length(tape.entries)
+        begin_column!(tape, c, run.problem.dt, increment_scale(run.driver), area_scale(run.driver))
     end
 end
 
@@ -258,7 +259,7 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
         empty!(tape.entries)
         steps = run_steps!(run, tape, starts[segment], min(starts[segment] + length_of_segment, total))
         segment == last_segment && begin_adjoint!(w, data, sample)
-        segment_back!(w, steps, cotangents, w.wanted)
+        segment_back!(w, steps, cotangents)
     end
     at_start = !isempty(run.saveat) && run.saveat[1] == problem.t0
     for k in 1:num_neurons(run.x)
@@ -297,12 +298,12 @@ end
 tape_entries(tape::Tape, column) = (column == 1 ? 1 : tape.last_entry[column-1] + 1):tape.last_entry[column]
 
 """Turn the cotangent at the end of a recorded segment into that at its start."""
-function segment_back!(w::AdjointWorker, steps, cotangents::SampleCotangents, wanted)
+function segment_back!(w::AdjointWorker, steps, cotangents::SampleCotangents)
     alone, column = num_neurons(w.run.x) == 1, steps
     while column > 0
         alone && check_cancelled()
-        alone && (column = event_free_steps_back!(w, column, wanted))
-        column > 0 && step_back!(w, column, cotangents, wanted)
+        alone && (column = event_free_steps_back!(w, column))
+        column > 0 && step_back!(w, column, cotangents)
         column -= 1
         column & 1023 == 0 && check_cancelled()
     end
@@ -312,8 +313,8 @@ end
 The same for consecutive steps of a network of one neuron in which nothing happened; returns the last column that is
 left.
 """
-function event_free_steps_back!(w::AdjointWorker{M,<:Run{M,C}}, column, wanted) where {M,C}
-    run, tape, θ̄ = w.run, w.tape, w.gradients
+function event_free_steps_back!(w::AdjointWorker{M,<:Run{M,C}}, column) where {M,C}
+    run, tape, θ̄, wanted = w.run, w.tape, w.gradients, w.wanted
     solver, θ, t0, dt = run.solver, run.θ, run.problem.t0, run.problem.dt
     bar = state_at(w.bar.y, 1)
     @inbounds while column > 0 && tape.saved_at_end[column] == 0 && isempty(tape_entries(tape, column))
@@ -327,18 +328,18 @@ end
 
 """The driver over a recorded step of a network of one neuron."""
 @inline function recorded_increment(solver, tape::Tape, column, ::Val{C}) where {C}
-    w = ntuple(c -> (@inbounds tape.scale[column] * tape.increments[C*(column-1)+c]), Val(C))
-    uses_area(solver) || return Increment(w, ntuple(_ -> 0.0, Val(C)))
-    return Increment(w, ntuple(c -> (@inbounds tape.area_scale[column] * tape.areas[C*(column-1)+c]), Val(C)))
+    place = C * (column - 1) + 1
+    w = components(tape.increments, place, 1, (@inbounds tape.scale[column]), Val(C))
+    uses_area(solver) || return Increment(w)
+    return Increment(w, components(tape.areas, place, 1, (@inbounds tape.area_scale[column]), Val(C)))
 end
 
 """The same for one step."""
-function step_back!(w::AdjointWorker{M,<:Run{M,C}}, column, cotangents::SampleCotangents, wanted) where {M,C}
+function step_back!(w::AdjointWorker{M,<:Run{M,C}}, column, cotangents::SampleCotangents) where {M,C}
     run, tape, bar, moved = w.run, w.tape, w.bar, w.moved_bar
     problem, n = run.problem, num_neurons(w.run.x)
     index = tape.first_step + column - 1
-    start = problem.t0 + index * problem.dt
-    stop = index == problem.num_steps - 1 ? problem.t1 : problem.t0 + (index + 1) * problem.dt
+    start, stop = step_times(problem, index)
     offset = (column - 1) * n * C
     step = Step(
         start, stop, tape.length[column], tape.scale[column], tape.increments, offset, tape.area_scale[column],
@@ -352,7 +353,7 @@ function step_back!(w::AdjointWorker{M,<:Run{M,C}}, column, cotangents::SampleCo
     entries = tape_entries(tape, column)
     undo_events!(w, step, entries, cotangents)
     foreach((a, matrix) -> copyto!(a, 1, matrix, 1 + (column - 1) * n, n), w.y, tape.y)
-    full_step_adjoint!(bar, w.gradients, run.solver, w.y, run.θ, step, wanted)
+    full_step_adjoint!(bar, w.gradients, run.solver, w.y, run.θ, step, w.wanted)
     for e in entries
         k = tape.entries[e].k
         add_state!(bar.y, k, take_state!(moved, k)[1])      # the first piece starts at a fixed time
@@ -444,7 +445,8 @@ Gradients of all samples. Each chunk sums its own; the chunks are summed in thei
 `partial` are these sums, all zero.
 """
 function adjoint(
-    workers::Vector, problem::Problem, data::AdjointData, threads = problem.threads, partial = chunk_sums(problem, workers),
+    workers::Vector, problem::Problem, data::AdjointData, threads = problem.threads,
+    partial = chunk_sums(problem, workers),
 )
     foreach_chunk(problem.num_samples, threads; limit = length(partial)) do worker, chunk, samples
         w = workers[worker]

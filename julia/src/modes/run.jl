@@ -118,12 +118,10 @@ end
 """Step `n` (from 0) of the grid with the driver's increments."""
 function step_at(run::Run{M,C}, n::Int) where {M,C}
     problem, driver = run.problem, run.driver
-    start = problem.t0 + n * problem.dt
-    last_one = n == problem.num_steps - 1
-    stop = last_one ? problem.t1 : problem.t0 + (n + 1) * problem.dt
+    start, stop = step_times(problem, n)
     neurons = Int(problem.num_neurons)
     increments, offset = increments!(driver, n)
-    shortened = last_one && is_shortened(problem)
+    shortened = n == problem.num_steps - 1 && is_shortened(problem)
     areas, area_offset = shortened || run.keeps_areas ? areas!(driver, n) : (NO_AREAS, 0)
     whole = Step(
         start, stop, problem.dt, increment_scale(driver), increments, offset, area_scale(driver), areas, area_offset,
@@ -144,6 +142,10 @@ function step_at(run::Run{M,C}, n::Int) where {M,C}
 end
 
 const NO_AREAS = Float64[]
+
+"""Where step `n` (from 0) of the grid begins and ends."""
+step_times(problem::Problem, n) =
+    problem.t0 + n * problem.dt, n == problem.num_steps - 1 ? problem.t1 : problem.t0 + (n + 1) * problem.dt
 
 """Whether the last step is shorter than the others."""
 function is_shortened(problem::Problem)
@@ -392,8 +394,10 @@ function saved_values(problem::Problem, pointer, sample)
     return unsafe_wrap(Array, row(pointer, n * times, sample), (n, times))
 end
 
-"""Solve one sample into the host's arrays."""
-function solve_sample!(run::Run, observer::Observer, outputs::Outputs, sample)
+"""
+Solve one sample into the host's arrays: between its start and its end, where the run is at its start, `follow!()`.
+"""
+function solve_sample!(follow!, run::Run, observer::Observer, outputs::Outputs, sample)
     problem = run.problem
     if problem.num_saves > 0
         run.saved = [saved_values(problem, array, sample) for array in recorded(outputs)]
@@ -402,12 +406,17 @@ function solve_sample!(run::Run, observer::Observer, outputs::Outputs, sample)
         run, observer, sample, row(outputs.spike_times, problem.max_spikes, sample),
         row(outputs.spike_neurons, problem.max_spikes, sample),
     )
-    run_steps!(run, observer, 0, Int(problem.num_steps))
-    check_finite(run, sample)
-    end_sample!(observer, run)
+    follow!()
     unsafe_store!(outputs.num_spikes, run.num_spikes, sample)
     unsafe_store!(outputs.truncated, run.stopped, sample)
     return run
+end
+
+"""The same, step by step."""
+solve_sample!(run::Run, observer::Observer, outputs::Outputs, sample) = solve_sample!(run, observer, outputs, sample) do
+    run_steps!(run, observer, 0, Int(run.problem.num_steps))
+    check_finite(run, sample)
+    end_sample!(observer, run)
 end
 
 @entry_point function ssnn_solve(problem_pointer::Ptr{Problem}, outputs_pointer::Ptr{Outputs})

@@ -6,6 +6,15 @@ struct Increment{C}
     h::NTuple{C,Float64}
 end
 
+"""Where no one asks for areas."""
+@inline Increment(w::NTuple{C,Float64}) where {C} = Increment(w, ntuple(_ -> 0.0, Val(C)))
+
+"""
+Numbers of one neuron from an array of all: that of the first component at `place`, the next ones `stride` further.
+"""
+@inline components(array, place, stride, scale, ::Val{C}) where {C} =
+    ntuple(c -> (@inbounds scale * array[place+(c-1)*stride]), Val(C))
+
 """
 The path of one sample along the grid of steps, with C components per neuron. A file in `paths/` defines a subtype,
 registers in `DRIVERS` a constructor of the driver from a `Problem`, which writes
@@ -23,5 +32,3 @@ registers in `DRIVERS` a constructor of the driver from a `Problem`, which write
 Everything is a function of the key and the place in the path, never of the order in which it is asked for.
 """
 abstract type Driver{C} end
-
-@inline num_components(::Driver{C}) where {C} = C

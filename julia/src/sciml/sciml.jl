@@ -256,20 +256,10 @@ const EVENT_TRIALS = 3
 const EVENT_TOLERANCE = 1e-13
 
 """Solve one sample from event to event into the host's arrays, with tangents where the observer carries them."""
-function solve_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothSolver, outputs::Outputs, sample)
-    problem = run.problem
-    if problem.num_saves > 0
-        run.saved = [saved_values(problem, array, sample) for array in recorded(outputs)]
+solve_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothSolver, outputs::Outputs, sample) =
+    solve_sample!(run, observer, outputs, sample) do
+        walk_from_event_to_event!(run, observer, smooth, sample)
     end
-    begin_sample!(
-        run, observer, sample, row(outputs.spike_times, problem.max_spikes, sample),
-        row(outputs.spike_neurons, problem.max_spikes, sample),
-    )
-    walk_from_event_to_event!(run, observer, smooth, sample)
-    unsafe_store!(outputs.num_spikes, run.num_spikes, sample)
-    unsafe_store!(outputs.truncated, run.stopped, sample)
-    return run
-end
 
 # What an observer of the walk may follow: a stretch without events, from u at the first of these times to the last; and
 # a spike, with the state before it and the drifts before and after.

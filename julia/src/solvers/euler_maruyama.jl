@@ -23,7 +23,6 @@ SOLVERS["euler_maruyama"] = EulerMaruyama
 end
 
 # The whole step is a leaf.
-leaf_depth(::EulerMaruyama, θ::Model, k, h) = 0
 deepest_leaf(::EulerMaruyama) = 0
 
 @inline leaf_velocity(::EulerMaruyama, θ, k, y, a, to, slopes) = velocity(θ, k, y, a, slopes, false)

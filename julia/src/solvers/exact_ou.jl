@@ -14,8 +14,9 @@ its integral, given W and H, by Gauss's rule of three points u,
     s' = s + h·Σ weight·E[λ(v(u) + ξ)]
 
 where v(u) is the mean given W and H, which is the value along the parabola, and Var ξ what the parabola leaves of the
-variance (docs/numerics.md): the intensity's `mean_rate`. Strong order 3/2 for spike times, weak order 2. For SLIF only. The parabola is that of Foster, Lyons and Oberhauser, "An optimal polynomial approximation of Brownian motion",
-SIAM Journal on Numerical Analysis 58 (2020).
+variance (docs/numerics.md): the intensity's `mean_rate`. Strong order 3/2 for spike times, weak order 2. For SLIF only.
+The parabola is that of Foster, Lyons and Oberhauser, "An optimal polynomial approximation of Brownian motion", SIAM
+Journal on Numerical Analysis 58 (2020).
 """
 mutable struct ExactOU <: Solver
     length::Float64                     # of the steps for which the tables below hold
@@ -115,7 +116,8 @@ function responses_with_derivatives(mu1::Float64, mu2::Float64, h)
     ntuple(n -> in_mu2[n].tangent, Val(30))
 end
 
-prepare!(::ExactOU, θ::Model, h) = throw(ArgumentError("exact_ou solves the SLIF neuron's linear equation, and no other"))
+prepare!(::ExactOU, θ::Model, h) =
+    throw(ArgumentError("exact_ou solves the SLIF neuron's linear equation, and no other"))
 
 function prepare!(solver::ExactOU, θ::SLIF, h)
     same = solver.length == h && size(solver.kind) == size(θ.mu1) &&

@@ -12,7 +12,7 @@ registers a constructor without arguments in `SOLVERS`, and writes
     steps.
 
 Events, restarts after them and recorded values inside a step are reached by refinement (`refinement.jl`), which a
-solver may tune: `leaf_depth`, and `leaf_velocity` with its adjoint.
+solver may tune: `leaf_depth`, or `deepest_leaf` where the whole step is one, and `leaf_velocity` with its adjoint.
 """
 abstract type Solver end
 
@@ -90,10 +90,10 @@ end
 
 """The driver over the whole step for neuron k, with areas only if the solver uses them."""
 @inline function step_increment(solver::Solver, step::Step{M,C}, k) where {M,C}
-    w = ntuple(c -> increment(step, k, c), Val(C))
-    uses_area(solver) || return Increment(w, ntuple(_ -> 0.0, Val(C)))
     n = step.num_neurons
-    return Increment(w, ntuple(c -> (@inbounds step.area_scale * step.areas[step.area_offset+k+(c-1)*n]), Val(C)))
+    w = components(step.increments, step.offset + k, n, step.scale, Val(C))
+    uses_area(solver) || return Increment(w)
+    return Increment(w, components(step.areas, step.area_offset + k, n, step.area_scale, Val(C)))
 end
 
 """
@@ -201,14 +201,13 @@ end
 """What a network of one neuron was at the starts of consecutive steps without events."""
 const Trail{M} = NTuple{M,Vector{Float64}}
 
+"""The driver over step `n` of the grid for a network of one neuron, with areas only if the solver uses them."""
 @inline function grid_increment(solver, driver::Driver{C}, n) where {C}
-    w, w_offset = increments!(driver, n)
-    scale = increment_scale(driver)
-    increments = ntuple(c -> (@inbounds scale * w[w_offset+c]), Val(C))
-    uses_area(solver) || return Increment(increments, ntuple(_ -> 0.0, Val(C)))
-    h, h_offset = areas!(driver, n)
-    area_unit = area_scale(driver)
-    return Increment(increments, ntuple(c -> (@inbounds area_unit * h[h_offset+c]), Val(C)))
+    array, offset = increments!(driver, n)
+    w = components(array, offset + 1, 1, increment_scale(driver), Val(C))
+    uses_area(solver) || return Increment(w)
+    array, offset = areas!(driver, n)
+    return Increment(w, components(array, offset + 1, 1, area_scale(driver), Val(C)))
 end
 
 """
