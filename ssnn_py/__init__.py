@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from .builders import feedforward_weights, random_weights, recurrent_weights
 from .count_losses import CountCrossEntropy, SpikeCountLoss
-from .currents import ConstantCurrent, InputCurrent, JuliaFunction, SampledCurrent
+from .currents import ConstantCurrent, FormulaCurrent, InputCurrent, JuliaFunction, SampledCurrent
 from .diffusions import AffineDiffusion, ConstantDiffusion, Diffusion
 from .engine.packages import install_sciml
 from .errors import JuliaError, NoGradientError, SSNNError, ValidationError
 from .expectations import SampleMean
+from .formulas.event_sde import Event, EventSDE
 from .gradients import DiscontinuousStepWarning, PathwiseGradientWarning, value_and_grad
-from .intensities import ExponentialIntensity, Intensity, ThresholdIntensity
+from .intensities import ExponentialIntensity, FormulaIntensity, Intensity, ThresholdIntensity
 from .losses import ExpectedSignatureLoss, FirstSpikeLoss, Loss, LossValue, SignatureMMD
 from .multilevel import Level, MultilevelEstimate, multilevel
-from .network import SLIFNetwork
+from .network import Network
 from .optimizers import SGD, Adam, RMSProp, piecewise_constant
 from .potential_losses import PotentialLoss, SumLoss
 from .recommendation import Recommendation, SolverChoice, recommend_solver
@@ -31,6 +32,7 @@ from .signature_kernels import (
 )
 from .signatures import expected_signature, expected_signature_backprop, signature, signature_backprop
 from .simulation import Solution, simulate
+from .slif import SLIFNetwork
 from .solvers import SolverInfo, solvers
 from .spike_trains import SpikeTrains
 from .training import DivergedError, FitResult, fit
@@ -47,10 +49,14 @@ __all__ = [
     "Diffusion",
     "DiscontinuousStepWarning",
     "DivergedError",
+    "Event",
+    "EventSDE",
     "ExpectedSignatureLoss",
     "ExponentialIntensity",
     "FirstSpikeLoss",
     "FitResult",
+    "FormulaCurrent",
+    "FormulaIntensity",
     "InputCurrent",
     "Intensity",
     "JuliaError",
@@ -59,6 +65,7 @@ __all__ = [
     "Loss",
     "LossValue",
     "MultilevelEstimate",
+    "Network",
     "NoGradientError",
     "PathwiseGradientWarning",
     "PotentialLoss",

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .components import Component
 from .errors import ValidationError
+from .formulas.functions import derivatives, kind_of, read_function, value
 from .validation import as_real_array, describe
 
 Array = NDArray[np.float64]
@@ -148,6 +149,55 @@ class SampledCurrent(InputCurrent):
     def value(self, t: Array, **slots: Array) -> Array:
         _, partial = self.derivatives(t, **slots)
         return np.asarray((partial["input_current"] * slots["input_current"]).sum(-1))
+
+
+class FormulaCurrent(InputCurrent):
+    """A current that is a formula of time, with parameters.
+
+    Parameters
+    ----------
+    formula : str
+        I(t) of the time ``t`` and the parameters, in the notation of :class:`EventSDE`.
+    **parameters : array_like, shape (), (N,) or (S, N)
+        Every other name in it; each can be differentiated by.
+
+    Raises
+    ------
+    ValidationError
+        Where the formula cannot be understood, with the place; or if a parameter is not in it.
+
+    Notes
+    -----
+    The Julia core compiles it once; its derivatives are SymPy's. Where it jumps, the gradient of spike times ignores
+    that the jump might move across a spike, which has probability zero.
+
+    Examples
+    --------
+    >>> FormulaCurrent("a + b*sin(2*pi*f*t)", a=1.5, b=0.5, f=[1.0, 2.0]).parameters["f"]
+    array([1., 2.])
+    """
+
+    def __init__(self, formula: str, **parameters: ArrayLike) -> None:
+        self.formula = formula
+        self._function = read_function("formula", formula, "t", parameters)
+        self.kind = kind_of("current", self._function, parameters)
+        super().__init__(parameters)
+
+    def value(self, t: Array, **slots: Array) -> Array:
+        return value(self._function, "t", t, slots)
+
+    def derivatives(self, t: Array, **slots: Array) -> tuple[Array, dict[str, Array]]:
+        return derivatives(self._function, "t", t, slots)
+
+    @property
+    def code(self) -> str:
+        """Its formula in Julia, for the core."""
+        from .formulas.julia_code import current_code
+
+        return current_code(self.kind, self._function, tuple(self.parameters))
+
+    def _shown(self) -> dict[str, Any]:
+        return {"formula": repr(self.formula), **super()._shown()}
 
 
 class JuliaFunction(InputCurrent):

@@ -15,7 +15,7 @@ from . import engine as engines
 from .engine import Cotangents, contract
 from .errors import NoGradientError, ValidationError, warn_caller
 from .losses import Loss
-from .network import SLIFNetwork
+from .network import Network
 from .simulation import Solution, prepare
 from .solvers import SOLVERS
 from .unbiased import at_places, choose_insertions, with_insertions
@@ -31,7 +31,7 @@ GRADIENTS = ("auto", "unbiased", "pathwise")
 
 def value_and_grad(
     loss: Callable[..., Any],
-    network: SLIFNetwork,
+    network: Network,
     wrt: str | Sequence[str],
     *,
     data: Any = None,
@@ -47,7 +47,7 @@ def value_and_grad(
         ``(value, spike_times_bar[, v_bar[, i_bar[, entries[, entries_at_saves]]]])``: the loss, its derivatives with
         respect to spike times (S, K) and recorded values (S, T, N), and what one more spike would change, (S, N) and
         (S, T, N); None where it does not depend on them.
-    network : SLIFNetwork
+    network : Network
     wrt : str or sequence of str
         Names of the network's parameters, ``"v0"`` or ``"i0"``.
     data : optional
@@ -145,9 +145,7 @@ class Objective:
         except NoGradientError as error:
             return str(error)
         states = (
-            self.loss.observes_states
-            if isinstance(self.loss, Loss)
-            else result is not None and (result.v is not None or result.i is not None)
+            self.loss.observes_states if isinstance(self.loss, Loss) else result is not None and bool(result.states)
         )
         if isinstance(self.loss, Loss) and not self.loss.has_entries:
             return "a part of the loss is a function that returns no entries; use a Loss such as SampleMean"
@@ -225,7 +223,7 @@ def differentiate(
 def _check_step(problem: engines.Problem) -> None:
     """Warn where the discretised map jumps in its parameters so much that the gradient of expectations is missed."""
     longest = SOLVERS[problem.solver].continuous_below
-    step = problem.dt * float(problem.network.parameters["mu"].max(initial=0.0))
+    step = problem.dt * float(problem.network.time_rates().max(initial=0.0))
     if step > longest:
         warn_caller(
             f"solver {problem.solver!r} jumps where a spike moves from one step to the next, too much at dt = "
@@ -238,7 +236,7 @@ def _check_step(problem: engines.Problem) -> None:
 
 def _check_states(loss: Loss, result: Cotangents) -> None:
     """Raise where a loss looks at recorded states and does not say so: what spikes change there would be missed."""
-    looks = any(bar is not None and np.any(bar) for bar in (result.v, result.i))
+    looks = any(map(np.any, result.states.values()))
     if looks and not loss.observes_states and result.entries_at_saves is None:
         raise ValidationError(
             f"loss depends on recorded states: it must say observes_states = True, or give entries_at_saves, got "
@@ -255,7 +253,7 @@ def _inner_entries(objective: Objective, solution: Solution) -> dict[str, Any]:
         return {}
     before, after = with_insertions(solution, insertions)
     change = loss.exchange(solution, objective.data, before) - loss.exchange(solution, objective.data, after)
-    return at_places(insertions, weights * change, solution.v.shape)
+    return at_places(insertions, weights * change, solution.recorded_shape)
 
 
 def checked_names(wrt: str | Sequence[str], known: dict[str, Array]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .components import Component
+from .formulas.functions import derivatives, kind_of, read_function, value
 from .validation import as_float
 
 Array = NDArray[np.float64]
@@ -104,6 +105,56 @@ class ExponentialIntensity(Intensity):
 
     def _shown(self) -> dict[str, Any]:
         return {**super()._shown(), "cap": self.cap}
+
+
+class FormulaIntensity(Intensity):
+    r"""An intensity λ(v) of one's own, as a formula.
+
+    Parameters
+    ----------
+    formula : str
+        λ(v) ≥ 0 of the membrane potential ``v`` and the parameters, in the notation of :class:`EventSDE`.
+    **parameters : array_like, shape (), (N,) or (S, N)
+        Every other name in it; each can be differentiated by.
+
+    Raises
+    ------
+    ValidationError
+        Where the formula cannot be understood, with the place; or if a parameter is not in it.
+
+    Notes
+    -----
+    The Julia core compiles it once; its derivatives are SymPy's. Where λ is negative the integrated hazard falls, which
+    no rate does: write ``max(…, 0)`` where that could be.
+
+    Examples
+    --------
+    >>> softplus = FormulaIntensity("log(1 + exp(beta*(v - v_th)))", beta=5.0, v_th=1.0)
+    >>> round(float(softplus(1.0)), 6)
+    0.693147
+    """
+
+    def __init__(self, formula: str, **parameters: ArrayLike) -> None:
+        self.formula = formula
+        self._function = read_function("formula", formula, "v", parameters)
+        self.kind = kind_of("intensity", self._function, parameters)
+        super().__init__(parameters)
+
+    def rate(self, v: Array, **parameters: Array) -> Array:
+        return value(self._function, "v", v, parameters)
+
+    def rate_derivatives(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, Array]]:
+        return derivatives(self._function, "v", v, parameters)
+
+    @property
+    def code(self) -> str:
+        """Its formula in Julia, for the core."""
+        from .formulas.julia_code import intensity_code
+
+        return intensity_code(self.kind, self._function, tuple(self.parameters))
+
+    def _shown(self) -> dict[str, Any]:
+        return {"formula": repr(self.formula), **super()._shown()}
 
 
 class ThresholdIntensity(Intensity):

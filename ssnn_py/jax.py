@@ -25,7 +25,7 @@ except ImportError as error:  # pragma: no cover
 from . import engine as engines
 from .engine import Cotangents, RawSolution
 from .errors import NoGradientError, ValidationError
-from .network import SLIFNetwork
+from .network import Network
 from .recordings import Recordings, with_spike_at_end
 from .simulation import Solution, prepare
 from .unbiased import at_places, choose_insertions, with_insertions
@@ -33,27 +33,39 @@ from .validation import describe
 
 
 class JaxSolution(NamedTuple):
-    """What :func:`simulate` returns, as JAX arrays; the first, v and i are differentiable."""
+    """What :func:`simulate` returns, as JAX arrays; spike times and recorded states are differentiable."""
 
     spike_times: Any  # (S, K), inf where there is no spike
     spike_neurons: Any  # (S, K), −1 where there is no spike
-    v: Any  # (S, T, N)
-    i: Any
+    states: dict[str, Any]  # (S, T, N) by the name of the state variable
+
+    @property
+    def v(self) -> Any:
+        return self.states["v"]
+
+    @property
+    def i(self) -> Any:
+        return self.states["i"]
+
+    @property
+    def num_neurons(self) -> int:
+        """N."""
+        return int(next(iter(self.states.values())).shape[-1])
 
     @property
     def spike_counts(self) -> Any:
         """Number of spikes of each neuron, shape (S, N)."""
-        return (self.spike_neurons[..., None] == jnp.arange(self.v.shape[-1])).sum(axis=-2)
+        return (self.spike_neurons[..., None] == jnp.arange(self.num_neurons)).sum(axis=-2)
 
 
 def simulate(
-    network: SLIFNetwork, parameters: Mapping[str, Any], *, seed: Any = 0, max_spikes: int, **simulate_arguments: Any
+    network: Network, parameters: Mapping[str, Any], *, seed: Any = 0, max_spikes: int, **simulate_arguments: Any
 ) -> JaxSolution:
     """Simulate a network with some of its parameters given as JAX arrays.
 
     Parameters
     ----------
-    network : SLIFNetwork
+    network : Network
     parameters : mapping of str to array
         Names of the network's parameters, ``"v0"`` or ``"i0"``; sparse weights by their stored values. May be traced.
     seed : int or integer array of shape ()
@@ -94,7 +106,7 @@ def simulate(
 
 def expectation(
     function: Callable[[JaxSolution], Any],
-    network: SLIFNetwork,
+    network: Network,
     parameters: Mapping[str, Any],
     *,
     seed: Any = 0,
@@ -122,7 +134,7 @@ def expectation(
         treat each sample by itself. It may jump where a spike comes or goes, where two spikes of different neurons
         change their order, and where a spike passes a time of ``saveat``; otherwise it must be differentiable in the
         spike times (and v and i). It may close over arrays, which get their gradients as usual.
-    network : SLIFNetwork
+    network : Network
     parameters : mapping of str to array
         As for :func:`simulate`.
     seed : int or integer array of shape ()
@@ -201,13 +213,13 @@ class _Call:
 
     def __init__(
         self,
-        network: SLIFNetwork,
+        network: Network,
         parameters: Mapping[str, Any],
         arguments: dict[str, Any],
         expectation: bool = False,
         order: bool = False,
     ) -> None:
-        known = (*network.parameters, "v0", "i0")
+        known = (*network.parameters, *network.initial_names)
         for name in parameters:
             if name not in known:
                 raise ValidationError(f"parameters names an unknown parameter {name!r}; there are {', '.join(known)}")
@@ -223,8 +235,7 @@ class _Call:
         self.shapes = JaxSolution(
             jax.ShapeDtypeStruct(spikes, real),
             jax.ShapeDtypeStruct(spikes, jnp.result_type(int)),
-            jax.ShapeDtypeStruct(recorded, real),
-            jax.ShapeDtypeStruct(recorded, real),
+            {name: jax.ShapeDtypeStruct(recorded, real) for name in network.states},
         )
         self.hazards = tuple(
             jax.ShapeDtypeStruct(shape, real) for shape in ((self.samples, self.neurons), (self.samples,))
@@ -244,17 +255,18 @@ class _Call:
         problem, name = self.prepared(values, seed)
         raw = engines.load(name).solve(problem)
         hazards = tuple(np.zeros(part.shape, part.dtype) for part in self.hazards)
-        return self.cast(raw.spike_times, raw.spike_neurons, raw.v, raw.i), hazards
+        return self.cast(raw.spike_times, raw.spike_neurons, raw.states), hazards
 
     def solution(self, values: Mapping[str, Any], seed: Any, known: JaxSolution) -> Solution:
         """The solution in NumPy, of what JAX knows of it."""
-        times, neurons, v, i = (np.asarray(part) for part in known)
+        times, neurons = np.asarray(known.spike_times), np.asarray(known.spike_neurons)
+        states = {name: np.asarray(values) for name, values in known.states.items()}
         num_spikes = (neurons >= 0).sum(axis=1)
         truncated = num_spikes == self.problem.max_spikes
-        raw = RawSolution(times.astype(np.float64), neurons.astype(np.int64), num_spikes, truncated, v, i)
+        raw = RawSolution(times.astype(np.float64), neurons.astype(np.int64), num_spikes, truncated, states)
         return Solution(*self.prepared(values, seed), raw)
 
-    def cast(self, times: Any, neurons: Any, v: Any, i: Any) -> JaxSolution:
+    def cast(self, times: Any, neurons: Any, states: Mapping[str, Any]) -> JaxSolution:
         """As JAX has it; spikes that come one after the other, or before a recorded time, do so too."""
         shape, real = self.shapes.spike_times.shape, self.shapes.spike_times.dtype
         rounded = np.ascontiguousarray(times[:, : shape[1]], dtype=real)
@@ -264,10 +276,10 @@ class _Call:
         tied = (rounded[:, 1:] == rounded[:, :-1]) & (times[:, 1 : shape[1]] > times[:, : shape[1] - 1])
         rounded[:, 1:] = np.where(tied, np.nextafter(rounded[:, 1:], real.type(np.inf)), rounded[:, 1:])
         neurons = np.ascontiguousarray(neurons[:, : shape[1]], dtype=self.shapes.spike_neurons.dtype)
-        return JaxSolution(rounded, neurons, np.asarray(v, dtype=real), np.asarray(i, dtype=real))
+        return JaxSolution(rounded, neurons, {name: np.asarray(values, dtype=real) for name, values in states.items()})
 
     def cast_recordings(self, batch: Recordings) -> JaxSolution:
-        return self.cast(batch.spike_trains.times, batch.spike_trains.neurons, batch.v, batch.i)
+        return self.cast(batch.spike_trains.times, batch.spike_trains.neurons, batch.states)
 
     def ended(self, values: Mapping[str, Any], seed: Any, known: JaxSolution, k: Any) -> JaxSolution:
         """The samples with one more spike of neuron k at t1, where max_spikes allows it: others were cut before t1."""
@@ -293,15 +305,15 @@ class _Call:
         solution = self.solution(values, seed, known)
         insertions, weights = choose_insertions(solution, self.order, self.observed)
         if insertions is None:
-            return known, known, np.zeros(self.samples, self.shapes.v.dtype)
+            return known, known, np.zeros(self.samples, self.shapes.spike_times.dtype)
         early, late = (self.cast_recordings(batch) for batch in with_insertions(solution, insertions))
-        return early, late, weights.astype(self.shapes.v.dtype)
+        return early, late, weights.astype(self.shapes.spike_times.dtype)
 
     def check_expectation(self) -> None:
         """Raise NoGradientError where it is known beforehand that expectations have no unbiased gradient."""
         nothing = np.empty((self.samples, 0))
         none = np.zeros(self.samples, dtype=np.int64)
-        raw = RawSolution(nothing, nothing.astype(np.int64), none, none > 0, nothing, nothing)
+        raw = RawSolution(nothing, nothing.astype(np.int64), none, none > 0, {})
         Solution(self.problem, self.engine, raw).check_entries()
 
     def pull_back(
@@ -309,23 +321,25 @@ class _Call:
     ) -> dict[str, Any]:
         solution = self.solution(values, seed, known)
         solution.network.check_gradients()
+
         # Where there is no spike, or nothing recorded, nothing depends on anything.
-        seen = (solution.spike_times, solution.v, solution.i)
-        times, v, i = (
-            np.where(np.isfinite(a), np.asarray(bar, np.float64), 0.0) for a, bar in zip(seen, bars[:3], strict=True)
-        )
-        cotangents = Cotangents(times, v, i)
+        def seen(values: Any, bar: Any) -> Any:
+            return np.where(np.isfinite(values), np.asarray(bar, np.float64), 0.0)
+
+        times = seen(solution.spike_times, bars[0])
+        states = {name: seen(solution.states[name], bar) for name, bar in bars[1].items()}
+        cotangents = Cotangents(times, states)
         if self.expectation:
-            if solution.truncated.any() and any(np.any(bar) for bar in bars[1:3]):
+            if solution.truncated.any() and any(map(np.any, states.values())):
                 raise NoGradientError(
                     "no unbiased gradient: samples were cut at max_spikes, and with them what they record; give a "
                     "larger one"
                 )
-            at_end, at_place = (np.asarray(bar, np.float64) for bar in bars[3:])
+            at_end, at_place = (np.asarray(bar, np.float64) for bar in bars[2:])
             cotangents = replace(cotangents, entries=at_end)
             insertions, _ = choose_insertions(solution, self.order, self.observed)
             if insertions is not None:
-                cotangents = replace(cotangents, **at_places(insertions, at_place, solution.v.shape))
+                cotangents = replace(cotangents, **at_places(insertions, at_place, solution.recorded_shape))
         gradients = engines.load(solution.engine).pull_back(solution.problem, cotangents, tuple(values))
         return {key: gradient.astype(np.asarray(values[key]).dtype) for key, gradient in gradients.items()}
 
@@ -351,9 +365,9 @@ def _forward(call: _Call, values: dict[str, Any], seed: Any) -> tuple[Any, Any]:
 def _backward(call: _Call, residuals: Any, bars: tuple[Any, ...]) -> tuple[Any, Any]:
     values, seed, solution = residuals
     shapes = {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in values.items()}
-    times, _, v, i = bars[0]
+    times, _, states = bars[0]
     gradients = jax.pure_callback(
-        call.pull_back, shapes, values, seed, solution, (times, v, i, *bars[1]), vmap_method="sequential"
+        call.pull_back, shapes, values, seed, solution, (times, states, *bars[1]), vmap_method="sequential"
     )
     return gradients, np.zeros(np.shape(seed), dtype=jax.dtypes.float0)
 

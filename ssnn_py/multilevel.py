@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .engine import grid_tolerance
 from .errors import ValidationError
-from .network import SLIFNetwork
+from .network import Network
 from .simulation import MAX_NOISE_LEVELS, Solution, simulate
 from .solvers import SOLVERS
 from .validation import as_float, as_int, describe
@@ -75,7 +75,7 @@ class MultilevelEstimate:
 
 
 def multilevel(
-    network: SLIFNetwork,
+    network: Network,
     functional: Callable[[Solution], Any],
     t1: float,
     dt: float,
@@ -100,7 +100,7 @@ def multilevel(
 
     Parameters
     ----------
-    network : SLIFNetwork
+    network : Network
         Its parameters must not be given per sample.
     functional : callable
         Takes a :class:`Solution`, returns one number per sample, shape (S,). The better it depends on the path

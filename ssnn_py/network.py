@@ -1,39 +1,29 @@
-"""What is simulated: a network of stochastic leaky integrate-and-fire neurons, and its parameters."""
+"""Networks of neurons: what every network is made of, and networks of a model from formulas."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .components import Component
+from .components import PER_NEURON, Component
 from .currents import InputCurrent, as_input_current
-from .diffusions import ConstantDiffusion, Diffusion
 from .errors import NoGradientError, ValidationError
-from .intensities import ExponentialIntensity, Intensity
-from .validation import as_real_array, describe, require, require_broadcastable
+from .formulas.event_sde import EventSDE
+from .validation import as_int, as_real_array, describe, require_broadcastable
 from .values import Arrays, Immutable
 
 Array = NDArray[np.float64]
-
-# Numbers of dimensions and shapes of the network's own parameters.
-_PER_NEURON = ((0, 1, 2), "a number or an array of shape (N,) or (S, N)")
-_OWN_PARAMETERS: dict[str, tuple[tuple[int, ...], str]] = {
-    "mu": ((1, 2, 3), "an array of shape (2,), (N, 2) or (S, N, 2)"),
-    "sigma": ((0, 1, 2, 3, 4), "a number or an array of shape (N,), (2, 2), (N, 2, 2) or (S, N, 2, 2)"),
-    "v_reset": _PER_NEURON,
-    "alpha": _PER_NEURON,
-}
-# The chosen parts of the model, by the argument that names them.
-_PARTS: dict[str, type[Component]] = {"intensity": Intensity, "input_current": InputCurrent, "diffusion": Diffusion}
+Same = TypeVar("Same", bound="Network")
 
 
 class Synapses(Immutable):
     """The connections of a network in compressed sparse rows: row j lists the targets of neuron j.
 
-    Networks made of each other by :meth:`SLIFNetwork.replace` share the object, as long as they have the same synapses.
+    Networks made of each other by :meth:`Network.replace` share the object, as long as they have the same synapses.
     It is equal to itself alone, so that it can be a key.
 
     Attributes
@@ -55,18 +45,20 @@ class Synapses(Immutable):
     __hash__ = object.__hash__
 
 
-class SLIFNetwork(Immutable):
-    r"""A network of N stochastic leaky integrate-and-fire (SLIF) neurons.
+class Core(NamedTuple):
+    """By which names the Julia core knows a network's model and its parts, and what they are made with."""
 
-    Between spikes neuron k has membrane potential v, synaptic current i and integrated hazard s,
+    model: str
+    intensity: str
+    current: str
+    diffusion: str
+    settings: tuple[float, ...]
+    hard_reset: bool
+    stratonovich: bool
 
-    .. math::
-        dv_k &= \mu_1 (i_k + I_k(t) - v_k)\,dt + g(v_k)\,(\sigma_{11}\,dB^1_k + \sigma_{12}\,dB^2_k) \\
-        di_k &= -\mu_2 i_k\,dt + \sigma_{21}\,dB^1_k + \sigma_{22}\,dB^2_k \\
-        ds_k &= \lambda(v_k)\,dt
 
-    (g = 1 unless `diffusion` says otherwise), and neuron j fires when s_j reaches 0 from below: then v_j falls by
-    `v_reset`, i_k rises by w_jk for every target k, and s_j restarts at log U − α with U uniform on (0, 1).
+class Network(Immutable):
+    r"""A network of N neurons whose equations, events and synapses are those of a model from formulas.
 
     A network never changes: :meth:`replace` makes another. Attributes and arrays are read-only, and arrays that are
     given are copied. Two networks are equal where all their parameters, parts and synapses are; networks can be keys,
@@ -74,111 +66,132 @@ class SLIFNetwork(Immutable):
 
     Parameters
     ----------
-    weights : array_like or scipy.sparse matrix, shape (N, N)
-        ``weights[j, k]`` is the weight from neuron j to neuron k. A zero is no synapse, and has no gradient; an
-        explicitly stored zero of a sparse matrix is a synapse.
+    model : EventSDE
+    weights : array_like or scipy.sparse matrix, shape (N, N), optional
+        ``weights[j, k]`` is the weight w of the synapse from neuron j to neuron k. A zero is no synapse, and has no
+        gradient; an explicitly stored zero of a sparse matrix is a synapse. Default: no synapses.
+    n : int, optional
+        The number of neurons, where there are no weights; default 1.
     input_current : float, array_like of shape (N,) or (S, N), or InputCurrent
-        I(t), in units of potential. S is the number of samples of the simulation.
-    mu : array_like, shape (2,), (N, 2) or (S, N, 2)
-        Leak rates (μ1, μ2) ≥ 0 of potential and synaptic current, per unit of time.
-    sigma : array_like, shape (), (N,), (2, 2), (N, 2, 2) or (S, N, 2, 2)
-        Diffusion matrix; a number, or one per neuron, is noise on the potential alone (σ11).
-    v_reset : array_like, shape (), (N,) or (S, N)
-        By how much the potential falls at a spike; with a hard reset, where it is put.
-    alpha : array_like, shape (), (N,) or (S, N)
-        Refractory dead zone α ≥ 0 of the integrated hazard.
-    intensity : Intensity
-        λ(v); default ``ExponentialIntensity()``.
-    reset : {"subtract", "hard"}
-        Whether a spike lowers the potential by `v_reset` or puts it to `v_reset`. A hard reset forgets the potential,
-        and with noise on it there is no pathwise gradient (:meth:`check_gradients`).
-    diffusion : Diffusion
-        The factor g(v) of the noise on the potential; default ``ConstantDiffusion()``, additive noise. Where g varies,
-        there are pathwise gradients only if spikes leave the potential alone (``v_reset = 0``).
-    interpretation : {"ito", "stratonovich"}
-        Of the stochastic differential equation where g varies; every solver solves the equation that is meant.
+        I(t), for models whose equations have an ``I``. S is the number of samples of the simulation.
+    **parameters : array_like, shape (), (N,) or (S, N)
+        Other values of the model's parameters, initial values among them, than those it was made with.
+
+    Attributes
+    ----------
+    parameters : mapping of str to ndarray
+        Every parameter one may differentiate with respect to, by name; read-only. Weights of a sparse matrix are its
+        stored values.
+    states : tuple of str
+        The state variables that solutions record.
 
     Raises
     ------
     ValidationError
-        If a parameter has a wrong shape, is not finite, or is out of range.
-
-    References
-    ----------
-    Holberg and Salvi, "Exact Gradients for Stochastic Spiking Neural Networks Driven by Rough Signals", NeurIPS 2024,
-    section 2.
+        If a parameter is unknown, has a wrong shape or is not finite, or if there are weights and no synapse statement,
+        or an input current and no ``I``.
 
     Examples
     --------
-    >>> net = SLIFNetwork(weights=np.zeros((1, 1)), input_current=1.5, mu=(15.0, 0.0), sigma=0.25, v_reset=1.4)
-    >>> net.num_neurons
-    1
-    >>> sorted(net.parameters)
-    ['alpha', 'beta', 'input_current', 'mu', 'sigma', 'tau', 'v_reset', 'v_th', 'weights']
+    >>> import ssnn_py as ssnn
+    >>> leaky = ssnn.EventSDE(
+    ...     "dv/dt = (I - v)/tau_m + sigma*xi",
+    ...     events=ssnn.Event(hazard="exp(beta*(v - 1))", then="v -= 1"),
+    ...     synapse="v += w",
+    ...     parameters=dict(tau_m=0.1, sigma=0.2, beta=5.0),
+    ... )
+    >>> net = Network(leaky, weights=[[0.0, 0.3], [0.0, 0.0]], input_current=1.5)
+    >>> net.num_neurons, sorted(net.parameters)
+    (2, ['beta', 'input_current', 'sigma', 'tau_m', 'v0', 'weights'])
     """
 
-    intensity: Intensity
+    model: Any
     input_current: InputCurrent
-    diffusion: Diffusion
+    num_neurons: int
+    synapses: Synapses
+    states: tuple[str, ...]
     #: Every parameter one may differentiate with respect to, by name; read-only. Weights of a sparse matrix are its
     #: stored values.
     parameters: dict[str, Array]
+    #: Initial values that are no parameters of the network, but arguments of a simulation.
+    initial_names: ClassVar[tuple[str, ...]] = ()
+    #: The chosen parts of the model, by the argument that names them.
+    part_classes: ClassVar[Mapping[str, type[Component]]] = {"input_current": InputCurrent}
 
     def __init__(
-        self,
-        weights: Any,
-        input_current: Any = 0.0,
-        mu: ArrayLike = (15.0, 0.0),
-        sigma: ArrayLike = 0.0,
-        v_reset: ArrayLike = 1.4,
-        alpha: ArrayLike = 0.03,
-        intensity: Intensity | None = None,
-        reset: str = "subtract",
-        diffusion: Diffusion | None = None,
-        interpretation: str = "ito",
+        self, model: EventSDE, weights: Any = None, n: int | None = None, input_current: Any = None, **parameters: Any
     ) -> None:
-        for argument, choice, allowed in (
-            ("reset", reset, ("subtract", "hard")),
-            ("interpretation", interpretation, ("ito", "stratonovich")),
-        ):
-            if choice not in allowed:
-                raise ValidationError(f'{argument} must be "{allowed[0]}" or "{allowed[1]}", got {describe(choice)}')
-        self.reset, self.interpretation = reset, interpretation
-        self.num_neurons, self.synapses, values, self._sparse = _read_weights(weights)
-        given = {"mu": mu, "sigma": sigma, "v_reset": v_reset, "alpha": alpha}
-        own = {"weights": values, **{name: _own(name, value) for name, value in given.items()}}
-        self.intensity = _part("intensity", ExponentialIntensity() if intensity is None else intensity)
-        self.input_current = _part("input_current", as_input_current(input_current))
-        self.diffusion = _part("diffusion", ConstantDiffusion() if diffusion is None else diffusion)
-        self.parameters = _united(own, {argument: getattr(self, argument) for argument in _PARTS})
+        if not isinstance(model, EventSDE):
+            raise ValidationError(f"model must be an EventSDE, got {describe(model)}")
+        self.model, self.states = model, model.states
+        own: dict[str, Array] = {}
+        if weights is None:
+            self.num_neurons = 1 if n is None else as_int("n", n, 1, 2**31)
+            self.synapses, self._sparse = Synapses(np.zeros(self.num_neurons + 1), (), ()), None
+        else:
+            if not model.arrival:
+                raise ValidationError("weights must not be given for a model without a synapse statement")
+            if "weights" in model.parameters:
+                raise ValidationError("model must not have a parameter named 'weights' in a network that has weights")
+            self.num_neurons, self.synapses, own["weights"], self._sparse = read_weights(weights)
+            if n is not None and as_int("n", n, 1, 2**31) != self.num_neurons:
+                raise ValidationError(f"n must be the number of neurons of weights, {self.num_neurons}, got {n}")
+        if input_current is not None and not model.uses_input:
+            raise ValidationError("input_current must not be given for a model whose equations have no I")
+        for name in parameters:
+            if name not in model.parameters:
+                known = ", ".join(model.parameters) or "none"
+                raise ValidationError(f"unknown parameter {name!r}; this model has {known}")
+        own.update({name: self._own(name, value) for name, value in {**model.parameters, **parameters}.items()})
+        self.input_current = part("input_current", as_input_current(0.0 if input_current is None else input_current))
+        self._unite(own)
+
+    def _unite(self, own: Mapping[str, Array]) -> None:
+        """Have these parameters of one's own and those of the parts."""
+        self.parameters = self._united(own, {argument: getattr(self, argument) for argument in self.part_classes})
         for name, array in self.parameters.items():
             self._check_shape(name, array)
+
+    def _united(self, own: Mapping[str, Array], parts: Mapping[str, Component]) -> Arrays:
+        """All parameters by name, if no two have the same; a current that nobody hears has none."""
+        parts = {argument: one for argument, one in parts.items() if argument != "input_current" or self._hears_current}
+        return united(own, self.initial_names, parts)
+
+    @property
+    def _hears_current(self) -> bool:
+        return bool(self.model.uses_input)
 
     def _held(self) -> tuple[Any, ...]:
         synapses = self.synapses
         return (
-            *(self.reset, self.interpretation, self.num_neurons, self._sparse, self.parameters),
-            *(getattr(self, argument) for argument in _PARTS),
+            *(self.model, self.num_neurons, self._sparse, self.parameters),
+            *(getattr(self, argument) for argument in self.part_classes),
             *(synapses.indptr, synapses.targets, synapses.position),
         )
+
+    # --- shapes -------------------------------------------------------------------------------------------------------
+
+    def _own(self, name: str, value: ArrayLike) -> Array:
+        """A value of one of the network's own parameters, checked."""
+        return as_real_array(name, value, (0, 1, 2), PER_NEURON)
+
+    def _tail(self, name: str, array: Array) -> tuple[int, ...]:
+        """Axes of a parameter that belong to one neuron."""
+        return ()
 
     def _check_shape(self, name: str, array: Array) -> None:
         if name == "weights":
             return
-        tail = _tail(name, array)
-        if tail and array.shape[-len(tail) :] != tail:
-            raise ValidationError(f"{name} must be {_OWN_PARAMETERS[name][1]}, got shape {array.shape}")
         try:
             self.slots(name, array, array.shape[0] if self._has_sample_axis(name, array) else 1)
         except ValueError:
             raise ValidationError(
                 f"{name} has shape {array.shape}, which does not fit a network of {self.num_neurons} neurons: it must "
-                "be one "
-                f"value for all, one per neuron, or one per sample and neuron"
+                "be one value for all, one per neuron, or one per sample and neuron"
             ) from None
 
     def _has_sample_axis(self, name: str, array: Array) -> bool:
-        return array.ndim == 2 + len(_tail(name, array)) + self._knot_axes(name, array)
+        return array.ndim == 2 + len(self._tail(name, array)) + self._knot_axes(name, array)
 
     def _knot_axes(self, name: str, array: Array) -> int:
         return int(name in self.input_current.parameters and self.input_current.knots.size > 0)
@@ -205,24 +218,72 @@ class SLIFNetwork(Immutable):
         shape = (num_samples, self.num_neurons)
         if name in self.input_current.parameters:
             return {name: self.input_current.slots(name, array, *shape)}
-        if name == "mu":
-            return {f"mu{r + 1}": np.broadcast_to(array[..., r], shape) for r in range(2)}
-        if name == "sigma" and array.ndim >= 2:
-            entries = ((r, c) for r in range(2) for c in range(2))
-            return {f"sigma{r + 1}{c + 1}": np.broadcast_to(array[..., r, c], shape) for r, c in entries}
-        if name == "sigma":
-            return {"sigma11": np.broadcast_to(array, shape)}
         return {name: np.broadcast_to(array, shape)}
+
+    # --- what engines ask ---------------------------------------------------------------------------------------------
+
+    @property
+    def core(self) -> Core:
+        """By which names the Julia core knows the model and its parts."""
+        stratonovich = self.model.interpretation == "stratonovich"
+        return Core(f"formula_{self.model.key}", "", self.input_current.kind, "", (), False, stratonovich)
+
+    @property
+    def coefficient_names(self) -> tuple[str, ...]:
+        """The coefficients of one neuron by the core's names, in any order."""
+        return (*self.model.parameters, *self.input_current.parameters)
 
     @property
     def num_noise_components(self) -> int:
-        """How many independent Brownian motions each neuron has a coefficient for: 1, or 2 where sigma is a matrix."""
-        return 2 if self.parameters["sigma"].ndim >= 2 else 1
+        """How many independent Brownian motions each neuron has a coefficient for; at least 1."""
+        return max(1, len(self.model.noises))
+
+    @property
+    def has_additive_noise(self) -> bool:
+        """Whether the noise does not depend on the state."""
+        return bool(self.model.has_additive_noise)
+
+    @property
+    def num_events(self) -> int:
+        """How many kinds of events a neuron has."""
+        return len(self.model.events)
+
+    @property
+    def has_linear_drift(self) -> bool:
+        """Whether it is that of SLIF neurons, which ``exact_ou`` solves exactly."""
+        return False
+
+    @property
+    def has_commutative_noise(self) -> bool:
+        """Whether ∂g_c·g_d = ∂g_d·g_c for every pair of noises, as Milstein's scheme asks."""
+        return self.has_additive_noise or _commutes(self.model)
+
+    @property
+    def has_crossings(self) -> bool:
+        """Whether there is an event that is no hazard's."""
+        return any(event.crossing is not None for event in self.model.events)
+
+    def noise_is_diagonal(self, parameters: Mapping[str, Array], num_samples: int) -> bool:
+        """Whether each Brownian motion drives one variable, at these values of parameters."""
+        return False
+
+    def time_rates(self) -> Array:
+        """The fastest rates of neurons, per unit of time, by which steps are judged; empty where nothing is known."""
+        return np.empty(0)
+
+    # --- weights ------------------------------------------------------------------------------------------------------
 
     @property
     def weights(self) -> Any:
-        """The weights as they were given: a dense array, or a sparse matrix."""
-        return self.like_weights(self.parameters["weights"])
+        """The weights as they were given: a dense array, or a sparse matrix; None where there are none."""
+        return self.like_weights(self.parameters["weights"]) if "weights" in self.parameters else None
+
+    @property
+    def weight_values(self) -> Array:
+        """The weight of every synapse, in the order of ``synapses.targets``."""
+        if "weights" not in self.parameters:
+            return np.empty(0)
+        return np.asarray(self.parameters["weights"].ravel()[self.synapses.position])
 
     def like_weights(self, values: Array) -> Any:
         """Values of the parameter ``"weights"`` in the form in which the weights were given, dense or sparse."""
@@ -231,19 +292,20 @@ class SLIFNetwork(Immutable):
         kind, shape = self._sparse
         return kind((values, self.synapses.targets, self.synapses.indptr), shape=shape)
 
-    def replace(self, **parameters: Any) -> SLIFNetwork:
+    def replace(self: Same, **parameters: Any) -> Same:
         """The same network with other values of some parameters.
 
         Parameters
         ----------
         **parameters : array_like
-            Any names of :attr:`parameters`, or ``intensity``, ``input_current`` or ``diffusion``. Weights of a sparse
-            network may be given as a sparse matrix or as its stored values. Dense weights keep the network's synapses,
-            also those whose weight becomes zero.
+            Any names of :attr:`parameters`, or the name of a part of the model (``input_current``; of SLIF networks
+            ``intensity`` and ``diffusion``, too). Weights of a sparse network may be given as a sparse matrix or as
+            its stored values. Dense weights keep the network's synapses, also those whose weight becomes zero.
 
         Returns
         -------
-        SLIFNetwork
+        Network
+            Of the same class.
 
         Raises
         ------
@@ -252,22 +314,29 @@ class SLIFNetwork(Immutable):
 
         Examples
         --------
-        >>> net = SLIFNetwork(weights=np.zeros((2, 2)), input_current=1.0)
+        >>> import ssnn_py as ssnn
+        >>> net = ssnn.SLIFNetwork(weights=np.zeros((2, 2)), input_current=1.0)
         >>> net.replace(input_current=[1.0, 2.0]).parameters["input_current"]
         array([1., 2.])
         """
-        unknown = [name for name in parameters if name not in self.parameters and name not in _PARTS]
+        unknown = [name for name in parameters if name not in self.parameters and name not in self.part_classes]
         if unknown:
             raise ValidationError(f"unknown parameter {unknown[0]!r}; this network has {', '.join(self.parameters)}")
-        attributes: dict[str, Any] = {argument: self._other_part(argument, parameters) for argument in _PARTS}
-        own = {name: self.parameters[name] for name in ("weights", *_OWN_PARAMETERS)}
-        own |= {name: _own(name, parameters[name]) for name in _OWN_PARAMETERS if name in parameters}
+        if "input_current" in parameters and not self._hears_current:
+            raise ValidationError("input_current must not be given for a model whose equations have no I")
+        attributes: dict[str, Any] = {
+            argument: self._other_part(argument, parameters) for argument in self.part_classes
+        }
+        of_parts = {name for argument in self.part_classes for name in getattr(self, argument).parameters}
+        own = {name: array for name, array in self.parameters.items() if name not in of_parts}
+        changed = {name: value for name, value in parameters.items() if name in own and name != "weights"}
+        own |= {name: self._own(name, value) for name, value in changed.items()}
         if "weights" in parameters:
             own["weights"], connections = self._other_weights(parameters["weights"])
             attributes |= connections
-        united = _united(own, {argument: attributes[argument] for argument in _PARTS})
-        new = self._changed(**attributes, parameters=united)
-        for name, array in united.items():
+        everything = self._united(own, {argument: attributes[argument] for argument in self.part_classes})
+        new = self._changed(**attributes, parameters=everything)
+        for name, array in everything.items():
             before = self.parameters.get(name)
             if before is not array and (before is None or before.shape != array.shape):
                 new._check_shape(name, array)
@@ -277,15 +346,15 @@ class SLIFNetwork(Immutable):
         """The part of the model with the values among `parameters` that are its own, or the one that stands there in
         its place.
         """
-        part: Component = getattr(self, argument)
-        if parameters.keys().isdisjoint((argument, *part.parameters)):
-            return part
+        here: Component = getattr(self, argument)
+        if parameters.keys().isdisjoint((argument, *here.parameters)):
+            return here
         given = parameters.get(argument)
-        if argument in parameters and (argument not in part.parameters or isinstance(given, Component)):
-            part = _part(argument, as_input_current(given) if argument == "input_current" else given)
+        if argument in parameters and (argument not in here.parameters or isinstance(given, Component)):
+            here = part(argument, as_input_current(given) if argument == "input_current" else given, self.part_classes)
             parameters = {name: value for name, value in parameters.items() if name != argument}
-        values = {name: value for name, value in parameters.items() if name in part.parameters}
-        return part.replace(**values) if values else part
+        values = {name: value for name, value in parameters.items() if name in here.parameters}
+        return here.replace(**values) if values else here
 
     def _other_weights(self, weights: Any) -> tuple[Array, dict[str, Any]]:
         """Weights for the same synapses; dense weights where there was no synapse make new ones, which are attributes
@@ -293,7 +362,7 @@ class SLIFNetwork(Immutable):
         """
         values = self.parameters["weights"]
         if hasattr(weights, "tocsr") or (values.ndim == 2 and np.shape(weights) != values.shape):
-            n, synapses, values, sparse = _read_weights(weights)
+            n, synapses, values, sparse = read_weights(weights)
             if n != self.num_neurons:
                 raise ValidationError(f"weights must keep the network's {self.num_neurons} neurons, got {n}")
             return values, {"synapses": synapses, "_sparse": sparse}
@@ -301,59 +370,66 @@ class SLIFNetwork(Immutable):
         if array.shape != values.shape:
             raise ValidationError(f"weights must have shape {values.shape}, got shape {array.shape}")
         if np.count_nonzero(array) > np.count_nonzero(array.ravel()[self.synapses.position]):
-            return array, {"synapses": _read_weights(array)[1]}
+            return array, {"synapses": read_weights(array)[1]}
         return array, {}
 
-    def check_gradients(self) -> None:
+    # --- gradients ----------------------------------------------------------------------------------------------------
+
+    def check_gradients(self, explain: bool = False) -> None:
         """Raise unless spike times and trajectories have pathwise derivatives.
 
         The conditions (Holberg and Salvi, NeurIPS 2024, assumptions of theorem 3.2), with E the event function, T the
         transition, f the drift and σ the diffusion: (i) the noise does not drive the event, ∇E·σ = 0; (ii) E is crossed
         transversally, ∇E·f ≠ 0; (iii) the transition commutes with the noise, ∇T σ(y) = σ(T(y)); (iv) no event follows
-        at once, E(T(y)) ≠ 0; (v) events are finitely many. A hazard event with a positive intensity satisfies (i), (ii)
-        and almost surely (iv) and (v); subtracting at a spike satisfies (iii) for additive noise, and for any noise
-        where nothing is subtracted (v_reset = 0).
+        at once, E(T(y)) ≠ 0; (v) events are finitely many. They are decided from the formulas, by SymPy or, where it
+        cannot, at random states.
+
+        Parameters
+        ----------
+        explain : bool
+            Print a table of the conditions first: which hold, and how that was decided.
 
         Raises
         ------
         NoGradientError
-            Naming the condition that fails.
+            Naming the condition that fails, the event, and the terms that clash.
 
         Examples
         --------
-        >>> SLIFNetwork([[0.0]], sigma=0.5, reset="hard").check_gradients()
+        >>> import ssnn_py as ssnn
+        >>> hard = ssnn.EventSDE("dv/dt = 1 - v + 0.2*xi", ssnn.Event(hazard="exp(v)", then="v = 0"))
+        >>> Network(hard).check_gradients()
         Traceback (most recent call last):
-        ssnn_py.errors.NoGradientError: condition (iii) fails: ...
+        ssnn_py.errors.NoGradientError: condition (iii) fails for events[0]: ...
         """
-        sigma = self.parameters["sigma"]
-        noisy = bool((sigma[..., 0, :] if sigma.ndim >= 2 else sigma).any())
-        v_reset = self.parameters["v_reset"]
-        threshold = self.intensity.event == "threshold"
-        if threshold and noisy:
-            raise NoGradientError(
-                "condition (i) fails: the event is that the potential reaches v_th, and noise drives the potential "
-                "(sigma). "
-                "Use a stochastic intensity, or no noise on v"
-            )
-        if self.reset == "hard" and noisy:
-            raise NoGradientError(
-                "condition (iii) fails: a hard reset forgets the potential, but not the noise that drives it (sigma). "
-                'Use reset="subtract", or no noise on v'
-            )
-        if noisy and not self.diffusion.additive and np.any(v_reset):
-            raise NoGradientError(
-                "condition (iii) fails: the noise depends on the potential (diffusion), and a spike moves the "
-                "potential (v_reset). "
-                "Use v_reset=0, or additive noise"
-            )
-        if threshold and np.any((v_reset >= self.parameters["v_th"]) if self.reset == "hard" else (v_reset <= 0)):
-            raise NoGradientError(
-                "condition (iv) fails: after a spike the potential is still at or above v_th, so that another event "
-                "follows at once (v_reset)"
-            )
+        rows = self._condition_rows()
+        if explain:
+            from .formulas.conditions import Report
+
+            print(Report(rows).table())
+        failure = next((row for row in rows if row.holds is False), None)
+        if failure is not None:
+            where = "the synapse" if failure.event is None else f"events[{failure.event}]"
+            raise NoGradientError(f"condition {failure.condition} fails for {where}: {failure.explanation}")
+
+    def _condition_rows(self) -> tuple[Any, ...]:
+        """What is known of the conditions; that on arrivals counts where there are synapses."""
+        return tuple(
+            row for row in _decided("report", self).rows if row.event is not None or self.synapses.targets.size
+        )
+
+    def _decisive_values(self) -> tuple[bytes, ...]:
+        """What of the parameters' values the conditions may depend on: of a model with crossings all, else which are
+        0, ±1, positive or negative.
+        """
+        arrays = (self.parameters[name] for name in self.model.parameters)
+        if self.has_crossings:
+            return tuple(array.tobytes() for array in arrays)
+        return tuple((np.sign(array) * (1 + (np.abs(array) == 1.0))).astype(np.int8).tobytes() for array in arrays)
 
     def check_unbiased_gradients(self) -> None:
-        """Raise unless expectations have unbiased gradients: unless every event is driven by a hazard.
+        """Raise unless expectations have unbiased gradients: unless every event is driven by a hazard, and it does not
+        matter in which order transitions happen.
 
         A spike that enters or leaves an interval changes an expectation by its density there, which is known for the
         exponential thresholds of a hazard. A potential that reaches a threshold has none.
@@ -362,57 +438,67 @@ class SLIFNetwork(Immutable):
         ------
         NoGradientError
         """
-        if self.intensity.event != "hazard":
-            raise NoGradientError(
-                "no unbiased gradient: the event is a deterministic crossing (ThresholdIntensity), and nothing is "
-                "known of the density of spikes "
-                "that appear or vanish. Use a stochastic intensity"
-            )
+        why = _decided("unbiased", self)
+        if why is not None:
+            raise NoGradientError(f"no unbiased gradient: {why}")
+
+    # --- what spikes do -----------------------------------------------------------------------------------------------
+
+    def after_spikes(
+        self, states: Mapping[str, Array], saves: NDArray[np.int64], neurons: NDArray[np.int64]
+    ) -> dict[str, Array]:
+        """Recorded states (S, T, N) with those of sample s at the time ``saves[s]`` as they are after a spike of
+        ``neurons[s]``.
+
+        Samples with −1 stay as they are.
+        """
+        after = {name: values.copy() for name, values in states.items()}
+        transition, arrival = _spike_formulas(self.model)
+        samples = len(next(iter(after.values())))
+        slots = {name: self.slots(name, self.parameters[name], samples)[name] for name in self.model.parameters}
+        weights, synapses = self.weight_values, self.synapses
+        for s in np.flatnonzero(saves >= 0):
+            at, k = saves[s], neurons[s]
+            targets = slice(synapses.indptr[k], synapses.indptr[k + 1])
+            for formulas, who, more in (
+                (transition, np.array([k]), []),
+                (arrival, synapses.targets[targets], [weights[targets]]),
+            ):
+                before = [values[s, at, who] for values in after.values()]
+                given = [*before, *(slot[s, who] for slot in slots.values()), *more]
+                for values, new in zip(after.values(), formulas(given), strict=True):
+                    values[s, at, who] = new
+        return after
 
     def __repr__(self) -> str:
-        return f"SLIFNetwork({self.num_neurons} neurons, {self.synapses.targets.size} synapses, {self.intensity!r})"
+        synapses = self.synapses.targets.size
+        return f"Network({self.num_neurons} neurons, {synapses} synapses, variables {', '.join(self.states)})"
 
 
-def _own(name: str, value: ArrayLike) -> Array:
-    """A value of one of the network's own parameters, checked."""
-    ndims, meaning = _OWN_PARAMETERS[name]
-    array = as_real_array(name, value, ndims, meaning)
-    if name in ("mu", "alpha"):
-        require(name, array, array >= 0, "at least 0")
-    return array
-
-
-def _part(argument: str, part: Any) -> Any:
-    """`part` itself, if it is of the class that the argument needs."""
-    kind = _PARTS[argument]
-    if not isinstance(part, kind):
+def part(argument: str, given: Any, classes: Mapping[str, type[Component]] = Network.part_classes) -> Any:
+    """`given` itself, if it is of the class that the argument needs."""
+    kind = classes[argument]
+    if not isinstance(given, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
-        raise ValidationError(f"{argument} must be {article} {kind.__name__}, got {describe(part)}")
-    return part
+        raise ValidationError(f"{argument} must be {article} {kind.__name__}, got {describe(given)}")
+    return given
 
 
-def _united(own: Mapping[str, Array], parts: Mapping[str, Component]) -> Arrays:
+def united(own: Mapping[str, Array], reserved: Sequence[str], parts: Mapping[str, Component]) -> Arrays:
     """All parameters by name, if no two have the same."""
-    taken = {*own, "v0", "i0"}
-    for argument, part in parts.items():
-        if not taken.isdisjoint(part.parameters):
-            name = next(name for name in part.parameters if name in taken)
+    taken = {*own, *reserved}
+    for argument, one in parts.items():
+        if not taken.isdisjoint(one.parameters):
+            name = next(name for name in one.parameters if name in taken)
             raise ValidationError(
                 f"{argument} must not have a parameter named {name!r}: the network has one of that name already, "
-                f"and one value cannot stand for both; got {describe(part)}"
+                f"and one value cannot stand for both; got {describe(one)}"
             )
-        taken.update(part.parameters)
-    return Arrays(own, *(part.parameters for part in parts.values()))
+        taken.update(one.parameters)
+    return Arrays(own, *(one.parameters for one in parts.values()))
 
 
-def _tail(name: str, array: Array) -> tuple[int, ...]:
-    """Axes of a parameter that belong to one neuron."""
-    if name == "sigma":
-        return (2, 2) if array.ndim >= 2 else ()
-    return (2,) if name == "mu" else ()
-
-
-def _read_weights(weights: Any) -> tuple[int, Synapses, Array, tuple[Any, tuple[int, int]] | None]:
+def read_weights(weights: Any) -> tuple[int, Synapses, Array, tuple[Any, tuple[int, int]] | None]:
     """Number of neurons, synapses, values of the parameter, and how to rebuild a sparse matrix."""
     if hasattr(weights, "tocsr"):
         matrix = weights.tocsr().copy()
@@ -427,3 +513,40 @@ def _read_weights(weights: Any) -> tuple[int, Synapses, Array, tuple[Any, tuple[
     rows, targets = np.nonzero(values)
     indptr = np.searchsorted(rows, np.arange(values.shape[0] + 1))
     return values.shape[0], Synapses(indptr, targets, rows * values.shape[0] + targets), values, None
+
+
+# What conditions have been found to hold, by question, model and what its parameters are.
+_DECIDED: dict[tuple[Any, ...], Any] = {}
+_MOST_DECIDED = 256
+
+
+def _decided(question: str, network: Network) -> Any:
+    """The report on a model from formulas, or why it has no unbiased gradients; remembered."""
+    from .formulas import conditions
+
+    key = (question, network.model.key, network._decisive_values())
+    if key not in _DECIDED:
+        if len(_DECIDED) >= _MOST_DECIDED:
+            _DECIDED.clear()
+        decide = conditions.report if question == "report" else conditions.unbiased
+        _DECIDED[key] = decide(network.model, network.parameters)
+    return _DECIDED[key]
+
+
+@functools.lru_cache(maxsize=32)
+def _spike_formulas(model: EventSDE) -> tuple[Any, Any]:
+    """What a spike does to its neuron and to a target: functions of the state, the parameters and, of a target, w."""
+    from .formulas.calculus import Calculus
+    from .formulas.numpy_code import evaluator
+
+    c = Calculus(model)
+    known = [*c.states, *c.parameters]
+    own = c.events[0].transition if c.events else c.states
+    return evaluator(own, known), evaluator(c.arrival, [*known, c.weight])
+
+
+@functools.lru_cache(maxsize=64)
+def _commutes(model: EventSDE) -> bool:
+    from .formulas.calculus import Calculus
+
+    return Calculus(model).noises_commute()

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SSNNError, ValidationError
-from .network import SLIFNetwork
+from .network import Network
 from .simulation import MAX_NOISE_LEVELS, Solution, simulate
+from .solver_checks import objection
 from .solvers import SOLVERS, SolverInfo
 from .validation import as_float, as_int, describe
 
@@ -66,7 +67,7 @@ class Recommendation(SolverChoice):
 
 
 def recommend_solver(
-    network: SLIFNetwork,
+    network: Network,
     tol: float,
     t1: float,
     *,
@@ -85,7 +86,7 @@ def recommend_solver(
 
     Parameters
     ----------
-    network : SLIFNetwork
+    network : Network
     tol : float
         Mean absolute error: of the spike times (each neuron's first spike, t1 where there is none) in units of time, of
         the potentials at t1 in units of potential, or of the derivative of these spike times in the direction of all
@@ -133,15 +134,17 @@ def recommend_solver(
             raise ValidationError(f"{name} is chosen by recommend_solver itself")
     if quantity == "gradient":
         network.check_gradients()
+        if "input_current" not in network.parameters:
+            raise ValidationError('quantity must not be "gradient" for a network without input_current, whose it is')
+    if quantity == "potential" and "v" not in network.states:
+        raise ValidationError('quantity must not be "potential" for a model without a variable v')
     t0 = as_float("t0", simulate_arguments.get("t0", 0.0))
     interval = as_float("t1", t1) - t0
     if interval <= 0:
         raise ValidationError(f"t1 must be after t0 = {t0}, got {t1}")
     levels = min(MAX_NOISE_LEVELS, int(math.log2(max_steps / 4)))
     pilot = _Pilot(network, quantity, float(t1), interval / 4, num_samples, seed, simulate_arguments)
-    allowed = [
-        solver for solver in SOLVERS.values() if network.diffusion.additive or solver.multiplicative_order is not None
-    ]
+    allowed = [solver for solver in SOLVERS.values() if not objection(solver, network)]
     finest = max(allowed, key=pilot.order)
     reference = pilot.measured(finest.name, levels)
     if reference is None:
@@ -161,7 +164,7 @@ def recommend_solver(
 
 @dataclass(frozen=True)
 class _Pilot:
-    network: SLIFNetwork
+    network: Network
     quantity: str
     t1: float
     noise_dt: float
@@ -170,7 +173,7 @@ class _Pilot:
     arguments: dict[str, Any]
 
     def order(self, solver: SolverInfo) -> float:
-        if not self.network.diffusion.additive:
+        if not self.network.has_additive_noise:
             order = solver.multiplicative_order or 0.5
             return order / 2 if self.quantity == "gradient" else order
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,34 +17,43 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Recordings(Record):
-    """Spikes, and membrane potentials and synaptic currents at some times.
+    """Spikes, and the values of state variables at some times.
 
     Attributes
     ----------
     spike_trains : SpikeTrains
     ts : ndarray, shape (T,)
         The recorded times.
-    v, i : ndarray, shape (S, T, N)
+    states : mapping of str to ndarray, shape (S, T, N)
+        What is recorded, by the names of the state variables: of SLIF networks ``"v"`` and ``"i"``.
     engine : str
         Who computes losses of it.
     """
 
     spike_trains: SpikeTrains
     ts: Array
-    v: Array
-    i: Array
+    states: Mapping[str, Array]
     engine: str = "auto"
+
+    @property
+    def v(self) -> Array:
+        return self.states["v"]
+
+    @property
+    def i(self) -> Array:
+        return self.states["i"]
 
     @classmethod
     def of(cls, batch: Any) -> Recordings:
         """Those of a solution or of other recordings; of spike trains alone, nothing else is recorded."""
         if isinstance(batch, SpikeTrains):
             nothing = np.empty((batch.num_samples, 0, batch.num_neurons))
-            return cls(batch, np.empty(0), nothing, nothing)
-        return cls(batch.spike_trains, batch.ts, batch.v, batch.i, getattr(batch, "engine", "auto"))
+            return cls(batch, np.empty(0), {"v": nothing, "i": nothing})
+        return cls(batch.spike_trains, batch.ts, batch.states, getattr(batch, "engine", "auto"))
 
     def __getitem__(self, rows: Any) -> Recordings:
-        return Recordings(self.spike_trains[rows], self.ts, self.v[rows], self.i[rows], self.engine)
+        states = {name: values[rows] for name, values in self.states.items()}
+        return Recordings(self.spike_trains[rows], self.ts, states, self.engine)
 
     def replaced(self, other: Recordings, rows: Any) -> Recordings:
         """These, with the samples `rows` of `other` in the place of their own."""
@@ -52,10 +62,11 @@ class Recordings(Record):
         times, neurons = padded(mine, width)
         their_times, their_neurons = padded(theirs, width)
         times[rows], neurons[rows] = their_times[rows], their_neurons[rows]
-        v, i = self.v.copy(), self.i.copy()
-        v[rows], i[rows] = other.v[rows], other.i[rows]
+        states = {name: values.copy() for name, values in self.states.items()}
+        for name, values in states.items():
+            values[rows] = other.states[name][rows]
         trains = SpikeTrains.unchecked(times, neurons, mine.num_neurons, mine.t0, mine.t1)
-        return Recordings(trains, self.ts, v, i, self.engine)
+        return Recordings(trains, self.ts, states, self.engine)
 
 
 def padded(trains: SpikeTrains, width: int) -> tuple[Array, NDArray[np.int64]]:
@@ -77,29 +88,8 @@ def with_spike_at_end(batch: Any, neuron: int) -> Recordings:
     rows, place = np.arange(trains.num_samples), trains.num_spikes
     times[rows, place], labels[rows, place] = trains.t1, neuron
     longer = SpikeTrains.unchecked(times, labels, trains.num_neurons, trains.t0, trains.t1)
-    v, i = recordings.v, recordings.i
+    states = recordings.states
     if hasattr(batch, "network") and recordings.ts.size and recordings.ts[-1] == trains.t1:
         last = np.full(trains.num_samples, recordings.ts.size - 1)
-        v, i = after_spikes(batch, last, np.full(trains.num_samples, neuron))
-    return Recordings(longer, recordings.ts, v, i, recordings.engine)
-
-
-def after_spikes(solution: Any, saves: NDArray[np.int64], neurons: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Recorded potentials and currents of a solution, with those of sample s at the time ``saves[s]`` as they are after
-    a spike of ``neurons[s]``.
-
-    Samples with −1 stay as they are.
-    """
-    network = solution.network
-    v, i = solution.v.copy(), solution.i.copy()
-    slots = network.slots("v_reset", network.parameters["v_reset"], len(v))["v_reset"]
-    values, synapses = network.parameters["weights"].ravel(), network.synapses
-    rows = np.flatnonzero(saves >= 0)
-    at, firing = saves[rows], neurons[rows]
-    lowered = slots[rows, firing] if network.reset == "hard" else v[rows, at, firing] - slots[rows, firing]
-    v[rows, at, firing] = lowered
-    for k in np.unique(firing):
-        outgoing = slice(synapses.indptr[k], synapses.indptr[k + 1])
-        mine = rows[firing == k][:, None]
-        i[mine, saves[mine], synapses.targets[outgoing]] += values[synapses.position[outgoing]]
-    return v, i
+        states = batch.network.after_spikes(states, last, np.full(trains.num_samples, neuron))
+    return Recordings(longer, recordings.ts, states, recordings.engine)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import engine as engines
 from .engine import Cotangents, Problem, RawSolution
 from .errors import NoGradientError, ValidationError
-from .network import SLIFNetwork
+from .network import Network
 from .solver_checks import check_solver, engine_of
 from .spike_trains import SpikeTrains
 from .validation import all_finite, as_float, as_int, as_real_array, describe, require_memory
@@ -49,9 +49,12 @@ class Solution(Record):
         Whether the sample stopped at `max_spikes` before `t1`. Nothing is known of it after its last spike.
     ts : ndarray, shape (T,)
         The times of `saveat`.
+    states : mapping of str to ndarray, shape (S, T, N)
+        The state variables at these times, by name, continuous from the right; NaN after the end of a truncated sample.
     v, i : ndarray, shape (S, T, N)
-        Membrane potential and synaptic current at these times, continuous from the right; NaN after the end of a
-        truncated sample.
+        Membrane potential and synaptic current among them, where the model has variables of these names.
+    spike_events : ndarray of int64, shape (S, K)
+        Which of the model's events a spike is, from 0; −1 where there is no spike.
     """
 
     problem: Problem = field(repr=False)
@@ -79,15 +82,34 @@ class Solution(Record):
         return self.problem.saveat
 
     @property
+    def states(self) -> Mapping[str, Array]:
+        return self.raw.states
+
+    @property
     def v(self) -> Array:
-        return self.raw.v
+        return self._state("v")
 
     @property
     def i(self) -> Array:
-        return self.raw.i
+        return self._state("i")
+
+    def _state(self, name: str) -> Array:
+        if name not in self.states:
+            raise AttributeError(f"this model has no variable {name}: states has {', '.join(self.states)}")
+        return self.states[name]
 
     @property
-    def network(self) -> SLIFNetwork:
+    def spike_events(self) -> NDArray[np.int64]:
+        given = self.raw.spike_events
+        return np.where(self.spike_neurons < 0, -1, 0) if given is None else given
+
+    @property
+    def recorded_shape(self) -> tuple[int, int, int]:
+        """(S, T, N)."""
+        return self.problem.num_samples, self.ts.size, self.network.num_neurons
+
+    @property
+    def network(self) -> Network:
         """The network that was simulated."""
         return self.problem.network
 
@@ -114,6 +136,7 @@ class Solution(Record):
         *,
         v_bar: ArrayLike | None = None,
         i_bar: ArrayLike | None = None,
+        states_bar: Mapping[str, ArrayLike] | None = None,
         entries: ArrayLike | None = None,
         entries_at_saves: ArrayLike | None = None,
     ) -> dict[str, Any]:
@@ -132,9 +155,11 @@ class Solution(Record):
         spike_times_bar : array_like, shape (S, K), optional
             Cotangents of the spike times; those where there is no spike are ignored.
         wrt : str or sequence of str, optional
-            Parameters of the network, ``"v0"`` or ``"i0"``; default all of them.
+            Parameters of the network, or initial values; default all of them.
         v_bar, i_bar : array_like, shape (S, T, N), optional
             Cotangents of the recorded values; those after the end of a truncated sample are ignored.
+        states_bar : mapping of str to array_like, shape (S, T, N), optional
+            The same for variables of any name.
         entries : array_like, shape (S, N), optional
             By how much the scalar changes where neuron k of sample s fires once more, at t1.
         entries_at_saves : array_like, shape (S, T, N), optional
@@ -155,7 +180,7 @@ class Solution(Record):
         """
         self.network.check_gradients()
         names = self._names(wrt)
-        cotangents = self.cotangents(spike_times_bar, v_bar, i_bar, entries, entries_at_saves)
+        cotangents = self.cotangents(spike_times_bar, v_bar, i_bar, entries, entries_at_saves, states_bar)
         if cotangents.entries is not None or cotangents.entries_at_saves is not None:
             self.check_entries()
         return self.presented(engines.load(self.engine).pull_back(self.problem, cotangents, names))
@@ -255,16 +280,29 @@ class Solution(Record):
         i_bar: ArrayLike | None = None,
         entries: ArrayLike | None = None,
         entries_at_saves: ArrayLike | None = None,
+        states_bar: Mapping[str, ArrayLike] | None = None,
     ) -> Cotangents:
         """Derivatives of a scalar with respect to this solution, checked against its shapes."""
         everywhere = None if entries is None else np.zeros((self.problem.num_samples, self.network.num_neurons))
+        given = dict(states_bar or {})
+        for name in given:
+            if name not in self.states:
+                known = ", ".join(self.states)
+                raise ValidationError(f"states_bar names an unknown variable {name!r}; this model has {known}")
+        for name, bar in (("v", v_bar), ("i", i_bar)):
+            if bar is not None:
+                if name not in self.states or name in given:
+                    why = "states_bar has it, too" if name in given else f"this model has {', '.join(self.states)}"
+                    raise ValidationError(f"{name}_bar must be of a variable {name} of the model; {why}")
+                given[name] = bar
         return Cotangents(
             # The engine learns from this array how many spikes to expect.
             self._cotangent("spike_times_bar", 0.0 if spike_times_bar is None else spike_times_bar, self.spike_times),
-            None if v_bar is None else self._cotangent("v_bar", v_bar, self.v),
-            None if i_bar is None else self._cotangent("i_bar", i_bar, self.i),
+            {name: self._cotangent(f"{name}_bar", bar, self.states[name]) for name, bar in given.items()},
             None if entries is None or everywhere is None else self._cotangent("entries", entries, everywhere),
-            None if entries_at_saves is None else self._cotangent("entries_at_saves", entries_at_saves, self.v),
+            None
+            if entries_at_saves is None
+            else self._cotangent("entries_at_saves", entries_at_saves, np.zeros(self.recorded_shape)),
         )
 
     def presented(self, gradients: dict[str, Array]) -> dict[str, Any]:
@@ -274,7 +312,7 @@ class Solution(Record):
         return dict(gradients)
 
 
-def _values_at_synapses(matrix: Any, network: SLIFNetwork) -> Array:
+def _values_at_synapses(matrix: Any, network: Network) -> Array:
     """Entries of a sparse matrix at the network's synapses, in the order of its parameter ``"weights"``."""
     dense_like = network.parameters["weights"].ndim == 2
     if dense_like:
@@ -285,7 +323,7 @@ def _values_at_synapses(matrix: Any, network: SLIFNetwork) -> Array:
 
 
 def simulate(
-    network: SLIFNetwork,
+    network: Network,
     t1: float,
     dt: float,
     *,
@@ -293,8 +331,8 @@ def simulate(
     max_spikes: int | None = None,
     seed: int = 0,
     t0: float = 0.0,
-    v0: ArrayLike = 0.0,
-    i0: ArrayLike = 0.0,
+    v0: ArrayLike | None = None,
+    i0: ArrayLike | None = None,
     solver: str = "euler_maruyama",
     engine: str = "auto",
     saveat: ArrayLike | None = None,
@@ -311,7 +349,7 @@ def simulate(
 
     Parameters
     ----------
-    network : SLIFNetwork
+    network : Network
     t1 : float
         End, in the user's unit of time.
     dt : float
@@ -324,15 +362,15 @@ def simulate(
     seed : int
         Key of the noise, from 0 to 2^64 − 1.
     t0 : float
-    v0, i0 : array_like, shape (), (N,) or (S, N)
-        Initial potential and synaptic current.
+    v0, i0 : array_like, shape (), (N,) or (S, N), optional
+        Initial potential and synaptic current; default 0. Of a model from formulas, the parameters of these names.
     solver : str
         A name from :func:`solvers`, or ``"sciml:NAME"`` for one of DifferentialEquations.jl (docs/engines.md).
     engine : {"auto", "julia", "reference", "sciml"}
         Who computes; "auto" is "sciml" for the solvers of that name, else ``SSNN_ENGINE`` where that is set, else
         Julia, else (after a warning) NumPy.
     saveat : float or array_like of shape (T,), optional
-        Times at which v and i are recorded: an increasing array within [t0, t1], or a spacing from t0. Default: none.
+        Times at which the state is recorded: an increasing array within [t0, t1], or a spacing from t0. Default: none.
     threads : int, optional
         How many threads may compute; default ``SSNN_NUM_THREADS``, else all of this process's cores.
     first_sample : int
@@ -392,7 +430,7 @@ def simulate(
 
 
 def prepare(
-    network: SLIFNetwork,
+    network: Network,
     t1: float,
     dt: float,
     *,
@@ -400,8 +438,8 @@ def prepare(
     max_spikes: int | None = None,
     seed: int = 0,
     t0: float = 0.0,
-    v0: ArrayLike = 0.0,
-    i0: ArrayLike = 0.0,
+    v0: ArrayLike | None = None,
+    i0: ArrayLike | None = None,
     solver: str = "euler_maruyama",
     engine: str = "auto",
     saveat: ArrayLike | None = None,
@@ -411,8 +449,8 @@ def prepare(
     **options: Any,
 ) -> tuple[Problem, str]:
     """The checked problem that arguments of :func:`simulate` describe, and the name of the engine to solve it."""
-    if not isinstance(network, SLIFNetwork):
-        raise ValidationError(f"network must be an SLIFNetwork, got {describe(network)}")
+    if not isinstance(network, Network):
+        raise ValidationError(f"network must be a Network, such as an SLIFNetwork, got {describe(network)}")
     t0, t1 = as_float("t0", t0), as_float("t1", t1)
     dt = as_float("dt", dt, positive=True)
     if t1 <= t0:
@@ -422,10 +460,10 @@ def prepare(
         raise ValidationError(f"dt must be large enough for the interval [{t0}, {t1}]: {dt} makes {steps:.1e} steps")
     num_samples = as_int("num_samples", num_samples, 1, 2**40)
     times = _save_times(saveat, t0, t1)
-    cells = 16.0 * num_samples * times.size * network.num_neurons
+    cells = 8.0 * len(network.states) * num_samples * times.size * network.num_neurons
     require_memory("the recorded values", cells, "record fewer times, or simulate fewer samples at once")
     require_memory("the samples", 64.0 * num_samples, "simulate fewer samples at once")
-    initial = {name: _initial(name, value) for name, value in (("v0", v0), ("i0", i0))}
+    network, initial = _initial_values(network, {"v0": v0, "i0": i0})
     network.check_samples(num_samples, initial)
     name = engine_of(solver, engine)
     problem = Problem(
@@ -438,8 +476,7 @@ def prepare(
         first_sample=as_int("first_sample", first_sample, 0, 2**62),
         seed=as_int("seed", seed, 0, 2**64 - 1),
         max_spikes=None if max_spikes is None else as_int("max_spikes", max_spikes, 1, 2**40),
-        v0=initial["v0"],
-        i0=initial["i0"],
+        initial=initial,
         saveat=times,
         solver=check_solver(solver, name, network, options),
         noise_levels=_noise_levels(dt, noise_dt),
@@ -449,12 +486,24 @@ def prepare(
     return problem, name
 
 
-def renewed(problem: Problem, network: SLIFNetwork, seed: int, initial: Mapping[str, ArrayLike]) -> Problem:
+def renewed(problem: Problem, network: Network, seed: int, initial: Mapping[str, ArrayLike]) -> Problem:
     """A checked problem with other noise and other values of parameters, and of the `initial` values that are named."""
-    arrays = {name: _initial(name, value) for name, value in initial.items()}
-    v0, i0 = arrays.get("v0", problem.v0), arrays.get("i0", problem.i0)
-    network.check_samples(problem.num_samples, {"v0": v0, "i0": i0})
-    return Problem(**{**vars(problem), "network": network, "seed": seed, "v0": v0, "i0": i0})
+    arrays = {**problem.initial, **{name: _initial(name, value) for name, value in initial.items()}}
+    network.check_samples(problem.num_samples, arrays)
+    return Problem(**{**vars(problem), "network": network, "seed": seed, "initial": arrays})
+
+
+def _initial_values(network: Network, given: Mapping[str, ArrayLike | None]) -> tuple[Network, dict[str, Array]]:
+    """The network, and its initial values that are no parameters of it; of others it has taken those that are given."""
+    named = {name: value for name, value in given.items() if value is not None}
+    for name in named:
+        if name not in network.initial_names and name not in network.parameters:
+            raise ValidationError(
+                f"{name} is not an initial value of this network, whose variables are {', '.join(network.states)}"
+            )
+    own = {name: value for name, value in named.items() if name not in network.initial_names}
+    initial = {name: _initial(name, named.get(name, 0.0)) for name in network.initial_names}
+    return network.replace(**own) if own else network, initial
 
 
 def _initial(name: str, value: ArrayLike) -> Array:

@@ -7,8 +7,8 @@ from typing import Any
 
 from . import engine as engines
 from .errors import ValidationError
-from .network import SLIFNetwork
-from .solvers import SCIML, SOLVERS
+from .network import Network
+from .solvers import SCIML, SOLVERS, SolverInfo
 from .validation import describe
 
 
@@ -23,7 +23,7 @@ def engine_of(solver: object, engine: str) -> str:
     return engines.resolve(engine)
 
 
-def check_solver(name: object, engine: str, network: SLIFNetwork, options: Mapping[str, Any]) -> str:
+def check_solver(name: object, engine: str, network: Network, options: Mapping[str, Any]) -> str:
     """`name` itself if that solver exists, the engine has it, and it takes the network's noise and the options."""
     if engine == "sciml":
         known_there = engines.sciml_solvers()
@@ -39,10 +39,19 @@ def check_solver(name: object, engine: str, network: SLIFNetwork, options: Mappi
         raise ValidationError(f"solver {name!r} is not one of the {engine} engine; it has {solver.engines}")
     if options:
         raise ValidationError(f"{next(iter(options))} is not an argument of simulate with solver {name!r}")
-    if solver.multiplicative_order is None and not network.diffusion.additive:
-        takes = ", ".join(other.name for other in SOLVERS.values() if other.multiplicative_order is not None)
-        raise ValidationError(
-            f"solver {name!r} takes additive noise only, and this network's diffusion depends on the potential; take "
-            f"one of {takes}"
-        )
+    why = objection(solver, network)
+    if why:
+        takes = ", ".join(other.name for other in SOLVERS.values() if not objection(other, network))
+        raise ValidationError(f"solver {name!r} {why}; take one of {takes}")
     return name
+
+
+def objection(solver: SolverInfo, network: Network) -> str:
+    """Why a native solver does not take a network, or nothing."""
+    if solver.linear_drift and not network.has_linear_drift:
+        return "takes the linear drift of an SLIFNetwork only, and this model is one from formulas"
+    if solver.multiplicative_order is None and not network.has_additive_noise:
+        return "takes additive noise only, and this network's diffusion depends on the state"
+    if solver.commutative_noise and not network.has_commutative_noise:
+        return "takes noises that commute only, and those of this model do not"
+    return ""

@@ -35,6 +35,10 @@ class SolverInfo:
         The engines that have it.
     reference : str
         Where it is from.
+    linear_drift : bool
+        Whether it takes the linear drift of SLIF neurons only.
+    commutative_noise : bool
+        Whether several noises must commute, ∂g_c·g_d = ∂g_d·g_c.
     continuous_below : float
         Largest step, in units of the fastest time constant 1/max(μ1, μ2), at which the discretised map is as good as
         continuous in its parameters, so that its gradients are those of its expectations to about a per cent; inf where
@@ -51,6 +55,8 @@ class SolverInfo:
     stages: int
     reference: str
     continuous_below: float = math.inf
+    linear_drift: bool = False
+    commutative_noise: bool = False
     gradients: tuple[str, ...] = ("forward", "reverse")
     engines: tuple[str, ...] = ("julia", "reference")
 
@@ -80,6 +86,7 @@ SOLVERS: dict[str, SolverInfo] = {
             stages=1,
             reference="Kloeden and Platen, Numerical Solution of Stochastic Differential Equations, section 10.3",
             continuous_below=0.01,
+            commutative_noise=True,
         ),
         SolverInfo(
             name="stochastic_heun",
@@ -116,6 +123,7 @@ SOLVERS: dict[str, SolverInfo] = {
             stages=3,
             reference="docs/numerics.md; the Brownian parabola is of Foster, Lyons and Oberhauser, "
             "SIAM J. Numer. Anal. 58, 2020",
+            linear_drift=True,
         ),
     )
 }

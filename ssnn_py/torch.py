@@ -22,7 +22,7 @@ except ImportError as error:  # pragma: no cover
 from . import engine as engines
 from .engine import Cotangents, Insertions, RawSolution
 from .errors import NoGradientError, ValidationError
-from .network import SLIFNetwork
+from .network import Network
 from .recordings import Recordings, with_spike_at_end
 from .simulation import Solution
 from .simulation import simulate as _simulate
@@ -42,16 +42,25 @@ class TorchSolution:
         Which neuron fired; −1 where there is no spike.
     spike_counts : torch.Tensor, shape (S, N), int64
         Number of spikes of each neuron.
+    states : dict of str to torch.Tensor, shape (S, T, N), float64
+        Differentiable: the state variables by name, recorded where ``saveat`` was given.
     v, i : torch.Tensor, shape (S, T, N), float64
-        Differentiable; recorded where ``saveat`` was given.
+        Those of these names.
     solution : Solution
         The solution in NumPy, with everything else.
     """
 
     spike_times: torch.Tensor
-    v: torch.Tensor
-    i: torch.Tensor
+    states: dict[str, torch.Tensor]
     solution: Solution
+
+    @property
+    def v(self) -> torch.Tensor:
+        return self.states["v"]
+
+    @property
+    def i(self) -> torch.Tensor:
+        return self.states["i"]
 
     @property
     def spike_neurons(self) -> torch.Tensor:
@@ -63,8 +72,8 @@ class TorchSolution:
 
 
 class _Simulate(torch.autograd.Function):
-    """Spike times, v and i; and the integrated hazards' part in the gradient: zeros (S, N) at t1, and (S,) at one place
-    within the interval.
+    """Spike times and recorded states; and the integrated hazards' part in the gradient: zeros (S, N) at t1, and (S,)
+    at one place within the interval.
 
     Whoever adds multiples of these zeros to a loss gives the hazards cotangents (docs/gradients.md).
     """
@@ -76,7 +85,7 @@ class _Simulate(torch.autograd.Function):
         ctx.like = [(tensor.dtype, tensor.device) for tensor in tensors]
         ctx.set_materialize_grads(False)
         samples, neurons = solution.problem.num_samples, solution.network.num_neurons
-        arrays = (solution.spike_times, solution.v, solution.i)
+        arrays = (solution.spike_times, *solution.states.values())
         hazards = (torch.zeros(shape, dtype=torch.float64) for shape in ((samples, neurons), (samples,)))
         return (*(torch.from_numpy(np.array(part)) for part in arrays), *hazards)
 
@@ -96,8 +105,8 @@ class _Simulate(torch.autograd.Function):
 class _Call:
     """A simulation that waits for the values of its parameters."""
 
-    def __init__(self, network: SLIFNetwork, parameters: Mapping[str, torch.Tensor], arguments: dict[str, Any]) -> None:
-        known = (*network.parameters, "v0", "i0")
+    def __init__(self, network: Network, parameters: Mapping[str, torch.Tensor], arguments: dict[str, Any]) -> None:
+        known = (*network.parameters, *network.initial_names)
         for name, value in parameters.items():
             if name not in known:
                 raise ValidationError(f"parameters names an unknown parameter {name!r}; there are {', '.join(known)}")
@@ -118,34 +127,36 @@ class _Call:
         return self.solution
 
     def pull_back(self, bars: list[Any], names: list[str]) -> dict[str, Any]:
-        times, v, i, at_end, at_place = bars
-        states = v is not None or i is not None
+        times, *of_states, at_end, at_place = bars
+        named = dict(zip(self.network.states, of_states, strict=True))
+        states = {name: bar for name, bar in named.items() if bar is not None}
         if at_end is not None and states and self.solution.truncated.any():
             raise NoGradientError(
                 "no unbiased gradient: samples were cut at max_spikes, and with them what they record; give no "
                 "max_spikes, or a larger one"
             )
-        cotangents: Cotangents = self.solution.cotangents(times, v, i, at_end)
+        cotangents: Cotangents = self.solution.cotangents(times, entries=at_end, states_bar=states)
         if at_place is not None and self.insertions is not None:
-            cotangents = replace(cotangents, **at_places(self.insertions, at_place, self.solution.v.shape))
+            cotangents = replace(cotangents, **at_places(self.insertions, at_place, self.solution.recorded_shape))
         return engines.load(self.solution.engine).pull_back(self.solution.problem, cotangents, names)
 
 
 def _run(
-    network: SLIFNetwork, parameters: Mapping[str, torch.Tensor], arguments: dict[str, Any]
+    network: Network, parameters: Mapping[str, torch.Tensor], arguments: dict[str, Any]
 ) -> tuple[_Call, TorchSolution, tuple[torch.Tensor, ...]]:
     """The call, what it returns, and the two zeros that stand for its hazards."""
     call = _Call(network, parameters, arguments)
-    spike_times, v, i, *hazards = _Simulate.apply(call, *parameters.values())  # type: ignore[no-untyped-call]
-    return call, TorchSolution(spike_times, v, i, call.solution), tuple(hazards)
+    spike_times, *states, at_end, at_place = _Simulate.apply(call, *parameters.values())  # type: ignore[no-untyped-call]
+    named = dict(zip(network.states, states, strict=True))
+    return call, TorchSolution(spike_times, named, call.solution), (at_end, at_place)
 
 
-def simulate(network: SLIFNetwork, parameters: Mapping[str, torch.Tensor], **simulate_arguments: Any) -> TorchSolution:
+def simulate(network: Network, parameters: Mapping[str, torch.Tensor], **simulate_arguments: Any) -> TorchSolution:
     """Simulate a network with some of its parameters given as tensors.
 
     Parameters
     ----------
-    network : SLIFNetwork
+    network : Network
     parameters : mapping of str to torch.Tensor
         Names of the network's parameters, ``"v0"`` or ``"i0"``; sparse weights by their stored values. Any dtype and
         device; computed in double precision on the CPU.
@@ -180,7 +191,7 @@ def simulate(network: SLIFNetwork, parameters: Mapping[str, torch.Tensor], **sim
 
 def expectation(
     function: Callable[[TorchSolution], torch.Tensor],
-    network: SLIFNetwork,
+    network: Network,
     parameters: Mapping[str, torch.Tensor],
     *,
     order_matters: bool = True,
@@ -206,7 +217,7 @@ def expectation(
         treat each sample by itself. It may jump where a spike comes or goes, where two spikes of different neurons
         change their order, and where a spike passes a time of ``saveat``; otherwise it must be differentiable in the
         spike times (and v and i). It may hold parameters of its own, which get their gradients as usual.
-    network : SLIFNetwork
+    network : Network
     parameters : mapping of str to torch.Tensor
         As for :func:`simulate`.
     order_matters : bool
@@ -294,6 +305,6 @@ def _seen(solution: Solution, batch: Recordings) -> TorchSolution:
         np.ascontiguousarray(trains.neurons[:, :capacity]),
     )
     num_spikes = (neurons >= 0).sum(axis=1)
-    raw = RawSolution(times, neurons, num_spikes, num_spikes == capacity, batch.v, batch.i)
-    spike_times, v, i = (torch.from_numpy(np.array(part)) for part in (times, batch.v, batch.i))
-    return TorchSolution(spike_times, v, i, replace(solution, raw=raw))
+    raw = RawSolution(times, neurons, num_spikes, num_spikes == capacity, batch.states)
+    states = {name: torch.from_numpy(np.array(values)) for name, values in batch.states.items()}
+    return TorchSolution(torch.from_numpy(np.array(times)), states, replace(solution, raw=raw))

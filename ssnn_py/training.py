@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .errors import SSNNError, ValidationError
 from .gradients import Outcome, differentiate, warn_of_fallback
-from .network import SLIFNetwork
+from .network import Network
 from .optimizers import Optimizer
 from .recordings import Recordings
 from .simulation import Solution, renewed
@@ -54,7 +54,7 @@ class FitResult(Record):
 
     Attributes
     ----------
-    network : SLIFNetwork
+    network : Network
         The trained network.
     parameters : dict of str to ndarray
         The trained parameters.
@@ -71,7 +71,7 @@ class FitResult(Record):
         What the numbers depend on besides data, loss and optimizer; a training resumes only under the same.
     """
 
-    network: SLIFNetwork
+    network: Network
     parameters: dict[str, Array]
     history: dict[str, Array]
     stopped: str = "steps"
@@ -99,7 +99,7 @@ class FitResult(Record):
         scratch.replace(path)  # whole or not at all
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], network: SLIFNetwork) -> FitResult:
+    def load(cls, path: str | os.PathLike[str], network: Network) -> FitResult:
         """Read what :meth:`save` wrote; the trained parameters take the place of those of `network`.
 
         Raises
@@ -142,7 +142,7 @@ def step_seed(seed: int, step: int) -> int:
 
 
 def fit(
-    network: SLIFNetwork,
+    network: Network,
     data: Any,
     loss: LossFunction,
     wrt: str | Sequence[str],
@@ -171,7 +171,7 @@ def fit(
 
     Parameters
     ----------
-    network : SLIFNetwork
+    network : Network
         Where to start.
     data : SpikeTrains, Solution, ndarray of shape (S, …) or None
         Recordings to be matched: spikes, spikes and potentials, potentials alone (S, T, N), or whatever per sample the
@@ -339,7 +339,9 @@ class _Training:
         plan, batch, tested = self.plan, self.plan.data, None
         if plan.batch_size < plan.num_recorded:
             batch = _samples(batch, batch_indices(plan.num_recorded, plan.batch_size, plan.seed, self.step))
-        initial: dict[str, Any] = {name: self.parameters[name] for name in ("v0", "i0") if name in self.parameters}
+        initial: dict[str, Any] = {
+            name: self.parameters[name] for name in plan.problem.initial if name in self.parameters
+        }
         try:
             problem = renewed(plan.problem, self.network, step_seed(plan.seed, self.step), initial)
             self.network.check_gradients()

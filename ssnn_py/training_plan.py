@@ -18,7 +18,7 @@ from .engine import Problem
 from .errors import ValidationError
 from .gradients import Objective, checked_gradient, checked_names
 from .losses import Loss
-from .network import SLIFNetwork
+from .network import Network
 from .optimizers import Optimizer, RMSProp
 from .simulation import prepare, simulate
 from .spike_trains import SpikeTrains
@@ -35,7 +35,7 @@ class Plan:
 
     Attributes
     ----------
-    network : SLIFNetwork
+    network : Network
     start : dict of str to ndarray
         The trained parameters before the first step.
     data, test_data
@@ -59,7 +59,7 @@ class Plan:
         What the numbers depend on besides data, loss and optimizer.
     """
 
-    network: SLIFNetwork
+    network: Network
     start: dict[str, Array]
     data: Any
     test_data: Any
@@ -97,13 +97,13 @@ class Plan:
         loss = self.loss
         return Objective(loss, batch) if isinstance(loss, Loss) else Objective(lambda solution: loss(solution, batch))
 
-    def network_at(self, parameters: Mapping[str, Array]) -> SLIFNetwork:
+    def network_at(self, parameters: Mapping[str, Array]) -> Network:
         """The network with trained parameters."""
         return self.network.replace(**{name: x for name, x in parameters.items() if name in self.network.parameters})
 
 
 def checked_plan(
-    network: SLIFNetwork,
+    network: Network,
     data: Any,
     loss: LossFunction,
     wrt: str | Sequence[str],
@@ -134,8 +134,8 @@ def checked_plan(
     NoGradientError
         If the model has no pathwise gradient.
     """
-    if not isinstance(network, SLIFNetwork):
-        raise ValidationError(f"network must be an SLIFNetwork, got {describe(network)}")
+    if not isinstance(network, Network):
+        raise ValidationError(f"network must be a Network, such as an SLIFNetwork, got {describe(network)}")
     for label, function in (("loss", loss), ("test_loss", test_loss), ("callback", callback)):
         if not callable(function) and not (function is None and label != "loss"):
             raise ValidationError(f"{label} must be callable, got {describe(function)}")
@@ -233,7 +233,7 @@ def _checkpoint_path(checkpoint: Any) -> Path:
 
 
 def _checked_bounds(
-    bounds: Bounds | None, network: SLIFNetwork, start: Mapping[str, Array]
+    bounds: Bounds | None, network: Network, start: Mapping[str, Array]
 ) -> dict[str, tuple[Array, Array]]:
     """The least and greatest value of every entry of the bounded parameters."""
     if not isinstance(bounds, Mapping | None):

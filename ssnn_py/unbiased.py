@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from . import engine as engines
 from .engine import Insertions, Problem, RawSolution
 from .engine.reference_noise import threefry, uniform
-from .recordings import Recordings, after_spikes
+from .recordings import Recordings
 from .spike_trains import SpikeTrains
 
 if TYPE_CHECKING:
@@ -110,11 +110,11 @@ def with_insertions(solution: Solution, insertions: Insertions) -> tuple[Recordi
     """
     problem = replace(solution.problem, insertions=insertions)
     raw = engines.load(solution.engine).solve(problem)
-    after = replace(solution, problem=problem, raw=raw)
-    v, i = after_spikes(after, insertions.saves, insertions.neurons)
+    states = solution.network.after_spikes(raw.states, insertions.saves, insertions.neurons)
     late, early = (_trains(solution, raw, insertions, early) for early in (False, True))
-    return Recordings(early, problem.saveat, v, i, solution.engine), Recordings(
-        late, problem.saveat, raw.v, raw.i, solution.engine
+    return (
+        Recordings(early, problem.saveat, states, solution.engine),
+        Recordings(late, problem.saveat, raw.states, solution.engine),
     )
 
 

@@ -15,8 +15,10 @@ LAYERS = (
     {"errors", "solvers", "values"},
     {"validation"},
     {"builders", "components", "optimizers", "spike_trains"},
+    {"formulas"},
     {"currents", "diffusions", "intensities", "recordings"},
-    {"network"},
+    {"models", "network"},
+    {"brian2", "slif"},
     {"engine"},
     {"signatures", "solver_checks"},
     {"signature_kernels", "simulation"},
@@ -33,8 +35,9 @@ HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in la
 
 #: The same within `engine`, whose `__init__` declares what engines are and loads them, and within its room `boot`.
 ENGINE = (
-    {"debian", "reference_noise", "reference_signature", "structs"},
-    {"boot", "reference_solvers"},
+    {"debian", "reference_duals", "reference_noise", "reference_signature", "structs"},
+    {"boot", "reference_models"},
+    {"reference_solvers"},
     {"reference"},
     {"julia_functions", "packages"},
     {"julia"},

@@ -53,7 +53,7 @@ def _engine(engine, monkeypatch):
 
 def recorded_at(ts, trains):
     nothing = np.zeros((trains.num_samples, len(ts), trains.num_neurons))
-    return Recordings(trains, np.array(ts), nothing, nothing)
+    return Recordings(trains, np.array(ts), {"v": nothing, "i": nothing})
 
 
 def batches(name):

@@ -48,9 +48,10 @@ def random_insertions(solution, rng, at_saves):
 
 def random_cotangents(solution, insertions, rng):
     samples, neurons = solution.spike_times.shape[0], solution.network.num_neurons
-    v = solution.v.shape
-    shapes = (solution.spike_times.shape, v, v, (samples, neurons), v, (samples,))
-    return Cotangents(*(rng.normal(size=shape) for shape in shapes), insertions)
+    recorded = solution.v.shape
+    times, *states = (rng.normal(size=shape) for shape in (solution.spike_times.shape, recorded, recorded))
+    entries = (rng.normal(size=shape) for shape in ((samples, neurons), recorded, (samples,)))
+    return Cotangents(times, dict(zip(("v", "i"), states, strict=True)), *entries, insertions)
 
 
 @needs_julia

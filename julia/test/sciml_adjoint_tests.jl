@@ -17,11 +17,12 @@ function adjoint_with(
         SSNN.Coefficient(pointer(gradients, 1 + n * (s - 1)), 0, per_sample ? n * host.num_slots : 0, 1, 0)
         for s in 1:host.num_slots
     ]
+    recorded = [pointer(v_bar), pointer(i_bar)]
     data = SSNN.AdjointData(
-        pointer(times_bar), pointer(v_bar), pointer(i_bar), pointer(table),
+        pointer(times_bar), pointer(recorded), 2, pointer(table),
         SSNN.Coefficient(pointer(weight_bar), 0, 0, 0, 1),
     )
-    GC.@preserve host gradients weight_bar table times_bar v_bar i_bar begin
+    GC.@preserve host gradients weight_bar table times_bar v_bar i_bar recorded begin
         workers = map(1:SSNN.num_workers(problem)) do _
             run = SSNN.SciMLRun(problem)
             SSNN.WalkAdjointWorker(run, make(run, typeof(run.θ)[]), RungeKuttaAdjoint(), 5, data)
@@ -38,9 +39,10 @@ function forward_with(make, host, slot, neuron, times_bar, v_bar, i_bar)
     times, v, i = zeros(p.max_spikes), zeros(n * p.num_saves), zeros(n * p.num_saves)
     table = [s == slot ? SSNN.Coefficient(pointer(unit), 0, 0, 1, 0) : nowhere for s in 1:host.num_slots]
     weights = slot == 0 ? SSNN.Coefficient(pointer(one_weight), 0, 0, 0, 1) : nowhere
-    outputs = SSNN.TangentOutputs(1, pointer(table), weights, pointer(times), pointer(v), pointer(i))
+    recorded = [pointer(v), pointer(i)]
+    outputs = SSNN.TangentOutputs(1, pointer(table), weights, pointer(times), pointer(recorded), 2)
     run = SSNN.SciMLRun(p)
-    GC.@preserve host unit one_weight table times v i begin
+    GC.@preserve host unit one_weight table times v i recorded begin
         observer = SSNN.TangentObserver(run, outputs)
         SSNN.solve_from_event_to_event!(run, observer, make(run, observer.directions), host.outputs, 1)
     end
@@ -106,7 +108,7 @@ end
 @testset "reverse walk: what it refuses" begin
     host = SSNN.RingHost(1; solver = "sciml:EM")
     table = fill(SSNN.Coefficient(C_NULL, 0, 0, 0, 0), host.num_slots)
-    data = SSNN.AdjointData(C_NULL, C_NULL, C_NULL, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0))
+    data = SSNN.AdjointData(C_NULL, C_NULL, 0, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0))
     GC.@preserve host table if SSNN.SCIML_HOOK[] === nothing
         @test_throws ErrorException SSNN.sciml_adjoint(host.problem, data, (sensealg = :InterpolatingAdjoint,))
     end

@@ -17,18 +17,19 @@ function tangent_with(make, host, slot)
     unit, times = [1.0], zeros(host.problem.max_spikes)
     table = [SSNN.Coefficient(s == slot ? pointer(unit) : C_NULL, 0, 0, 0, 0) for s in 1:host.num_slots]
     v, i = (zeros(host.problem.num_neurons * host.problem.num_saves) for _ in 1:2)
+    recorded = [pointer(v), pointer(i)]
     outputs = SSNN.TangentOutputs(
-        1, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0), pointer(times), pointer(v), pointer(i),
+        1, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0), pointer(times), pointer(recorded), 2,
     )
     run = SSNN.SciMLRun(host.problem)
     observer = SSNN.TangentObserver(run, outputs)
-    GC.@preserve host unit table times v i SSNN.solve_from_event_to_event!(
+    GC.@preserve host unit table times v i recorded SSNN.solve_from_event_to_event!(
         run, observer, make(run, observer.directions), host.outputs, 1,
     )
     return times[1:host.num_spikes[1]], v
 end
 
-saved_v(host) = host.arrays[end-1]
+saved_v(host) = host.arrays[end-1][1]
 NUMBERS = [5.0, 2.0, 0.25, 0.1, 0.2, 0.15, 1.4, 0.03, 0.0, 0.1, 5.0, 1.0, 1.0, 1.5]
 
 @testset "table and options of DifferentialEquations.jl's solvers" begin

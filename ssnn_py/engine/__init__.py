@@ -23,7 +23,7 @@ from ..validation import describe
 from ..values import Record
 
 if TYPE_CHECKING:
-    from ..network import SLIFNetwork
+    from ..network import Network
 
 Array = NDArray[np.float64]
 ENGINES = ("julia", "reference")
@@ -58,7 +58,7 @@ class Problem(Record):
 
     Attributes
     ----------
-    network : SLIFNetwork
+    network : Network
     t0, t1, dt : float
         The interval and the base step; ``num_steps`` base steps, the last one perhaps shorter (docs/numerics.md).
     num_samples, first_sample : int
@@ -67,9 +67,10 @@ class Problem(Record):
         0 ≤ seed < 2^64.
     max_spikes : int or None
         A sample stops at its `max_spikes`-th spike; None for no limit.
-    v0, i0 : ndarray, shape (), (N,) or (S, N)
+    initial : mapping of str to ndarray, shape (), (N,) or (S, N)
+        Initial values that are not parameters of the network: those that its ``initial_names`` say.
     saveat : ndarray, shape (T,)
-        Increasing times at which v and i are recorded; may be empty.
+        Increasing times at which the network's ``states`` are recorded; may be empty.
     solver : str
     noise_levels : int
         The Brownian path is laid out on noise steps of ``dt · 2^noise_levels``.
@@ -81,7 +82,7 @@ class Problem(Record):
         Spikes that happen besides those of the noise; only where nothing is differentiated.
     """
 
-    network: SLIFNetwork
+    network: Network
     t0: float
     t1: float
     dt: float
@@ -90,8 +91,7 @@ class Problem(Record):
     first_sample: int
     seed: int
     max_spikes: int | None
-    v0: Array
-    i0: Array
+    initial: Mapping[str, Array]
     saveat: Array
     solver: str
     threads: int
@@ -101,8 +101,8 @@ class Problem(Record):
 
     @property
     def parameters(self) -> dict[str, Array]:
-        """All that one may differentiate with respect to: the network's parameters, ``v0`` and ``i0``."""
-        return {**self.network.parameters, "v0": self.v0, "i0": self.i0}
+        """All that one may differentiate with respect to: the network's parameters and initial values."""
+        return {**self.network.parameters, **self.initial}
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,8 @@ class Tangents(Record):
     ----------
     spike_times : ndarray, shape (P, S, K)
         0 where there is no spike.
-    v, i : ndarray, shape (P, S, T, N)
+    states : mapping of str to ndarray, shape (P, S, T, N)
+        Of the recorded variables.
     s : ndarray, shape (P, S, N)
         Of each neuron's integrated hazard at t1, where a spike could come there: where the hazard Λ since its last
         spike exceeds its dead zone α. 0 elsewhere, and in truncated samples.
@@ -124,11 +125,18 @@ class Tangents(Record):
     """
 
     spike_times: Array
-    v: Array
-    i: Array
+    states: Mapping[str, Array]
     s: Array
     s_at_saves: Array
     s_at_insertions: Array
+
+    @property
+    def v(self) -> Array:
+        return self.states["v"]
+
+    @property
+    def i(self) -> Array:
+        return self.states["i"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,9 +147,17 @@ class RawSolution(Record):
     spike_neurons: NDArray[np.int64]  # (S, K), −1 where there is no spike
     num_spikes: NDArray[np.int64]  # (S,)
     truncated: NDArray[np.bool_]  # (S,)
-    v: Array  # (S, T, N)
-    i: Array
+    states: Mapping[str, Array]  # of every recorded variable, (S, T, N)
     tangents: Tangents | None = field(default=None)
+    spike_events: NDArray[np.int64] | None = field(default=None)  # (S, K), where neurons have several events
+
+    @property
+    def v(self) -> Array:
+        return self.states["v"]
+
+    @property
+    def i(self) -> Array:
+        return self.states["i"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +169,7 @@ class Cotangents(Record):
     """
 
     spike_times: Array | None = None  # (S, K)
-    v: Array | None = None  # (S, T, N)
-    i: Array | None = None
+    states: Mapping[str, Array] = field(default_factory=dict)  # of recorded variables, (S, T, N)
     entries: Array | None = None
     entries_at_saves: Array | None = None
     entries_at_insertions: Array | None = None
@@ -196,8 +211,6 @@ class Engine(abc.ABC):
 # What of the tangents belongs to which cotangents.
 _DUALS = (
     ("spike_times", "spike_times"),
-    ("v", "v"),
-    ("i", "i"),
     ("entries", "s"),
     ("entries_at_saves", "s_at_saves"),
     ("entries_at_insertions", "s_at_insertions"),
@@ -207,10 +220,10 @@ _DUALS = (
 def contract(cotangents: Cotangents, tangents: Tangents) -> Array:
     """The derivative of the scalar in each of the P directions: ⟨cotangents, tangents⟩."""
     total = np.zeros(tangents.spike_times.shape[0])
-    for bar_name, dot_name in _DUALS:
-        bar = getattr(cotangents, bar_name)
+    pairs = [(getattr(cotangents, bar), getattr(tangents, dot)) for bar, dot in _DUALS]
+    pairs += [(bar, tangents.states[name]) for name, bar in cotangents.states.items()]
+    for bar, dot in pairs:
         if bar is not None:
-            dot = getattr(tangents, dot_name)
             part = _product(dot, bar)
             if not all(map(math.isfinite, part.flat)):
                 # Where there is no spike, or nothing was recorded after a truncation, nothing moves.

@@ -21,15 +21,13 @@ from .boot import runtime
 from .julia_functions import define
 from .structs import BYTES, Coefficient, address, coefficient
 
-# Coefficients of every network, zero where its parameters say nothing of them; those of its parts come with them.
-_ZEROS = ("mu1", "mu2", "sigma11", "sigma12", "sigma21", "sigma22", "v_reset", "alpha", "v0", "i0")
 _ZERO = np.zeros(())
 _SMALL = 2**14
 # Fields of the structs, in the order in which an engine's results and cotangents name them.
-_OUTPUTS = ("spike_times", "spike_neurons", "num_spikes", "truncated", "v", "i")
-_TANGENTS = ("spike_times", "v", "i", "s", "s_at_saves", "s_at_insertions")
-_BLANKS = (np.inf, -1, 0, False, np.nan, np.nan)  # in the outputs, where nothing happens
-_COTANGENTS = ("spike_times", "v", "i", "entries", "entries_at_saves", "entries_at_insertions")
+_OUTPUTS = ("spike_times", "spike_neurons", "num_spikes", "truncated")
+_BLANKS = (np.inf, -1, 0, False)  # in the outputs, where nothing happens
+_TANGENTS = ("spike_times", "s", "s_at_saves", "s_at_insertions")
+_COTANGENTS = ("spike_times", "entries", "entries_at_saves", "entries_at_insertions")
 
 
 class _Table:
@@ -83,13 +81,12 @@ class _Plan:
     def __init__(self, name: tuple[Any, ...], problem: Problem, directions: int) -> None:
         self.name = name
         network = problem.network
-        define(network.input_current)
-        parts = (network.intensity, network.input_current, network.diffusion)
-        names = (*_ZEROS, *(name for part in parts for name in part.parameters))
+        define(network)
+        core, names = network.core, network.coefficient_names
         self.table = _Table(names, Coefficient(address(_ZERO)))
         self.moving = _Table(names, Coefficient(), directions=True)  # directions,
         self.gradients = _Table(names, Coefficient())  # or gradients, of the same parameters every time
-        self.settings = np.array(network.intensity.settings, dtype=np.float64)
+        self.settings = np.array(core.settings, dtype=np.float64)
         self._structure: tuple[Any, ...] = ()
         self.outputs: _Results
         self.tangents: _Results
@@ -103,19 +100,26 @@ class _Plan:
             threads=problem.threads,
             num_components=network.num_noise_components,
             noise_levels=problem.noise_levels,
-            hard_reset=int(network.reset == "hard"),
-            stratonovich=int(network.interpretation == "stratonovich"),
+            hard_reset=int(core.hard_reset),
+            stratonovich=int(core.stratonovich),
             solver=problem.solver.encode(),
-            intensity=network.intensity.kind.encode(),
-            current=network.input_current.kind.encode(),
-            diffusion=network.diffusion.kind.encode(),
+            model=core.model.encode(),
+            intensity=core.intensity.encode(),
+            current=core.current.encode(),
+            diffusion=core.diffusion.encode(),
             coefficients=ctypes.addressof(self.table.entries),
             coefficient_names="\n".join(names).encode(),
             settings=address(self.settings),
             num_settings=self.settings.size,
         )
         self.directions, self.capacity = directions, -1  # the capacity of the outputs
-        self.data = structs.AdjointData(gradients=ctypes.addressof(self.gradients.entries))
+        self.states = network.states
+        self.bars = (ctypes.c_void_p * len(self.states))()
+        self.data = structs.AdjointData(
+            gradients=ctypes.addressof(self.gradients.entries),
+            recorded=ctypes.addressof(self.bars),
+            num_recorded=len(self.states),
+        )
 
     def make_results(self, problem: Problem) -> None:
         """Have outputs for as many spikes as samples may have."""
@@ -124,12 +128,15 @@ class _Plan:
             return
         samples, neurons, directions = problem.num_samples, problem.network.num_neurons, self.directions
         trains, states = (samples, capacity), (samples, problem.saveat.size, neurons)
-        values = zip(_OUTPUTS, (trains, trains, (samples,), (samples,), states, states), _BLANKS, strict=True)
-        self.outputs = _Results(structs.Outputs(), list(values))
-        shapes = zip(_TANGENTS, (trains, states, states, (samples, neurons), states, (samples,)), strict=True)
+        values = list(zip(_OUTPUTS, (trains, trains, (samples,), (samples,)), _BLANKS, strict=True))
+        if problem.network.num_events > 1:
+            values.append(("spike_events", trains, -1))
+        self.outputs = _Results(structs.Outputs(), values, [(states, np.nan)] * len(self.states))
+        shapes = zip(_TANGENTS, (trains, (samples, neurons), states, (samples,)), strict=True)
         self.tangents = _Results(
             structs.TangentOutputs(num_directions=directions, directions=ctypes.addressof(self.moving.entries)),
             [(name, (directions, *shape), 0.0) for name, shape in shapes],
+            [((directions, *states), 0.0)] * len(self.states),
         )
         self.capacity = capacity
 
@@ -137,14 +144,11 @@ class _Plan:
     def key(problem: Problem) -> tuple[Any, ...]:
         """What two problems must have in common to share a plan."""
         network = problem.network
-        parts = (network.intensity, network.input_current, network.diffusion)
         return (
-            *(part for one in parts for part in (type(one), one.kind, *one.parameters)),
-            tuple(network.intensity.settings),
+            network.core,
+            network.coefficient_names,
             network.num_neurons,
             network.num_noise_components,
-            network.reset,
-            network.interpretation,
             problem.num_samples,
             problem.t0,
             problem.t1,
@@ -177,33 +181,45 @@ class _Plan:
 
 class _Results:
     """A struct that points to arrays which a call fills and the user keeps: made anew for every call, each with one
-    value everywhere.
+    value everywhere. Some are fields of the struct, and some, of recorded variables, entries of its table `recorded`.
     """
 
-    def __init__(self, struct: ctypes.Structure, parts: Sequence[tuple[str, tuple[int, ...], float]]) -> None:
-        self.struct = struct
-        self._parts: list[tuple[str, Callable[[], NDArray[Any]]]] = []
+    def __init__(
+        self,
+        struct: ctypes.Structure,
+        fields: Sequence[tuple[str, tuple[int, ...], float]],
+        recorded: Sequence[tuple[tuple[int, ...], float]],
+    ) -> None:
+        self.struct, self._count = struct, len(fields)
+        self._table = (ctypes.c_void_p * len(recorded))()
+        struct.recorded, struct.num_recorded = ctypes.addressof(self._table), len(recorded)  # type: ignore[attr-defined]
+        self._parts: list[tuple[int, str, Callable[[], NDArray[Any]]]] = []
         self._arrays: list[NDArray[Any]] = []
-        for name, shape, value in parts:
+        for place, (name, shape, value) in enumerate([*fields, *(("", *part) for part in recorded)]):
             size = math.prod(shape)
             if size == 0:  # the same for all: there is nothing in it
                 self._arrays.append(np.full(shape, value))
-                setattr(struct, name, address(self._arrays[-1]))
+                self._point(place, name, self._arrays[-1])
             elif size <= _SMALL:  # to copy is quicker than to fill
                 self._arrays.append(np.full(shape, value))
-                self._parts.append((name, self._arrays[-1].copy))
+                self._parts.append((place, name, self._arrays[-1].copy))
             else:
                 self._arrays.append(_ZERO)
-                self._parts.append((name, functools.partial(np.full, shape, value)))
-        self._places = [place for place, (_, shape, _) in enumerate(parts) if math.prod(shape)]
+                self._parts.append((place, name, functools.partial(np.full, shape, value)))
 
-    def fresh(self) -> list[Any]:
-        """New arrays, to which the struct points from now on."""
-        arrays = self._arrays.copy()
-        for place, (name, make) in zip(self._places, self._parts, strict=True):
-            arrays[place] = array = make()
+    def _point(self, place: int, name: str, array: NDArray[Any]) -> None:
+        if name:
             setattr(self.struct, name, address(array))
-        return arrays
+        else:
+            self._table[place - self._count] = address(array)
+
+    def fresh(self) -> tuple[list[Any], list[Array]]:
+        """New arrays, of the fields and of the recorded variables, to which the struct points from now on."""
+        arrays = self._arrays.copy()
+        for place, name, make in self._parts:
+            arrays[place] = array = make()
+            self._point(place, name, array)
+        return arrays[: self._count], arrays[self._count :]
 
 
 # Plans that no call is using, from the least to the most recently used. Operations of a dict are whole: no thread needs
@@ -273,8 +289,10 @@ class JuliaEngine(Engine):
             spike_neurons=np.ascontiguousarray(solution.spike_neurons[:, :longest]),
             num_spikes=solution.num_spikes,
             truncated=solution.truncated,
-            v=solution.v,
-            i=solution.i,
+            states=solution.states,
+            spike_events=None
+            if solution.spike_events is None
+            else np.ascontiguousarray(solution.spike_events[:, :longest]),
             tangents=tangents and replace(tangents, spike_times=tangents.spike_times[..., :longest]),
         )
 
@@ -292,17 +310,23 @@ class JuliaEngine(Engine):
         count = next(iter(blocks.values())).shape[0] if blocks else 0
         plan = _take_plan(problem, capacity, count, () if blocks is None else ("directions", *blocks))
         plan.make_results(problem)
-        spike_times, spike_neurons, num_spikes, truncated, v, i = plan.outputs.fresh()
+        fields, recorded = plan.outputs.fresh()
+        spike_times, spike_neurons, num_spikes, truncated, *events = fields
+        states = dict(zip(plan.states, recorded, strict=True))
         if blocks is None:
             self._solve(plan.struct, plan.outputs.struct)
             _give_back(plan)
-            return RawSolution(spike_times, spike_neurons, num_spikes, truncated, v, i)
-        dots, tangents = Tangents(*plan.tangents.fresh()), plan.tangents.struct
+            return RawSolution(spike_times, spike_neurons, num_spikes, truncated, states, None, *events)
+        (times_dot, *hazards), recorded = plan.tangents.fresh()
+        dots, tangents = (
+            Tangents(times_dot, dict(zip(plan.states, recorded, strict=True)), *hazards),
+            plan.tangents.struct,
+        )
         plan.moving.fill(problem, blocks)
         tangents.weights, tangents.insertions = plan.moving.weights, _insertions(insertions)
         self._solve_tangent(plan.struct, plan.outputs.struct, tangents)
         _give_back(plan)
-        return RawSolution(spike_times, spike_neurons, num_spikes, truncated, v, i, dots)
+        return RawSolution(spike_times, spike_neurons, num_spikes, truncated, states, dots, *events)
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
         spike_bar = cotangents.spike_times
@@ -314,13 +338,12 @@ class JuliaEngine(Engine):
                 spike_bar = np.pad(spike_bar, ((0, 0), (0, 1)))
         bars = (
             spike_bar,
-            cotangents.v,
-            cotangents.i,
             cotangents.entries,
             cotangents.entries_at_saves,
             cotangents.entries_at_insertions,
         )
         given = [None if bar is None else np.ascontiguousarray(bar, dtype=np.float64) for bar in bars]
+        of_states = {name: np.ascontiguousarray(bar, dtype=np.float64) for name, bar in cotangents.states.items()}
         parameters = problem.parameters
         gradients = {name: np.zeros(parameters[name].shape) for name in wrt}
         plan = _take_plan(problem, capacity, 0, ("gradients", *gradients))
@@ -329,6 +352,8 @@ class JuliaEngine(Engine):
         data.weights, data.insertions = plan.gradients.weights, _insertions(cotangents.insertions)
         for name, bar in zip(_COTANGENTS, given, strict=True):
             setattr(data, name, address(bar))
+        for place, name in enumerate(plan.states):
+            plan.bars[place] = address(of_states.get(name))
         self._adjoint(plan.struct, data)
         _give_back(plan)
         return gradients

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from ..errors import SSNNError
 from . import Array, Engine, Insertions, Problem, RawSolution, Tangents, grid_tolerance
+from .reference_duals import Dual, select
+from .reference_models import Equations, FormulaEquations, SLIFEquations, State
 from .reference_noise import At, BrownianPath, Noise
-from .reference_solvers import STEPS, Dual, Interval, Neurons, State, Transitions, linear_piece, select
+from .reference_solvers import STEPS, Interval, Transitions, linear_piece
 
 MAX_SPIKES_IN_STEP = 1000
 DEEPEST, SHALLOWEST = 16, 5
@@ -31,6 +33,7 @@ class _Passage:
     end: Dual
     y: State
     spike: Dual
+    event: NDArray[np.int64]
     leaves: NDArray[np.int64]
     stops_at_spike: bool
 
@@ -42,7 +45,9 @@ class _Run:
         self.problem, network = problem, problem.network
         self.shape = shape = (problem.num_samples, network.num_neurons)
         self.num_directions = next((block.shape[0] for block in directions.values()), 0)
-        self.slots = {f"sigma{r}{k}": self.zeros() for r in (1, 2) for k in (1, 2)}
+        self.slots = {
+            name: self.zeros() for name in network.coefficient_names if name not in network.input_current.parameters
+        }
         for name, array in problem.parameters.items():
             for slot, view in network.slots(name, array, shape[0]).items() if name != "weights" else ():
                 self.slots[slot] = Dual(view, np.zeros((self.num_directions, *view.shape)))
@@ -50,7 +55,7 @@ class _Run:
             for p in range(self.num_directions if name != "weights" else 0):
                 for slot, view in network.slots(name, block[p], shape[0]).items():
                     self.slots[slot].tangent[p] = view
-        weights = network.parameters["weights"]
+        weights = network.parameters.get("weights", np.empty(0))
         moved = directions.get("weights", np.zeros((self.num_directions, weights.size)))
         values = Dual(weights.ravel(), moved.reshape(self.num_directions, weights.size))
         self.weights = values[network.synapses.position]
@@ -59,17 +64,21 @@ class _Run:
         self.last_is_shorter = problem.num_steps - steps > grid_tolerance(steps)
         areas = problem.solver in STEPS or problem.noise_levels > 0 or self.last_is_shorter
         self.path = BrownianPath(problem, areas)
-        self.transitions = Transitions(self.slots["mu1"].value, self.slots["mu2"].value)
+        if network.core.model == "slif":
+            self.transitions = Transitions(self.slots["mu1"].value, self.slots["mu2"].value)
         self.fired = np.zeros(shape, dtype=np.int64)
-        self.y, self.ahead = (State(self.zeros(), self.zeros(), self.zeros()) for _ in range(2))
         self.a, self.spike = self.zeros(), self.zeros()
+        self.event = np.zeros(shape, dtype=np.int64)
         everyone = self.path.everyone
-        self.y.v[everyone], self.y.i[everyone] = self.slots["v0"][everyone], self.slots["i0"][everyone]
-        self.y.s[everyone] = self.threshold(everyone)
+        neurons = self.neurons(everyone)
+        self.num_events = neurons.num_events
+        start = neurons.initial([self.path.log_uniforms(everyone, 0, h) for h in range(neurons.num_hazards)])
+        self.y, self.ahead = ([self.zeros() for _ in start] for _ in range(2))
+        self.put(self.y, everyone, start)
         self.alive = np.ones(shape[0], dtype=bool)
-        self.spikes: list[list[tuple[float, int, Array]]] = [[] for _ in range(shape[0])]
+        self.spikes: list[list[tuple[float, int, Array, int]]] = [[] for _ in range(shape[0])]
         recorded = (shape[0], problem.saveat.size, shape[1])
-        self.saved = [self.zeros(recorded, np.nan) for _ in range(2)]
+        self.saved = [self.zeros(recorded, np.nan) for _ in network.states]
         self.insertions, self.hazards_at_saves = insertions, np.zeros((self.num_directions, *recorded))
         self.hazards_at_insertions = np.zeros((self.num_directions, shape[0]))
 
@@ -77,8 +86,15 @@ class _Run:
         shape = self.shape if shape is None else shape
         return Dual(np.full(shape, value), np.zeros((self.num_directions, *shape)))
 
-    def threshold(self, at: At) -> Dual:
-        return self.path.log_uniforms(at, self.fired[at]) - self.slots["alpha"][at]
+    def put(self, y: State, at: tuple[Any, ...], new: State) -> None:
+        """Write a state of some neurons into that of all."""
+        for part, values in zip(y, new, strict=True):
+            if isinstance(values, Dual):
+                part[at] = values
+            else:
+                part.value[at] = values
+                moved = part.tangent[:, at[0], at[1]] if len(at) == 2 else part.tangent[:, at[0]]
+                part[at] = Dual(part.value[at], np.zeros_like(moved))
 
     def hazard_tangents(self, at: At, s: Dual) -> Array:
         """∂s, where a spike could come: where Λ = s − log U + α exceeds α; else 0."""
@@ -89,9 +105,11 @@ class _Run:
         rows, columns = np.meshgrid(samples, np.arange(self.shape[1]) if neurons is None else neurons, indexing="ij")
         return rows.ravel(), columns.ravel()
 
-    def neurons(self, at: At) -> Neurons:
-        slots = {name: slot[at] for name, slot in self.slots.items()}
-        return Neurons(self.problem.network, slots, lambda h: self.transitions(at, h))
+    def neurons(self, at: At) -> Equations:
+        network, slots = self.problem.network, {name: slot[at] for name, slot in self.slots.items()}
+        if network.core.model == "slif":
+            return SLIFEquations(network, slots, lambda h: self.transitions(at, h))
+        return FormulaEquations(network, slots)
 
     # --- refinement inside a step
     # ---------------------------------------------------------------------------------------------------
@@ -105,20 +123,19 @@ class _Run:
     def leaf_depths(self, at: At) -> NDArray[np.int64]:
         if self.problem.solver not in STEPS:
             return np.zeros(at[0].size, dtype=np.int64)
-        mu1, mu2 = (self.slots[name].value[at] for name in ("mu1", "mu2"))
-        exponent, fastest = (
-            np.frexp(self.step.length * rate)[1].astype(np.int64) - 1 for rate in (mu1, np.maximum(mu1, mu2))
-        )
+        rates = self.neurons(at).rates()
+        exponent, fastest = (np.frexp(self.step.length * rate)[1].astype(np.int64) - 1 for rate in rates)
         depth = np.maximum(np.maximum(SHALLOWEST, 4 - exponent // 2), np.where(fastest > 0, fastest + 2, 0))
-        return np.where(mu1 > 0.0, np.minimum(DEEPEST, depth), DEEPEST)
+        return np.where(rates[0] > 0.0, np.minimum(DEEPEST, depth), DEEPEST)
 
     def refine(self, at: At, end: Dual | float, stops_at_spike: bool = False) -> _Passage:
         """From the local times to `end`; nothing else moves."""
         number = (at[0].size,)
         if not isinstance(end, Dual):
             end = self.zeros(number, end)
-        y = State(*(part[at] for part in self.y))
-        passage = _Passage(at, self.a[at], end, y, self.zeros(number, np.inf), self.leaf_depths(at), stops_at_spike)
+        y = [part[at] for part in self.y]
+        spike, event = self.zeros(number, np.inf), np.zeros(number, dtype=np.int64)
+        passage = _Passage(at, self.a[at], end, y, spike, event, self.leaf_depths(at), stops_at_spike)
         columns = at[0] * self.shape[1] + at[1]
         noise = self.noise[0][:, columns], self.noise[1][:, columns]
         self.visit(passage, np.arange(at[0].size), 0, 0, noise, np.zeros(number, dtype=bool))
@@ -156,36 +173,34 @@ class _Run:
     def cross(self, passage: _Passage, k: NDArray[np.intp], interval: Interval, noise: Noise) -> NDArray[np.bool_]:
         """One step of the solver, for those that do not fire then; who does."""
         neurons = self.neurons((passage.at[0][k], passage.at[1][k]))
-        y = STEPS[self.problem.solver](neurons, interval, State(*(part[k] for part in passage.y)), noise)
+        y = STEPS[self.problem.solver](neurons, interval, [part[k] for part in passage.y], noise)
         fires = self.fires(neurons, y)
-        for part, new in zip(passage.y, y, strict=True):
-            part[k[~fires]] = new[~fires]
+        self.put(passage.y, (k[~fires],), [part[~fires] if isinstance(part, Dual) else part for part in y])
         return fires
 
     def cross_leaf(self, passage: _Passage, k: NDArray[np.intp], interval: Interval, W: Array) -> None:
         neurons = self.neurons((passage.at[0][k], passage.at[1][k]))
-        a, b, y = passage.start[k], passage.end[k], State(*(part[k] for part in passage.y))
+        a, b, y = passage.start[k], passage.end[k], [part[k] for part in passage.y]
         a = select(a.value >= interval.start, a, neurons.fixed(interval.start))
         b = select(b.value <= interval.stop, b, neurons.fixed(interval.stop))
         leaf_end = interval.stop if self.problem.solver in STEPS else None
         new, velocity = linear_piece(neurons, a, b, y, W, interval.length, leaf_end)
         if passage.stops_at_spike:
-            fires = self.fires(neurons, new)
-            with np.errstate(divide="ignore", invalid="ignore"):  # where it does not fire, or is due at a already
-                if self.problem.network.intensity.event == "threshold":
-                    time = a + (neurons.slots["v_th"] - y.v) / velocity.v
-                else:
-                    time = a - y.s / velocity.s
-            time = select(self.fires(neurons, y) | (time.value < a.value), a, time)
-            time.value = np.minimum(time.value, b.value)
-            passage.spike[k[fires]] = time[fires]
-        for part, part_new in zip(passage.y, new, strict=True):
-            part[k] = part_new
+            before, after = neurons.event_values(y), neurons.event_values(new)
+            for event in range(self.num_events):
+                fires = after[event] >= 0.0
+                if not fires.any():
+                    continue
+                with np.errstate(divide="ignore", invalid="ignore"):  # where it does not come, or is due at a already
+                    time = neurons.event_time(event, a, b, y, velocity)
+                time = select((before[event] >= 0.0) | (time.value < a.value), a, time)
+                time.value = np.minimum(time.value, b.value)
+                first = fires & (time.value < passage.spike.value[k])
+                passage.spike[k[first]], passage.event[k[first]] = time[first], event
+        self.put(passage.y, (k,), new)
 
-    def fires(self, neurons: Neurons, y: State) -> NDArray[np.bool_]:
-        if self.problem.network.intensity.event == "threshold":
-            return np.asarray(y.v.value >= neurons.slots["v_th"].value)
-        return np.asarray(y.s.value >= 0.0)
+    def fires(self, neurons: Equations, y: State) -> NDArray[np.bool_]:
+        return np.asarray(np.any([value >= 0.0 for value in neurons.event_values(y)], axis=0))
 
     # --- steps and events
     # --------------------------------------------------------------------------------------------------------
@@ -216,8 +231,7 @@ class _Run:
             # Samples with events have recorded what came before their last one.
             self.save(np.flatnonzero(self.alive & np.isnan(self.saved[0].value[:, index, 0])), index, t)
         everyone = self.pairs(np.flatnonzero(self.alive))
-        for part, ahead in zip(self.y, self.ahead, strict=True):
-            part[everyone] = ahead[everyone]
+        self.put(self.y, everyone, self.neurons(everyone).rearmed([ahead[everyone] for ahead in self.ahead]))
 
     def fire_at_once(self, start: float) -> None:
         """A spike that is inserted where a step ends comes as the next one begins."""
@@ -226,21 +240,21 @@ class _Run:
             return
         times = np.append(self.problem.saveat, np.inf)[given.saves]
         rows = np.flatnonzero(self.alive & (given.saves >= 0) & (times == start))
-        self.y.s.value[rows, given.neurons[rows]] = 0.0
+        self.y[-1].value[rows, given.neurons[rows]] = 0.0
 
     def look_ahead(self, at: At) -> None:
         """When neurons fire before the step ends (inf: they do not), and where they would then be."""
         passage = self.refine(at, self.step.stop, stops_at_spike=True)
-        self.spike[at] = passage.spike
+        self.spike[at], self.event[at] = passage.spike, passage.event
         for part, new in zip(self.ahead, passage.y, strict=True):
             part[at] = new
 
     def save(self, samples: Any, index: int, t: float) -> None:
         at = self.pairs(samples)
         passage = self.refine(at, t)
-        for record, part in zip(self.saved, passage.y[:2], strict=True):
+        for record, part in zip(self.saved, passage.y, strict=False):
             record[at[0], index, at[1]] = part
-        self.hazards_at_saves[:, at[0], index, at[1]] = self.hazard_tangents(at, passage.y.s)
+        self.hazards_at_saves[:, at[0], index, at[1]] = self.hazard_tangents(at, passage.y[-1])
 
     def insert(self, sample: int, k: int, time: Dual) -> None:
         """Let neuron k of a sample fire at `time`, whatever its threshold."""
@@ -268,7 +282,7 @@ class _Run:
         given = self.insertions
         if given is not None and given.spikes[sample] == len(self.spikes[sample]):
             one = (np.array([sample]), given.neurons[[sample]])
-            tangents = self.hazard_tangents(one, self.refine(one, time).y.s)
+            tangents = self.hazard_tangents(one, self.refine(one, time).y[-1])
             self.hazards_at_insertions[:, sample] = tangents[:, 0]
 
     def events(self, sample: int, saves: list[tuple[int, float]]) -> None:
@@ -291,13 +305,15 @@ class _Run:
             self.a[touched] = times
             for part, new in zip(self.y, passage.y, strict=True):
                 part[touched] = new
-            one, v_reset = (np.array([sample]), np.array([j])), self.slots["v_reset"]
+            one, event = (np.array([sample]), np.array([j])), int(self.event[sample, j])
             self.fired[one] += 1
-            self.y.v[one] = v_reset[one] if network.reset == "hard" else self.y.v[one] - v_reset[one]
-            self.y.s[one] = self.threshold(one)
+            neuron = self.neurons(one)
+            log_u = self.path.log_uniforms(one, self.fired[one], max(neuron.hazard_of(event), 0))
+            self.put(self.y, one, neuron.transition(event, [part[one] for part in self.y], log_u))
             here = self.pairs([sample], targets)
-            self.y.i[here] = self.y.i[here] + self.weights[synapses]
-            self.spikes[sample].append((tau, j, times.tangent[:, 0]))
+            arrived = self.neurons(here).arrival(self.weights[synapses], [part[here] for part in self.y])
+            self.put(self.y, here, arrived)
+            self.spikes[sample].append((tau, j, times.tangent[:, 0], event))
             if len(self.spikes[sample]) == problem.max_spikes:
                 for index, t in saves:
                     if t == tau:
@@ -325,7 +341,7 @@ class ReferenceEngine(Engine):
     ) -> RawSolution:
         run = _Run(problem, directions or {}, insertions)
         if problem.saveat.size and problem.saveat[0] == problem.t0:
-            for record, part in zip(run.saved, run.y[:2], strict=True):
+            for record, part in zip(run.saved, run.y, strict=False):
                 record[:, 0] = part
         # Where the solution blows up it says so itself, below; a neuron that does not fire may have no rate.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -333,25 +349,28 @@ class ReferenceEngine(Engine):
                 if not run.alive.any():
                     break
                 run.take_step(n)
-        finite = np.isfinite(run.y.v.value).all(axis=1) & np.isfinite(run.y.s.value).all(axis=1)
+        finite = np.all([np.isfinite(part.value).all(axis=1) for part in run.y], axis=0)
         if not finite.all():
             raise SSNNError(
                 f"the solution of sample {int(np.argmin(finite))} is no longer finite: dt = {problem.dt} is too large "
-                "for the rates mu, "
-                "or a parameter is too large"
+                "for the rates of the equations, or a parameter is too large"
             )
         counts = np.array([len(spikes) for spikes in run.spikes], dtype=np.int64)
         capacity = problem.max_spikes if problem.max_spikes is not None else int(counts.max(initial=0))
         times = np.full((problem.num_samples, capacity), np.inf)
         neurons = np.full((problem.num_samples, capacity), -1, dtype=np.int64)
+        events = np.full((problem.num_samples, capacity), -1, dtype=np.int64)
         dtimes = np.zeros((run.num_directions, problem.num_samples, capacity))
         for sample, spikes in enumerate(run.spikes):
-            for k, (tau, j, dtau) in enumerate(spikes):
+            for k, (tau, j, dtau, event) in enumerate(spikes):
                 times[sample, k], neurons[sample, k], dtimes[:, sample, k] = tau, j, dtau
-        v, i = run.saved
+                events[sample, k] = event
+        recorded = dict(zip(problem.network.states, run.saved, strict=True))
         tangents = None
         if directions is not None:
-            hazards = run.hazard_tangents(run.path.everyone, run.y.s[run.path.everyone]).reshape(-1, *run.shape)
+            hazards = run.hazard_tangents(run.path.everyone, run.y[-1][run.path.everyone]).reshape(-1, *run.shape)
             hazards = np.where(run.alive[:, None], hazards, 0.0)
-            tangents = Tangents(dtimes, v.tangent, i.tangent, hazards, run.hazards_at_saves, run.hazards_at_insertions)
-        return RawSolution(times, neurons, counts, ~run.alive, v.value, i.value, tangents)
+            moved = {name: part.tangent for name, part in recorded.items()}
+            tangents = Tangents(dtimes, moved, hazards, run.hazards_at_saves, run.hazards_at_insertions)
+        states = {name: part.value for name, part in recorded.items()}
+        return RawSolution(times, neurons, counts, ~run.alive, states, tangents, events if run.num_events > 1 else None)

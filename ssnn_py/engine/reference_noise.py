@@ -75,9 +75,9 @@ class BrownianPath:
         word = neurons.astype(np.uint64) | (np.asarray(component, np.uint64) << np.uint64(32))
         return threefry((self.seed, self.keys[rows]), (draw, word | np.uint64(purpose << 36 | level << 40)))
 
-    def log_uniforms(self, at: At, ordinal: Any) -> Array:
-        """log U of the threshold after the spike of that ordinal."""
-        return np.log(uniform(self.words(at, THRESHOLD, ordinal)[0]))
+    def log_uniforms(self, at: At, ordinal: Any, hazard: int = 0) -> Array:
+        """log U of the threshold that a hazard has after the spike of that ordinal."""
+        return np.log(uniform(self.words(at, THRESHOLD, ordinal, hazard)[0]))
 
     def normals(self, at: At, purpose: int, draw: int, level: int = 0) -> tuple[Array, Array]:
         """The two standard normals of a block, for each component."""

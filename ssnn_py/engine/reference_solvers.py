@@ -1,95 +1,17 @@
-"""The solvers' formulas of docs/numerics.md, written once for values and tangents together."""
+"""The solvers' formulas of docs/numerics.md, written once for values and tangents together, over any equations."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from . import Array
+from .reference_duals import Dual, stack
+from .reference_models import Equations, SLIFEquations, State, plus, scaled
 from .reference_noise import At, Noise
-
-if TYPE_CHECKING:
-    from ..network import SLIFNetwork
-
-
-class Dual:
-    """Values with their derivatives in P directions, which have a leading axis over these.
-
-    Examples
-    --------
-    >>> x = Dual(np.array([3.0]), np.array([[1.0]]))
-    >>> (x * x / (x + 1.0)).tangent
-    array([[0.9375]])
-    """
-
-    # Makes NumPy leave `array * dual` to us.
-    __array_ufunc__ = None
-
-    def __init__(self, value: Array, tangent: Array) -> None:
-        self.value, self.tangent = value, tangent
-
-    def __getitem__(self, index: Any) -> Dual:
-        return Dual(self.value[index], self.tangent[_directions_first(index)])
-
-    def __setitem__(self, index: Any, other: Dual) -> None:
-        self.value[index], self.tangent[_directions_first(index)] = other.value, other.tangent
-
-    def __add__(self, other: Operand) -> Dual:
-        if isinstance(other, Dual):
-            return Dual(self.value + other.value, self.tangent + other.tangent)
-        return Dual(self.value + other, self.tangent)
-
-    def __mul__(self, other: Operand) -> Dual:
-        if isinstance(other, Dual):
-            return Dual(self.value * other.value, self.tangent * other.value + self.value * other.tangent)
-        return Dual(self.value * other, self.tangent * other)
-
-    def __truediv__(self, other: Operand) -> Dual:
-        if isinstance(other, Dual):
-            ratio = self.value / other.value
-            return Dual(ratio, (self.tangent - ratio * other.tangent) / other.value)
-        return Dual(self.value / other, self.tangent / other)
-
-    def __neg__(self) -> Dual:
-        return Dual(-self.value, -self.tangent)
-
-    def __sub__(self, other: Operand) -> Dual:
-        return self + (-other)
-
-    def __rsub__(self, other: Array | float) -> Dual:
-        return -self + other
-
-    __radd__, __rmul__ = __add__, __mul__
-
-
-Operand = Dual | Array | float
-
-
-def _directions_first(index: Any) -> Any:
-    return (slice(None), *index) if isinstance(index, tuple) else (slice(None), index)
-
-
-def select(condition: Any, one: Dual, other: Dual) -> Dual:
-    return Dual(np.where(condition, one.value, other.value), np.where(condition, one.tangent, other.tangent))
-
-
-def stack(duals: Sequence[Dual]) -> Dual:
-    """Duals of one shape on a new first axis of the values."""
-    return Dual(np.stack([x.value for x in duals]), np.stack([x.tangent for x in duals], axis=1))
-
-
-def _chain(value: Array, *parts: tuple[Array, Dual]) -> Dual:
-    """A function of Duals from its value and its partial derivatives."""
-    return Dual(value, sum((partial * dual.tangent for partial, dual in parts), np.zeros(())))
-
-
-class State(NamedTuple):
-    v: Dual
-    i: Dual
-    s: Dual
 
 
 class Interval(NamedTuple):
@@ -100,139 +22,44 @@ class Interval(NamedTuple):
     length: float
 
 
-class Neurons:
-    """The equations of some neurons: what every solver is made of. `slots` are their parameters."""
-
-    def __init__(self, network: SLIFNetwork, slots: dict[str, Dual], transitions: Callable[[float], Array]) -> None:
-        self.network, self.slots, self.transitions = network, slots, transitions
-        self.mu1, self.mu2 = slots["mu1"], slots["mu2"]
-
-    def driven(self, normals: Array) -> tuple[Dual, Dual]:
-        """Increments (n_1, n_2) made from W, or areas (a_1, a_2) from H."""
-        v, i = ([self.slots[f"sigma{r}{c + 1}"] * z for c, z in enumerate(normals)] for r in (1, 2))
-        return sum(v[1:], v[0]), sum(i[1:], i[0])
-
-    def fixed(self, time: float) -> Dual:
-        """A time that does not move."""
-        return Dual(np.full(self.mu1.value.shape, time), np.zeros(self.mu1.tangent.shape))
-
-    def rate(self, v: Dual) -> Dual:
-        intensity = self.network.intensity
-        values = {name: self.slots[name].value for name in intensity.parameters}
-        slope, partial = intensity.rate_derivatives(v.value, **values)
-        parts = [(derivative, self.slots[name]) for name, derivative in partial.items()]
-        return _chain(intensity.rate(v.value, **values), (slope, v), *parts)
-
-    def mean_rate(self, v: Dual, variance: Dual) -> Dual:
-        """The rate's mean over noise of that variance around v."""
-        intensity = self.network.intensity
-        values = {name: self.slots[name].value for name in intensity.parameters}
-        steepness = intensity.steepness(v.value, **values)
-        if steepness is None:
-            d = np.sqrt(3.0 * np.maximum(variance.value, 0.0))
-            slope = np.divide(1.5, d, out=np.zeros_like(d), where=d > 0)
-            spread = _chain(d, (slope, variance))
-            return (1 / 6) * (self.rate(v + -1.0 * spread) + self.rate(v + spread)) + (4 / 6) * self.rate(v)
-        kappa, partial = steepness
-        parts = [(derivative, self.slots[name]) for name, derivative in partial.items()]
-        return self.rate(v + 0.5 * variance * _chain(kappa, *parts))
-
-    def current(self, time: Dual) -> Dual:
-        current = self.network.input_current
-        values = {name: self.slots[name].value for name in current.parameters}
-        slope, partial = current.derivatives(time.value, **values)
-        change = slope * time.tangent
-        for name, derivative in partial.items():
-            moved = derivative * self.slots[name].tangent
-            change = change + (moved.sum(axis=-1) if current.knots.size else moved)
-        return Dual(current.value(time.value, **values), change)
-
-    def factor(self, v: Dual) -> tuple[Dual | float, Dual | float]:
-        """g(v) and g′(v)."""
-        diffusion = self.network.diffusion
-        if diffusion.additive:
-            return 1.0, 0.0
-        values = {name: self.slots[name].value for name in diffusion.parameters}
-        g, slope = diffusion.factor(v.value, **values)
-        curvature, partial = diffusion.derivatives(v.value, **values)
-        of_g, of_slope = ([(pair[k], self.slots[name]) for name, pair in partial.items()] for k in (0, 1))
-        return _chain(g, (slope, v), *of_g), _chain(slope, (curvature, v), *of_slope)
-
-    def correction(self, v: Dual, square: Dual | float = 0.0) -> Dual | float:
-        """½·g·g′·(σ11² + σ12² − square): what Itô's and Stratonovich's drifts differ by, where there is no square."""
-        if self.network.diffusion.additive:
-            return 0.0
-        g, slope = self.factor(v)
-        one, two = self.slots["sigma11"], self.slots["sigma12"]
-        return 0.5 * g * slope * (one * one + two * two - square)
-
-    def drift(self, time: Dual, v: Dual, i: Dual, sense: str = "") -> Dual:
-        """f, or the drift in the sense of "ito" or "stratonovich"."""
-        f = self.mu1 * (i + self.current(time) - v)
-        if sense in ("", self.network.interpretation):
-            return f
-        return f + self.correction(v) if sense == "ito" else f - self.correction(v)
-
-
 def linear_piece(
-    neurons: Neurons, a: Dual, b: Dual, y: State, W: Array, h: float, leaf_end: float | None = None
+    neurons: Equations, a: Dual, b: Dual, y: State, W: Array, h: float, leaf_end: float | None = None
 ) -> tuple[State, State]:
     """The state at b along the line that starts from `y` at a, and its velocity; W is the noise of an interval of
     length h.
 
     In a leaf, whose end is given, the velocity is the mean of those at a and there.
     """
-    n1, n2 = neurons.driven(W / h)
-
-    def velocity_at(t: Dual, y: State) -> State:
-        f = neurons.drift(t, y.v, y.i, "ito" if leaf_end is None else "stratonovich")
-        return State(f + neurons.factor(y.v)[0] * n1, n2 - neurons.mu2 * y.i, neurons.rate(y.v))
-
-    velocity = velocity_at(a, y)
+    sense = "ito" if leaf_end is None else "stratonovich"
+    velocity = neurons.velocity(sense, a, y, W / h)
     if leaf_end is not None:
-        there = State(*(at_a + (leaf_end - a) * speed for at_a, speed in zip(y, velocity, strict=True)))
-        ends = velocity, velocity_at(neurons.fixed(leaf_end), there)
-        velocity = State(*(0.5 * (one + two) for one, two in zip(*ends, strict=True)))
-    length = b - a
-    return State(*(at_a + length * speed for at_a, speed in zip(y, velocity, strict=True))), velocity
+        there = plus(y, scaled(leaf_end - a, velocity))
+        velocity = scaled(0.5, plus(velocity, neurons.velocity(sense, neurons.fixed(leaf_end), there, W / h)))
+    return plus(y, scaled(b - a, velocity)), velocity
 
 
-def milstein(neurons: Neurons, interval: Interval, y: State, noise: Noise) -> State:
-    h, (v, i, s) = interval.length, y
-    n1, n2 = neurons.driven(noise[0])
-    g, _ = neurons.factor(v)
-    f = neurons.drift(neurons.fixed(interval.start), v, i, "ito")
-    # The correction is linear in the variance: per unit of time here, so that n_1² is too.
-    return State(
-        v + h * (f - neurons.correction(v, n1 * n1 / h)) + g * n1, i - h * neurons.mu2 * i + n2, s + h * neurons.rate(v)
-    )
+def milstein(neurons: Equations, interval: Interval, y: State, noise: Noise) -> State:
+    f = neurons.drift_in("stratonovich", neurons.fixed(interval.start), y)
+    after = plus(plus(y, scaled(interval.length, f)), neurons.noise(y, noise[0]))
+    return after if neurons.additive else plus(after, neurons.iterated_noise(y, noise[0]))
 
 
-def stochastic_heun(neurons: Neurons, interval: Interval, y: State, noise: Noise) -> State:
-    h, (v, i, s) = interval.length, y
-    n1, n2 = neurons.driven(noise[0])
-    f, g = neurons.drift(neurons.fixed(interval.start), v, i, "stratonovich"), neurons.factor(v)[0]
-    v_hat, i_hat = v + h * f + g * n1, i - h * neurons.mu2 * i + n2
-    f_hat = neurons.drift(neurons.fixed(interval.stop), v_hat, i_hat, "stratonovich")
-    return State(
-        v + h / 2 * (f + f_hat) + 0.5 * (g + neurons.factor(v_hat)[0]) * n1,
-        i - h / 2 * neurons.mu2 * (i + i_hat) + n2,
-        s + h / 2 * (neurons.rate(v) + neurons.rate(v_hat)),
-    )
+def stochastic_heun(neurons: Equations, interval: Interval, y: State, noise: Noise) -> State:
+    def change(time: float, y: State) -> State:
+        f = neurons.drift_in("stratonovich", neurons.fixed(time), y)
+        return plus(scaled(interval.length, f), neurons.noise(y, noise[0]))
+
+    early = change(interval.start, y)
+    return plus(y, scaled(0.5, plus(early, change(interval.stop, plus(y, early)))))
 
 
-def shark(neurons: Neurons, interval: Interval, y: State, noise: Noise) -> State:
-    h, (v, i, s), mu2 = interval.length, y, neurons.mu2
-    (n1, n2), (a1, a2) = neurons.driven(noise[0]), neurons.driven(noise[1])
-    v1, i1 = v + a1, i + a2
-    f1 = neurons.drift(neurons.fixed(interval.start), v1, i1)
-    v2, i2 = v1 + 5 / 6 * (h * f1 + n1), i1 + 5 / 6 * (n2 - h * mu2 * i1)
-    f2 = neurons.drift(neurons.fixed(interval.start + 5 / 6 * h), v2, i2)
-    return State(
-        v + h * (2 / 5 * f1 + 3 / 5 * f2) + n1,
-        i - h * mu2 * (2 / 5 * i1 + 3 / 5 * i2) + n2,
-        s + h * (2 / 5 * neurons.rate(v1) + 3 / 5 * neurons.rate(v2)),
-    )
+def shark(neurons: Equations, interval: Interval, y: State, noise: Noise) -> State:
+    h, n, a = interval.length, neurons.noise(y, noise[0]), neurons.noise(y, noise[1])
+    y1 = plus(y, a)
+    f1 = neurons.drift(neurons.fixed(interval.start), y1)
+    y2 = plus(y1, scaled(5 / 6, plus(scaled(h, f1), n)))
+    f2 = neurons.drift(neurons.fixed(interval.start + 5 / 6 * h), y2)
+    return plus(plus(y, n), scaled(h, plus(scaled(2 / 5, f1), scaled(3 / 5, f2))))
 
 
 GAUSS = (0.5 - 1 / math.sqrt(12), 0.5 + 1 / math.sqrt(12))
@@ -240,8 +67,9 @@ HAZARD_POINTS = np.array([0.5 - math.sqrt(0.15), 0.5, 0.5 + math.sqrt(0.15)])
 HAZARD_WEIGHTS = (5 / 18, 8 / 18, 5 / 18)
 
 
-def exact_ou(neurons: Neurons, interval: Interval, y: State, noise: Noise) -> State:
+def exact_ou(neurons: Equations, interval: Interval, y: State, noise: Noise) -> State:
     """With x = u/h in [0, 1]: v′ = m1·(i − v) + p and i′ = −m2·i + q, where m = h·μ and p, q are linear in x."""
+    assert isinstance(neurons, SLIFEquations)
     h, (v, i, s) = interval.length, y
     (n1, n2), (a1, a2) = neurons.driven(noise[0]), neurons.driven(noise[1])
     left, right = (neurons.current(neurons.fixed(interval.start + x * h)) for x in GAUSS)
@@ -261,7 +89,7 @@ def exact_ou(neurons: Neurons, interval: Interval, y: State, noise: Noise) -> St
         weight * neurons.mean_rate(path[n, 0], factor * variance)
         for n, (weight, variance) in enumerate(zip(HAZARD_WEIGHTS, variances, strict=True))
     ]
-    return State(path[3, 0], path[3, 1], s + h * (rates[0] + rates[1] + rates[2]))
+    return [path[3, 0], path[3, 1], s + h * (rates[0] + rates[1] + rates[2])]
 
 
 def _residual_variances(transitions: Array, m1: Dual) -> list[Dual]:
@@ -342,7 +170,7 @@ def _exponential(M: Array) -> Array:
 
 
 #: One step of each solver over an interval; euler_maruyama knows linear pieces only.
-STEPS: dict[str, Callable[[Neurons, Interval, State, Noise], State]] = {
+STEPS: dict[str, Callable[[Equations, Interval, State, Noise], State]] = {
     "milstein": milstein,
     "stochastic_heun": stochastic_heun,
     "shark": shark,

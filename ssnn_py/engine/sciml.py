@@ -82,23 +82,24 @@ def encode_options(options: Mapping[str, Any]) -> str:
 
 def has_diagonal_noise(problem: Problem, directions: Mapping[str, Array] | None = None) -> bool:
     """Whether each Brownian motion drives one variable: σ12 = σ21 = 0, along the directions too."""
-    sigmas = [problem.parameters["sigma"], *(directions or {}).get("sigma", ())]
-    return not any(
-        np.any(view)
-        for sigma in sigmas
-        for slot, view in problem.network.slots("sigma", sigma, problem.num_samples).items()
-        if slot in ("sigma12", "sigma21")
-    )
+    network, moving = problem.network, directions or {}
+    count = next((len(block) for block in moving.values()), 0)
+    values = [problem.parameters, *({name: block[p] for name, block in moving.items()} for p in range(count))]
+    return all(network.noise_is_diagonal(each, problem.num_samples) for each in values)
 
 
 def check(problem: Problem, directions: Mapping[str, Array] | None = None) -> bool:
     """Raise where the solver does not take the problem; returns whether the noise is diagonal."""
     solver = TABLE[problem.solver.removeprefix(SCIML)]
-    diagonal = has_diagonal_noise(problem, directions)
-    if solver.noise == "additive" and not problem.network.diffusion.additive:
+    if problem.network.model is not None and (problem.network.has_crossings or problem.network.num_events > 1):
         raise ValidationError(
-            f"solver {problem.solver!r} takes additive noise only, and this network's diffusion depends on the "
-            "potential"
+            f"solver {problem.solver!r} takes models from formulas with one event, which is a hazard's; take a native "
+            "solver (ssnn.solvers())"
+        )
+    diagonal = has_diagonal_noise(problem, directions)
+    if solver.noise == "additive" and not problem.network.has_additive_noise:
+        raise ValidationError(
+            f"solver {problem.solver!r} takes additive noise only, and this network's diffusion depends on the state"
         )
     if solver.noise == "diagonal" and not diagonal:
         raise ValidationError(
@@ -145,7 +146,7 @@ def check_sensealg(problem: Problem) -> None:
         raise ValidationError(
             f"sensealg must be one of {', '.join(SENSEALGS)}, got {describe(problem.options['sensealg'])}"
         )
-    if not problem.network.diffusion.additive:
+    if not problem.network.has_additive_noise:
         raise ValidationError(
             "sensealg needs additive noise, and this network's diffusion depends on the potential; leave it out"
         )

@@ -53,6 +53,7 @@ class Problem(Structure):
         ("hard_reset", c_int64),
         ("stratonovich", c_int64),
         ("solver", c_char_p),
+        ("model", c_char_p),
         ("intensity", c_char_p),
         ("current", c_char_p),
         ("diffusion", c_char_p),
@@ -75,7 +76,11 @@ class Problem(Structure):
 class Outputs(Structure):
     """Where a solution goes."""
 
-    _fields_ = [(name, c_void_p) for name in ("spike_times", "spike_neurons", "num_spikes", "truncated", "v", "i")]
+    _fields_ = [
+        *((name, c_void_p) for name in ("spike_times", "spike_neurons", "num_spikes", "truncated", "spike_events")),
+        ("recorded", c_void_p),
+        ("num_recorded", c_int64),
+    ]
 
 
 class TangentOutputs(Structure):
@@ -86,8 +91,8 @@ class TangentOutputs(Structure):
         ("directions", c_void_p),
         ("weights", Coefficient),
         ("spike_times", c_void_p),
-        ("v", c_void_p),
-        ("i", c_void_p),
+        ("recorded", c_void_p),
+        ("num_recorded", c_int64),
         ("s", c_void_p),
         ("s_at_saves", c_void_p),
         ("s_at_insertions", c_void_p),
@@ -100,8 +105,8 @@ class AdjointData(Structure):
 
     _fields_ = [
         ("spike_times", c_void_p),
-        ("v", c_void_p),
-        ("i", c_void_p),
+        ("recorded", c_void_p),
+        ("num_recorded", c_int64),
         ("gradients", c_void_p),
         ("weights", Coefficient),
         ("entries", c_void_p),

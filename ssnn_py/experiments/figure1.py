@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from ..intensities import ExponentialIntensity
 from ..losses import ExpectedSignatureLoss, FirstSpikeLoss, Loss
-from ..network import SLIFNetwork
 from ..optimizers import RMSProp
 from ..simulation import simulate
+from ..slif import SLIFNetwork
 from ..training import FitResult, fit
 
 TRUE_CURRENT = 1.5

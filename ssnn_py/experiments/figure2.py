@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from ..builders import feedforward_weights
 from ..intensities import ExponentialIntensity
 from ..losses import ExpectedSignatureLoss
-from ..network import SLIFNetwork
 from ..optimizers import RMSProp, piecewise_constant
 from ..simulation import simulate
+from ..slif import SLIFNetwork
 from ..training import FitResult, fit
 
 LAYERS = (4, 16, 2)

@@ -26,8 +26,8 @@ from ..engine import sciml
 from ..engine.packages import sciml_installed
 from ..errors import SSNNError
 from ..intensities import ExponentialIntensity
-from ..network import SLIFNetwork
 from ..simulation import Solution, prepare
+from ..slif import SLIFNetwork
 from ..solvers import SCIML, SOLVERS
 from . import figure1
 

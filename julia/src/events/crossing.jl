@@ -2,17 +2,17 @@
 # τ the time at which it vanishes along a piece, E(y(τ)) = 0 gives ∂τ = −(∇E · ∂y + ∂_θE)/(∇E · ẏ), where ∂y is the
 # change of the state at the fixed time τ.
 
-"""∂τ, from the change dy of neuron k's state at the fixed time τ, and from its speed ẏ there."""
-function crossing_tangent(θ::DualModel, k, dy, ẏ)
-    gradient = event_gradient(θ.primal, k)
-    return -(along(gradient, dy) + event_tangent(θ, k)) / along(gradient, ẏ)
+"""∂τ, from the change dy of neuron k's state at the fixed time τ, where it is y_τ and changes at the speed ẏ."""
+function crossing_tangent(θ::DualModel, k, event, y_τ, dy, ẏ)
+    gradient = event_gradient(θ.primal, k, event, y_τ)
+    return -(along(gradient, dy) + event_tangent(θ, k, event, y_τ)) / along(gradient, ẏ)
 end
 
 """Cotangent of neuron k's state at the fixed time τ, from that of τ; adds to the gradients θ̄."""
-function crossing_adjoint!(θ̄::Model, θ::Model, k, ẏ, τ_bar)
-    gradient = event_gradient(θ, k)
+function crossing_adjoint!(θ̄::Model, θ::Model, k, event, y_τ, ẏ, τ_bar)
+    gradient = event_gradient(θ, k, event, y_τ)
     bar = -τ_bar / along(gradient, ẏ)
-    event_adjoint!(θ̄, θ, k, bar)
+    event_adjoint!(θ̄, θ, k, event, y_τ, bar)
     return scaled(bar, gradient)
 end
 
@@ -20,21 +20,22 @@ end
 # moves with it.
 fires_at_start(θ::Model, k, y, a, τ) = τ == a && fires(θ, k, y)
 
-"""∂τ of neuron k's spike at τ, where its speed is ẏ, and the tangent of its state there, at the moving time τ."""
-function spike_tangent(solver::Solver, θ::DualModel, step::Step, k, y, dy, a, da, τ, ẏ)
+"""∂τ of a neuron's spike from its state y at a, and the tangent of its state there, at the moving time τ."""
+function spike_tangent(solver::Solver, θ::DualModel, step::Step, spike, y, dy, a, da)
+    k, τ, ẏ = spike.k, spike.time, spike.ẏ
     fires_at_start(θ.primal, k, y, a, τ) && return da, dy
     dy = advance_tangent(solver, θ, step, k, y, dy, a, τ, da, 0.0)
-    dτ = crossing_tangent(θ, k, dy, ẏ)
+    dτ = crossing_tangent(θ, k, spike.event, spike.y, dy, ẏ)
     return dτ, plus_scaled(dy, dτ, ẏ)
 end
 
 """
-Given the cotangents of neuron k's state just before its spike, and of τ by itself, those of the state at `a` and of a;
-adds to the gradients θ̄.
+Given the cotangents of neuron k's state y_τ just before its spike, and of τ by itself, those of the state at `a` and of
+a; adds to the gradients θ̄.
 """
-function spike_adjoint!(θ̄::Model, solver::Solver, θ::Model, step::Step, k, y, bar, a, τ, ẏ, τ_bar)
+function spike_adjoint!(θ̄::Model, solver::Solver, θ::Model, step::Step, k, event, y, bar, a, τ, y_τ, ẏ, τ_bar)
     fires_at_start(θ, k, y, a, τ) && return bar, τ_bar
-    bar = plus(bar, crossing_adjoint!(θ̄, θ, k, ẏ, τ_bar + along(ẏ, bar)))
+    bar = plus(bar, crossing_adjoint!(θ̄, θ, k, event, y_τ, ẏ, τ_bar + along(ẏ, bar)))
     at_a, a_bar, _ = advance_adjoint!(θ̄, solver, θ, step, k, y, bar, a, τ)
     return at_a, a_bar
 end

@@ -15,7 +15,7 @@ Base.:(==)(a::PlanKey, b::PlanKey) = a.mode == b.mode && a.numbers == b.numbers 
 
 function PlanKey(mode::Symbol, problem::Problem, more::Real...)
     p = problem
-    names = String[unsafe_string(x) for x in (p.solver, p.intensity, p.current, p.diffusion, p.coefficient_names)]
+    names = String[unsafe_string(x) for x in (p.solver, p.model, p.intensity, p.current, p.diffusion, p.coefficient_names)]
     counts = (
         p.num_neurons, num_synapses(p), p.num_steps, p.num_components, p.noise_levels, p.hard_reset, p.stratonovich,
         p.num_saves, p.num_settings, p.num_knots, map(Int, more)...,

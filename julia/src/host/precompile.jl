@@ -29,7 +29,7 @@ function RingHost(
     n; solver = "euler_maruyama", num_steps = 40, dt = 0.05, max_spikes = 8, saveat = [0.5], sigma22 = 0.0,
     values = nothing, num_components = 1, seed = 1, num_samples = 1,
 )
-    names = (solver, "exponential", "constant", "constant")
+    names = (solver, "slif", "exponential", "constant", "constant")
     coefficient_names = join(keys(RING_COEFFICIENTS), '\n')
     numbers = something(values, collect(Float64, Base.values(merge(RING_COEFFICIENTS, (sigma22 = sigma22,)))))
     coefficients = [Coefficient(pointer(numbers, slot), 0, 0, 0, 0) for slot in eachindex(numbers)]
@@ -38,7 +38,8 @@ function RingHost(
     indptr, targets, positions = n == 1 ? (zeros(Int, 2), Int[], Int[]) : ring
     spike_times, spike_neurons = fill(Inf, max_spikes * num_samples), fill(-1, max_spikes * num_samples)
     num_spikes, truncated = zeros(Int, num_samples), zeros(UInt8, num_samples)
-    v, i = (zeros(n * length(saveat) * num_samples) for _ in 1:2)
+    states = [zeros(n * length(saveat) * num_samples) for _ in 1:2]
+    recorded = map(pointer, states)
     problem = Problem(
         n, num_samples, 0, seed, 0.0, num_steps * dt, dt, num_steps, max_spikes, num_samples, num_components, 0, 0, 0,
         pointer.(names)..., pointer(coefficients), pointer(coefficient_names),
@@ -46,10 +47,11 @@ function RingHost(
         pointer(indptr), pointer(targets), pointer(positions),
         pointer(saveat), length(saveat), NO_INSERTIONS,
     )
-    outputs = Outputs(pointer.((spike_times, spike_neurons, num_spikes, truncated, v, i))...)
+    outputs =
+        Outputs(pointer.((spike_times, spike_neurons, num_spikes, truncated))..., C_NULL, pointer(recorded), 2)
     keep = (
-        numbers, coefficients, weight, settings, knots, indptr, targets, positions, saveat, spike_neurons, truncated, v,
-        i,
+        numbers, coefficients, weight, settings, knots, indptr, targets, positions, saveat, spike_neurons, truncated,
+        states, recorded,
     )
     return RingHost(problem, outputs, (names..., coefficient_names), keep, length(numbers), spike_times, num_spikes)
 end
@@ -70,12 +72,13 @@ end
 """Tangents of its spike times in the direction of one coefficient."""
 function run_host_tangent(host::RingHost, slot)
     unit, times = [1.0], zeros(host.problem.max_spikes * host.problem.num_samples)
-    v, i = (zeros(host.problem.num_neurons * host.problem.num_saves * host.problem.num_samples) for _ in 1:2)
+    states = [zeros(host.problem.num_neurons * host.problem.num_saves * host.problem.num_samples) for _ in 1:2]
+    recorded = map(pointer, states)
     table = [Coefficient(s == slot ? pointer(unit) : C_NULL, 0, 0, 0, 0) for s in 1:host.num_slots]
     problem, outputs = Ref(host.problem), Ref(host.outputs)
     nowhere = Coefficient(C_NULL, 0, 0, 0, 0)
-    tangents = Ref(TangentOutputs(1, pointer(table), nowhere, pointer(times), pointer(v), pointer(i)))
-    GC.@preserve host unit times v i table problem outputs tangents begin
+    tangents = Ref(TangentOutputs(1, pointer(table), nowhere, pointer(times), pointer(recorded), 2))
+    GC.@preserve host unit times states recorded table problem outputs tangents begin
         check_status(ssnn_solve_tangent(address(problem), address(outputs), address(tangents)))
     end
     return times
@@ -86,7 +89,7 @@ function run_host_adjoint(host::RingHost)
     times_bar, gradients = [1.0; zeros(host.problem.max_spikes * host.problem.num_samples - 1)], zeros(host.num_slots)
     table = [Coefficient(pointer(gradients, s), 0, 0, 0, 0) for s in 1:host.num_slots]
     problem = Ref(host.problem)
-    data = Ref(AdjointData(pointer(times_bar), C_NULL, C_NULL, pointer(table), Coefficient(C_NULL, 0, 0, 0, 0)))
+    data = Ref(AdjointData(pointer(times_bar), C_NULL, 0, pointer(table), Coefficient(C_NULL, 0, 0, 0, 0)))
     GC.@preserve host times_bar gradients table problem data check_status(ssnn_adjoint(address(problem), address(data)))
     return gradients
 end

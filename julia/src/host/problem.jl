@@ -52,11 +52,12 @@ struct Problem
     num_steps::Int64
     max_spikes::Int64               # of one sample, which stops when it has so many
     threads::Int64
-    num_components::Int64           # Brownian motions per neuron, 1 or 2
+    num_components::Int64           # Brownian motions per neuron, at least 1
     noise_levels::Int64             # a step is this many halvings of a noise step
     hard_reset::Int64               # 1: a spike puts v to v_reset; 0: it lowers v by v_reset
     stratonovich::Int64             # how a state-dependent diffusion is meant; 0: Itô
     solver::Ptr{UInt8}
+    model::Ptr{UInt8}
     intensity::Ptr{UInt8}
     current::Ptr{UInt8}
     diffusion::Ptr{UInt8}
@@ -215,7 +216,7 @@ function lookup(registry, kind, name)
 end
 
 """The model of a problem's network, all of its coefficients zero."""
-Model(problem::Problem) = MODELS["slif"](problem)
+Model(problem::Problem) = lookup(MODELS, "model", unsafe_string(problem.model))(problem)
 
 """The driver of a problem, before its first sample."""
 Driver(problem::Problem) = DRIVERS["brownian"](problem)

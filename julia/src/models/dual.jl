@@ -17,9 +17,12 @@ Base.:*(x::Dual, y::Dual) = Dual(x.value * y.value, x.tangent * y.value + x.valu
 Base.:*(x::Dual, y::Float64) = Dual(x.value * y, x.tangent * y)
 Base.:*(x::Float64, y::Dual) = y * x
 Base.:/(x::Dual, y::Float64) = Dual(x.value / y, x.tangent / y)
+Base.:/(x::Float64, y::Dual) = (ratio = x / y.value; Dual(ratio, -(ratio * y.tangent) / y.value))
 Base.:/(x::Dual, y::Dual) = (ratio = x.value / y.value; Dual(ratio, (x.tangent - ratio * y.tangent) / y.value))
 
 @inline fast_exp(x::Dual) = (power = fast_exp(x.value); Dual(power, power * x.tangent))
 
 @inline value(x::Float64) = x
 @inline value(x::Dual) = x.value
+@inline tangent(x::Float64) = 0.0
+@inline tangent(x::Dual) = x.tangent

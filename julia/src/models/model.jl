@@ -10,13 +10,17 @@ the model, or a [`DualModel`](@ref) and the numbers accordingly `Float64` or `Du
 the state of neuron k, a tuple. It writes
 
   * `num_variables(typeof(θ))`: M; the first ones are recorded for the host, as many as it has arrays for;
+  * `num_events(typeof(θ))`: how many kinds of events a neuron has, if it is not one;
   * `coefficient_arrays(θ)`: the vectors of coefficients by the host's names, a named tuple;
-  * `initial_state(θ, k, log_u)`: y at the start, log_u the logarithm of the first threshold;
+  * `initial_state(θ, k, log_u)`: y at the start, log_u the logarithm of the first threshold of each hazard, as
+    `first_thresholds(θ, key, k)` gives it;
   * `drift(θ, k, y, t)`: ẏ without noise, hazard included;
   * `noise(θ, k, y, w)`: Σ g_c(y)·w_c over the driver's components;
-  * `transition(θ, k, y, log_u)`: y after a spike of the neuron; `arrival(θ, e, y)`: y of the target of synapse e;
-  * `event_value(θ, k, y)`: E, which reaches 0 from below where the neuron fires, and
-    `event_gradient(θ, k)`: ∇E, constant along a linear piece; `event_tangent(θ::DualModel, k)`: ∂E by the coefficients.
+  * `transition(θ, k, event, y, log_u)`: y after an event of the neuron; `arrival(θ, e, k, y)`: y of neuron k, the
+    target of synapse e;
+  * `event_value(θ, k, event, y)`: E, which reaches 0 from below where the event comes,
+    `event_gradient(θ, k, event, y)`: ∇E, and `event_tangent(θ::DualModel, k, event, y)`: ∂E by the coefficients. Where
+    E is not linear along straight lines, or there are several events, also `fires` and `first_event`.
 
 For models whose noise depends on the state,
 
@@ -28,14 +32,20 @@ The adjoint of each stands beside it: from the cotangent `bar` of what it gives,
 those of the terms that are `wanted` (`wanted_terms(θ, table)`, `all_terms(θ)`):
 
   * `initial_state_adjoint!(θ̄, θ, k, bar)`, `drift_adjoint!(θ̄, θ, k, y, t, bar, wanted)`,
-    `noise_adjoint!(θ̄, θ, k, y, w, bar, wanted)`, `transition_adjoint!(θ̄, θ, k, y, bar)`,
-    `arrival_adjoint!(θ̄, θ, e, bar)`, `event_adjoint!(θ̄, θ, k, bar)`, `correction_adjoint!(θ̄, θ, k, y, bar)`,
-    `iterated_noise_adjoint!(θ̄, θ, k, y, w, bar)`;
+    `noise_adjoint!(θ̄, θ, k, y, w, bar, wanted)`, `transition_adjoint!(θ̄, θ, k, event, y, bar)`,
+    `arrival_adjoint!(θ̄, θ, e, k, y, bar)`, `event_adjoint!(θ̄, θ, k, event, y, bar)`,
+    `correction_adjoint!(θ̄, θ, k, y, bar)`, `iterated_noise_adjoint!(θ̄, θ, k, y, w, bar)`;
   * `drift_time_adjoint(θ, k, y, t, bar)`: that of the time t.
 
 `time_scale_rates(θ, k)` are the membrane's rate and the fastest one, by which solvers choose how fine they refine.
+A crossing of which the state stays beyond (`rearms(typeof(θ))`) does not come again before `rearmed(θ, k, y)`, which is
+asked at the ends of steps, has seen the state below it.
 """
 abstract type Model end
+
+num_events(::Type{<:Model}) = 1
+rearms(::Type{<:Model}) = false
+arrivals_add(::Type{<:Model}) = true    # whether what a synapse does is to add something, whatever the target's state
 
 is_additive(θ::Model) = is_additive(typeof(θ))
 
@@ -64,7 +74,7 @@ zero_vectors(::Val{M}, n) where {M} = ntuple(_ -> zeros(n), Val(M))
 
 """A state with its tangent, and back to the tangent."""
 @inline duals(y, dy) = map(Dual, y, dy)
-@inline tangents_of(y) = map(x -> x.tangent, y)
+@inline tangents_of(y) = map(tangent, y)
 
 """Coefficients that move: what is computed from them comes with its tangent."""
 mutable struct DualModel{Θ<:Model}      # mutable, so that it is passed by reference
@@ -81,13 +91,21 @@ is_stratonovich(θ::DualModel) = is_stratonovich(θ.primal)
 
 # --- what follows from a model's equations ----------------------------------------------------------------------------
 
-@inline fires(θ::Model, k, y) = event_value(θ, k, y) >= 0.0
+@inline fires(θ::Model, k, y) = event_value(θ, k, 1, y) >= 0.0
 
-"""When the neuron fires along a straight piece from y at time a, at the speed ẏ."""
-@inline function crossing_time(θ::Model, k, y, ẏ, a)
-    value = event_value(θ, k, y)
-    return value >= 0.0 ? a : a - value / along(event_gradient(θ, k), ẏ)
+"""
+When a neuron that fires before `stop` does so along a straight piece from y at time a, at the speed ẏ, and by which
+event.
+"""
+@inline function first_event(θ::Model, k, y, ẏ, a, stop)
+    value = event_value(θ, k, 1, y)
+    τ = value >= 0.0 ? a : a - value / along(event_gradient(θ, k, 1, y), ẏ)
+    return clamp(τ, a, stop), 1
 end
+
+"""The logarithms of the thresholds that neuron k has at the start, and after `spikes` spikes, the last of them `event`."""
+@inline first_thresholds(::Model, key, k) = threshold(key, k - 1, 0)
+@inline next_threshold(::Model, key, k, event, spikes) = threshold(key, k - 1, spikes)
 
 """The drift in Itô's sense or in Stratonovich's, whichever way the model's noise is meant."""
 @inline function drift_in_sense(θ, k, y, t, stratonovich::Bool)

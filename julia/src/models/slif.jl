@@ -114,9 +114,9 @@ end
 
 """I(t) of neuron k."""
 @inline input_current(θ::SLIF, k, t) = current(θ.current, k, t)
-@inline input_current(θ::DualModel, k, t::Float64) =
+@inline input_current(θ::DualModel{<:SLIF}, k, t::Float64) =
     Dual(current(θ.primal.current, k, t), current_tangent(θ.primal.current, θ.tangent.current, k, t))
-@inline input_current(θ::DualModel, k, t::Dual) =
+@inline input_current(θ::DualModel{<:SLIF}, k, t::Dual) =
     Dual(0.0, current_rate(θ.primal.current, k, t.value) * t.tangent) + input_current(θ, k, t.value)
 
 """λ(v) of neuron k."""
@@ -125,7 +125,7 @@ end
     at = rate(θ.intensity, k, v.value)
     return Dual(at, slope(θ.intensity, k, v.value, at) * v.tangent)
 end
-@inline function firing_rate(θ::DualModel, k, v::Dual)
+@inline function firing_rate(θ::DualModel{<:SLIF}, k, v::Dual)
     λ = θ.primal.intensity
     at = rate(λ, k, v.value)
     return Dual(at, slope(λ, k, v.value, at) * v.tangent + rate_tangent(λ, θ.tangent.intensity, k, v.value, at))
@@ -133,7 +133,7 @@ end
 
 """Mean of λ over noise of that variance around v."""
 @inline mean_firing_rate(θ::SLIF, k, v, variance) = mean_rate(θ.intensity, k, v, variance)
-@inline mean_firing_rate(θ::DualModel, k, v::Dual, variance::Dual) = Dual(mean_rate_with_tangent(
+@inline mean_firing_rate(θ::DualModel{<:SLIF}, k, v::Dual, variance::Dual) = Dual(mean_rate_with_tangent(
     θ.primal.intensity, θ.tangent.intensity, k, v.value, variance.value, v.tangent, variance.tangent,
 )...)
 
@@ -185,7 +185,7 @@ end
     return Dual(factor(d, k, v.value), slope_at * v.tangent),
     Dual(slope_at, factor_curvature(d, k, v.value) * v.tangent)
 end
-@inline function noise_factor(θ::DualModel, k, v::Dual)
+@inline function noise_factor(θ::DualModel{<:SLIF}, k, v::Dual)
     g, g′ = noise_factor(θ.primal, k, v)
     change, slope_change = factor_tangent(θ.primal.diffusion, θ.tangent.diffusion, k, v.value)
     return Dual(g.value, g.tangent + change), Dual(g′.value, g′.tangent + slope_change)
@@ -237,28 +237,28 @@ end
 
 # --- events -----------------------------------------------------------------------------------------------------------
 
-@inline event_value(θ::SLIF, k, y) = event_value(θ.intensity, k, y)
-@inline event_gradient(θ::SLIF, k) = event_gradient(θ.intensity, k)
-@inline event_tangent(θ::DualModel, k) = event_tangent(θ.primal.intensity, θ.tangent.intensity, k)
-@inline event_adjoint!(θ̄::SLIF, θ::SLIF, k, bar) = event_adjoint!(θ̄.intensity, θ.intensity, k, bar)
+@inline event_value(θ::SLIF, k, event, y) = event_value(θ.intensity, k, y)
+@inline event_gradient(θ::SLIF, k, event, y) = event_gradient(θ.intensity, k)
+@inline event_tangent(θ::DualModel{<:SLIF}, k, event, y) = event_tangent(θ.primal.intensity, θ.tangent.intensity, k)
+@inline event_adjoint!(θ̄::SLIF, θ::SLIF, k, event, y, bar) = event_adjoint!(θ̄.intensity, θ.intensity, k, bar)
 
 is_hard(θ::SLIF) = θ.hard_reset
-is_hard(θ::DualModel) = is_hard(θ.primal)
+is_hard(θ::DualModel{<:SLIF}) = is_hard(θ.primal)
 
-@inline function transition(θ::AnySLIF, k, (v, i, _), log_u)
+@inline function transition(θ::AnySLIF, k, event, (v, i, _), log_u)
     v_reset = coefficient(θ, Val(:v_reset), k)
     return is_hard(θ) ? v_reset : v - v_reset, i, log_u - coefficient(θ, Val(:alpha), k)
 end
 
-@inline function transition_adjoint!(θ̄::SLIF, θ::SLIF, k, y, (v_bar, i_bar, s_bar))
+@inline function transition_adjoint!(θ̄::SLIF, θ::SLIF, k, event, y, (v_bar, i_bar, s_bar))
     θ̄.v_reset[k] += is_hard(θ) ? v_bar : -v_bar
     θ̄.alpha[k] -= s_bar
     return is_hard(θ) ? 0.0 : v_bar, i_bar, 0.0
 end
 
-@inline arrival(θ::AnySLIF, e, (v, i, s)) = v, i + coefficient(θ, Val(:weights), e), s
+@inline arrival(θ::AnySLIF, e, k, (v, i, s)) = v, i + coefficient(θ, Val(:weights), e), s
 
-@inline function arrival_adjoint!(θ̄::SLIF, ::SLIF, e, bar)
+@inline function arrival_adjoint!(θ̄::SLIF, ::SLIF, e, k, y, bar)
     @inbounds θ̄.weights[e] += bar[2]
     return bar
 end

@@ -9,8 +9,8 @@ at t1 (S, N), at a saved time (S, T, N), or where the neuron of `insertions` fir
 """
 struct AdjointData
     spike_times::Ptr{Float64}       # (S, K)
-    v::Ptr{Float64}                 # (S, T, N)
-    i::Ptr{Float64}
+    recorded::Ptr{Ptr{Float64}}     # one array (S, T, N) per recorded variable, or null
+    num_recorded::Int64
     gradients::Ptr{Coefficient}     # parallel to the problem's coefficients; null where no gradient is wanted
     weights::Coefficient
     entries::Ptr{Float64}
@@ -21,21 +21,20 @@ end
 
 push!(BOUNDARY_STRUCTS, AdjointData)
 
-AdjointData(spike_times, v, i, gradients, weights) =
-    AdjointData(spike_times, v, i, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS)
-
-recorded(data::AdjointData) = (data.v, data.i)
+AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointData(
+    spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
+)
 
 """
 What happened to a neuron within a step: it reached the threshold (`CROSSING`) and made its transition (`TRANSITION`),
-was brought to the time of another's spike (`ADVANCE`) or to the end of the step (`FINISH`), or was looked at for what
-is recorded (`RECORD`) or for its hazard at another's spike (`HAZARD`).
+was brought to the time of another's spike (`ADVANCE`) or to the end of the step (`FINISH`), was found there by a synapse
+(`TARGET`), or was looked at for what is recorded (`RECORD`) or for its hazard at another's spike (`HAZARD`).
 """
-@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD
+@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET
 
 """
-To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time; ẏ the speed at
-a spike.
+To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time;
+`event` says which of the model's events a spike is, y_b and ẏ the state and the speed there.
 """
 struct TapeEntry{M}
     what::Happening
@@ -44,10 +43,12 @@ struct TapeEntry{M}
     a::Float64
     b::Float64
     index::Int
+    event::Int
+    y_b::NTuple{M,Float64}
     ẏ::NTuple{M,Float64}
 end
 
-TapeEntry(what, k, y, a, b, index) = TapeEntry(what, k, y, a, b, index, scaled(0.0, y))
+TapeEntry(what, k, y, a, b, index, event = 0) = TapeEntry(what, k, y, a, b, index, event, y, scaled(0.0, y))
 
 """Record of one segment: columns are steps."""
 mutable struct Tape{M} <: Observer
@@ -116,7 +117,7 @@ function record!(tape::Tape, entry::TapeEntry)
 end
 
 function before_spike!(tape::Tape, run::Run, step, spike, y, a)
-    record!(tape, TapeEntry(CROSSING, spike.k, y, a, spike.time, run.num_spikes + 1, spike.ẏ))
+    record!(tape, TapeEntry(CROSSING, spike.k, y, a, spike.time, run.num_spikes + 1, spike.event, spike.y, spike.ẏ))
     tape.insertion.spike == run.num_spikes + 1 || return
     k, τ = tape.insertion.neuron, spike.time
     may_fire(run, k, state_within(run, step, k, τ)) || return
@@ -124,8 +125,16 @@ function before_spike!(tape::Tape, run::Run, step, spike, y, a)
 end
 
 before_move!(tape::Tape, run::Run, step, k, y, a, τ) = record!(tape, TapeEntry(ADVANCE, k, y, a, τ, 0))
-before_transition!(tape::Tape, run::Run, step, j) =
-    record!(tape, TapeEntry(TRANSITION, j, state_at(run.x.y, j), 0.0, 0.0, 0))
+function before_transition!(tape::Tape, run::Run, step, j, event)
+    record!(tape, TapeEntry(TRANSITION, j, state_at(run.x.y, j), 0.0, 0.0, 0, event))
+    arrivals_add(typeof(run.θ)) && return
+    for e in synapses_of(run.synapses, j)
+        k = run.synapses.targets[e]
+        # What comes back to the neuron itself finds it after its transition.
+        y = state_at(run.x.y, k)
+        record!(tape, TapeEntry(TARGET, k, k == j ? transition(run.θ, j, event, y, 0.0) : y, 0.0, 0.0, 0))
+    end
+end
 
 function at_save!(tape::Tape, run::Run, step::Step, index, t)
     t == run.problem.t0 && return   # the initial value itself: see `adjoint_sample!`
@@ -217,7 +226,7 @@ end
 struct SampleCotangents
     spike_times::Ptr{Float64}
     recorded::Vector{Matrix{Float64}}       # of each recorded variable, (neuron, saved time)
-    hazards::Matrix{Float64}                # likewise
+    hazards::Matrix{Float64}
     hazard_at_insertion::Float64
 end
 
@@ -378,7 +387,11 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
         what, k, y, a, b = entry.what, entry.k, entry.y, entry.a, entry.b
         if what == TRANSITION
             τ_bar = 0.0
-            apply_transition_adjoint!(moved.y, gradients, y, θ, run.synapses, k)
+            # With the states that synapses found, if it matters; they follow on the tape.
+            found(synapse) = arrivals_add(typeof(θ)) ? y : w.tape.entries[e+1+synapse-synapses_of(run.synapses, k)[1]].y
+            apply_transition_adjoint!(found, moved.y, gradients, y, θ, run.synapses, k, entry.event)
+            continue
+        elseif what == TARGET
             continue
         elseif what == CROSSING
             if cotangents.spike_times != C_NULL
@@ -386,7 +399,9 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
             end
             at_τ, start_bar = take_state!(moved, k)
             τ_bar += start_bar
-            at_a, a_bar = spike_adjoint!(gradients, solver, θ, step, k, y, at_τ, a, b, entry.ẏ, τ_bar)
+            at_a, a_bar = spike_adjoint!(
+                gradients, solver, θ, step, k, entry.event, y, at_τ, a, b, entry.y_b, entry.ẏ, τ_bar,
+            )
         elseif what == ADVANCE
             at_b, start_bar = take_state!(moved, k)
             at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)

@@ -14,7 +14,7 @@ begin_sample!(::Observer, run) = nothing
 after_full_step!(::Observer, run, step, n) = nothing
 before_spike!(::Observer, run, step, spike, y, a) = nothing
 before_move!(::Observer, run, step, k, y, a, τ) = nothing
-before_transition!(::Observer, run, step, j) = nothing
+before_transition!(::Observer, run, step, j, event) = nothing
 takes_event_free_steps(::Observer) = false
 after_event_free_steps!(::Observer, run, from, to) = nothing
 at_save!(::Observer, run, step, index, t) = nothing
@@ -33,9 +33,10 @@ const BLOCK = 256
 # How many steps of a network of one neuron are taken at once: no more than its noise window holds.
 const TRAIL_STEPS = window_steps(NoiseWindow(1, 1))
 
-"""A spike that neuron k is about to fire at `time`: its state there, and how fast that changes."""
+"""A spike that neuron k is about to fire at `time`, by which event: its state there, and how fast that changes."""
 struct Spike{M}
     k::Int
+    event::Int
     time::Float64
     y::NTuple{M,Float64}
     ẏ::NTuple{M,Float64}
@@ -60,6 +61,7 @@ mutable struct Run{M,C,S<:Solver,Θ<:Model,D<:Driver{C}}
     firing::Vector{Spike{M}}            # expected in this step
     spike_times::Ptr{Float64}           # where this sample's go: as many as the problem's `max_spikes`
     spike_neurons::Ptr{Int64}           # counted from 0
+    spike_events::Ptr{Int64}            # likewise; null where nobody asks
     num_spikes::Int
     next_save::Int
     saved::Vector{Matrix{Float64}}      # (neuron, time) of this sample, for each recorded variable; empty where none is
@@ -79,7 +81,7 @@ function Run(problem::Problem, solver::Solver, θ::Model, driver::Driver{C}, ::V
         problem, solver, Synapses(problem), places, host_table(problem.coefficients, places),
         host_array(problem.saveat, problem.num_saves), θ, NetworkState{M}(n), driver, zeros(n * C), zeros(n * C),
         keeps_areas(solver, problem), RefinementMemory{M,C}(n, deepest_leaf(solver)), (UInt64(0), UInt64(0)),
-        Spike{M}[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[], false, Insertion(0, 0, 0),
+        Spike{M}[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[], false, Insertion(0, 0, 0),
         zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0),
     )
 end
@@ -94,7 +96,7 @@ function renew!(run::Run, problem::Problem)
 end
 
 """Put the run at the start of `sample` (from 1); its spikes go to the given addresses."""
-function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_neurons)
+function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_neurons, spike_events = C_NULL)
     problem, θ, x = run.problem, run.θ, run.x
     load!(θ, run.coefficients, problem.weights, run.synapses, sample)
     run.key = (problem.seed, UInt64(problem.first_sample + sample - 1))
@@ -104,9 +106,9 @@ function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_
     fill!(x.spikes, 0)
     settle!(x)                      # of a sample that stopped within a step
     for k in 1:num_neurons(x)
-        set_state!(x.y, k, initial_state(θ, k, threshold(run.key, k - 1, 0)))
+        set_state!(x.y, k, initial_state(θ, k, first_thresholds(θ, run.key, k)))
     end
-    run.spike_times, run.spike_neurons = spike_times, spike_neurons
+    run.spike_times, run.spike_neurons, run.spike_events = spike_times, spike_neurons, spike_events
     run.num_spikes, run.next_save, run.stopped = 0, 1, false
     run.insertion = Insertion(problem.insertions, sample)
     begin_sample!(observer, run)
@@ -191,7 +193,7 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
             end
         end
         end_step!(observer, run, step)
-        turn_over!(x)
+        turn_over!(x, run.θ)
         fires_at_end > 0 && (last(x.y)[fires_at_end] = 0.0)         # so that it fires as the next step begins
         n += 1
         check_cancelled()
@@ -222,7 +224,7 @@ function look_ahead!(run::Run, step::Step, k)
     x, a = run.x, piece_start(run.x, step, k)
     arrival = reach(run.solver, run.θ, step, k, state_at(x.y, k), a, !x.moved[k])
     if arrival.τ < Inf
-        push!(run.firing, Spike(k, arrival.τ, arrival.y, arrival.ẏ))
+        push!(run.firing, Spike(k, arrival.event, arrival.τ, arrival.y, arrival.ẏ))
     else
         set_state!(x.y_end, k, arrival.y)
         mark_moved!(x, k, a)
@@ -253,12 +255,14 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
             k == j || move_to!(run, observer, step, k, τ)
         end
 
-        before_transition!(observer, run, step, j)
+        before_transition!(observer, run, step, j, spike.event)
         x.spikes[j] += 1
-        apply_transition!(x.y, θ, synapses, j, threshold(run.key, j - 1, x.spikes[j]))
+        log_u = next_threshold(θ, run.key, j, spike.event, x.spikes[j])
+        apply_transition!(x.y, θ, synapses, j, spike.event, log_u)
         run.num_spikes += 1
         unsafe_store!(run.spike_times, τ, run.num_spikes)
         unsafe_store!(run.spike_neurons, j - 1, run.num_spikes)
+        run.spike_events == C_NULL || unsafe_store!(run.spike_events, spike.event - 1, run.num_spikes)
 
         restart!(run, step, j)
         for e in outgoing
@@ -300,7 +304,7 @@ function insert_spike!(run::Run, observer::Observer, step::Step, k, τ)
     x.moved[k] && x.start[k] == τ || move_to!(run, observer, step, k, τ)
     y = state_at(x.y, k)
     forget_spike!(run, k)
-    push!(run.firing, Spike(k, τ, y, scaled(0.0, y)))
+    push!(run.firing, Spike(k, 1, τ, y, scaled(0.0, y)))
 end
 
 """Expect no spike of neuron k any more."""
@@ -366,7 +370,7 @@ function check_finite(run::Run, sample)
     all(a -> all(isfinite, a), run.x.y) && return
     throw(ErrorException(
         "the solution of sample $(sample - 1) is no longer finite: dt = $(run.problem.dt) is too large for the rates " *
-        "mu, or a parameter is too large",
+        "of the equations, or a parameter is too large",
     ))
 end
 
@@ -376,8 +380,9 @@ struct Outputs
     spike_neurons::Ptr{Int64}
     num_spikes::Ptr{Int64}
     truncated::Ptr{UInt8}
-    v::Ptr{Float64}
-    i::Ptr{Float64}
+    spike_events::Ptr{Int64}        # which event each spike is, from 0; null where nobody asks
+    recorded::Ptr{Ptr{Float64}}     # one array per recorded variable
+    num_recorded::Int64
 end
 
 push!(BOUNDARY_STRUCTS, Outputs)
@@ -386,7 +391,7 @@ push!(BOUNDARY_STRUCTS, Outputs)
 row(pointer::Ptr{T}, columns, index) where {T} = pointer + sizeof(T) * columns * (index - 1)
 
 """The host's arrays of the recorded variables."""
-recorded(outputs::Outputs) = (outputs.v, outputs.i)
+recorded(outputs) = [unsafe_load(outputs.recorded, variable) for variable in 1:outputs.num_recorded]
 
 """Recorded values of one sample in the host's array, (neuron, time)."""
 function saved_values(problem::Problem, pointer, sample)
@@ -405,6 +410,7 @@ function solve_sample!(follow!, run::Run, observer::Observer, outputs::Outputs, 
     begin_sample!(
         run, observer, sample, row(outputs.spike_times, problem.max_spikes, sample),
         row(outputs.spike_neurons, problem.max_spikes, sample),
+        outputs.spike_events == C_NULL ? outputs.spike_events : row(outputs.spike_events, problem.max_spikes, sample),
     )
     follow!()
     unsafe_store!(outputs.num_spikes, run.num_spikes, sample)

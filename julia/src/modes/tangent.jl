@@ -10,8 +10,8 @@ struct TangentOutputs
     directions::Ptr{Coefficient}    # parallel to the problem's coefficients; null where a parameter does not move
     weights::Coefficient
     spike_times::Ptr{Float64}
-    v::Ptr{Float64}
-    i::Ptr{Float64}
+    recorded::Ptr{Ptr{Float64}}     # one array per recorded variable
+    num_recorded::Int64
     s::Ptr{Float64}
     s_at_saves::Ptr{Float64}
     s_at_insertions::Ptr{Float64}
@@ -20,10 +20,9 @@ end
 
 push!(BOUNDARY_STRUCTS, TangentOutputs)
 
-TangentOutputs(count, directions, weights, spike_times, v, i) =
-    TangentOutputs(count, directions, weights, spike_times, v, i, C_NULL, C_NULL, C_NULL, NO_INSERTIONS)
-
-recorded(tangents::TangentOutputs) = (tangents.v, tangents.i)
+TangentOutputs(count, directions, weights, spike_times, recorded, num_recorded) = TangentOutputs(
+    count, directions, weights, spike_times, recorded, num_recorded, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
+)
 
 mutable struct TangentObserver{M,Θ<:Model} <: Observer
     outputs::TangentOutputs
@@ -58,7 +57,7 @@ function begin_sample!(o::TangentObserver, run::Run)
     for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
         load!(θ.tangent, o.list, o.outputs.weights, run.synapses, o.sample, p)
         for k in 1:num_neurons(run.x)
-            set_state!(dx.y, k, tangents_of(initial_state(θ, k, 0.0)))
+            set_state!(dx.y, k, tangents_of(initial_state(θ, k, first_thresholds(run.θ, run.key, k))))
         end
         fill!(dx.start, 0.0)
     end
@@ -92,7 +91,7 @@ function before_spike!(o::TangentObserver, run::Run, step::Step, spike::Spike, y
     samples, capacity = run.problem.num_samples, run.problem.max_spikes
     for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
         da = start_tangent(dx, run.x, j)
-        o.dτ[p], dy = spike_tangent(run.solver, θ, step, j, y, state_at(dx.y, j), a, da, spike.time, spike.ẏ)
+        o.dτ[p], dy = spike_tangent(run.solver, θ, step, spike, y, state_at(dx.y, j), a, da)
         set_state!(dx.y, j, dy)
         dx.start[j] = o.dτ[p]
         unsafe_store!(o.outputs.spike_times, o.dτ[p], index + capacity * (o.sample - 1 + samples * (p - 1)))
@@ -116,9 +115,9 @@ function before_move!(o::TangentObserver, run::Run, step::Step, k, y, a, τ)
     end
 end
 
-function before_transition!(o::TangentObserver, run::Run, step::Step, j)
+function before_transition!(o::TangentObserver, run::Run, step::Step, j, event)
     for (θ, dx) in zip(o.duals, o.states)
-        apply_transition_tangent!(dx.y, run.x.y, θ, run.synapses, j)
+        apply_transition_tangent!(dx.y, run.x.y, θ, run.synapses, j, event)
     end
 end
 
@@ -130,8 +129,8 @@ function at_save!(o::TangentObserver, run::Run, step::Step, index, t)
         for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
             dy = t == step.stop && !run.x.moved[k] ? state_at(dx.y_end, k) : tangent_within(run, step, θ, dx, k, t, 0.0)
             place = k + n * (index - 1 + times * (o.sample - 1 + samples * (p - 1)))
-            for (variable, array) in enumerate(recorded(o.outputs))
-                unsafe_store!(array, dy[variable], place)
+            for variable in 1:o.outputs.num_recorded
+                unsafe_store!(unsafe_load(o.outputs.recorded, variable), dy[variable], place)
             end
             may && unsafe_store!(o.outputs.s_at_saves, last(dy), place)
         end

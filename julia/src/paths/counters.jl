@@ -47,9 +47,9 @@ Second word of the counter: which draw of one neuron this is. `component` and `n
 end
 
 """
-    threshold(key, neuron, spikes)
+    threshold(key, neuron, spikes, hazard = 0)
 
-log U for the threshold that `neuron` (from 0) has after its first `spikes` spikes.
+log U for the threshold that a hazard of `neuron` (both from 0) has after its first `spikes` spikes.
 """
-threshold(key::NTuple{2,UInt64}, neuron::Integer, spikes::Integer) =
-    fast_log(uniform(first(threefry(key, (UInt64(spikes), counter_word(THRESHOLD, 0, neuron))))))
+threshold(key::NTuple{2,UInt64}, neuron::Integer, spikes::Integer, hazard::Integer = 0) =
+    fast_log(uniform(first(threefry(key, (UInt64(spikes), counter_word(THRESHOLD, hazard, neuron))))))

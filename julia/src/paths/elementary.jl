@@ -57,6 +57,21 @@ log(x) for a positive, normal x.
     return muladd(exponent, LN2_HIGH, muladd(exponent, LN2_LOW, ratio * polynomial(ratio * ratio, ATANH_TAYLOR)))
 end
 
+# π/2 in parts, so that multiples up to 2^20 of the first two are exact.
+const HALF_PI = (0x1.921fb544p0, 0x1.0b4611a6p-34, Float64(big(π) / 2 - big(0x1.921fb544p0) - big(0x1.0b4611a6p-34)))
+
+"""
+    fast_sincos(x)
+
+(sin x, cos x); about one unit in the last place for |x| up to 10⁶.
+"""
+@inline function fast_sincos(x::Float64)
+    shifted = muladd(x, 2 / π, ROUNDING_SHIFT)
+    quarters = shifted - ROUNDING_SHIFT
+    r = muladd(quarters, -HALF_PI[3], muladd(quarters, -HALF_PI[2], muladd(quarters, -HALF_PI[1], x)))
+    return sincos_in_quarter(r, bits(shifted))
+end
+
 """
     fast_sincos_turn(u)
 
@@ -65,7 +80,11 @@ end
 @inline function fast_sincos_turn(u::Float64)
     shifted = muladd(4.0, u, ROUNDING_SHIFT)
     quarter = bits(shifted)
-    x = muladd(4.0, u, -(shifted - ROUNDING_SHIFT)) * (π / 2)
+    return sincos_in_quarter(muladd(4.0, u, -(shifted - ROUNDING_SHIFT)) * (π / 2), quarter)
+end
+
+"""(sin, cos) of x, |x| ≤ π/4, after as many quarters of a turn as the lowest bits of `quarter` say."""
+@inline function sincos_in_quarter(x::Float64, quarter::UInt64)
     square = x * x
     s, c = x * polynomial(square, SIN_TAYLOR), polynomial(square, COS_TAYLOR)
     odd = quarter & 1 == 1

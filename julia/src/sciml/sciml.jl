@@ -89,10 +89,12 @@ end
 Diffusion of u: a matrix (M·N, components × N), or, where each Brownian motion drives one variable, the vector of its
 diagonal.
 """
-function network_noise!(G::AbstractMatrix, u, θ)
+network_noise!(G::AbstractMatrix, u, θ) = network_noise!(G, u, θ, Val(size(G, 2) ÷ number_of_neurons(θ)))
+
+function network_noise!(G::AbstractMatrix, u, θ, components::Val{C}) where {C}
     n, y = number_of_neurons(θ), variables(u, θ)
-    for c in 1:size(G, 2)÷n, k in 1:n
-        for (variable, x) in enumerate(noise_of_component(θ, k, state_at(y, k), c, size(G, 2) ÷ n))
+    for c in 1:C, k in 1:n
+        for (variable, x) in enumerate(noise_of_component(θ, k, state_at(y, k), c, components))
             G[(variable-1)*n+k, (c-1)*n+k] = x
         end
     end
@@ -102,13 +104,12 @@ end
 function network_noise!(G::AbstractVector, u, θ)
     n, y = number_of_neurons(θ), variables(u, θ)
     for c in 1:2, k in 1:n
-        G[(c-1)*n+k] = noise_of_component(θ, k, state_at(y, k), c, 2)[c]
+        G[(c-1)*n+k] = noise_of_component(θ, k, state_at(y, k), c, Val(2))[c]
     end
     return G
 end
 
-noise_of_component(θ, k, y, c, components) =
-    components == 1 ? noise(θ, k, y, (1.0,)) : noise(θ, k, y, (c == 1 ? 1.0 : 0.0, c == 2 ? 1.0 : 0.0))
+noise_of_component(θ, k, y, c, ::Val{C}) where {C} = noise(θ, k, y, ntuple(d -> d == c ? 1.0 : 0.0, Val(C)))
 
 # --- the Brownian path between any two times --------------------------------------------------------------------------
 
@@ -182,11 +183,11 @@ end
 # (docs/gradients.md).
 
 """Value of the event function of neuron k: it fires where this reaches 0 from below."""
-event_value_in(θ::Model, u, k) = event_value(θ, k, state_at(variables(u, θ), k))
+event_value_in(θ::Model, u, k) = event_value(θ, k, 1, state_at(variables(u, θ), k))
 
 """y+ = T(y−) of a spike of neuron j, in place; `log_u` is the logarithm of its next threshold."""
 function transition!(u, θ::Model, synapses::Synapses, j, log_u)
-    apply_transition!(variables(u, θ), θ, synapses, j, log_u)
+    apply_transition!(variables(u, θ), θ, synapses, j, 1, log_u)
     return u
 end
 
@@ -195,9 +196,10 @@ Takes the tangent du of u just before a spike of neuron j to that just after it,
 the drifts before and after; returns ∂τ.
 """
 function spike_jump_tangent!(du, u, before, after, θ::DualModel, synapses::Synapses, j)
-    dτ = crossing_tangent(θ, j, state_at(variables(du, θ), j), state_at(variables(before, θ), j))
+    y = state_at(variables(u, θ), j)
+    dτ = crossing_tangent(θ, j, 1, y, state_at(variables(du, θ), j), state_at(variables(before, θ), j))
     du .+= dτ .* before
-    apply_transition_tangent!(variables(du, θ), variables(u, θ), θ, synapses, j)
+    apply_transition_tangent!(variables(du, θ), variables(u, θ), θ, synapses, j, 1)
     du .-= dτ .* after
     return dτ
 end
@@ -209,9 +211,11 @@ to the gradients θ̄.
 function spike_jump_adjoint!(bar, τ_bar, θ̄::Model, u, before, after, θ::Model, synapses::Synapses, j)
     τ_bar -= sum(bar .* after)
     y_bar = variables(bar, θ)
-    apply_transition_adjoint!(y_bar, θ̄, state_at(variables(u, θ), j), θ, synapses, j)
+    y, states = state_at(variables(u, θ), j), variables(u, θ)
+    found(e) = (k = synapses.targets[e]; k == j ? transition(θ, j, 1, y, 0.0) : state_at(states, k))
+    apply_transition_adjoint!(found, y_bar, θ̄, y, θ, synapses, j, 1)
     ẏ = state_at(variables(before, θ), j)
-    add_state!(y_bar, j, crossing_adjoint!(θ̄, θ, j, ẏ, τ_bar + sum(bar .* before)))
+    add_state!(y_bar, j, crossing_adjoint!(θ̄, θ, j, 1, y, ẏ, τ_bar + sum(bar .* before)))
     return bar
 end
 
@@ -324,7 +328,8 @@ function to_event(smooth::SmoothSolver, θ::Model, (a, u_a, du_a), τ, t1, j)
         value = event_value_in(θ, states[end], j)
         (abs(value) <= EVENT_TOLERANCE || trial == EVENT_TRIALS) && return τ, states[end], tangents[end]
         network_drift!(drift, states[end], θ, τ)
-        τ = clamp(τ - value / along(event_gradient(θ, j), state_at(variables(drift, θ), j)), a, limit)
+        y_j = state_at(variables(states[end], θ), j)
+        τ = clamp(τ - value / along(event_gradient(θ, j, 1, y_j), state_at(variables(drift, θ), j)), a, limit)
     end
 end
 
@@ -335,7 +340,7 @@ function fire!(run::Run, observer::Observer, u, du, τ, j, sample)
     problem, θ, synapses = run.problem, run.θ, run.synapses
     u_before, before = copy(u), network_drift!(similar(u), u, θ, τ)
     run.x.spikes[j] += 1
-    transition!(u, θ, synapses, j, threshold(run.key, j - 1, run.x.spikes[j]))
+    transition!(u, θ, synapses, j, next_threshold(θ, run.key, j, 1, run.x.spikes[j]))
     run.num_spikes += 1
     unsafe_store!(run.spike_times, τ, run.num_spikes)
     unsafe_store!(run.spike_neurons, j - 1, run.num_spikes)

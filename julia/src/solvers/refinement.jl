@@ -86,7 +86,8 @@ end
 """Where a passage through an interval leads; `direct` if one step of the solver did."""
 struct Arrival{M}
     y::NTuple{M,Float64}
-    τ::Float64                      # of the first spike, or Inf
+    τ::Float64                      # of the first spike, or Inf,
+    event::Int                      # and which of the model's events it is
     ẏ::NTuple{M,Float64}            # the speed there, noise included
     direct::Bool
 end
@@ -119,7 +120,7 @@ function cross_interval(
         y_to = one_step(solver, θ, k, y, from, h, x)
         if !fires(θ, k, y_to)
             pieces === nothing || push!(pieces, Piece(false, from, to, to, y, x, h))
-            return Arrival(y_to, Inf, zero_state(Val(M)), true)
+            return Arrival(y_to, Inf, 0, zero_state(Val(M)), true)
         end
         firing = true
     end
@@ -129,7 +130,7 @@ function cross_interval(
         arrival = cross_interval(
             solver, θ, step, k, y, a, b, pieces, to_spike, leaves, depth + 1, 2 * position, from, middle, left, false,
         )
-        (arrival.τ < Inf || b <= middle) && return Arrival(arrival.y, arrival.τ, arrival.ẏ, false)
+        (arrival.τ < Inf || b <= middle) && return Arrival(arrival.y, arrival.τ, arrival.event, arrival.ẏ, false)
         # What fires in the whole and not in its first half fires in the second.
         y, firing = arrival.y, firing && arrival.direct
     else
@@ -138,7 +139,7 @@ function cross_interval(
     arrival = cross_interval(
         solver, θ, step, k, y, a, b, pieces, to_spike, leaves, depth + 1, 2 * position + 1, middle, to, right, firing,
     )
-    return Arrival(arrival.y, arrival.τ, arrival.ẏ, false)
+    return Arrival(arrival.y, arrival.τ, arrival.event, arrival.ẏ, false)
 end
 
 function cross_leaf(solver, θ, step::Step, k, y, start, stop, to, pieces, to_spike::Bool, depth, x::Increment)
@@ -152,9 +153,9 @@ end
 @inline function cross_straight(solver, θ, k, y, start, stop, to, slopes, to_spike::Bool)
     ẏ = leaf_velocity(solver, θ, k, y, start, to, slopes)
     y_stop = plus_scaled(y, stop - start, ẏ)
-    to_spike && fires(θ, k, y_stop) || return Arrival(y_stop, Inf, ẏ, false)
-    τ = clamp(crossing_time(θ, k, y, ẏ, start), start, stop)
-    return Arrival(plus_scaled(y, τ - start, ẏ), τ, ẏ, false)
+    to_spike && fires(θ, k, y_stop) || return Arrival(y_stop, Inf, 0, ẏ, false)
+    τ, event = first_event(θ, k, y, ẏ, start, stop)
+    return Arrival(plus_scaled(y, τ - start, ẏ), τ, event, ẏ, false)
 end
 
 # --- what the rest of the core asks for -------------------------------------------------------------------------------

@@ -119,9 +119,10 @@ num_neurons(x::NetworkState) = length(x.start)
 @inline piece_start(x::NetworkState, step::Step, k) = @inbounds x.moved[k] ? x.start[k] : step.start
 
 """Make the end of the step the start of the next one."""
-function turn_over!(x::NetworkState)
+function turn_over!(x::NetworkState, θ::Model)
     x.y, x.y_end = x.y_end, x.y
     isempty(x.moved_neurons) || settle!(x)
+    rearms(typeof(θ)) && foreach(k -> set_state!(x.y, k, rearmed(θ, k, state_at(x.y, k))), 1:num_neurons(x))
 end
 
 """Forget which neurons events have moved."""
@@ -220,7 +221,7 @@ function event_free_steps!(solver::Solver, x::NetworkState, θ::Model, trail, dr
         after = one_step(solver, θ, 1, y, t0 + n * dt, dt, grid_increment(solver, driver, n))
         fires(θ, 1, after) && break
         set_state!(trail, n - from + 1, y)
-        y = after
+        y = rearms(typeof(θ)) ? rearmed(θ, 1, after) : after
         n += 1
     end
     set_state!(x.y, 1, y)

@@ -1,0 +1,139 @@
+"""What solvers need of a model from formulas beyond its text: its equations in SymPy, with what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .event_sde import EventSDE
+from .symbolic import symbol, symbolic
+
+
+@dataclass(frozen=True)
+class SymbolicEvent:
+    """One event: its function or rate, the state after it, and its dead zone (0 for a crossing)."""
+
+    kind: str
+    function: Any
+    transition: tuple[Any, ...]
+    dead_zone: Any
+
+
+class Calculus:
+    """The equations of a model as SymPy's expressions.
+
+    Attributes
+    ----------
+    states, parameters : tuple of Symbol
+        In the order of the model's.
+    drift, initial, arrival : tuple of expressions
+        Of every state variable; `arrival` is the state of a target after a spike has come.
+    diffusion : tuple of tuples
+        Row by state, column by noise.
+    events : tuple of SymbolicEvent
+    correction : tuple of expressions
+        ½ Σ_c Σ_j ∂g_ic/∂y_j·g_jc, by which the drift in Itô's sense exceeds that in Stratonovich's.
+    noise, iterated_noise : tuple of expressions
+        Σ_c g_ic·w_c, and ½ Σ_cd Σ_j ∂g_ic/∂y_j·g_jd·w_c·w_d, in `noise_symbols` w.
+    rates : pair of expressions
+        How fast the first variable and the fastest one change, |∂f_j/∂y_j|, at the initial state and t = 0.
+    """
+
+    def __init__(self, model: EventSDE) -> None:
+        import sympy
+
+        self.sympy, self.model = sympy, model
+        self.states = tuple(map(symbol, model.states))
+        self.parameters = tuple(map(symbol, model.parameters))
+        self.time, self.current, self.weight = symbol("t"), symbol("I"), symbol("w")
+        zero = sympy.Integer(0)
+        self.drift = tuple(symbolic(model.drift[name]) for name in model.states)
+        self.diffusion = tuple(
+            tuple(symbolic(model.diffusion[name, xi]) if (name, xi) in model.diffusion else zero for xi in model.noises)
+            for name in model.states
+        )
+        self.initial = tuple(symbolic(model.initial[name]) for name in model.states)
+        self.arrival = self._mapped(model.arrival)
+        self.events = tuple(
+            SymbolicEvent(
+                event.kind,
+                symbolic(event.function),
+                self._mapped(event.transition),
+                zero if event.dead_zone is None else symbolic(event.dead_zone),
+            )
+            for event in model.parsed_events
+        )
+        hidden = sum(1 for _ in self.events)
+        self.bars = tuple(sympy.Symbol(f"b{place + 1}") for place in range(len(self.states) + hidden))
+        self.noise_symbols = tuple(sympy.Symbol(f"w{place + 1}") for place in range(len(model.noises)))
+        self.noise = tuple(
+            sum((g * w for g, w in zip(row, self.noise_symbols, strict=True)), zero) for row in self.diffusion
+        )
+        slopes = [[[sympy.diff(g, y) for y in self.states] for g in row] for row in self.diffusion]
+        self.correction = tuple(
+            sum(
+                (
+                    slope * self.diffusion[j][c] / 2
+                    for c in range(len(model.noises))
+                    for j, slope in enumerate(by_noise[c])
+                ),
+                zero,
+            )
+            for by_noise in slopes
+        )
+        self.iterated_noise = tuple(
+            sum(
+                (
+                    slope * other * self.noise_symbols[c] * self.noise_symbols[d] / 2
+                    for c in range(len(model.noises))
+                    for j, slope in enumerate(by_noise[c])
+                    for d, other in enumerate(self.diffusion[j])
+                ),
+                zero,
+            )
+            for by_noise in slopes
+        )
+        self.rates = self._rates()
+
+    def _mapped(self, changes: Any) -> tuple[Any, ...]:
+        return tuple(
+            symbolic(changes[name]) if name in changes else y
+            for name, y in zip(self.model.states, self.states, strict=True)
+        )
+
+    def _rates(self) -> tuple[Any, Any]:
+        sympy = self.sympy
+        start = dict(zip(self.states, self.initial, strict=True)) | {self.time: sympy.Integer(0)}
+        own = [
+            sympy.Abs(sympy.diff(f, y).subs(start, simultaneous=True))
+            for f, y in zip(self.drift, self.states, strict=True)
+        ]
+        return own[0], sympy.Max(*own) if len(own) > 1 else own[0]
+
+    @property
+    def arrival_adds(self) -> bool:
+        """Whether a spike that comes adds something to its target, whatever the target's state."""
+        changes = [after - before for after, before in zip(self.arrival, self.states, strict=True)]
+        return not any(self.sympy.expand(change).has(*self.states) for change in changes)
+
+    def sympify(self, value: Any) -> Any:
+        return self.sympy.sympify(value)
+
+    def where(self, condition: Any) -> Any:
+        """1 where the condition holds, else 0."""
+        return self.sympy.Piecewise((self.sympy.Float(1.0), condition), (self.sympy.Float(0.0), True))
+
+    def noises_commute(self) -> bool:
+        """Whether ∂g_c·g_d = ∂g_d·g_c for every pair of noises, as Milstein's scheme asks."""
+        sympy, columns = self.sympy, list(zip(*self.diffusion, strict=True))
+
+        def along(column: Sequence[Any], direction: Sequence[Any]) -> list[Any]:
+            pairs = list(zip(self.states, direction, strict=True))
+            return [sum((sympy.diff(g, y) * d for y, d in pairs), sympy.Integer(0)) for g in column]
+
+        return all(
+            all(sympy.simplify(a - b) == 0 for a, b in zip(along(one, other), along(other, one), strict=True))
+            for place, one in enumerate(columns)
+            for other in columns[:place]
+        )

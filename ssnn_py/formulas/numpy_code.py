@@ -1,0 +1,150 @@
+"""Formulas in NumPy: what the reference engine computes with, written apart from the Julia code and without text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Values = Sequence[Any]
+#: What a formula may call, by SymPy's names, for plain arrays: `select(condition, a, b)` is a where it holds, else b.
+NUMPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tanh": np.tanh,
+    "Abs": np.abs,
+    "sign": np.sign,
+    "Heaviside": lambda x: np.heaviside(x, 0.5),
+    "Min": np.minimum,
+    "Max": np.maximum,
+    "power": np.power,
+    "select": np.where,
+    "value": np.asarray,
+}
+_RELATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "StrictLessThan": np.less,
+    "LessThan": np.less_equal,
+    "StrictGreaterThan": np.greater,
+    "GreaterThan": np.greater_equal,
+    "Equality": np.equal,
+    "Unequality": np.not_equal,
+}
+
+
+def evaluator(
+    expressions: Sequence[Any], symbols: Sequence[Any], functions: Mapping[str, Callable[..., Any]] = NUMPY_FUNCTIONS
+) -> Callable[[Values], list[Any]]:
+    """A function from values of the `symbols` to those of SymPy's `expressions`, common parts computed once.
+
+    Values are whatever `functions` and the operators +, *, / take.
+
+    Examples
+    --------
+    >>> import sympy
+    >>> x, y = sympy.symbols("x y")
+    >>> product, ratio = evaluator([sympy.exp(x) * y, x / y], [x, y])([0.0, 2.0])
+    >>> float(product), ratio
+    (2.0, 0.0)
+    """
+    import sympy
+
+    shared, reduced = sympy.cse([sympy.sympify(e) for e in expressions], order="none")
+    places = {symbol: place for place, symbol in enumerate(symbols)}
+    steps = []
+    for symbol, expression in shared:
+        steps.append(_compiled(expression, places, functions))
+        places[symbol] = len(places)
+    results = [_compiled(expression, places, functions) for expression in reduced]
+
+    def evaluate(values: Values) -> list[Any]:
+        known = list(values)
+        for step in steps:
+            known.append(step(known))
+        return [result(known) for result in results]
+
+    return evaluate
+
+
+def _compiled(
+    e: Any, places: Mapping[Any, int], functions: Mapping[str, Callable[..., Any]]
+) -> Callable[[Values], Any]:
+    """One expression as a function of the list of known values."""
+
+    def compiled(e: Any) -> Callable[[Values], Any]:
+        if e in places:
+            place = places[e]
+            return lambda known: known[place]
+        if e.is_number:
+            number = float(e)
+            return lambda known: number
+        kind, arguments = type(e).__name__, e.args
+        if e.is_Add or e.is_Mul:
+            parts = [compiled(a) for a in arguments]
+            return _folded(parts, (lambda a, b: a + b) if e.is_Add else (lambda a, b: a * b))
+        if e.is_Pow:
+            return power(*arguments)
+        if kind == "Piecewise":
+            return piecewise(arguments)
+        if kind in ("Min", "Max"):
+            return _folded([compiled(a) for a in arguments], functions[kind])
+        function, inner = functions[kind], compiled(arguments[0])
+        return lambda known: function(inner(known))
+
+    def power(base: Any, exponent: Any) -> Callable[[Values], Any]:
+        inner = compiled(base)
+        if exponent.is_Integer and exponent > 0:
+            return _folded([inner] * int(exponent), lambda a, b: a * b)
+        if exponent.is_number and exponent < 0:
+            below = compiled(base**-exponent)
+            return lambda known: 1.0 / below(known)
+        if exponent == 0.5:
+            return lambda known: functions["sqrt"](inner(known))
+        outer = compiled(exponent)
+        return lambda known: functions["power"](inner(known), outer(known))
+
+    def piecewise(pieces: Sequence[Any]) -> Callable[[Values], Any]:
+        out: Callable[[Values], Any] = lambda known: np.nan  # noqa: E731
+        for value, holds in reversed([tuple(piece.args) for piece in pieces]):
+            out = _selected(condition(holds), compiled(value), out, functions["select"])
+        return out
+
+    def condition(c: Any) -> Callable[[Values], Any]:
+        kind = type(c).__name__
+        if kind in _RELATIONS:
+            relation, value = _RELATIONS[kind], functions["value"]
+            left, right = map(compiled, c.args)
+            return lambda known: relation(value(left(known)), value(right(known)))
+        if kind in ("And", "Or"):
+            return _folded([condition(part) for part in c.args], np.logical_and if kind == "And" else np.logical_or)
+        if kind == "Not":
+            inner = condition(c.args[0])
+            return lambda known: np.logical_not(inner(known))
+        holds = bool(c)
+        return lambda known: holds
+
+    return compiled(e)
+
+
+def _folded(parts: Sequence[Callable[[Values], Any]], operation: Callable[[Any, Any], Any]) -> Callable[[Values], Any]:
+    first, *rest = parts
+
+    def fold(known: Values) -> Any:
+        out = first(known)
+        for part in rest:
+            out = operation(out, part(known))
+        return out
+
+    return fold
+
+
+def _selected(
+    holds: Callable[[Values], Any],
+    one: Callable[[Values], Any],
+    other: Callable[[Values], Any],
+    select: Callable[..., Any],
+) -> Callable[[Values], Any]:
+    return lambda known: select(holds(known), one(known), other(known))
