@@ -44,9 +44,10 @@ def value_and_grad(
     ----------
     loss : Loss or callable
         A :class:`Loss`; or a function that takes a :class:`Solution` and returns a :class:`LossValue`, or a tuple
-        ``(value, spike_times_bar[, v_bar[, i_bar[, entries[, entries_at_saves]]]])``: the loss, its derivatives with
-        respect to spike times (S, K) and recorded values (S, T, N), and what one more spike would change, (S, N) and
-        (S, T, N); None where it does not depend on them.
+        ``(value, spike_times_bar[, v_bar[, i_bar[, entries[, entries_at_saves[, states_bar]]]]])``: the loss, its
+        derivatives with respect to spike times (S, K) and recorded values (S, T, N), what one more spike would change,
+        (S, N) and (S, T, N), and derivatives with respect to variables of other names (a dict); None where it does not
+        depend on them.
     network : Network
     wrt : str or sequence of str
         Names of the network's parameters, ``"v0"`` or ``"i0"``.
@@ -135,8 +136,10 @@ class Objective:
             result = (self.loss.with_entries if entries else self.loss)(solution, self.data)
         else:
             result = self.loss(solution)
-        value, bars = _checked_loss(result)
-        return value, solution.cotangents(*(bars if entries else bars[:3]))
+        value, (times, v, i, ends, saves, states) = _checked_loss(result)
+        if not entries:
+            ends = saves = None
+        return value, solution.cotangents(times, v, i, ends, saves, states)
 
     def why_pathwise(self, solution: Solution, result: Cotangents | None = None) -> str:
         """Why the unbiased gradient is not to be had, or nothing; `result` is what a function has returned."""
@@ -284,9 +287,9 @@ def _unit_directions(*shapes: tuple[str, tuple[int, ...]]) -> dict[str, Array]:
 def _checked_loss(result: Any) -> tuple[float, list[Any]]:
     try:
         value, *bars = result
-        return float(value), bars[:5]
+        return float(value), [*bars, *[None] * 6][:6]
     except (TypeError, ValueError):
         raise ValidationError(
-            "the loss must return (value, spike_times_bar[, v_bar[, i_bar[, entries[, entries_at_saves]]]]), "
-            f"got {describe(result)}"
+            "the loss must return (value, spike_times_bar[, v_bar[, i_bar[, entries[, entries_at_saves[, "
+            f"states_bar]]]]]), got {describe(result)}"
         ) from None

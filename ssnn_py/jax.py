@@ -260,7 +260,7 @@ class _Call:
     def solution(self, values: Mapping[str, Any], seed: Any, known: JaxSolution) -> Solution:
         """The solution in NumPy, of what JAX knows of it."""
         times, neurons = np.asarray(known.spike_times), np.asarray(known.spike_neurons)
-        states = {name: np.asarray(values) for name, values in known.states.items()}
+        states = {name: np.asarray(known.states[name]) for name in self.network.states}
         num_spikes = (neurons >= 0).sum(axis=1)
         truncated = num_spikes == self.problem.max_spikes
         raw = RawSolution(times.astype(np.float64), neurons.astype(np.int64), num_spikes, truncated, states)

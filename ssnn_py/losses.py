@@ -6,7 +6,7 @@ A new loss is a subclass of :class:`Loss`, or any function ``(generated, data) -
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +42,7 @@ class LossValue(NamedTuple):
     i_bar: Array | None = None
     entries: Array | None = None  # (S, N)
     entries_at_saves: Array | None = None  # (S, T, N)
+    states_bar: Mapping[str, Array] | None = None  # (S, T, N) each, of recorded variables of other names
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, tuple) and equal(tuple(self), tuple(other))

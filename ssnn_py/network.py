@@ -452,7 +452,7 @@ class Network(Immutable):
 
         Samples with −1 stay as they are.
         """
-        after = {name: values.copy() for name, values in states.items()}
+        after = {name: states[name].copy() for name in self.states}
         transition, arrival = _spike_formulas(self.model)
         samples = len(next(iter(after.values())))
         slots = {name: self.slots(name, self.parameters[name], samples)[name] for name in self.model.parameters}

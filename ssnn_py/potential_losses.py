@@ -224,15 +224,19 @@ class SumLoss(Loss):
 
     def _sum(self, results: Sequence[Any]) -> LossValue:
         value = sum(w * result[0] for w, result in zip(self.weights, results, strict=True))
-        bars: list[Array | None] = []
-        for part in range(1, len(LossValue._fields)):
-            parts = [
-                (w, result[part] if len(result) > part else None)
-                for w, result in zip(self.weights, results, strict=True)
-            ]
-            terms = [w * np.asarray(bar) for w, bar in parts if bar is not None]
-            bars.append(np.asarray(np.sum(terms, axis=0)) if terms else None)
-        return LossValue(float(value), *bars)
+        full = [LossValue(*result) for result in results]
+        states = dict.fromkeys(name for result in full for name in result.states_bar or {})
+        named = {name: self._total([(result.states_bar or {}).get(name) for result in full]) for name in states}
+        times, v, i, ends, saves = (
+            self._total([result[place] for result in full]) for place in range(1, len(LossValue._fields) - 1)
+        )
+        others = {name: bar for name, bar in named.items() if bar is not None}
+        return LossValue(float(value), times, v, i, ends, saves, others or None)
+
+    def _total(self, bars: Sequence[Any]) -> Array | None:
+        """The weighted sum of those that are there."""
+        terms = [w * np.asarray(bar) for w, bar in zip(self.weights, bars, strict=True) if bar is not None]
+        return np.asarray(np.sum(terms, axis=0)) if terms else None
 
 
 def _potentials(name: str, value: Any) -> Array:

@@ -124,3 +124,33 @@ def run_julia(how, *options, **environment):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
+
+
+def formula_network():
+    """A model from formulas whose variables are not in the order of the alphabet, and are not called v and i."""
+    model = ssnn.EventSDE(
+        "dx/dt = (I - x)/tau + s*xi\nda/dt = -a",
+        events=ssnn.Event(hazard="exp(4*(x - 1))", then="x -= 1; a += 1"),
+        synapse="a += w",
+        parameters=dict(tau=0.1, s=0.1),
+    )
+    return ssnn.Network(model, [[0.0, 0.3], [0.2, 0.0]], input_current=1.5)
+
+
+class LastStateAndCount(ssnn.Loss):
+    """The mean of Σ a(t1), recorded, and the number of spikes."""
+
+    order_matters, observes_states = False, True
+
+    def __call__(self, generated, data=None):
+        last = np.zeros(generated.states["a"].shape)
+        last[:, -1] = 1 / len(last)
+        values = self.values(generated)
+        return ssnn.LossValue(values.mean(), None, None, None, states_bar={"a": last})
+
+    @staticmethod
+    def values(batch):
+        return batch.states["a"][:, -1].sum(-1) + batch.spike_trains.num_spikes
+
+    def exchange(self, generated, data, other):
+        return (self.values(other) - self.values(generated)) / len(generated.spike_trains.num_spikes)

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from helpers import one_neuron, random_network, run_arguments
+from helpers import LastStateAndCount, formula_network, one_neuron, random_network, run_arguments
 
 import ssnn_py as ssnn
 
@@ -84,7 +84,7 @@ def sample_mean(function, **settings):
         nothing = np.zeros((*trains.times.shape[:1], 0, trains.num_neurons))
 
         def values(times):
-            return function(layer.JaxSolution(times, jnp.asarray(trains.neurons), nothing, nothing)) * 1.0
+            return function(layer.JaxSolution(times, jnp.asarray(trains.neurons), {"v": nothing, "i": nothing})) * 1.0
 
         value, pull_back = jax.vjp(values, jnp.asarray(trains.times))
         return np.asarray(value), np.where(np.isfinite(trains.times), pull_back(jnp.ones(len(value)))[0], 0.0)
@@ -328,3 +328,23 @@ def test_expectations_that_have_no_unbiased_gradient(monkeypatch):
 def test_what_an_expectation_cannot_take_it_names(function, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         layer.expectation(function, one_neuron(), {"alpha": 0.1}, t1=1.0, dt=0.05, num_samples=4, max_spikes=9)
+
+
+def test_models_from_formulas(julia):
+    """Pathwise and unbiased gradients of what they record by name are those of NumPy's."""
+    net, run = formula_network(), dict(t1=1.0, dt=0.01, num_samples=50, seed=1, saveat=0.25, engine="julia")
+
+    def weighted(tau):
+        out = layer.simulate(net, {"tau": tau}, max_spikes=200, **run)
+        return out.states["x"][..., 0].sum() + 2 * out.states["a"].sum()
+
+    bars = {"x": [1.0, 0.0], "a": 2.0}
+    wanted = float(ssnn.simulate(net, **run).vjp(states_bar=bars, wrt="tau")["tau"])
+    assert float(jax.grad(weighted)(0.1)) == pytest.approx(wanted)
+
+    def mean(tau):
+        function = lambda batch: batch.states["a"][:, -1].sum(-1) + batch.spike_counts.sum(-1)  # noqa: E731
+        return layer.expectation(function, net, {"tau": tau}, order_matters=False, max_spikes=200, **run)
+
+    _, wanted = ssnn.value_and_grad(LastStateAndCount(), net, "tau", gradient="unbiased", **run)
+    assert float(jax.grad(mean)(0.1)) == pytest.approx(float(wanted["tau"]), rel=1e-9)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import one_neuron, random_network, run_arguments
+from helpers import LastStateAndCount, formula_network, one_neuron, random_network, run_arguments
 
 import ssnn_py as ssnn
 
@@ -319,3 +319,18 @@ def test_what_an_expectation_cannot_take_it_names(function, word):
     c = {"input_current": torch.tensor(1.5, requires_grad=True)}
     with pytest.raises(ssnn.ValidationError, match=word):
         layer.expectation(function, one_neuron(), c, t1=1.0, dt=0.05, num_samples=4, max_spikes=9, engine="reference")
+
+
+def test_models_from_formulas(julia):
+    """Pathwise and unbiased gradients of what they record by name are those of NumPy's."""
+    net, run = formula_network(), dict(t1=1.0, dt=0.01, num_samples=50, seed=1, saveat=0.25, engine="julia")
+    tau = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+    out = layer.simulate(net, {"tau": tau}, **run)
+    (out.states["x"][..., 0].sum() + 2 * out.states["a"].sum()).backward()
+    bars = {"x": [1.0, 0.0], "a": 2.0}
+    assert float(tau.grad) == pytest.approx(float(ssnn.simulate(net, **run).vjp(states_bar=bars, wrt="tau")["tau"]))
+    tau.grad = None
+    function = lambda batch: batch.states["a"][:, -1].sum(-1) + batch.spike_counts.sum(-1)  # noqa: E731
+    layer.expectation(function, net, {"tau": tau}, order_matters=False, **run).backward()
+    _, wanted = ssnn.value_and_grad(LastStateAndCount(), net, "tau", gradient="unbiased", **run)
+    assert float(tau.grad) == pytest.approx(float(wanted["tau"]), rel=1e-9)
