@@ -148,6 +148,7 @@ class Network(Immutable):
 
     def _unite(self, own: Mapping[str, Array]) -> None:
         """Have these parameters of one's own and those of the parts."""
+        self._own_names = tuple(own)
         self.parameters = self._united(own, {argument: getattr(self, argument) for argument in self.part_classes})
         for name, array in self.parameters.items():
             self._check_shape(name, array)
@@ -327,10 +328,12 @@ class Network(Immutable):
         attributes: dict[str, Any] = {
             argument: self._other_part(argument, parameters) for argument in self.part_classes
         }
-        of_parts = {name for argument in self.part_classes for name in getattr(self, argument).parameters}
-        own = {name: array for name, array in self.parameters.items() if name not in of_parts}
-        changed = {name: value for name, value in parameters.items() if name in own and name != "weights"}
-        own |= {name: self._own(name, value) for name, value in changed.items()}
+        own = {
+            name: self._own(name, parameters[name])
+            if name in parameters and name != "weights"
+            else self.parameters[name]
+            for name in self._own_names
+        }
         if "weights" in parameters:
             own["weights"], connections = self._other_weights(parameters["weights"])
             attributes |= connections

@@ -284,12 +284,12 @@ class Solution(Record):
     ) -> Cotangents:
         """Derivatives of a scalar with respect to this solution, checked against its shapes."""
         everywhere = None if entries is None else np.zeros((self.problem.num_samples, self.network.num_neurons))
-        given = dict(states_bar or {})
+        given = dict(states_bar) if states_bar is not None else {}
         for name in given:
             if name not in self.states:
                 known = ", ".join(self.states)
                 raise ValidationError(f"states_bar names an unknown variable {name!r}; this model has {known}")
-        for name, bar in (("v", v_bar), ("i", i_bar)):
+        for name, bar in (("v", v_bar), ("i", i_bar)) if v_bar is not None or i_bar is not None else ():
             if bar is not None:
                 if name not in self.states or name in given:
                     why = "states_bar has it, too" if name in given else f"this model has {', '.join(self.states)}"
