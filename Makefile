@@ -31,6 +31,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/reverse_mode.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/kernels.py 32
+	$(BIN)/python benchmarks/formula_models.py
 
 examples: $(VENV)/installed
 	$(BIN)/ssnn setup

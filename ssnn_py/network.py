@@ -221,6 +221,16 @@ class Network(Immutable):
             return {name: self.input_current.slots(name, array, *shape)}
         return {name: np.broadcast_to(array, shape)}
 
+    @property
+    def equations(self) -> Any:
+        """The model in its parsed form, an :class:`EventSDE`: its ``drift``, ``diffusion``, ``parsed_events``, …; None
+        of an :class:`SLIFNetwork`.
+        """
+        return self.model
+
+    def _repr_latex_(self) -> str | None:
+        return None if self.model is None else self.model._repr_latex_()
+
     # --- what engines ask ---------------------------------------------------------------------------------------------
 
     @property
@@ -409,7 +419,7 @@ class Network(Immutable):
         if explain:
             from .formulas.conditions import Report
 
-            print(Report(rows).table())
+            print(Report(rows).table() if rows else "this model has no events: there is nothing to hold")
         failure = next((row for row in rows if row.holds is False), None)
         if failure is not None:
             where = "the synapse" if failure.event is None else f"events[{failure.event}]"

@@ -1,12 +1,16 @@
 """Networks of models from formulas: the same numbers as the tuned model, exact derivatives, refusals."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import ssnn_py as ssnn
+from ssnn_py.engine import debian
 
 WEIGHTS = np.array([[0.0, 0.15], [0.1, 0.0]])
 SOLVERS = ("euler_maruyama", "milstein", "stochastic_heun", "shark")
@@ -423,3 +427,35 @@ def test_a_formula_that_is_a_known_intensity_is_it(julia):
 def test_bad_formulas_of_parts_are_named(make, message):
     with pytest.raises(ssnn.ValidationError, match=message):
         make()
+
+
+def test_networks_show_their_equations():
+    net = network("adex")
+    assert set(net.equations.drift) == {"v", "a", "i"}
+    assert "dB" in net._repr_latex_()
+    assert "v, a, i" in repr(net)
+
+
+def test_sympy_is_imported_only_where_it_is_needed(tmp_path, julia):
+    """Not with the package; nor by a process that finds the code of its model in the cache."""
+    program = """
+import sys
+import ssnn_py as ssnn
+model = ssnn.EventSDE("dx/dt = -x*k", ssnn.Event(hazard="x**2"), parameters=dict(k=1.0), initial=dict(x=1.0))
+net = ssnn.Network(model)
+before = "sympy" in sys.modules
+ssnn.simulate(net, 1.0, 0.1, engine="julia")
+print(before, "sympy" in sys.modules)
+"""
+    said = []
+    for _ in range(2):
+        environment = {**os.environ, "SSNN_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+        shelf = debian.cache_dir()
+        for name in ("compiled", *(path.name for path in shelf.glob("*julia*"))):
+            if (shelf / name).exists() and not (tmp_path / name).exists():
+                (tmp_path / name).symlink_to(shelf / name)
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300, check=True
+        )
+        said.append(done.stdout.split())
+    assert said == [["False", "True"], ["False", "False"]]
