@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import models
 from .builders import feedforward_weights, random_weights, recurrent_weights
 from .count_losses import CountCrossEntropy, SpikeCountLoss
 from .currents import ConstantCurrent, FormulaCurrent, InputCurrent, JuliaFunction, SampledCurrent
@@ -92,6 +93,7 @@ __all__ = [
     "fit",
     "install_sciml",
     "median_scales",
+    "models",
     "multilevel",
     "piecewise_constant",
     "random_weights",

@@ -1,13 +1,13 @@
 """The shelf: neurons of the literature, and two models from elsewhere, with their published parameters.
 
 Each function returns an :class:`EventSDE` with default values, any of which can be given by name, initial values among
-them; ``model.parameters`` lists them. A default that is a formula, such as ``v0=E_L``, follows the values that are given
-here; ``replace`` changes what it names alone. Neurons count in ms, mV, pA, nS and pF, where nothing else is said, and
-begin at or near rest. Their noise is off until `sigma` is given.
+them; ``model.parameters`` lists them. A default that is a formula, such as ``v0=E_L``, follows the values given here;
+``replace`` changes only what it names. Neurons count in ms, mV, pA, nS and pF, where nothing else is said, and begin at
+or near rest. Their noise is off until `sigma` is given.
 
-Noise of a potential that must itself reach a threshold leaves no pathwise gradient (docs/gradients.md). `lif` and `eif`,
-which fire by escape unless told otherwise, have theirs on the potential; most others have it on the synaptic current,
-which drives the potential as coloured noise, so that thresholds have gradients, too.
+Noise of a potential that must itself reach a threshold leaves no pathwise gradient (docs/gradients.md). `lif` and
+`eif`, which fire by escape unless told otherwise, have theirs on the potential; most others have it on the synaptic
+current, which drives the potential as coloured noise, so that thresholds have gradients, too.
 """
 
 from __future__ import annotations
@@ -311,7 +311,7 @@ def adex(firing: Firing = "threshold", **parameters: ArrayLike) -> EventSDE:
 
     Examples
     --------
-    >>> bursting = adex(tau_w=20.0, a=4.0, b=500.0, v_reset=-47.4)
+    >>> bursting = adex(tau_w=40.0, v_reset=-46.4)
     >>> bursting.states
     ('v', 'w_ad', 'i')
     """
@@ -541,9 +541,9 @@ def bouncing_ball(**parameters: ArrayLike) -> EventSDE:
 
     Notes
     -----
-    With c < 1 infinitely many bounces come before the ball lies still; end the simulation before, at ``max_spikes``,
-    say. The first comes at :math:`τ_1 = \sqrt{2 h_0/g}` where there are neither drag nor noise, the next ones
-    :math:`2 c^j τ_1` apart.
+    With c < 1 infinitely many bounces come before the ball lies still, and in a step that holds two of them it falls
+    through the ground; end the simulation before, at ``max_spikes``, say. The first bounce comes at
+    :math:`τ_1 = \sqrt{2 h_0/g}` where there are neither drag nor noise, the next ones :math:`2 c^j τ_1` apart.
 
     References
     ----------
@@ -576,7 +576,8 @@ def jump_diffusion(**parameters: ArrayLike) -> EventSDE:
     An event comes at the rate λ, and multiplies the price by 1 + J. With p = 0 the jumps are a Poisson process
     (Merton, with jumps of one size): log s(t) then has the mean
     :math:`\log s_0 + (μ - σ^2/2)\,t + ρ t \log(1 + J)` and the variance :math:`(σ^2 + ρ \log^2(1 + J))\,t`. With p > 0
-    a price that has fallen falls more often.
+    a price that has fallen falls more often; if J < 0, infinitely many jumps may then come in a finite time, as to
+    bankruptcy, which ends a simulation with the error that dt is too large, unless ``max_spikes`` does before.
 
     Parameters
     ----------

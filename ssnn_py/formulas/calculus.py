@@ -37,7 +37,7 @@ class Calculus:
     noise, iterated_noise : tuple of expressions
         Σ_c g_ic·w_c, and ½ Σ_cd Σ_j ∂g_ic/∂y_j·g_jd·w_c·w_d, in `noise_symbols` w.
     rates : pair of expressions
-        How fast the first variable and the fastest one change, |∂f_j/∂y_j|, at the initial state and t = 0.
+        How fast the first variable and the fastest one change, |∂f_j/∂y_j|, at the initial state, t = 0 and I = 0.
     """
 
     def __init__(self, model: EventSDE) -> None:
@@ -104,7 +104,8 @@ class Calculus:
 
     def _rates(self) -> tuple[Any, Any]:
         sympy = self.sympy
-        start = dict(zip(self.states, self.initial, strict=True)) | {self.time: sympy.Integer(0)}
+        start = dict(zip(self.states, self.initial, strict=True))
+        start |= {self.time: sympy.Integer(0), self.current: sympy.Integer(0)}
         own = [
             sympy.Abs(sympy.diff(f, y).subs(start, simultaneous=True))
             for f, y in zip(self.drift, self.states, strict=True)

@@ -461,6 +461,8 @@ def julia_expression(expression: Any, names: Mapping[Any, str]) -> str:
             return _nested(f"{kind.lower()}_of", [text(a) for a in sorted(arguments, key=str)])
         if kind == "Piecewise":
             return _piecewise(arguments)
+        if kind in _RELATIONS or kind in ("And", "Or", "Not"):
+            return _condition(e)
         raise NotImplementedError(f"no Julia code for {kind}")
 
     def _sum(terms: Sequence[Any]) -> str:
@@ -507,6 +509,8 @@ def julia_expression(expression: Any, names: Mapping[Any, str]) -> str:
 
     def _condition(condition: Any) -> str:
         kind = type(condition).__name__
+        if condition.is_Symbol:  # a common part
+            return str(condition.name)
         if kind in _RELATIONS:
             left, right = condition.args
             return f"(value({text(left)}) {_RELATIONS[kind]} value({text(right)}))"

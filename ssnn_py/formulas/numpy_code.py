@@ -89,6 +89,8 @@ def _compiled(
             return power(*arguments)
         if kind == "Piecewise":
             return piecewise(arguments)
+        if kind in _RELATIONS or kind in ("And", "Or", "Not"):
+            return condition(e)
         if kind in ("Min", "Max"):
             return _folded([compiled(a) for a in arguments], functions[kind])
         function, inner = functions[kind], compiled(arguments[0])
@@ -114,6 +116,8 @@ def _compiled(
 
     def condition(c: Any) -> Callable[[Values], Any]:
         kind = type(c).__name__
+        if c in places:  # a common part
+            return compiled(c)
         if kind in _RELATIONS:
             relation, value = _RELATIONS[kind], functions["value"]
             left, right = map(compiled, c.args)

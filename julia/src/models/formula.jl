@@ -131,7 +131,7 @@ function event_time(θ::Formula, k, event, y, ẏ, a, stop)
         value >= 0.0 ? (high = τ) : (low = τ)
         next = τ - value / along(crossing_gradient(θ, k, place, y_τ), ẏ)
         next = low < next < high ? next : low + 0.5 * (high - low)
-        abs(next - τ) <= 2 * eps(τ) && return high
+        abs(next - τ) <= 2 * eps(τ) && return next
         τ = next
     end
     return high

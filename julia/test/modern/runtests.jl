@@ -42,11 +42,12 @@ function tangents(host, slots::AbstractVector, options = NamedTuple())
     units = Float64[slot == s for s in 1:host.num_slots, slot in slots]
     times = zeros(host.problem.max_spikes, count)
     v, i = (zeros(host.problem.num_neurons * host.problem.num_saves * count) for _ in 1:2)
+    recorded = [pointer(v), pointer(i)]
     table = [SSNN.Coefficient(pointer(units, s), host.num_slots, 0, 0, 0) for s in 1:host.num_slots]
     outputs = SSNN.TangentOutputs(
-        count, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0), pointer(times), pointer(v), pointer(i),
+        count, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0), pointer(times), pointer(recorded), 2,
     )
-    GC.@preserve host units times v i table SSNN.sciml_solve(
+    GC.@preserve host units times v i recorded table SSNN.sciml_solve(
         run -> SSNN.TangentObserver(run, outputs), host.problem, host.outputs, options,
     )
     return times[1:host.num_spikes[1], :]
@@ -256,7 +257,7 @@ end
 function adjoint(host, times_bar, options = NamedTuple(), sensealg = :InterpolatingAdjoint)
     gradients = zeros(host.num_slots)
     table = [SSNN.Coefficient(pointer(gradients, s), 0, 0, 0, 0) for s in 1:host.num_slots]
-    data = SSNN.AdjointData(pointer(times_bar), C_NULL, C_NULL, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0))
+    data = SSNN.AdjointData(pointer(times_bar), C_NULL, 0, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0))
     GC.@preserve host times_bar gradients table SSNN.sciml_adjoint(
         host.problem, data, merge((sensealg = sensealg,), options),
     )
@@ -339,7 +340,7 @@ end
         SSNN.ConstantDiffusion(), false, false,
     )
     θ = SSNN.DualModel(threshold_at(1.0), threshold_at(1.0))
-    @test SSNN.crossing_tangent(θ, 1, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0)) == 1.0
+    @test SSNN.crossing_tangent(θ, 1, 1, (1.0, 0.0, 0.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0)) == 1.0
     if VERNER === nothing
         println("OrdinaryDiffEqVerner is not in this project: OrdinaryDiffEq.jl #4388 not measured")
     else
