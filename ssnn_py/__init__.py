@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import models
+from .brian2 import from_brian2
 from .builders import feedforward_weights, random_weights, recurrent_weights
 from .count_losses import CountCrossEntropy, SpikeCountLoss
 from .currents import ConstantCurrent, FormulaCurrent, InputCurrent, JuliaFunction, SampledCurrent
@@ -91,6 +92,7 @@ __all__ = [
     "expected_signature_backprop",
     "feedforward_weights",
     "fit",
+    "from_brian2",
     "install_sciml",
     "median_scales",
     "models",

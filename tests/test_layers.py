@@ -18,7 +18,7 @@ LAYERS = (
     {"formulas"},
     {"currents", "diffusions", "intensities", "recordings"},
     {"models", "network"},
-    {"slif"},
+    {"brian2", "slif"},
     {"engine"},
     {"signatures", "solver_checks"},
     {"signature_kernels", "simulation"},
