@@ -13,7 +13,7 @@ demo: $(VENV)/installed
 	$(BIN)/ssnn reproduce figure1 --out $(OUT)
 
 test: lint julia-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -121,9 +121,9 @@ def test_entries_of_silent_trains_by_hand():
     # E S¹ = (time, spikes): (1, 0) against (1, 1); a spike in one of two samples makes it (1, ½).
     silent = ssnn.SpikeTrains(np.empty((2, 0)), np.empty((2, 0), dtype=int), 1, 0.0, 1.0)
     loud = ssnn.SpikeTrains([[0.5]] * 3, [[0]] * 3, 1, 0.0, 1.0)
-    value, _, _, _, entries, _ = ssnn.ExpectedSignatureLoss(1).with_entries(silent, loud)
-    assert value == pytest.approx(1 / 2)
-    np.testing.assert_allclose(entries, [[(0.25 - 1.0) / 2]] * 2)
+    result = ssnn.ExpectedSignatureLoss(1).with_entries(silent, loud)
+    assert result.value == pytest.approx(1 / 2)
+    np.testing.assert_allclose(result.entries, [[(0.25 - 1.0) / 2]] * 2)
 
 
 def test_losses_on_counts_by_hand():
