@@ -459,3 +459,19 @@ print(before, "sympy" in sys.modules)
         )
         said.append(done.stdout.split())
     assert said == [["False", "True"], ["False", "False"]]
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_model_may_have_no_parameters(solver, julia):
+    """Nor a current with any."""
+    model = ssnn.EventSDE(
+        "dx/dt = 2*(I - x) + 0.2*xi", ssnn.Event(hazard="exp(x)", then="x -= 1"), initial=dict(x="0.5")
+    )
+    current = ssnn.JuliaFunction("t -> 1 + t", derivative="t -> 1.0")
+    net = ssnn.Network(model, n=2, input_current=current)
+    assert not net.parameters
+    run = dict(t1=1.0, dt=0.01, seed=3, solver=solver, engine="julia", saveat=[1.0])
+    solution = ssnn.simulate(net, **run)
+    assert solution.vjp(1.0) == {}
+    same = ssnn.Network(model, n=2, input_current=ssnn.FormulaCurrent("a + t", a=1.0))
+    np.testing.assert_allclose(ssnn.simulate(same, **run).spike_times, solution.spike_times, rtol=1e-12)

@@ -108,7 +108,7 @@ end
 Where each of `coefficient_arrays` stands in the host's tables, which list what `coefficient_names` of the problem says.
 """
 function coefficient_places(problem::Problem, p::Model)
-    given = split(unsafe_string(problem.coefficient_names), '\n')
+    given = split(unsafe_string(problem.coefficient_names), '\n'; keepempty = false)
     known = String[string(name) for name in keys(coefficient_arrays(p))]
     for name in given
         name in known || throw(ArgumentError(

@@ -16,6 +16,7 @@ struct Formula{Key,M,P,C<:InputCurrent} <: Model
     values::NTuple{P,Vector{Float64}}
     weights::Vector{Float64}
     current::C
+    num_neurons::Int
 end
 
 function Formula{Key}(problem::Problem) where {Key}
@@ -24,7 +25,7 @@ function Formula{Key}(problem::Problem) where {Key}
     current = lookup(CURRENTS, "input current", unsafe_string(problem.current))(n, knots)
     M, P = num_variables(Formula{Key}), length(coefficient_names(Formula{Key}))
     values = ntuple(_ -> zeros(n), P)
-    return Formula{Key,M,P,typeof(current)}(values, zeros(num_synapses(problem)), current)
+    return Formula{Key,M,P,typeof(current)}(values, zeros(num_synapses(problem)), current, n)
 end
 
 # What its formulas are written for: with or without tangents.

@@ -49,7 +49,8 @@ function variables(u, θ)
     return ntuple(variable -> view(u, (variable-1)*n+1:variable*n), Val(num_variables(model_type(θ))))
 end
 
-number_of_neurons(θ::Model) = length(first(coefficient_arrays(θ)))
+number_of_neurons(θ::Model) = last(size(first(coefficient_arrays(θ))))
+number_of_neurons(θ::Formula) = θ.num_neurons
 number_of_neurons(θ::DualModel) = number_of_neurons(θ.primal)
 model_type(θ::Model) = typeof(θ)
 model_type(θ::DualModel) = typeof(θ.primal)
