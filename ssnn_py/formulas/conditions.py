@@ -440,13 +440,15 @@ class _Facts:
     def _parameter_rows(self) -> Any:
         """The parameters of every neuron of every sample, each as often as it differs."""
         columns = list(self.parameters.values())
+        if not columns:
+            return np.empty((1, 0))
         try:
             columns = list(np.broadcast_arrays(*columns))
         except ValueError:
             # They fit no network together: then what the first values say must do.
             columns = [column.ravel()[:1] for column in columns]
         table = np.array([column.ravel() for column in columns]).reshape(len(columns), -1).T
-        return np.unique(table, axis=0) if columns else np.empty((1, 0))
+        return np.unique(table, axis=0)
 
     def values(self, expression: Any, points: Iterable[dict[Any, float]], keep: bool = False) -> Any:
         """The finite values of an expression, or all with NaN for the others, at points."""
