@@ -88,7 +88,7 @@ end
 forget_plans!() = (empty!(PLANS); nothing)
 
 # Up to so many steps of a neuron, a call takes hardly longer than it takes to wake other threads.
-const SMALL_JOB = 2^14
+const SMALL_JOB = 2^13
 
 """
 How many threads compute a problem of a native solver, whose steps cost `weight` times those of a forward run: one where
