@@ -475,3 +475,12 @@ def test_a_model_may_have_no_parameters(solver, julia):
     assert solution.vjp(1.0) == {}
     same = ssnn.Network(model, n=2, input_current=ssnn.FormulaCurrent("a + t", a=1.0))
     np.testing.assert_allclose(ssnn.simulate(same, **run).spike_times, solution.spike_times, rtol=1e-12)
+
+
+def test_a_crossing_where_a_step_and_a_record_end(engine):
+    """It comes there, once; rounding may make it the next step's. The state is that after it, or just before."""
+    model = ssnn.EventSDE("dx/dt = 1", ssnn.Event(crossing="x - 1", then="x = 0"))
+    for start, times, states in ((0.0, [1, 2, 3], [0, 0, 0]), (-1e-16, [1, 2], [1, 1, 1]), (1.0, [], [2, 3, 4])):
+        solution = ssnn.simulate(ssnn.Network(model, x0=start), 3.0, 0.25, saveat=[1.0, 2.0, 3.0], engine=engine)
+        np.testing.assert_allclose(solution.spike_times[0], times, rtol=1e-15)
+        np.testing.assert_allclose(solution.states["x"].ravel(), states, rtol=1e-15, atol=1e-15)

@@ -132,10 +132,15 @@ function event_time(θ::Formula, k, event, y, ẏ, a, stop)
         value >= 0.0 ? (high = τ) : (low = τ)
         next = τ - value / along(crossing_gradient(θ, k, place, y_τ), ẏ)
         next = low < next < high ? next : low + 0.5 * (high - low)
-        abs(next - τ) <= 2 * eps(τ) && return next
-        τ = next
+        τ, converged = next, abs(next - τ) <= 2 * eps(τ)
+        converged && break
     end
-    return high
+    # Rounding may leave it just short of the crossing.
+    for _ in 1:8
+        crossing(θ, k, place, plus_scaled(y, τ - a, ẏ)) >= 0.0 && break
+        τ = nextfloat(τ)
+    end
+    return min(τ, high)
 end
 
 first_thresholds(θ::Formula, key, k) = ntuple(h -> threshold(key, k - 1, 0, h - 1), num_hazards(formula_type(θ)))
