@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import one_neuron, random_network, run_arguments, why_no_modern_julia
+from helpers import formula_network, one_neuron, random_network, run_arguments, why_no_modern_julia
 
 import ssnn_py as ssnn
 from ssnn_py.engine import boot, packages, sciml
@@ -203,3 +203,18 @@ except KeyboardInterrupt:
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=120)
     assert out.split() == ["stopped"]
+
+
+def test_models_from_formulas():
+    """By Euler–Maruyama the native numbers; by SOSRA those of the finest native run, as the step shrinks; gradients."""
+    net = formula_network()
+    run = dict(t1=1.0, num_samples=4, seed=3, max_spikes=3)
+    one = ssnn.simulate(net, dt=0.01, solver="sciml:EM", **run)
+    np.testing.assert_allclose(one.spike_times, ssnn.simulate(net, dt=0.01, **run).spike_times, rtol=1e-9)
+    fine = ssnn.simulate(net, dt=0.02 / 256, noise_dt=0.02, solver="shark", **run)
+    coarse, finer = (ssnn.simulate(net, dt=dt, noise_dt=0.02, solver="sciml:SOSRA", **run) for dt in (0.02, 0.0025))
+    errors = [np.abs(each.spike_times[:, 0] - fine.spike_times[:, 0]).max() for each in (coarse, finer)]
+    assert errors[1] < errors[0] / 4
+    assert errors[1] < 1e-4
+    wanted = fine.jvp({"tau": 1.0})[:, 0]
+    np.testing.assert_allclose(finer.jvp({"tau": 1.0})[:, 0], wanted, rtol=0.05, atol=0.05 * np.abs(wanted).max())
