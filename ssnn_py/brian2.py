@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
-from typing import Any
+import numbers
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ValidationError
-from .formulas.event_sde import Event, EventSDE
-from .formulas.grammar import FUNCTIONS
+from .formulas.analysis import evaluated
+from .formulas.event_sde import INTERPRETATIONS, Event, EventSDE, meaning
+from .formulas.grammar import FUNCTIONS, Call, Comparison, FormulaError, parts
 from .network import Network
 from .validation import describe
 
@@ -19,8 +21,6 @@ Array = NDArray[np.float64]
 
 #: The state variable that counts the time since the last spike, where there is a refractory period.
 SINCE_SPIKE = "since_spike"
-#: What it starts with, in seconds: as if the last spike were so long ago.
-LONG_AGO = 1e4
 
 _OPERATORS: dict[type, str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}
 _COMPARISONS: dict[type, str] = {
@@ -35,8 +35,28 @@ _WRITTEN = {
     "tan": "(sin({0})/cos({0}))",
     "sinh": "((exp({0}) - exp(-({0})))/2)",
     "cosh": "((exp({0}) + exp(-({0})))/2)",
+    "sign": "piecewise({0} > 0, 1, {0} < 0, -1, 0)",
 }
-_ORDINARY_RUNNERS = {"StateUpdater", "Thresholder", "Resetter", "SubexpressionUpdater"}
+_OF_BRIAN = ("dt", "N", "i", "j", "lastspike", "lastupdate", "t_in_timesteps")
+_OF_NETWORKS = ("weights", "input_current", SINCE_SPIKE)
+_OF_GROUPS = ("StateUpdater", "Thresholder", "Resetter", "SubexpressionUpdater")
+_OF_SYNAPSES = ("StateUpdater", "SynapticPathway", "SubexpressionUpdater")
+
+
+class _Statement(NamedTuple):
+    """A statement of a reset or of on_pre, by the names of Brian 2; `sign` is "=" or one like "+="."""
+
+    name: str
+    sign: str
+    value: ast.expr
+
+    @property
+    def adds(self) -> bool:
+        return self.sign in ("+=", "-=")
+
+
+#: What a name in an expression becomes.
+_Names = Callable[[str, str], str]
 
 
 def from_brian2(
@@ -49,29 +69,34 @@ def from_brian2(
     period; and synapses of the group with itself, whose `on_pre` changes variables of the target. All numbers become
     plain numbers in SI units. The state variables start with the values that the group has now.
 
-    Names that mean something here get an underscore: a variable ``w`` is called ``w_``, and ``I`` ``I_``. A refractory
-    period T adds a variable ``since_spike`` with d/dt = 1, which the reset puts to 0; equations that hold ``unless
-    refractory`` stand still until it reaches T, and no event comes before.
+    Names that mean something here get an underscore: a variable ``w`` is called ``w_``, ``I`` is ``I_``, and a
+    parameter ``v0`` beside a variable ``v``, whose initial value has that name, ``v0_``. Parameters that a reset or
+    `on_pre` changes become variables. A refractory period T adds a variable ``since_spike`` with d/dt = 1, which the
+    reset puts to 0; what holds ``unless refractory`` stands still until it reaches T, also when a spike arrives, and no
+    event comes before. A refractory condition that is the threshold's is what a crossing means.
 
     Parameters
     ----------
     group : brian2.NeuronGroup
     synapses : brian2.Synapses, optional
-        Of the group with itself; its one parameter in `on_pre` becomes the weight w.
+        Of the group with itself. The parameter in `on_pre` whose values differ between synapses becomes the weight w.
     namespace : mapping of str, optional
         Values of names that neither the group nor its own namespace has; default: the caller's variables.
-    interpretation : {"ito", "stratonovich"}
-        Of noise that depends on the state. Brian 2's "euler" means Itô, its "heun" and "milstein" Stratonovich.
+    interpretation : {"ito", "stratonovich"}, optional
+        In which sense noise that depends on the state is meant. Brian 2's "euler" means Itô, its "heun" and "milstein"
+        Stratonovich. Default "ito".
 
     Returns
     -------
     Network
-        Numbers that are the same for all neurons are parameters of shape (), others of shape (N,).
+        Numbers that are the same for all neurons are parameters of shape (), others of shape (N,). Weights are a
+        sparse matrix.
 
     Raises
     ------
     ValidationError
-        With a list of all that cannot be carried over, and why; or if an argument is not what it should be.
+        With a list of all that cannot be carried over, and why; or if an argument is not what it should be, or Brian 2
+        is not installed.
 
     Examples
     --------
@@ -89,121 +114,268 @@ def from_brian2(
         raise ValidationError(f"group must be a NeuronGroup of Brian 2, got {describe(group)}")
     if synapses is not None and not isinstance(synapses, brian2.Synapses):
         raise ValidationError(f"synapses must be a Synapses object of Brian 2, got {describe(synapses)}")
+    if interpretation not in INTERPRETATIONS:
+        raise ValidationError(f'interpretation must be "ito" or "stratonovich", got {describe(interpretation)}')
     if namespace is None:
         namespace = brian2.core.namespace.get_local_namespace(level=1)
-    reader = _Reader(brian2, group, namespace)
+    reader = _Reader(brian2, group, synapses, namespace)
     equations, threshold, then = reader.equations(), reader.threshold(), reader.reset()
-    arrival, weights = reader.synapses(synapses) if synapses is not None else ("", None)
-    if reader.refused:
-        listed = "\n".join(f"  - {what}" for what in dict.fromkeys(reader.refused))
-        raise ValidationError(f"from_brian2 cannot carry over:\n{listed}")
-    model = EventSDE(
-        "\n".join(equations),
-        Event(crossing=threshold, then=then) if threshold else (),
-        synapse=arrival,
-        parameters=reader.parameters,
-        initial=reader.initial,
-        interpretation=interpretation,
-    )
+    arrival, weights = reader.arrival()
+    reader.raise_refused()
+    try:
+        model = EventSDE(
+            "\n".join(equations),
+            Event(crossing=threshold, then=then) if threshold else (),
+            synapse=arrival,
+            parameters=reader.parameters,
+            initial=reader.initial,
+            interpretation=interpretation,
+        )
+    except FormulaError as error:
+        reader.refused.append(str(error))
+        reader.raise_refused()
+        raise
+    reader.check_conditions(model)
+    reader.check_start(model)
+    reader.raise_refused()
     return Network(model, weights) if weights is not None else Network(model, n=int(group.N))
 
 
 class _Reader:
-    """Translates the parts of one group; `refused` is what it could not."""
+    """Translates the parts of one group and its synapses; `refused` is what it could not."""
 
-    def __init__(self, brian2: Any, group: Any, namespace: Mapping[str, Any]) -> None:
-        self.brian2, self.group, self.given = brian2, group, namespace
+    def __init__(self, brian2: Any, group: Any, synapses: Any, namespace: Mapping[str, Any]) -> None:
+        self.group, self.given = group, namespace
+        self.constants = {**brian2.core.namespace.DEFAULT_UNITS, **brian2.core.namespace.DEFAULT_CONSTANTS}
+        self.functions = brian2.core.functions.DEFAULT_FUNCTIONS
         self.refused: list[str] = []
         self.parameters: dict[str, Any] = {}
         self.initial: dict[str, Any] = {}
         self.lines = dict(group.user_equations.items())
-        kinds: dict[str, list[str]] = {"differential equation": [], "subexpression": [], "parameter": []}
-        for name, line in self.lines.items():
-            kinds[line.type].append(name)
-        self.states = kinds["differential equation"]
-        self.own_parameters = kinds["parameter"]
-        self.period = self.refractory_period()
-        extra = [each for each in group.contained_objects if type(each).__name__ not in _ORDINARY_RUNNERS]
-        self.refused += [f"{type(each).__name__} {each.name!r}: what runs besides the equations" for each in extra]
-        self.refused += [f"event {name!r}: events other than spikes" for name in group.events if name != "spike"]
+        self.fires = "spike" in group.events
+        self.synapses, self.path = synapses, self.pathway(synapses)
+        self.resets = self.statements(group.event_codes.get("spike") or "", "reset")
+        self.arrivals = [] if self.path is None else self.statements(self.path.code, "on_pre")
+        self.checked_targets()
+        self.called: dict[Any, str] = {}
+        for name in sorted(self.lines, key=lambda name: name not in self.states):
+            self.called[name] = self.free(name)
+        self.period = ""
+        self.period, self.until_below = self.refractory()
+        for each in group.contained_objects:
+            if type(each).__name__ not in _OF_GROUPS:
+                self.refuse(f"{type(each).__name__} {each.name!r}", "what runs besides the equations")
+        for name in group.events:
+            if name != "spike":
+                self.refuse(f"event {name!r}", "events other than spikes")
 
     def refuse(self, what: str, why: str) -> str:
         self.refused.append(f"{what}: {why}")
         return "0"
 
+    def raise_refused(self) -> None:
+        if self.refused:
+            listed = "\n".join(f"  - {what}" for what in dict.fromkeys(self.refused))
+            raise ValidationError(f"from_brian2 cannot carry over:\n{listed}")
+
+    # --- what there is ------------------------------------------------------------------------------------------------
+
+    def pathway(self, synapses: Any) -> Any:
+        """What runs when a spike arrives, or None."""
+        if synapses is None:
+            return None
+        if synapses.source is not self.group or synapses.target is not self.group:
+            self.refuse(f"synapses {synapses.name!r}", "they must go from the group to itself")
+            return None
+        for name, line in {**synapses.equations, **(synapses.event_driven or {})}.items():
+            if line.type != "parameter":
+                self.refuse(f"{name} of the synapses", f"a {line.type}")
+        for each in synapses.contained_objects:
+            if type(each).__name__ == "SummedVariableUpdater":
+                self.refuse(f"{each.target_varname} of the synapses", "a summed variable")
+            elif type(each).__name__ not in _OF_SYNAPSES:
+                self.refuse(f"{type(each).__name__} {each.name!r}", "what runs besides on_pre")
+        paths = [path for path in synapses._pathways if path.prepost == "pre"]
+        for other in [path for path in synapses._pathways if path.prepost == "post"] + paths[1:]:
+            self.refuse(f"pathway {other.objname!r} of the synapses", "only one on_pre is carried over")
+        if not paths:
+            return None
+        if paths[0].event != "spike":
+            self.refuse(f"on_event {paths[0].event!r} of the synapses", "events other than spikes")
+        if np.any(np.asarray(paths[0].variables["delay"].get_value()) != 0):
+            self.refuse("delay of the synapses", "spikes arrive at once")
+        return paths[0]
+
+    def statements(self, text: str, where: str) -> list[_Statement]:
+        try:
+            body = ast.parse("\n".join(line.strip() for line in text.splitlines())).body
+        except SyntaxError:
+            self.refuse(f"{text!r} in {where}", "no statements")
+            return []
+        out = []
+        for statement in body:
+            if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+                target, sign = statement.targets[0], "="
+            elif isinstance(statement, ast.AugAssign) and type(statement.op) in _OPERATORS:
+                target, sign = statement.target, f"{_OPERATORS[type(statement.op)]}="
+            else:
+                self.refuse(f"{ast.unparse(statement)!r} in {where}", "only assignments are carried over")
+                continue
+            out.append(_Statement(ast.unparse(target), sign, statement.value))
+        return out
+
+    def checked_targets(self) -> None:
+        """Find the state variables, parameters that statements change among them."""
+        self.states = [name for name, line in self.lines.items() if line.type == "differential equation"]
+        changed = [(each.name, each.name, "reset") for each in self.resets]
+        changed += [(each.name, self.of_target(each.name) or "", "on_pre") for each in self.arrivals]
+        for name, own, where in changed:
+            line = self.lines.get(own)
+            if line is None or line.type == "subexpression":
+                self.refuse(f"{name} in {where}", "only variables and parameters of the neuron itself can change")
+            elif line.type == "parameter" and (line.var_type != "float" or "shared" in line.flags):
+                kind = "shared" if "shared" in line.flags else line.var_type
+                self.refuse(f"{name} in {where}", f"a parameter that changes must be a float per neuron, not {kind}")
+            elif own not in self.states:
+                self.states.append(own)
+
+    def of_target(self, name: str) -> str | None:
+        """The variable of a target that a name in on_pre is, or None."""
+        if name in self.synapses.equations:
+            return None
+        own = name.removesuffix("_post")
+        return own if own in self.lines else None
+
+    def needs(self, node: ast.expr) -> set[str]:
+        """All names that an expression depends on, those within subexpressions, too."""
+        found: set[str] = set()
+        stack: list[ast.AST] = [node]
+        while stack:
+            for part in ast.walk(stack.pop()):
+                if isinstance(part, ast.Name) and part.id not in found:
+                    found.add(part.id)
+                    line = self.lines.get(part.id.removesuffix("_post"))
+                    if line is not None:
+                        found.add(part.id.removesuffix("_post"))
+                        stack += [_tree(line.expr.code)] if line.type == "subexpression" else []
+        return found
+
+    def refractory(self) -> tuple[str, bool]:
+        """The refractory period as a formula, empty where there is none; and whether it lasts until the neuron is below
+        its threshold.
+        """
+        period = self.group._refractory
+        if not self.fires or period is False:
+            return "", False
+        if isinstance(period, str):
+            tree = _tree(period)
+            if self.is_condition(tree):
+                frozen = [name for name, line in self.lines.items() if "unless refractory" in line.flags]
+                if frozen or ast.dump(tree) != ast.dump(_tree(self.group.events["spike"])):
+                    self.refuse(
+                        f"refractory {period!r}",
+                        "a condition is carried over only if it is the threshold's and nothing holds unless refractory",
+                    )
+                return "", True
+            self.refuse_time(tree, "refractory")
+            return self.text(tree, "refractory", self.name), False
+        number = self.number(period)
+        if number is None:
+            self.refuse(f"refractory {period!r}", "neither a time nor an expression")
+        return (repr(number) if number else ""), False
+
     # --- numbers ------------------------------------------------------------------------------------------------------
 
-    def number(self, value: Any) -> float | Array | None:
+    def number(self, value: Any) -> float | None:
         """A constant in SI units; None if it is no number."""
-        if isinstance(value, bool | np.bool_) or callable(value):
+        if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Number | np.ndarray):
             return None
-        try:
-            array = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError):
-            return None
-        return float(array) if array.ndim == 0 else None
+        array = np.asarray(value)
+        return float(array) if array.ndim == 0 and array.dtype.kind in "iuf" else None
 
     def held(self, owner: Any, name: str) -> Any:
         """The values of a variable of Brian 2's, one number where all are equal."""
         values = np.asarray(owner.variables[name].get_value(), dtype=np.float64).ravel()
+        if not np.isfinite(values).all():
+            self.refuse(f"values of {name}", "they must be finite")
         return float(values[0]) if values.size and (values == values[0]).all() else values
-
-    def refractory_period(self) -> str:
-        """The refractory period as a formula; empty where there is none."""
-        period = self.group._refractory
-        if period is False or period is None:
-            return ""
-        if isinstance(period, str):
-            return self.formula(period, "refractory")
-        number = self.number(period)
-        return repr(number) if number else ""
 
     # --- names and formulas -------------------------------------------------------------------------------------------
 
-    def own(self, name: str) -> str:
-        """What a name of the group's is called here."""
-        taken = name in ("t", "I", "w", "pi", "dt", SINCE_SPIKE) or name in FUNCTIONS or name == "xi"
-        return f"{name}_" if taken else name
+    def free(self, name: str) -> str:
+        """What something new is called here."""
+        taken = {*_OF_NETWORKS, *self.called.values(), *self.parameters}
+        taken |= {f"{self.called[state]}0" for state in self.states if state in self.called}
+        while name in taken or meaning(name):
+            name += "_"
+        return name
 
     def name(self, name: str, where: str) -> str:
-        if name in self.lines:
-            if name in self.own_parameters:
-                self.parameters[self.own(name)] = self.held(self.group, name)
-            return self.own(name)
-        if name == "t" or name == "xi" or name.startswith("xi_"):
-            return name
-        if name in ("dt", "N", "i", "lastspike", "not_refractory", "t_in_timesteps"):
+        if name == "not_refractory":
+            if self.period:
+                return f"({SINCE_SPIKE} >= {self.period})"
+            return self.refuse(f"{name} in {where}", "there is no refractory period")
+        line = self.lines.get(name)
+        if line is None:
+            if name == "t" or name == "xi" or name.startswith("xi_"):
+                return name
+            return self.outer(self.group, name, where)
+        if line.type == "subexpression" and line.var_type == "boolean":
+            return f"({self.text(_tree(line.expr.code), f'the equation of {name}', self.name)})"
+        own = self.called[name]
+        if line.type == "parameter" and name not in self.states:
+            self.parameters[own] = self.held(self.group, name)
+        return f"({own} > 0.5)" if line.var_type == "boolean" else own
+
+    def outer(self, owner: Any, name: str, where: str) -> str:
+        """A name that is none of the group's, as Brian 2 would resolve it."""
+        if name in _OF_BRIAN:
             return self.refuse(f"{name} in {where}", "a variable of Brian 2's own")
-        for names in (self.group.namespace or {}, self.given):
+        if name in self.constants:
+            number = float(np.asarray(getattr(self.constants[name], "value", self.constants[name])))
+            if not np.isfinite(number):
+                return self.refuse(f"{name} in {where}", "numbers must be finite")
+            return "pi" if name == "pi" else repr(number)
+        for names in (owner.namespace or {}, self.given):
             if name in names:
-                number = self.number(names[name])
-                if number is None:
+                value = self.number(names[name])
+                if value is None:
                     kind = type(names[name]).__name__
-                    return self.refuse(f"{name} in {where}", f"a {kind}, and not one number")
-                self.parameters[self.own(name)] = number
-                return self.own(name)
-        defaults = {**self.brian2.core.namespace.DEFAULT_UNITS, **self.brian2.core.namespace.DEFAULT_CONSTANTS}
-        if name in defaults:
-            value = getattr(defaults[name], "value", defaults[name])
-            return "pi" if name == "pi" else repr(float(np.asarray(value)))
+                    return self.refuse(f"{name} in {where}", f"its value is of type {kind}, and not one number")
+                if not np.isfinite(value):
+                    return self.refuse(f"{name} in {where}", "numbers must be finite")
+                return self.constant(name, value)
         return self.refuse(f"{name} in {where}", "a name without a value")
 
-    def formula(self, text: str, where: str, rename: Mapping[str, str] | None = None) -> str:
-        """An expression of Brian 2's in the notation of formulas, with plain numbers in the place of units."""
-        try:
-            tree = ast.parse(text.strip(), mode="eval").body
-        except SyntaxError:
-            return self.refuse(f"{text!r} in {where}", "no expression")
-        return self.text(tree, where, rename or {})
+    def constant(self, name: str, value: float) -> str:
+        """A number with a name, as a parameter; the same name with another value is another one."""
+        if (name, value) not in self.called:
+            self.called[name, value] = self.free(name)
+            self.parameters[self.called[name, value]] = value
+        return self.called[name, value]
 
-    def text(self, node: ast.expr, where: str, rename: Mapping[str, str]) -> str:
+    def is_condition(self, node: ast.expr) -> bool:
+        if isinstance(node, ast.Name):
+            line = self.lines.get(node.id)
+            return node.id == "not_refractory" or (line is not None and line.var_type == "boolean")
+        return isinstance(node, ast.Compare | ast.BoolOp) or (
+            isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+        )
+
+    def refuse_time(self, node: ast.expr, where: str) -> None:
+        if "t" in self.needs(node):
+            self.refuse(f"t in {where}", "the time stands in equations only; a variable with dx/dt = 1 counts it")
+
+    def text(self, node: ast.expr, where: str, names: _Names) -> str:
+        """An expression of Brian 2's in the notation of formulas, with plain numbers in the place of units."""
+
         def of(part: ast.expr) -> str:
-            return self.text(part, where, rename)
+            return self.text(part, where, names)
 
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
             return repr(node.value)
         if isinstance(node, ast.Name):
-            return rename[node.id] if node.id in rename else self.name(node.id, where)
+            return names(node.id, where)
         if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
             return f"({of(node.left)} {_OPERATORS[type(node.op)]} {of(node.right)})"
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -215,140 +387,227 @@ class _Reader:
         if isinstance(node, ast.BoolOp):
             word = " and " if isinstance(node.op, ast.And) else " or "
             return f"({word.join(of(value) for value in node.values)})"
-        if isinstance(node, ast.Compare) and len(node.ops) == 1:
+        if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _COMPARISONS:
             return f"({of(node.left)} {_COMPARISONS[type(node.ops[0])]} {of(node.comparators[0])})"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
-            name, arguments = node.func.id, [of(argument) for argument in node.args]
-            if name == "int" and isinstance(node.args[0], ast.Compare | ast.BoolOp | ast.UnaryOp):
-                return f"where({arguments[0]}, 1, 0)"
-            if name in _WRITTEN and len(arguments) == 1:
-                return _WRITTEN[name].format(arguments[0])
-            if name in FUNCTIONS:
-                return f"{name}({', '.join(arguments)})"
-            return self.refuse(f"{name}() in {where}", "a function that formulas do not have")
+            return self.call(node.func.id, node.args, where, names)
         return self.refuse(f"{ast.unparse(node)!r} in {where}", "not in the notation of formulas")
+
+    def call(self, name: str, arguments: Iterable[ast.expr], where: str, names: _Names) -> str:
+        conditions = [self.is_condition(argument) for argument in arguments]
+        texts = [self.text(argument, where, names) for argument in arguments]
+        if name == "int" and conditions == [True]:
+            return f"where({texts[0]}, 1, 0)"
+        if name in self.functions:
+            if name in _WRITTEN and len(texts) == 1:
+                return _WRITTEN[name].format(texts[0])
+            if name in FUNCTIONS:
+                return f"{name}({', '.join(texts)})"
+            return self.refuse(f"{name}() in {where}", "a function that formulas do not have")
+        value = {**self.given, **(self.group.namespace or {})}.get(name)
+        kind = "a TimedArray" if type(value).__name__ == "TimedArray" else "a function of one's own"
+        return self.refuse(f"{name}() in {where}", f"{kind}, which formulas do not have")
 
     # --- parts of the group -------------------------------------------------------------------------------------------
 
     def equations(self) -> list[str]:
         lines = []
         for name, line in self.lines.items():
-            flags = set(line.flags)
-            for flag in flags - {"unless refractory", "constant", "shared"}:
-                self.refuse(f"({flag}) of {name}", "a flag that has no counterpart")
+            own = self.called[name]
+            for flag in line.flags:
+                if flag not in ("unless refractory", "constant", "shared"):
+                    self.refuse(f"({flag}) of {name}", "a flag that has no counterpart")
             if line.type == "parameter":
-                if line.var_type == "boolean":
-                    self.refuse(f"parameter {name}", "a truth value")
-                continue
-            right = self.formula(line.expr.code, f"the equation of {name}")
-            if line.type == "subexpression":
-                lines.append(f"{self.own(name)} = {right}")
-                continue
-            if "unless refractory" in flags and self.period:
-                if line.expr.stochastic_variables:
-                    self.refuse(f"(unless refractory) of {name}", "its noise would have to stand still, too")
-                right = f"where({SINCE_SPIKE} >= {self.period}, {right}, 0)"
-            lines.append(f"d{self.own(name)}/dt = {right}")
-            self.initial[self.own(name)] = self.held(self.group, name)
-        if self.period and "spike" in self.group.events:
+                lines += [f"d{own}/dt = 0"] if name in self.states else []
+            elif line.type == "subexpression" and line.var_type == "boolean":
+                self.name(name, name)  # stands where it is used
+            else:
+                right = self.text(_tree(line.expr.code), f"the equation of {name}", self.name)
+                if "unless refractory" in line.flags and self.period:
+                    live = f"{SINCE_SPIKE} >= {self.period}"
+                    noisy = bool(line.expr.stochastic_variables)
+                    right = f"where({live}, 1, 0)*({right})" if noisy else f"where({live}, {right}, 0)"
+                lines.append(f"{own} = {right}" if line.type == "subexpression" else f"d{own}/dt = {right}")
+            if name in self.states:
+                self.initial[own] = self.held(self.group, name)
+        if self.period:
             lines.append(f"d{SINCE_SPIKE}/dt = 1")
-            self.initial[SINCE_SPIKE] = LONG_AGO
+            now, last = (self.group.variables[each].get_value() for each in ("t", "lastspike"))
+            since = np.asarray(now, dtype=np.float64) - np.asarray(last, dtype=np.float64)
+            self.initial[SINCE_SPIKE] = float(since[0]) if (since == since[0]).all() else since
         return lines
 
     def threshold(self) -> str:
         """The function that reaches 0 where the neuron fires."""
-        text = self.group.events.get("spike")
-        if text is None:
+        if not self.fires:
             return ""
-        tree = ast.parse(text.strip(), mode="eval").body
-        single = isinstance(tree, ast.Compare) and len(tree.ops) == 1
-        if not single or not isinstance(tree.ops[0], ast.Gt | ast.GtE | ast.Lt | ast.LtE):  # type: ignore[attr-defined]
+        text = self.group.events["spike"]
+        tree = _tree(text)
+        if (
+            not isinstance(tree, ast.Compare)
+            or len(tree.ops) > 1
+            or not isinstance(tree.ops[0], ast.Gt | ast.GtE | ast.Lt | ast.LtE)
+        ):
             return self.refuse(f"threshold {text!r}", "only one comparison a > b has a crossing")
-        left, right = (self.text(part, "threshold", {}) for part in (tree.left, tree.comparators[0]))  # type: ignore[attr-defined]
-        if isinstance(tree.ops[0], ast.Lt | ast.LtE):  # type: ignore[attr-defined]
+        self.refuse_time(tree, "threshold")
+        before = len(self.refused)
+        left, right = (self.text(part, "threshold", self.name) for part in (tree.left, tree.comparators[0]))
+        changed = self.needs(tree) & {each.name for each in self.resets}
+        if not (self.period or self.until_below or changed or len(self.refused) > before):
+            self.refuse(
+                f"threshold {text!r}",
+                "without a refractory period, and a reset of what it compares, Brian 2 fires at every step",
+            )
+        if isinstance(tree.ops[0], ast.Lt | ast.LtE):
             left, right = right, left
         crossing = f"{left} - {right}"
         return f"min({crossing}, {SINCE_SPIKE} - {self.period})" if self.period else crossing
 
     def reset(self) -> str:
-        text = self.group.event_codes.get("spike") or ""
-        statements = self.statements(text, "reset", {})
-        if self.period and "spike" in self.group.events:
-            statements.append(f"{SINCE_SPIKE} = 0")
-        return "\n".join(statements)
+        out = []
+        for each in self.resets:
+            self.refuse_time(each.value, "reset")
+            place = self.called.get(each.name, "0")
+            out.append(_written(place, each.sign, self.text(each.value, "reset", self.name)))
+        return "\n".join([*out, *([f"{SINCE_SPIKE} = 0"] if self.period else [])])
 
-    def statements(self, text: str, where: str, rename: Mapping[str, str]) -> list[str]:
-        out: list[str] = []
-        try:
-            body = ast.parse("\n".join(line.strip() for line in text.replace(";", "\n").splitlines())).body
-        except SyntaxError:
-            self.refuse(f"{text!r} in {where}", "no statements")
-            return out
-        for statement in body:
-            if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-                target, sign = statement.targets[0], "="
-            elif isinstance(statement, ast.AugAssign) and type(statement.op) in _OPERATORS:
-                target, sign = statement.target, f"{_OPERATORS[type(statement.op)]}="
-            else:
-                self.refuse(f"{ast.unparse(statement)!r} in {where}", "only assignments are carried over")
-                continue
-            name = ast.unparse(target)
-            place = rename.get(name, self.own(name))
-            if place not in {self.own(state) for state in self.states}:
-                self.refuse(f"{name} in {where}", "only variables with a differential equation change")
-            out.append(f"{place} {sign} {self.text(statement.value, where, rename)}")
-        return out
+    def check_conditions(self, model: EventSDE) -> None:
+        """Refuse comparisons of what depends on a condition: SymPy makes an ITE of them, which no code has."""
+        formulas = [(f"the equation of {state}", node) for state, node in model.drift.items()]
+        formulas += [(f"the noise of {state}", node) for (state, _), node in model.diffusion.items()]
+        for event in model.parsed_events:
+            formulas.append(("threshold", event.function))
+            formulas += [(f"the reset of {state}", node) for state, node in event.transition.items()]
+        formulas += [(f"on_pre of {state}", node) for state, node in model.arrival.items()]
+        for where, formula in formulas:
+            compared = [part for part in parts(formula) if isinstance(part, Comparison)]
+            inner = (part for comparison in compared for part in parts(comparison))
+            if any(isinstance(part, Call) and part.function in ("where", "piecewise") for part in inner):
+                self.refuse(f"a condition within a condition in {where}", "write it with and, or and not")
+
+    def check_start(self, model: EventSDE) -> None:
+        """Refuse neurons that are not below their threshold now: a crossing comes from below."""
+        for event in model.parsed_events:
+            values = {name: np.asarray(value) for name, value in model.parameters.items()}
+            values |= {state: values[f"{state}0"] for state in model.states}
+            above = np.atleast_1d(evaluated(event.function, values) >= 0)
+            if above.any():
+                which = f"neuron {np.flatnonzero(above)[0]} is" if above.size > 1 else "a neuron is"
+                self.refuse(
+                    f"threshold {self.group.events['spike']!r}",
+                    f"{which} at or above it now, and would fire at once; here it must be reached from below",
+                )
 
     # --- synapses -----------------------------------------------------------------------------------------------------
 
-    def synapses(self, synapses: Any) -> tuple[str, Any]:
+    def arrival(self) -> tuple[str, Any]:
         """The synapse statement, and the weights as a sparse matrix."""
+        if self.path is None:
+            return "", None
         import scipy.sparse
 
-        if synapses.source is not self.group or synapses.target is not self.group:
-            self.refuse(f"synapses {synapses.name!r}", "they must go from the group to itself")
+        if not self.synapses._connect_called:
+            self.refuse(f"synapses {self.synapses.name!r}", "they are not connected yet")
             return "", None
-        for name, line in {**synapses.equations, **(synapses.event_driven or {})}.items():
-            if line.type != "parameter" and name != "lastupdate":
-                self.refuse(f"{name} of the synapses", f"a {line.type}")
-        paths = list(synapses._synaptic_updaters)
-        for other in paths:
-            if other != "pre":
-                self.refuse(f"pathway {other!r} of the synapses", "only on_pre is carried over")
-        if "pre" not in paths:
-            return "", None
-        if np.any(np.asarray(synapses.pre.variables["delay"].get_value()) != 0):
-            self.refuse("delay of the synapses", "spikes arrive at once")
-        code = synapses.pre.code
-        own = [name for name, line in synapses.equations.items() if line.type == "parameter"]
-        tree = ast.parse("\n".join(line.strip() for line in code.replace(";", "\n").splitlines()))
-        names = {part.id for part in ast.walk(tree) if isinstance(part, ast.Name)}
-        used = [name for name in own if name in names]
-        if len(used) > 1:
-            self.refuse(f"{', '.join(used)} in on_pre", "a synapse has one number, its weight")
-        rename = {f"{state}_post": self.own(state) for state in self.lines} | dict.fromkeys(used, "w")
-        for name in sorted(names):
-            if name.endswith("_pre"):
-                self.refuse(f"{name} in on_pre", "a target does not see the neuron that fires")
-        statements = self.statements(code, "on_pre", rename)
-        for name in self.own_parameters:
-            if f"{name}_post" in code:
-                self.name(name, "on_pre")
-        rows, columns = np.asarray(synapses.i[:]), np.asarray(synapses.j[:])
-        values = np.ones(rows.size)
-        if used:
-            values = np.broadcast_to(np.asarray(synapses.variables[used[0]].get_value(), dtype=np.float64), rows.shape)
-        else:
-            statements = [self.weighted(statement) for statement in statements]
-        pairs = np.unique(np.stack([rows, columns]), axis=1).shape[1]
-        if pairs < rows.size and not all(" += " in statement for statement in statements):
+        rows, columns = np.asarray(self.synapses.i[:]), np.asarray(self.synapses.j[:])
+        weight, values = self.weight(rows.size)
+        frozen = {name for name, line in self.lines.items() if self.period and "unless refractory" in line.flags}
+        out = []
+        for each in self.arrivals:
+            self.refuse_time(each.value, "on_pre")
+            own = self.of_target(each.name) or ""
+            place, value = self.called.get(own, "0"), self.text(each.value, "on_pre", self.arriving)
+            if weight is None and each.adds:
+                value = f"w*({value})"
+            if own in frozen:  # what is written to such a variable while it stands still is lost
+                moved = value if each.sign == "=" else f"{place} {each.sign[:-1]} ({value})"
+                out.append(f"{place} = where({SINCE_SPIKE} >= {self.period}, {moved}, {place})")
+            else:
+                out.append(_written(place, each.sign, value))
+        changed = {self.of_target(each.name) for each in self.arrivals}
+        period = self.group._refractory
+        if frozen & changed and isinstance(period, str) and changed & self.needs(_tree(period)):
+            self.refuse("on_pre", "it changes what the refractory period depends on")
+        if np.unique(np.stack([rows, columns]), axis=1).shape[1] < rows.size and not all(
+            each.adds and not changed & self.needs(each.value) and (weight is None or _is_linear(each.value, weight))
+            for each in self.arrivals
+        ):
             self.refuse("synapses", "several of them between two neurons add up only where on_pre adds")
+        if (rows == columns).any() and not self.commute(frozen):
+            self.refuse(
+                "synapses of neurons with themselves", "on_pre comes before the reset in Brian 2, here after it"
+            )
         size = int(self.group.N)
-        return "\n".join(statements), scipy.sparse.csr_matrix((values, (rows, columns)), shape=(size, size))
+        return "\n".join(out), scipy.sparse.csr_matrix((values, (rows, columns)), shape=(size, size))
 
-    def weighted(self, statement: str) -> str:
-        """A statement without a weight, with one, which is 1."""
-        target, sign, value = statement.split(" ", 2)
-        if sign not in ("+=", "-="):
-            self.refuse(f"{statement!r} in on_pre", "without a weight only += and -= are carried over")
-        return f"{target} {sign} w*({value})"
+    def weight(self, size: int) -> tuple[str | None, Array]:
+        """The synapses' parameter that is the weight, if there is one, and its values."""
+        self.weighing, values = None, np.ones(size)
+        named = {part.id for each in self.arrivals for part in ast.walk(each.value) if isinstance(part, ast.Name)}
+        used = [name for name, line in self.synapses.equations.items() if line.type == "parameter" and name in named]
+        held = {name: self.held(self.synapses, name) for name in used}
+        differ = [name for name in used if np.ndim(held[name])]
+        if len(differ) > 1:
+            self.refuse(f"{', '.join(differ)} in on_pre", "a synapse has one number, its weight")
+        if used:
+            self.weighing = (differ or used)[0]
+            values = np.broadcast_to(np.asarray(held[self.weighing], dtype=np.float64), (size,))
+        return self.weighing, values
+
+    def arriving(self, name: str, where: str) -> str:
+        """A name in on_pre."""
+        if name == self.weighing:
+            return "w"
+        if name in self.synapses.equations:
+            value = self.held(self.synapses, name)
+            return "0" if np.ndim(value) else self.constant(name, value)
+        own = self.of_target(name)
+        if own is not None:
+            return self.name(own, where)
+        if name in ("t", "not_refractory_post"):
+            return self.name(name.removesuffix("_post"), where)
+        if name.endswith("_pre"):
+            return self.refuse(f"{name} in {where}", "a target does not see the neuron that fires")
+        return self.outer(self.synapses, name, where)
+
+    def commute(self, frozen: set[str]) -> bool:
+        """Whether a reset and what a spike does to a target can come in either order."""
+        writes = [(self.of_target(each.name), each) for each in self.arrivals]
+        writes = [(name, each) for name, each in writes if name not in frozen]
+        for name, each in writes:
+            for reset in self.resets:
+                both_add = each.adds and reset.adds
+                if (name == reset.name and not both_add) or name in self.needs(reset.value):
+                    return False
+                if reset.name in self.needs(each.value):
+                    return False
+        return not (self.period and any("not_refractory" in str(self.needs(each.value)) for _, each in writes))
+
+
+def _tree(text: str) -> ast.expr:
+    """An expression of Brian 2's, which has parsed it before."""
+    return ast.parse(f"({text.strip()}\n)", mode="eval").body
+
+
+def _written(place: str, sign: str, value: str) -> str:
+    return f"{place} = {place}**({value})" if sign == "**=" else f"{place} {sign} {value}"
+
+
+def _is_linear(node: ast.expr, name: str) -> bool:
+    """Whether an expression is a number times what the name stands for."""
+    if isinstance(node, ast.Name):
+        return node.id == name
+    if isinstance(node, ast.UnaryOp):
+        return _is_linear(node.operand, name)
+    if not isinstance(node, ast.BinOp):
+        return False
+    has_left, has_right = (
+        any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(side))
+        for side in (node.left, node.right)
+    )
+    left, right = (_is_linear(side, name) for side in (node.left, node.right))
+    if isinstance(node.op, ast.Mult):
+        return (left and not has_right) or (right and not has_left)
+    if isinstance(node.op, ast.Div):
+        return left and not has_right
+    return isinstance(node.op, ast.Add | ast.Sub) and left and right
