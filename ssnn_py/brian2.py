@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .errors import ValidationError
 from .formulas.analysis import evaluated
 from .formulas.event_sde import INTERPRETATIONS, Event, EventSDE, meaning
-from .formulas.grammar import FUNCTIONS, Call, Comparison, FormulaError, parts
+from .formulas.grammar import FUNCTIONS, FormulaError
 from .network import Network
 from .validation import describe
 
@@ -135,7 +135,6 @@ def from_brian2(
         reader.refused.append(str(error))
         reader.raise_refused()
         raise
-    reader.check_conditions(model)
     reader.check_start(model)
     reader.raise_refused()
     return Network(model, weights) if weights is not None else Network(model, n=int(group.N))
@@ -470,20 +469,6 @@ class _Reader:
             place = self.called.get(each.name, "0")
             out.append(_written(place, each.sign, self.text(each.value, "reset", self.name)))
         return "\n".join([*out, *([f"{SINCE_SPIKE} = 0"] if self.period else [])])
-
-    def check_conditions(self, model: EventSDE) -> None:
-        """Refuse comparisons of what depends on a condition: SymPy makes an ITE of them, which no code has."""
-        formulas = [(f"the equation of {state}", node) for state, node in model.drift.items()]
-        formulas += [(f"the noise of {state}", node) for (state, _), node in model.diffusion.items()]
-        for event in model.parsed_events:
-            formulas.append(("threshold", event.function))
-            formulas += [(f"the reset of {state}", node) for state, node in event.transition.items()]
-        formulas += [(f"on_pre of {state}", node) for state, node in model.arrival.items()]
-        for where, formula in formulas:
-            compared = [part for part in parts(formula) if isinstance(part, Comparison)]
-            inner = (part for comparison in compared for part in parts(comparison))
-            if any(isinstance(part, Call) and part.function in ("where", "piecewise") for part in inner):
-                self.refuse(f"a condition within a condition in {where}", "write it with and, or and not")
 
     def check_start(self, model: EventSDE) -> None:
         """Refuse neurons that are not below their threshold now: a crossing comes from below."""

@@ -192,7 +192,7 @@ class FormulaCurrent(InputCurrent):
     @property
     def code(self) -> str:
         """Its formula in Julia, for the core."""
-        from .formulas.julia_code import current_code
+        from .formulas.julia_parts import current_code
 
         return current_code(self.kind, self._function, tuple(self.parameters))
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import engine as engines
-from .engine import Cotangents, contract
+from .engine import Cotangents, check_finite, contract
 from .errors import NoGradientError, ValidationError, warn_caller
 from .losses import Loss
 from .network import Network
@@ -220,6 +220,8 @@ def differentiate(
             gradients[key], start = flat[start:stop].reshape(shape), stop
     else:
         gradients = engine.pull_back(problem, result, names)
+    if math.isfinite(value):
+        check_finite(gradients)
     return Outcome(value, solution.presented(gradients), solution, "unbiased" if unbiased else "pathwise", why)
 
 

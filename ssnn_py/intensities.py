@@ -149,7 +149,7 @@ class FormulaIntensity(Intensity):
     @property
     def code(self) -> str:
         """Its formula in Julia, for the core."""
-        from .formulas.julia_code import intensity_code
+        from .formulas.julia_parts import intensity_code
 
         return intensity_code(self.kind, self._function, tuple(self.parameters))
 

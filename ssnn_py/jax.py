@@ -341,6 +341,7 @@ class _Call:
             if insertions is not None:
                 cotangents = replace(cotangents, **at_places(insertions, at_place, solution.recorded_shape))
         gradients = engines.load(solution.engine).pull_back(solution.problem, cotangents, tuple(values))
+        engines.check_finite(gradients)
         return {key: gradient.astype(np.asarray(values[key]).dtype) for key, gradient in gradients.items()}
 
 

@@ -176,14 +176,16 @@ class Solution(Record):
         ValidationError
             If a name is unknown, or a cotangent has the wrong shape or is not finite where it counts.
         NoGradientError
-            If the model has no pathwise gradient, or, with `entries`, no unbiased one.
+            If the model has no pathwise gradient, or, with `entries`, no unbiased one, or if it is not finite.
         """
         self.network.check_gradients()
         names = self._names(wrt)
         cotangents = self.cotangents(spike_times_bar, v_bar, i_bar, entries, entries_at_saves, states_bar)
         if cotangents.entries is not None or cotangents.entries_at_saves is not None:
             self.check_entries()
-        return self.presented(engines.load(self.engine).pull_back(self.problem, cotangents, names))
+        gradients = engines.load(self.engine).pull_back(self.problem, cotangents, names)
+        engines.check_finite(gradients)
+        return self.presented(gradients)
 
     def jvp(self, directions: Mapping[str, Any]) -> Array:
         r"""Forward mode: the derivative of the spike times in one direction of the parameters.
@@ -204,7 +206,7 @@ class Solution(Record):
         ValidationError
             If a name is unknown or a tangent does not fit its parameter.
         NoGradientError
-            If the model has no pathwise gradient.
+            If the model has no pathwise gradient, or it is not finite.
 
         Examples
         --------
@@ -230,6 +232,10 @@ class Solution(Record):
             raise ValidationError("directions must name at least one parameter")
         tangents = engines.load(self.engine).solve(self.problem, blocks).tangents
         assert tangents is not None
+        along = "the derivative in the direction of"
+        moved = {"spike_times": tangents.spike_times, **tangents.states, "s": tangents.s}
+        for array in moved.values():
+            engines.check_finite({", ".join(directions): array}, along)
         return tangents
 
     def _names(self, wrt: str | Sequence[str] | None, argument: str = "wrt") -> tuple[str, ...]:

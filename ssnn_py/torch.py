@@ -138,7 +138,9 @@ class _Call:
         cotangents: Cotangents = self.solution.cotangents(times, entries=at_end, states_bar=states)
         if at_place is not None and self.insertions is not None:
             cotangents = replace(cotangents, **at_places(self.insertions, at_place, self.solution.recorded_shape))
-        return engines.load(self.solution.engine).pull_back(self.solution.problem, cotangents, names)
+        gradients = engines.load(self.solution.engine).pull_back(self.solution.problem, cotangents, names)
+        engines.check_finite(gradients)
+        return gradients
 
 
 def _run(

@@ -426,10 +426,6 @@ REFUSED = [
     (lambda: group("dv/dt = -v/a : 1", namespace={"a": np.inf}), f"a {EQUATION}numbers must be finite"),
     (lambda: group("dv/dt = -(v % 2)/second : 1"), f"'v % 2' {EQUATION}not in the notation of formulas"),
     (lambda: group("dv/dt = sqrt(t)*xi/second : 1"), "what multiplies a noise must not depend on the time"),
-    (
-        lambda: group("dv/dt = int(v > int(u > 1))/second : 1\nu : 1"),
-        "a condition within a condition in the equation of v: write it with and, or and not",
-    ),
     (infinite, "values of c: they must be finite"),
     (linked, "(linked) of y: a flag that has no counterpart"),
     (lambda: group("dv/dt = x/second : 1\nx = 2*v : 1 (constant over dt)"), "(constant over dt) of x: a flag"),

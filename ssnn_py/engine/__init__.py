@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import JuliaError, ValidationError
-from ..validation import describe
+from ..errors import JuliaError, NoGradientError, ValidationError
+from ..validation import all_finite, describe
 from ..values import Record
 
 if TYPE_CHECKING:
@@ -227,9 +227,20 @@ def contract(cotangents: Cotangents, tangents: Tangents) -> Array:
             part = _product(dot, bar)
             if not all(map(math.isfinite, part.flat)):
                 # Where there is no spike, or nothing was recorded after a truncation, nothing moves.
-                part = _product(np.nan_to_num(dot), np.where(np.isfinite(bar), bar, 0.0))
+                part = _product(dot, np.where(np.isfinite(bar), bar, 0.0))
             total += part
     return total
+
+
+def check_finite(derivatives: Mapping[str, Array], what: str = "the gradient by") -> None:
+    """Raise NoGradientError where derivatives of a solution, which is finite, are not."""
+    for name, array in derivatives.items():
+        if not all_finite(array):
+            raise NoGradientError(
+                f"{what} {name} is not finite, though the solution is: a slope of its equations is infinite or "
+                "undefined at a state that it comes through, as that of sqrt(x) at 0, an event is met without speed, "
+                "or derivatives have grown beyond all numbers"
+            )
 
 
 def _product(dot: Array, bar: Array) -> Array:

@@ -306,6 +306,8 @@ class _Run:
             for part, new in zip(self.y, passage.y, strict=True):
                 part[touched] = new
             one, event = (np.array([sample]), np.array([j])), int(self.event[sample, j])
+            if not all(np.isfinite(part.value[one]).all() for part in self.y):
+                raise not_finite(problem, sample)  # what the transition resets would not show it
             self.fired[one] += 1
             neuron = self.neurons(one)
             log_u = self.path.log_uniforms(one, self.fired[one], max(neuron.hazard_of(event), 0))
@@ -331,6 +333,14 @@ class _Run:
                 self.insert(sample, int(given.neurons[sample]), times[:1])
 
 
+def not_finite(problem: Problem, sample: int) -> SSNNError:
+    return SSNNError(
+        f"the solution of sample {sample} is no longer finite: dt = {problem.dt} is too large for the rates of the "
+        "equations, a parameter is too large, or a formula has no value at a state that was reached (the root or "
+        "logarithm of a negative number)"
+    )
+
+
 class ReferenceEngine(Engine):
     """Plain NumPy: the same numbers as the Julia core, to rounding."""
 
@@ -351,10 +361,7 @@ class ReferenceEngine(Engine):
                 run.take_step(n)
         finite = np.all([np.isfinite(part.value).all(axis=1) for part in run.y], axis=0)
         if not finite.all():
-            raise SSNNError(
-                f"the solution of sample {int(np.argmin(finite))} is no longer finite: dt = {problem.dt} is too large "
-                "for the rates of the equations, or a parameter is too large"
-            )
+            raise not_finite(problem, int(np.argmin(finite)))
         counts = np.array([len(spikes) for spikes in run.spikes], dtype=np.int64)
         capacity = problem.max_spikes if problem.max_spikes is not None else int(counts.max(initial=0))
         times = np.full((problem.num_samples, capacity), np.inf)

@@ -249,29 +249,54 @@ def _value(x: Any) -> Any:
     return x.value if isinstance(x, Dual) else x
 
 
+def _counted(slope: Array, x: Any) -> Any:
+    """What a slope makes of the tangent of x: nothing where that is 0, whatever the slope."""
+    return np.where(x.tangent == 0.0, 0.0, slope * x.tangent) if isinstance(x, Dual) else 0.0
+
+
 def _dual_power(x: Any, y: Any) -> Any:
     base, exponent = _value(x), _value(y)
     at = np.power(base, exponent)
-    parts = [(exponent * np.power(base, exponent - 1.0), x)] if isinstance(x, Dual) else []
-    if isinstance(y, Dual):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            parts.append((np.where(base > 0, at * np.log(base), 0.0), y))
-    return chain(at, *parts) if parts else at
+    if not isinstance(x, Dual) and not isinstance(y, Dual):
+        return at
+    by_base = np.where(exponent == 0.0, 0.0, exponent * np.power(base, exponent - 1.0))
+    by_exponent = np.where((base == 0.0) & (exponent > 0.0), 0.0, at * np.log(base))
+    return Dual(at, _counted(by_base, x) + _counted(by_exponent, y))
+
+
+def _dual_sqrt(x: Any) -> Any:
+    root = np.sqrt(_value(x))
+    return Dual(root, _counted(0.5 / root, x)) if isinstance(x, Dual) else root
+
+
+def _extreme(function: Callable[..., Array], side: Callable[..., Array]) -> Callable[[Any, Any], Any]:
+    """The larger or smaller of two, with the tangent of that one; where they are equal, the mean of both."""
+
+    def of(x: Any, y: Any) -> Any:
+        one, other = _value(x), _value(y)
+        at = function(one, other)
+        if not isinstance(x, Dual) and not isinstance(y, Dual):
+            return at
+        first, second = (part.tangent if isinstance(part, Dual) else 0.0 for part in (x, y))
+        mean = 0.5 * (first + second)
+        return Dual(at, np.where(side(one, other), first, np.where(side(other, one), second, mean)))
+
+    return of
 
 
 DUAL_FUNCTIONS: dict[str, Callable[..., Any]] = {
     **NUMPY_FUNCTIONS,
     "exp": _smooth(np.exp, lambda x, y: y),
     "log": _smooth(np.log, lambda x, y: 1.0 / x),
-    "sqrt": _smooth(np.sqrt, lambda x, y: 0.5 / y),
+    "sqrt": _dual_sqrt,
     "sin": _smooth(np.sin, lambda x, y: np.cos(x)),
     "cos": _smooth(np.cos, lambda x, y: -np.sin(x)),
     "tanh": _smooth(np.tanh, lambda x, y: 1.0 - y * y),
     "Abs": _smooth(np.abs, lambda x, y: np.sign(x)),
     "sign": lambda x: np.sign(_value(x)),
     "Heaviside": lambda x: np.heaviside(_value(x), 0.5),
-    "Min": lambda x, y: _dual_select(_value(y) < _value(x), y, x),
-    "Max": lambda x, y: _dual_select(_value(y) > _value(x), y, x),
+    "Min": _extreme(np.minimum, np.less),
+    "Max": _extreme(np.maximum, np.greater),
     "power": _dual_power,
     "select": _dual_select,
     "value": _value,
@@ -297,11 +322,7 @@ class _Formulas:
         self.dead_zones = ready([event.dead_zone for event in c.events])
         self.arrival = ready(c.arrival, c.weight)
         #: Of every event, whether it leaves its own function as it is.
-        self.stays = [
-            c.sympy.expand(event.function.subs(dict(zip(c.states, event.transition, strict=True)), simultaneous=True))
-            == c.sympy.expand(event.function)
-            for event in c.events
-        ]
+        self.stays = [c.stays(event) for event in c.events]
 
 
 @functools.lru_cache(maxsize=32)
@@ -441,5 +462,6 @@ class FormulaEquations(Equations):
         return y
 
     def rates(self) -> tuple[Array, Array]:
-        one, fastest = self.formulas.rates(self._given([0.0] * self.num_states))
+        start = self.formulas.initial(self._given([0.0] * self.num_states))
+        one, fastest = self.formulas.rates(self._given(start))
         return tuple(np.broadcast_to(_value(rate), self.shape[0]) for rate in (one, fastest))  # type: ignore[return-value]

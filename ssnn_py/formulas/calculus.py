@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .event_sde import EventSDE
-from .symbolic import symbol, symbolic
+from .symbolic import expanded, symbol, symbolic
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Calculus:
     noise, iterated_noise : tuple of expressions
         Σ_c g_ic·w_c, and ½ Σ_cd Σ_j ∂g_ic/∂y_j·g_jd·w_c·w_d, in `noise_symbols` w.
     rates : pair of expressions
-        How fast the first variable and the fastest one change, |∂f_j/∂y_j|, at the initial state, t = 0 and I = 0.
+        How fast the first variable and the fastest one change, |∂f_j/∂y_j|.
     """
 
     def __init__(self, model: EventSDE) -> None:
@@ -71,10 +71,11 @@ class Calculus:
             sum((g * w for g, w in zip(row, self.noise_symbols, strict=True)), zero) for row in self.diffusion
         )
         slopes = [[[sympy.diff(g, y) for y in self.states] for g in row] for row in self.diffusion]
+        # Powers of one base are joined: x**(2*n)/x has no value at 0, x**(2*n - 1) has.
         self.correction = tuple(
             sum(
                 (
-                    slope * self.diffusion[j][c] / 2
+                    sympy.powsimp(slope * self.diffusion[j][c]) / 2
                     for c in range(len(model.noises))
                     for j, slope in enumerate(by_noise[c])
                 ),
@@ -85,7 +86,7 @@ class Calculus:
         self.iterated_noise = tuple(
             sum(
                 (
-                    slope * other * self.noise_symbols[c] * self.noise_symbols[d] / 2
+                    sympy.powsimp(slope * other) * self.noise_symbols[c] * self.noise_symbols[d] / 2
                     for c in range(len(model.noises))
                     for j, slope in enumerate(by_noise[c])
                     for d, other in enumerate(self.diffusion[j])
@@ -104,22 +105,23 @@ class Calculus:
 
     def _rates(self) -> tuple[Any, Any]:
         sympy = self.sympy
-        start = dict(zip(self.states, self.initial, strict=True))
-        start |= {self.time: sympy.Integer(0), self.current: sympy.Integer(0)}
-        own = [
-            sympy.Abs(sympy.diff(f, y).subs(start, simultaneous=True))
-            for f, y in zip(self.drift, self.states, strict=True)
-        ]
+        own = [sympy.Abs(sympy.powsimp(sympy.diff(f, y))) for f, y in zip(self.drift, self.states, strict=True)]
         return own[0], sympy.Max(*own) if len(own) > 1 else own[0]
 
     @property
     def arrival_adds(self) -> bool:
         """Whether a spike that comes adds something to its target, whatever the target's state."""
         changes = [after - before for after, before in zip(self.arrival, self.states, strict=True)]
-        return not any(self.sympy.expand(change).has(*self.states) for change in changes)
+        return not any(expanded(change).has(*self.states) for change in changes)
 
-    def sympify(self, value: Any) -> Any:
-        return self.sympy.sympify(value)
+    def stays(self, event: SymbolicEvent) -> bool:
+        """Whether an event leaves its own function as it is, as far as that can be told soon."""
+        moved = dict(zip(self.states, event.transition, strict=True))
+        try:
+            after = event.function.subs(moved, simultaneous=True)
+        except (TypeError, ValueError):  # where SymPy compares what is not a number, as log(0)
+            return False
+        return bool(expanded(after - event.function) == 0)
 
     def where(self, condition: Any) -> Any:
         """1 where the condition holds, else 0."""

@@ -34,13 +34,11 @@ from numpy.typing import ArrayLike
 from .analysis import ZERO, substituted
 from .event_sde import EventSDE
 from .grammar import Name, Node
-from .symbolic import symbol, symbolic
+from .symbolic import expanded, symbol, symbolic
 
 #: How many random states are looked at where formulas do not tell, and how many of them must have finite values. Every
 #: neuron has one of its own, up to a number.
 _NUM_POINTS, _FEWEST_POINTS, _MOST_POINTS = 80, 8, 2000
-#: Formulas of more operations, or with larger powers, are not expanded.
-_LARGE, _LARGE_POWER = 400, 6
 #: What counts as 0, relative to the terms that cancel.
 _TOLERANCE = 1e-9
 
@@ -251,7 +249,7 @@ def _settles(facts: _Facts, place: int) -> Row:
     if facts.vanishes([there, -function], place)[0]:
         why = "the event leaves its crossing at 0, and comes again only after it has been negative"
         return Row("(iv)", place, True, "symbolic", why)
-    there = facts.expanded(facts.on_surface(there, place))
+    there = expanded(facts.on_surface(there, place))
     how: How = "numeric" if there.free_symbols & facts.moving else "symbolic"
     values, sizes = facts.sums(there.as_ordered_terms(), facts.surface_points(place))
     if len(values) < _FEWEST_POINTS:
@@ -323,7 +321,13 @@ class _Facts:
         self._surface: dict[int, list[dict[Any, float]]] = {}
 
     def expression(self, node: Node) -> Any:
-        return symbolic(substituted(node, self._zeros))
+        """A formula without the parameters that are 0, where it has a value without them."""
+        try:
+            known = symbolic(substituted(node, self._zeros))
+        except (TypeError, ValueError):  # where SymPy compares what is not a number, as log(0)
+            return symbolic(node)
+        undefined = (self.sympy.zoo, self.sympy.nan, self.sympy.oo, -self.sympy.oo)
+        return symbolic(node) if known.has(*undefined) else known
 
     def map(self, changes: Mapping[str, Node]) -> dict[str, Any]:
         """What becomes of every state variable."""
@@ -368,11 +372,11 @@ class _Facts:
             return True, "symbolic"
         on_surface = place is not None and not self.is_hazard(place)
         for expression in (sum_of_terms, self.on_surface(sum_of_terms, place) if on_surface else sum_of_terms):
-            expanded = self.expanded(expression)
-            if expanded == 0:
+            written_out = expanded(expression)
+            if written_out == 0:
                 return True, "symbolic"
         # What is left may depend on parameters alone: then their values decide, and no state.
-        how: How = "numeric" if expanded.free_symbols & self.moving else "symbolic"
+        how: How = "numeric" if written_out.free_symbols & self.moving else "symbolic"
         sums, sizes = self.sums(terms, self.surface_points(place) if on_surface and place is not None else self.points)
         if len(sums) < _FEWEST_POINTS:
             return None, how
@@ -398,14 +402,6 @@ class _Facts:
         text = str(self.sympy.sstr(expression.xreplace(fractions), full_prec=False))
         return text if len(text) <= 100 else f"{text[:100]}…"
 
-    def expanded(self, expression: Any) -> Any:
-        """The expression with its products written out, unless that might take long."""
-        powers = (power.exp for power in expression.atoms(self.sympy.Pow))
-        large = any(exponent.is_Integer and abs(exponent) > _LARGE_POWER for exponent in powers)
-        if large or expression.count_ops() > _LARGE:
-            return expression
-        return self.sympy.expand(expression)
-
     def on_surface(self, expression: Any, place: int | None) -> Any:
         """An expression where a crossing is 0, if the crossing can be solved for a state variable at once."""
         if place is None:
@@ -413,9 +409,9 @@ class _Facts:
         for name, slope in self.gradient(place).items():
             if slope != 0 and not slope.free_symbols & self.moving:
                 y = self.of[name]
-                solved = self.expanded(y - self.functions[place] / slope)
+                solved = expanded(y - self.functions[place] / slope)
                 if not solved.has(y):
-                    return self.expanded(self.replaced(expression, {y: solved}))
+                    return expanded(self.replaced(expression, {y: solved}))
         return expression
 
     # --- numbers ------------------------------------------------------------------------------------------------------

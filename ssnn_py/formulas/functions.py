@@ -50,16 +50,21 @@ def kind_of(what: str, formula: Node, parameters: Iterable[str]) -> str:
 @functools.lru_cache(maxsize=64)
 def _ready(formula: Node, variable: str, parameters: tuple[str, ...]) -> Any:
     """The function and its derivatives by the variable and by every parameter, in NumPy."""
-    from .numpy_code import evaluator
+    import sympy
+
+    from .derivatives import Program
+    from .numpy_code import evaluator, straight_line
     from .symbolic import symbol, symbolic
 
-    expression, symbols = symbolic(formula), [symbol(name) for name in (variable, *parameters)]
-    return evaluator([expression], symbols), evaluator([expression.diff(each) for each in symbols], symbols)
+    symbols = [symbol(name) for name in (variable, *parameters)]
+    program = Program([symbolic(formula)])
+    changes = program.pulled_back([sympy.Integer(1)], symbols)
+    return evaluator([symbolic(formula)], symbols), straight_line(program.steps, changes, symbols)
 
 
 def value(formula: Node, variable: str, at: Array, parameters: Mapping[str, Array]) -> Array:
     """The function at points of its variable, elementwise."""
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         (out,) = _ready(formula, variable, tuple(parameters))[0]([at, *parameters.values()])
     return _like(out, at, parameters)
 
@@ -68,7 +73,7 @@ def derivatives(
     formula: Node, variable: str, at: Array, parameters: Mapping[str, Array]
 ) -> tuple[Array, dict[str, Array]]:
     """Its derivatives by the variable and by every parameter, elementwise."""
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         slope, *others = _ready(formula, variable, tuple(parameters))[1]([at, *parameters.values()])
     named = zip(parameters, others, strict=True)
     return _like(slope, at, parameters), {name: _like(part, at, parameters) for name, part in named}

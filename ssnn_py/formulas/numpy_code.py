@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .symbolic import without_ite
+
 Values = Sequence[Any]
 #: What a formula may call, by SymPy's names, for plain arrays: `select(condition, a, b)` is a where it holds, else b.
 NUMPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -22,6 +24,8 @@ NUMPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Min": np.minimum,
     "Max": np.maximum,
     "power": np.power,
+    "guarded": lambda x, y: np.where((x == 0.0) | (y == 0.0), 0.0, x * y),
+    "power_log": lambda x, y: np.where((x == 0.0) & (y > 0.0), 0.0, np.power(x, y) * np.log(x)),
     "select": np.where,
     "value": np.asarray,
 }
@@ -52,19 +56,29 @@ def evaluator(
     """
     import sympy
 
-    shared, reduced = sympy.cse([sympy.sympify(e) for e in expressions], order="none")
+    shared, reduced = sympy.cse([without_ite(sympy.sympify(e)) for e in expressions], order="none")
+    return straight_line(shared, reduced, symbols, functions)
+
+
+def straight_line(
+    steps: Sequence[tuple[Any, Any]],
+    results: Sequence[Any],
+    symbols: Sequence[Any],
+    functions: Mapping[str, Callable[..., Any]] = NUMPY_FUNCTIONS,
+) -> Callable[[Values], list[Any]]:
+    """The same of expressions that are made of steps, each a name and what is computed for it from those before."""
     places = {symbol: place for place, symbol in enumerate(symbols)}
-    steps = []
-    for symbol, expression in shared:
-        steps.append(_compiled(expression, places, functions))
+    computed = []
+    for symbol, expression in steps:
+        computed.append(_compiled(expression, places, functions))
         places[symbol] = len(places)
-    results = [_compiled(expression, places, functions) for expression in reduced]
+    made = [_compiled(expression, places, functions) for expression in results]
 
     def evaluate(values: Values) -> list[Any]:
         known = list(values)
-        for step in steps:
+        for step in computed:
             known.append(step(known))
-        return [result(known) for result in results]
+        return [result(known) for result in made]
 
     return evaluate
 
@@ -93,17 +107,15 @@ def _compiled(
             return condition(e)
         if kind in ("Min", "Max"):
             return _folded([compiled(a) for a in arguments], functions[kind])
-        function, inner = functions[kind], compiled(arguments[0])
-        return lambda known: function(inner(known))
+        function, inner = functions[kind], [compiled(a) for a in arguments[: 1 if kind == "Heaviside" else None]]
+        return lambda known: function(*(part(known) for part in inner))
 
     def power(base: Any, exponent: Any) -> Callable[[Values], Any]:
         inner = compiled(base)
-        if exponent.is_Integer and exponent > 0:
-            return _folded([inner] * int(exponent), lambda a, b: a * b)
         if exponent.is_number and exponent < 0:
             below = compiled(base**-exponent)
             return lambda known: 1.0 / below(known)
-        if exponent == 0.5:
+        if 2 * exponent == 1:
             return lambda known: functions["sqrt"](inner(known))
         outer = compiled(exponent)
         return lambda known: functions["power"](inner(known), outer(known))
@@ -116,6 +128,9 @@ def _compiled(
 
     def condition(c: Any) -> Callable[[Values], Any]:
         kind = type(c).__name__
+        if c in (True, False):
+            holds = bool(c)
+            return lambda known: holds
         if c in places:  # a common part
             return compiled(c)
         if kind in _RELATIONS:
@@ -127,8 +142,7 @@ def _compiled(
         if kind == "Not":
             inner = condition(c.args[0])
             return lambda known: np.logical_not(inner(known))
-        holds = bool(c)
-        return lambda known: holds
+        raise NotImplementedError(f"no NumPy code for {kind}")
 
     return compiled(e)
 

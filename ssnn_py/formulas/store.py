@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 _KEPT = 256
+#: The files that make code.
+_MAKERS = ("julia_code.py", "julia_parts.py", "julia_expressions.py", "derivatives.py", "calculus.py", "symbolic.py")
 
 
 def _version() -> str:
     """What the code is made by: it is made anew where that has changed."""
     here = Path(__file__).parent
-    makers = [(here / name).read_bytes() for name in ("julia_code.py", "calculus.py", "symbolic.py")]
+    makers = [(here / name).read_bytes() for name in _MAKERS]
     return hashlib.sha256(b"".join(makers)).hexdigest()[:8]
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from .grammar import Call, Comparison, Logic, Name, Negative, Node, Number, Operation
 
+#: Formulas of more operations, or with larger powers, are not expanded.
+_LARGE, _LARGE_POWER = 400, 6
 #: Decimals of at most so many digits, and of at most such an exponent, become fractions; others are floats.
 _EXACT_DIGITS, _EXACT_EXPONENT = 15, 22
 
@@ -52,6 +54,40 @@ def symbolic(node: Node) -> Any:
         return known[id(node)]
 
     return of(node)
+
+
+def without_ite(expression: Any) -> Any:
+    """An expression without SymPy's if-then-else of conditions, which it makes of a piecewise within a condition.
+
+    Examples
+    --------
+    >>> import sympy
+    >>> a, b, c = sympy.symbols("a b c")
+    >>> without_ite(sympy.ITE(a, b, c))
+    (a & b) | (c & ~a)
+    """
+    import sympy
+
+    if not expression.has(sympy.ITE):
+        return expression
+    return expression.replace(sympy.ITE, lambda c, a, b: sympy.Or(sympy.And(c, a), sympy.And(sympy.Not(c), b)))
+
+
+def expanded(expression: Any) -> Any:
+    """An expression with its products written out, unless that might take long.
+
+    Examples
+    --------
+    >>> import sympy
+    >>> a, b = sympy.symbols("a b")
+    >>> expanded((a + b) * b), expanded((a + b) ** 30)
+    (a*b + b**2, (a + b)**30)
+    """
+    import sympy
+
+    powers = (power.exp for power in expression.atoms(sympy.Pow))
+    large = any(exponent.is_Integer and abs(exponent) > _LARGE_POWER for exponent in powers)
+    return expression if large or expression.count_ops() > _LARGE else sympy.expand(expression)
 
 
 def _symbolic(sympy: Any, node: Node, of: Any) -> Any:

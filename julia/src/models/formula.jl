@@ -9,7 +9,7 @@ The code defines, besides the protocol,
 
   * `coefficient_names(Formula{Key})`, `num_states`, `num_crossings`, `num_hazards`;
   * `crossing(θ, k, c, y)`: the function of crossing c, which comes where it reaches 0 from below, with
-    `crossing_gradient`, and `crossing_adjoint!`;
+    `crossing_gradient`, and `crossing_parameters_adjoint!`;
   * `event_kind(Formula{Key}, event)`: (true, c) for crossing c, (false, h) for hazard h.
 """
 struct Formula{Key,M,P,C<:InputCurrent} <: Model
@@ -104,7 +104,7 @@ end
 
 function event_adjoint!(θ̄::Formula, θ::Formula, k, event, y, bar)
     is_crossing, place = event_kind(formula_type(θ), event)
-    is_crossing && crossing_adjoint!(θ̄, θ, k, place, y, bar)
+    is_crossing && crossing_parameters_adjoint!(θ̄, θ, k, place, y, bar)
     return nothing
 end
 

@@ -5,15 +5,18 @@
 @inline exp_of(x) = fast_exp(x)
 @inline log_of(x::Float64) =
     ifelse(x >= 2.3e-308, fast_log(x), ifelse(x < 0.0, NaN, ifelse(x >= 0.0, -Inf, x)))
-@inline sqrt_of(x::Float64) = @fastmath sqrt(x)
+@inline sqrt_of(x::Float64) = Core.Intrinsics.sqrt_llvm(x)   # `@fastmath sqrt` promises that there is no NaN
 @inline tanh_of(x::Float64) = (e = fast_exp(2.0 * min_of(max_of(x, -20.0), 20.0)); (e - 1.0) / (e + 1.0))
 @inline sin_of(x::Float64) = fast_sincos(x)[1]
 @inline cos_of(x::Float64) = fast_sincos(x)[2]
-@inline abs_of(x) = choose(value(x) < 0.0, -x, x)
-@inline min_of(x, y) = choose(value(y) < value(x), y, x)
-@inline max_of(x, y) = choose(value(y) > value(x), y, x)
+@inline abs_of(x::Float64) = abs(x)
+@inline min_of(x::Float64, y::Float64) = ifelse((y < x) | isnan(y), y, x)
+@inline max_of(x::Float64, y::Float64) = ifelse((y > x) | isnan(y), y, x)
 @inline sign_of(x) = ifelse(value(x) > 0.0, 1.0, ifelse(value(x) < 0.0, -1.0, 0.0))
 @inline step_of(x) = ifelse(value(x) > 0.0, 1.0, ifelse(value(x) < 0.0, 0.0, 0.5))
+
+"""A product that is 0 where one of the two is, also where the other is infinite or undefined."""
+@inline guarded(x::Float64, y::Float64) = ifelse((x == 0.0) | (y == 0.0), 0.0, x * y)
 
 @inline choose(condition::Bool, x::Float64, y::Float64) = ifelse(condition, x, y)
 @inline choose(condition::Bool, x, y) = Dual(
@@ -21,10 +24,18 @@
 )
 
 @inline log_of(x::Dual) = Dual(log_of(x.value), x.tangent / x.value)
-@inline sqrt_of(x::Dual) = (root = sqrt_of(x.value); Dual(root, 0.5 * x.tangent / root))
+@inline sqrt_of(x::Dual) = (root = sqrt_of(x.value); Dual(root, guarded(0.5 / root, x.tangent)))
 @inline tanh_of(x::Dual) = (at = tanh_of(x.value); Dual(at, (1.0 - at * at) * x.tangent))
 @inline sin_of(x::Dual) = ((s, c) = fast_sincos(x.value); Dual(s, c * x.tangent))
 @inline cos_of(x::Dual) = ((s, c) = fast_sincos(x.value); Dual(c, -(s * x.tangent)))
+
+# At a kink the slope is the mean of those on both sides.
+@inline abs_of(x::Dual) = Dual(abs_of(x.value), sign_of(x) * x.tangent)
+@inline min_of(x, y) = Dual(min_of(value(x), value(y)), of_smaller(value(x), tangent(x), value(y), tangent(y)))
+@inline max_of(x, y) = Dual(max_of(value(x), value(y)), of_smaller(value(y), tangent(x), value(x), tangent(y)))
+
+"""a where x < y, b where x > y, and their mean where these are equal."""
+@inline of_smaller(x, a, y, b) = ifelse(x < y, a, ifelse(x > y, b, 0.5 * (a + b)))
 
 """x^n for a whole number n."""
 @inline integer_power(x, ::Val{1}) = x
@@ -32,13 +43,21 @@
     N < 0 ? 1.0 / integer_power(x, Val(-N)) :
     iseven(N) ? (half = integer_power(x, Val(N ÷ 2)); half * half) : x * integer_power(x, Val(N - 1))
 
-"""x^y for x > 0, and 0 for x = 0 and y > 0; NaN for a negative x."""
-@inline power_of(x::Float64, y::Float64) = ifelse((x == 0.0) & (y > 0.0), 0.0, fast_exp(y * log_of(x)))
+"""x^y; NaN for a negative x unless y is whole."""
+@inline function power_of(x::Float64, y::Float64)
+    size, half = fast_exp(y * log_of(abs(x))), 0.5 * y
+    signed = ifelse(x > 0.0, size, ifelse(floor(y) != y, NaN, ifelse(floor(half) == half, size, -size)))
+    at_zero = ifelse(y > 0.0, 0.0, Inf)
+    return ifelse(y == 0.0, 1.0, ifelse(x == 0.0, at_zero, signed))
+end
+
+"""x^y·log(x), the derivative of x^y by y; 0 for x = 0 and y > 0."""
+@inline power_log(x::Float64, y::Float64) = ifelse((x == 0.0) & (y > 0.0), 0.0, power_of(x, y) * log_of(x))
+
 @inline function power_of(x, y)
-    at = power_of(value(x), value(y))
-    change = value(y) * power_of(value(x), value(y) - 1.0) * tangent(x)
-    tangent(y) == 0.0 && return Dual(at, change)
-    return Dual(at, change + at * log_of(value(x)) * tangent(y))
+    base, exponent = value(x), value(y)
+    by_base = guarded(guarded(exponent, power_of(base, exponent - 1.0)), tangent(x))
+    return Dual(power_of(base, exponent), by_base + guarded(power_log(base, exponent), tangent(y)))
 end
 
 # --- code of the host's -----------------------------------------------------------------------------------------------

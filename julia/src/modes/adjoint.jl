@@ -281,7 +281,7 @@ end
 """At the end of a sample, before the way back: the cotangents of the integrated hazards at t1."""
 function begin_adjoint!(w::AdjointWorker, data::AdjointData, sample)
     run, n = w.run, num_neurons(w.run.x)
-    check_finite(run, sample)
+    check_finite(run)
     (run.stopped || data.entries == C_NULL) && return
     for k in 1:n
         entry = unsafe_load(data.entries, k + n * (sample - 1))

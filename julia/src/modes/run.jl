@@ -256,6 +256,7 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
         end
 
         before_transition!(observer, run, step, j, spike.event)
+        all(isfinite, state_at(x.y, j)) || throw_not_finite(run)    # what the transition resets would not show it
         x.spikes[j] += 1
         log_u = next_threshold(θ, run.key, j, spike.event, x.spikes[j])
         apply_transition!(x.y, θ, synapses, j, spike.event, log_u)
@@ -366,13 +367,13 @@ state_within(run::Run, step::Step, k, t) = t == step.stop ? state_at(run.x.y_end
     advance(run.solver, run.θ, step, k, state_at(run.x.y, k), piece_start(run.x, step, k), t)
 
 """Raise where the solution has blown up."""
-function check_finite(run::Run, sample)
-    all(a -> all(isfinite, a), run.x.y) && return
-    throw(ErrorException(
-        "the solution of sample $(sample - 1) is no longer finite: dt = $(run.problem.dt) is too large for the rates " *
-        "of the equations, or a parameter is too large",
-    ))
-end
+check_finite(run::Run) = all(a -> all(isfinite, a), run.x.y) || throw_not_finite(run)
+
+@noinline throw_not_finite(run::Run) = throw(ErrorException(
+    "the solution of sample $(run.key[2] - run.problem.first_sample) is no longer finite: dt = $(run.problem.dt) is " *
+    "too large for the rates of the equations, a parameter is too large, or a formula has no value at a state that " *
+    "was reached (the root or logarithm of a negative number)",
+))
 
 """Where the host wants a solution: C-ordered arrays (S, K), (S,) and (S, T, N)."""
 struct Outputs
@@ -421,7 +422,7 @@ end
 """The same, step by step."""
 solve_sample!(run::Run, observer::Observer, outputs::Outputs, sample) = solve_sample!(run, observer, outputs, sample) do
     run_steps!(run, observer, 0, Int(run.problem.num_steps))
-    check_finite(run, sample)
+    check_finite(run)
     end_sample!(observer, run)
 end
 
