@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ValidationError
-from .formulas.analysis import evaluated
-from .formulas.event_sde import INTERPRETATIONS, Event, EventSDE, meaning
+from .formulas.analysis import evaluated, meaning
+from .formulas.event_sde import INTERPRETATIONS, OF_NETWORKS, Event, EventSDE
 from .formulas.grammar import FUNCTIONS, FormulaError
 from .network import Network
 from .validation import describe
@@ -38,7 +38,6 @@ _WRITTEN = {
     "sign": "piecewise({0} > 0, 1, {0} < 0, -1, 0)",
 }
 _OF_BRIAN = ("dt", "N", "i", "j", "lastspike", "lastupdate", "t_in_timesteps")
-_OF_NETWORKS = ("weights", "input_current", SINCE_SPIKE)
 _OF_GROUPS = ("StateUpdater", "Thresholder", "Resetter", "SubexpressionUpdater")
 _OF_SYNAPSES = ("StateUpdater", "SynapticPathway", "SubexpressionUpdater")
 
@@ -158,7 +157,7 @@ class _Reader:
         self.checked_targets()
         self.called: dict[Any, str] = {}
         for name in sorted(self.lines, key=lambda name: name not in self.states):
-            self.called[name] = self.free(name)
+            self.called[name] = self.free(name, name in self.states)
         self.period = ""
         self.period, self.until_below = self.refractory()
         for each in group.contained_objects:
@@ -301,9 +300,9 @@ class _Reader:
 
     # --- names and formulas -------------------------------------------------------------------------------------------
 
-    def free(self, name: str) -> str:
+    def free(self, name: str, is_state: bool = False) -> str:
         """What something new is called here."""
-        taken = {*_OF_NETWORKS, *self.called.values(), *self.parameters}
+        taken = {*(() if is_state else OF_NETWORKS), SINCE_SPIKE, *self.called.values(), *self.parameters}
         taken |= {f"{self.called[state]}0" for state in self.states if state in self.called}
         while name in taken or meaning(name):
             name += "_"

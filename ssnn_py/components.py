@@ -83,7 +83,7 @@ class Component(Immutable):
             require(name, array, RANGES[self.ranges[name]](array), self.ranges[name])
         return array
 
-    def replace(self: Same, **parameters: ArrayLike) -> Same:
+    def replace(self: Same, /, **parameters: ArrayLike) -> Same:
         """The same component with other values of some parameters.
 
         Raises
@@ -99,8 +99,9 @@ class Component(Immutable):
         return self._changed(parameters=Arrays(self.parameters, new))
 
     def _shown(self) -> dict[str, Any]:
-        """The constructor's arguments, for the representation."""
+        """The constructor's arguments, for the representation; one without a name is positional."""
         return {name: value.tolist() for name, value in self.parameters.items()}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self._shown().items())})"
+        shown = (f"{name}={value}" if name else value for name, value in self._shown().items())
+        return f"{type(self).__name__}({', '.join(shown)})"

@@ -37,11 +37,11 @@ class InputCurrent(Component):
         return np.broadcast_to(array, (num_samples, num_neurons))
 
     @abc.abstractmethod
-    def value(self, t: Array, **slots: Array) -> Array:
+    def value(self, t: Array, /, **slots: Array) -> Array:
         """I(t) for times of shape (S, N) or (), from the parameters as seen through :meth:`slots`."""
 
     @abc.abstractmethod
-    def derivatives(self, t: Array, **slots: Array) -> tuple[Array, dict[str, Array]]:
+    def derivatives(self, t: Array, /, **slots: Array) -> tuple[Array, dict[str, Array]]:
         """∂I/∂t, and ∂I/∂p for every parameter p, with p's knot axis last where it has one."""
 
 
@@ -64,10 +64,10 @@ class ConstantCurrent(InputCurrent):
     def __init__(self, input_current: ArrayLike) -> None:
         super().__init__({"input_current": input_current})
 
-    def value(self, t: Array, **slots: Array) -> Array:
+    def value(self, t: Array, /, **slots: Array) -> Array:
         return slots["input_current"]
 
-    def derivatives(self, t: Array, **slots: Array) -> tuple[Array, dict[str, Array]]:
+    def derivatives(self, t: Array, /, **slots: Array) -> tuple[Array, dict[str, Array]]:
         shape = slots["input_current"].shape
         return np.zeros(shape), {"input_current": np.ones(shape)}
 
@@ -135,7 +135,7 @@ class SampledCurrent(InputCurrent):
         weight = np.clip((t - self.knots[left]) / width, 0.0, 1.0)
         return left, weight, np.where(inside, 1.0 / width, 0.0)
 
-    def derivatives(self, t: Array, **slots: Array) -> tuple[Array, dict[str, Array]]:
+    def derivatives(self, t: Array, /, **slots: Array) -> tuple[Array, dict[str, Array]]:
         samples = slots["input_current"]
         t = np.broadcast_to(t, samples.shape[:-1])
         left, weight, slope = self._weights(t)
@@ -146,7 +146,7 @@ class SampledCurrent(InputCurrent):
         step = np.take_along_axis(samples, right[..., None], -1) - np.take_along_axis(samples, left[..., None], -1)
         return slope * step[..., 0], {"input_current": partial}
 
-    def value(self, t: Array, **slots: Array) -> Array:
+    def value(self, t: Array, /, **slots: Array) -> Array:
         _, partial = self.derivatives(t, **slots)
         return np.asarray((partial["input_current"] * slots["input_current"]).sum(-1))
 
@@ -160,6 +160,15 @@ class FormulaCurrent(InputCurrent):
         I(t) of the time ``t`` and the parameters, in the notation of :class:`EventSDE`.
     **parameters : array_like, shape (), (N,) or (S, N)
         Every other name in it; each can be differentiated by.
+
+    Attributes
+    ----------
+    formula : str
+        As given.
+    parameters : mapping of str to ndarray
+        Read-only.
+    kind : str
+        The name under which the Julia core knows the formula.
 
     Raises
     ------
@@ -177,16 +186,16 @@ class FormulaCurrent(InputCurrent):
     array([1., 2.])
     """
 
-    def __init__(self, formula: str, **parameters: ArrayLike) -> None:
+    def __init__(self, formula: str, /, **parameters: ArrayLike) -> None:
         self.formula = formula
         self._function = read_function("formula", formula, "t", parameters)
         self.kind = kind_of("current", self._function, parameters)
         super().__init__(parameters)
 
-    def value(self, t: Array, **slots: Array) -> Array:
+    def value(self, t: Array, /, **slots: Array) -> Array:
         return value(self._function, "t", t, slots)
 
-    def derivatives(self, t: Array, **slots: Array) -> tuple[Array, dict[str, Array]]:
+    def derivatives(self, t: Array, /, **slots: Array) -> tuple[Array, dict[str, Array]]:
         return derivatives(self._function, "t", t, slots)
 
     @property
@@ -197,7 +206,7 @@ class FormulaCurrent(InputCurrent):
         return current_code(self.kind, self._function, tuple(self.parameters))
 
     def _shown(self) -> dict[str, Any]:
-        return {"formula": repr(self.formula), **super()._shown()}
+        return {"": repr(self.formula), **super()._shown()}
 
 
 class JuliaFunction(InputCurrent):
@@ -244,12 +253,12 @@ class JuliaFunction(InputCurrent):
     def _shown(self) -> dict[str, Any]:
         return {"source": repr(self.source), "derivative": repr(self.derivative)}
 
-    def value(self, t: Array, **slots: Array) -> Array:
+    def value(self, t: Array, /, **slots: Array) -> Array:
         raise ValidationError(
             "a JuliaFunction can be computed by Julia alone: engine must not be 'reference' for this input_current"
         )
 
-    def derivatives(self, t: Array, **slots: Array) -> tuple[Array, dict[str, Array]]:
+    def derivatives(self, t: Array, /, **slots: Array) -> tuple[Array, dict[str, Array]]:
         return self.value(t), {}
 
 

@@ -14,6 +14,12 @@ class ValidationError(SSNNError, ValueError):
     """An argument is not what the function can work with; the message names it, what was given and what is allowed."""
 
 
+class UnknownNameError(ValidationError, KeyError):
+    """A mapping has nothing of that name; the message lists the names that it has."""
+
+    __str__ = Exception.__str__  # and not that of KeyError, which quotes the message
+
+
 class JuliaError(SSNNError, RuntimeError):
     """Julia could not be started, or the Julia core reported a failure; carries Julia's own message."""
 

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .components import Component
+from .formulas.analysis import check_rate
 from .formulas.functions import derivatives, kind_of, read_function, value
+from .formulas.grammar import Source
 from .validation import as_float
 
 Array = NDArray[np.float64]
@@ -31,14 +33,14 @@ class Intensity(Component):
     event: ClassVar[str] = "hazard"
 
     @abc.abstractmethod
-    def rate(self, v: Array, **parameters: Array) -> Array:
+    def rate(self, v: Array, /, **parameters: Array) -> Array:
         """λ(v), elementwise; `parameters` broadcast against `v`."""
 
     @abc.abstractmethod
-    def rate_derivatives(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, Array]]:
+    def rate_derivatives(self, v: Array, /, **parameters: Array) -> tuple[Array, dict[str, Array]]:
         """∂λ/∂v and ∂λ/∂p for every parameter p, elementwise."""
 
-    def steepness(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, Array]] | None:
+    def steepness(self, v: Array, /, **parameters: Array) -> tuple[Array, dict[str, Array]] | None:
         """The κ for which the rate is on average, under normal noise ξ around v, that at v + κ·Var(ξ)/2; or None.
 
         With ∂κ/∂p for every parameter p, elementwise. Where it is None the mean is that of Gauss and Hermite's rule of
@@ -89,17 +91,17 @@ class ExponentialIntensity(Intensity):
         self.cap = as_float("cap", cap, positive=True)
         super().__init__({"beta": beta, "v_th": v_th, "tau": tau}, settings=(self.cap,))
 
-    def rate(self, v: Array, **parameters: Array) -> Array:
+    def rate(self, v: Array, /, **parameters: Array) -> Array:
         beta, v_th, tau = parameters["beta"], parameters["v_th"], parameters["tau"]
         return np.asarray(np.exp(beta * np.minimum(v - v_th, self.cap)) / tau)
 
-    def rate_derivatives(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, Array]]:
+    def rate_derivatives(self, v: Array, /, **parameters: Array) -> tuple[Array, dict[str, Array]]:
         beta, v_th, tau = parameters["beta"], parameters["v_th"], parameters["tau"]
         rate = self.rate(v, **parameters)
         slope = np.where(v - v_th < self.cap, beta * rate, 0.0)
         return slope, {"beta": np.minimum(v - v_th, self.cap) * rate, "v_th": -slope, "tau": -rate / tau}
 
-    def steepness(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, Array]]:
+    def steepness(self, v: Array, /, **parameters: Array) -> tuple[Array, dict[str, Array]]:
         below, zero = np.where(v - parameters["v_th"] < self.cap, 1.0, 0.0), np.zeros(np.shape(v))
         return below * parameters["beta"], {"beta": below, "v_th": zero, "tau": zero}
 
@@ -117,10 +119,20 @@ class FormulaIntensity(Intensity):
     **parameters : array_like, shape (), (N,) or (S, N)
         Every other name in it; each can be differentiated by.
 
+    Attributes
+    ----------
+    formula : str
+        As given.
+    parameters : mapping of str to ndarray
+        Read-only.
+    kind : str
+        The name under which the Julia core knows the formula.
+
     Raises
     ------
     ValidationError
-        Where the formula cannot be understood, with the place; or if a parameter is not in it.
+        Where the formula cannot be understood, with the place, or is a constant that is not positive; or if a parameter
+        is not in it.
 
     Notes
     -----
@@ -134,16 +146,17 @@ class FormulaIntensity(Intensity):
     0.693147
     """
 
-    def __init__(self, formula: str, **parameters: ArrayLike) -> None:
+    def __init__(self, formula: str, /, **parameters: ArrayLike) -> None:
         self.formula = formula
         self._function = read_function("formula", formula, "v", parameters)
+        check_rate(Source("formula", formula), self._function, "an intensity")
         self.kind = kind_of("intensity", self._function, parameters)
         super().__init__(parameters)
 
-    def rate(self, v: Array, **parameters: Array) -> Array:
+    def rate(self, v: Array, /, **parameters: Array) -> Array:
         return value(self._function, "v", v, parameters)
 
-    def rate_derivatives(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, Array]]:
+    def rate_derivatives(self, v: Array, /, **parameters: Array) -> tuple[Array, dict[str, Array]]:
         return derivatives(self._function, "v", v, parameters)
 
     @property
@@ -154,7 +167,7 @@ class FormulaIntensity(Intensity):
         return intensity_code(self.kind, self._function, tuple(self.parameters))
 
     def _shown(self) -> dict[str, Any]:
-        return {"formula": repr(self.formula), **super()._shown()}
+        return {"": repr(self.formula), **super()._shown()}
 
 
 class ThresholdIntensity(Intensity):
@@ -180,8 +193,8 @@ class ThresholdIntensity(Intensity):
     def __init__(self, v_th: ArrayLike = 1.0) -> None:
         super().__init__({"v_th": v_th})
 
-    def rate(self, v: Array, **parameters: Array) -> Array:
+    def rate(self, v: Array, /, **parameters: Array) -> Array:
         return np.zeros(np.shape(v))
 
-    def rate_derivatives(self, v: Array, **parameters: Array) -> tuple[Array, dict[str, Array]]:
+    def rate_derivatives(self, v: Array, /, **parameters: Array) -> tuple[Array, dict[str, Array]]:
         return np.zeros(np.shape(v)), {"v_th": np.zeros(np.shape(v))}

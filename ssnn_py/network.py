@@ -79,6 +79,11 @@ class Network(Immutable):
 
     Attributes
     ----------
+    model : EventSDE
+        As given, without the network's other values.
+    num_neurons : int
+    synapses : Synapses
+    input_current : InputCurrent
     parameters : mapping of str to ndarray
         Every parameter one may differentiate with respect to, by name; read-only. Weights of a sparse matrix are its
         stored values.
@@ -88,8 +93,8 @@ class Network(Immutable):
     Raises
     ------
     ValidationError
-        If a parameter is unknown, has a wrong shape or is not finite, or if there are weights and no synapse statement,
-        or an input current and no ``I``.
+        If a parameter is unknown, has a wrong shape or is not finite, if a dead zone is negative at the parameters'
+        values, or if there are weights and no synapse statement, or an input current and no ``I``.
 
     Examples
     --------
@@ -119,7 +124,13 @@ class Network(Immutable):
     part_classes: ClassVar[Mapping[str, type[Component]]] = {"input_current": InputCurrent}
 
     def __init__(
-        self, model: EventSDE, weights: Any = None, n: int | None = None, input_current: Any = None, **parameters: Any
+        self,
+        model: EventSDE,
+        /,
+        weights: Any = None,
+        n: int | None = None,
+        input_current: Any = None,
+        **parameters: Any,
     ) -> None:
         if not isinstance(model, EventSDE):
             raise ValidationError(f"model must be an EventSDE, got {describe(model)}")
@@ -131,8 +142,6 @@ class Network(Immutable):
         else:
             if not model.arrival:
                 raise ValidationError("weights must not be given for a model without a synapse statement")
-            if "weights" in model.parameters:
-                raise ValidationError("model must not have a parameter named 'weights' in a network that has weights")
             self.num_neurons, self.synapses, own["weights"], self._sparse = read_weights(weights)
             if n is not None and as_int("n", n, 1, 2**31) != self.num_neurons:
                 raise ValidationError(f"n must be the number of neurons of weights, {self.num_neurons}, got {n}")
@@ -145,6 +154,7 @@ class Network(Immutable):
         own.update({name: self._own(name, value) for name, value in {**model.parameters, **parameters}.items()})
         self.input_current = part("input_current", as_input_current(0.0 if input_current is None else input_current))
         self._unite(own)
+        model.check_dead_zones(self.parameters)
 
     def _unite(self, own: Mapping[str, Array]) -> None:
         """Have these parameters of one's own and those of the parts."""
@@ -303,7 +313,7 @@ class Network(Immutable):
         kind, shape = self._sparse
         return kind((values, self.synapses.targets, self.synapses.indptr), shape=shape)
 
-    def replace(self: Same, **parameters: Any) -> Same:
+    def replace(self: Same, /, **parameters: Any) -> Same:
         """The same network with other values of some parameters.
 
         Parameters
@@ -353,6 +363,8 @@ class Network(Immutable):
             before = self.parameters.get(name)
             if before is not array and (before is None or before.shape != array.shape):
                 new._check_shape(name, array)
+        if self.model is not None:
+            self.model.check_dead_zones(everything)
         return new
 
     def _other_part(self, argument: str, parameters: Mapping[str, Any]) -> Component:
@@ -499,15 +511,16 @@ def part(argument: str, given: Any, classes: Mapping[str, type[Component]] = Net
 
 def united(own: Mapping[str, Array], reserved: Sequence[str], parts: Mapping[str, Component]) -> Arrays:
     """All parameters by name, if no two have the same."""
-    taken = {*own, *reserved}
+    taken = {*own, *reserved, *parts}
     for argument, one in parts.items():
+        taken.discard(argument)  # replace() tells the part and its parameter apart
         if not taken.isdisjoint(one.parameters):
             name = next(name for name in one.parameters if name in taken)
             raise ValidationError(
                 f"{argument} must not have a parameter named {name!r}: the network has one of that name already, "
                 f"and one value cannot stand for both; got {describe(one)}"
             )
-        taken.update(one.parameters)
+        taken.update({argument, *one.parameters})
     return Arrays(own, *(one.parameters for one in parts.values()))
 
 

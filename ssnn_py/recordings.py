@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .spike_trains import SpikeTrains
-from .values import Record
+from .values import Named, Record
 
 Array = NDArray[np.float64]
 
@@ -34,6 +34,9 @@ class Recordings(Record):
     ts: Array
     states: Mapping[str, Array]
     engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "states", Named(self.states))
 
     @property
     def v(self) -> Array:

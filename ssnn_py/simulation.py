@@ -251,11 +251,14 @@ class Solution(Record):
         shape = self.problem.parameters[name].shape
         if name == "weights" and hasattr(value, "tocsr"):
             value = _values_at_synapses(value, self.network)
-        array = as_real_array(f"the direction of {name}", value, range(len(shape) + 1))
+        what = (
+            f"of shape {shape}, as {name} is, or of one that broadcasts to it" if shape else f"a number, as {name} is"
+        )
+        array = as_real_array(f"the direction of {name}", value, range(len(shape) + 1), what)
         try:
             return np.ascontiguousarray(np.broadcast_to(array, shape)).reshape(shape)
         except ValueError:
-            raise ValidationError(f"the direction of {name} must fit shape {shape}, got shape {array.shape}") from None
+            raise ValidationError(f"the direction of {name} must be {what}, got shape {array.shape}") from None
 
     @staticmethod
     def _cotangent(name: str, value: ArrayLike, like: Array) -> Array:

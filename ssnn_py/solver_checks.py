@@ -26,6 +26,13 @@ def engine_of(solver: object, engine: str) -> str:
 def check_solver(name: object, engine: str, network: Network, options: Mapping[str, Any]) -> str:
     """`name` itself if that solver exists, the engine has it, and it takes the network's noise and the options."""
     if engine == "sciml":
+        if network.model is not None and (network.has_crossings or network.num_events > 1):
+            kinds = [event.kind for event in network.model.events]
+            raise ValidationError(
+                f"solver {name!r}, as every solver of DifferentialEquations.jl, takes models from formulas with one "
+                f"event, which is a hazard's, and this one has {len(kinds)} ({', '.join(kinds)}); take a native solver "
+                "(ssnn.solvers())"
+            )
         known_there = engines.sciml_solvers()
         short = name.removeprefix(SCIML) if isinstance(name, str) else name
         if short not in known_there or short == name:

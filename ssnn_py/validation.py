@@ -28,10 +28,12 @@ def as_real_array(name: str, value: ArrayLike, ndims: Iterable[int] = (0, 1, 2),
     try:
         if type(value) is np.ndarray and value.dtype == np.float64 and value.flags.c_contiguous:
             array: NDArray[np.float64] = value.view()
-        elif np.iscomplexobj(value):
-            raise TypeError
         else:
-            array = np.ascontiguousarray(value, dtype=np.float64).reshape(np.shape(value))
+            given = np.asarray(value)
+            # NumPy would make numbers of texts and NaN of None.
+            if given.dtype.kind in "USMmc" or (given.dtype == object and any(map(_is_no_number, given.flat))):
+                raise TypeError
+            array = np.ascontiguousarray(given, dtype=np.float64).reshape(given.shape)
     except (TypeError, ValueError):
         raise ValidationError(f"{name} must be {what or 'real numbers'}, got {describe(value)}") from None
     if array.ndim not in tuple(ndims):
@@ -41,6 +43,10 @@ def as_real_array(name: str, value: ArrayLike, ndims: Iterable[int] = (0, 1, 2),
     if not all_finite(array):
         raise ValidationError(f"{name} must be finite, but holds NaN or infinity")
     return array
+
+
+def _is_no_number(value: Any) -> bool:
+    return value is None or isinstance(value, str | bytes | complex)
 
 
 def all_finite(array: NDArray[np.float64]) -> bool:
@@ -53,6 +59,8 @@ def all_finite(array: NDArray[np.float64]) -> bool:
 def as_float(name: str, value: Any, *, positive: bool = False, nonnegative: bool = False) -> float:
     """`value` as a finite float, optionally positive or not negative."""
     try:
+        if isinstance(value, str | bytes):
+            raise TypeError
         number = float(value)
     except (TypeError, ValueError):
         raise ValidationError(f"{name} must be a number, got {describe(value)}") from None

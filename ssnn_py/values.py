@@ -10,6 +10,8 @@ from typing import Any, Generic, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import UnknownNameError
+
 Array = NDArray[np.float64]
 T = TypeVar("T")
 Same = TypeVar("Same", bound="Immutable")
@@ -32,7 +34,28 @@ def frozen(array: AnyArray) -> AnyArray:
     return array
 
 
-class Arrays(dict[str, Array]):
+class Named(dict[str, Array]):
+    """Arrays by name, a dict; asked for another name it says which there are.
+
+    Raises
+    ------
+    UnknownNameError
+        A ValidationError and a KeyError.
+
+    Examples
+    --------
+    >>> Named(v=np.zeros(2))["u"]
+    Traceback (most recent call last):
+    ssnn_py.errors.UnknownNameError: unknown variable 'u'; there are v
+    """
+
+    what = "variable"
+
+    def __missing__(self, name: object) -> NoReturn:
+        raise UnknownNameError(f"unknown {self.what} {name!r}; there are {', '.join(self) or 'none'}")
+
+
+class Arrays(Named):
     """Read-only arrays by name, a dict that cannot be written to; arrays that are given are copied, not frozen.
 
     Copies and pickles are read-only, too.
@@ -42,6 +65,8 @@ class Arrays(dict[str, Array]):
     TypeError
         Where it is written to.
     """
+
+    what = "parameter"
 
     def __init__(self, *parts: Mapping[str, Array]) -> None:
         super().__init__()
@@ -130,7 +155,7 @@ class Record(Compared):
 class _Sealing(abc.ABCMeta):
     """Objects of such a class are sealed when they are made, by whichever constructor of a subclass."""
 
-    def __call__(cls, *arguments: Any, **named: Any) -> Any:
+    def __call__(cls, /, *arguments: Any, **named: Any) -> Any:
         made = super().__call__(*arguments, **named)
         made._seal()
         return made
@@ -146,7 +171,7 @@ class Immutable(Compared, metaclass=_Sealing):
                 object.__setattr__(self, name, frozen(value))
         object.__setattr__(self, "_sealed", True)
 
-    def _changed(self: Same, **attributes: Any) -> Same:
+    def _changed(self: Same, /, **attributes: Any) -> Same:
         """A copy with other values of some attributes, which are neither checked nor frozen."""
         new = object.__new__(type(self))
         vars(new).update(vars(self), **attributes)

@@ -252,6 +252,14 @@ def test_names_that_mean_something_here_get_an_underscore():
     np.testing.assert_array_equal(net.parameters["v0_"], [1, 2])
 
 
+def test_a_parameter_cannot_be_called_n_and_a_variable_can():
+    group = b.NeuronGroup(1, "dv/dt = -v**n/ms : 1\nn : 1")
+    group.n = 2
+    assert ssnn.from_brian2(group).parameters["n_"] == 2
+    group = b.NeuronGroup(1, "dn/dt = (1 - n)/ms : 1")
+    assert ssnn.from_brian2(group).states == ("n",)
+
+
 def test_units_are_numbers_where_all_of_brian2_is_imported():
     everything = {}
     exec("from brian2 import *", everything)

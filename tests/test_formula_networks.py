@@ -317,6 +317,92 @@ def test_solvers_refuse_what_they_cannot_do():
             ssnn.simulate(network(name), solver=solver, **RUN)
 
 
+def test_sciml_refuses_a_model_before_it_asks_for_a_julia():
+    crossing = r"takes models from formulas with one event, which is a hazard's, and this one has 1 \(crossing\)"
+    for solver in ("sciml:EM", "sciml:Tsit5"):
+        with pytest.raises(ssnn.ValidationError, match=r"one event.* has 2 \(hazard, hazard\); take a native solver"):
+            ssnn.simulate(network("two events"), solver=solver, **RUN)
+        with pytest.raises(ssnn.ValidationError, match=crossing):
+            ssnn.simulate(network("ball"), solver=solver, **RUN)
+
+
+def zoned(**parameters):
+    events = [ssnn.Event(hazard="1"), ssnn.Event(hazard="1", dead_zone="zone + log(c)")]
+    model = ssnn.EventSDE("dv/dt = -v\nzone = a - b", events=events, parameters=dict(a=2.0, b=1.0, c=1.0))
+    return ssnn.Network(model, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: zoned(b=3), "is -1.0 where a=2.0, b=3.0, c=1.0"),
+        (lambda: zoned(c=-1.0), "is nan where a=2.0, b=1.0, c=-1.0"),
+        (lambda: zoned(n=2, b=[2.0, 4.0]), "is -2.0 where a=2.0, b=4.0, c=1.0"),
+        (lambda: zoned(n=2, b=[2.0, 4.0], a=[[5.0], [3.0]]), "is -1.0 where a=3.0, b=4.0, c=1.0"),
+        (lambda: zoned().replace(b=3.0), "is -1.0 where a=2.0, b=3.0, c=1.0"),
+    ],
+)
+def test_a_dead_zone_that_is_negative_at_the_values_of_parameters_is_refused(make, message):
+    with pytest.raises(ssnn.ValidationError) as caught:
+        make()
+    start = "events[1].dead_zone must be finite and not negative, but zone + log(c) "
+    assert str(caught.value) == start + message
+
+
+def test_a_dead_zone_that_is_not_negative_is_taken():
+    zoned(b=2.0)
+    zoned().replace(a=5.0, b=3.0)
+    zoned(n=2, b=[[2.0], [1.0]], a=[2.0, 3.0])
+
+
+#: Names of arguments, and of what formulas are computed with in Python, SymPy and Julia.
+NAMES = (
+    *("self", "cls", "model", "formula", "text", "name", "value", "weight", "s", "t0", "seed", "intensity", "alpha"),
+    *("np", "E", "S", "beta", "Symbol", "end", "function", "nothing", "y", "p", "out", "x1"),
+)
+
+
+def test_parameters_may_have_any_name(engine):
+    squares = " + ".join(f"{name}**2" for name in NAMES)
+    values = dict.fromkeys(NAMES, 0.1)
+    model = ssnn.EventSDE(f"dv/dt = 1 - ({squares})*v", ssnn.Event(hazard="1"), parameters=values)
+    model = model.replace(**dict.fromkeys(NAMES, 0.2))
+    net = ssnn.Network(model, **dict.fromkeys(NAMES, 0.3)).replace(**values)
+    gradients = ssnn.simulate(net, 0.5, 0.1, saveat=0.5, engine=engine).vjp(wrt=NAMES, v_bar=1.0)
+    assert len({float(value) for value in gradients.values()}) == 1
+
+
+def test_parameters_of_an_intensity_and_of_a_current_may_have_any_name(engine):
+    names = [name for name in NAMES if name not in ("alpha", "beta", "intensity")]  # the network's own
+    rate, current = names[::2], names[1::2]
+    squares = [" + ".join(f"{name}**2" for name in part) for part in (rate, current)]
+    net = ssnn.SLIFNetwork(
+        [[0.0]],
+        ssnn.FormulaCurrent(f"({squares[1]})*t", **dict.fromkeys(current, 0.2)).replace(**dict.fromkeys(current, 0.3)),
+        intensity=ssnn.FormulaIntensity(f"exp(({squares[0]})*v)", **dict.fromkeys(rate, 0.2)),
+    ).replace(**dict.fromkeys(names, 0.4))
+    solution = ssnn.simulate(net, 1.0, 0.1, max_spikes=1, engine=engine)
+    gradients = solution.vjp(1.0, wrt=names)
+    assert solution.num_spikes[0] == 1
+    assert len({float(gradients[name]) for name in rate}) == 1
+    assert len({float(gradients[name]) for name in current}) == 1
+
+
+def test_a_parameter_with_the_name_of_another_part_is_refused():
+    with pytest.raises(ssnn.ValidationError, match="input_current must not have a parameter named 'intensity'"):
+        ssnn.SLIFNetwork([[0.0]], ssnn.FormulaCurrent("intensity*t", intensity=1.0))
+    for name in ("input_current", "diffusion"):
+        with pytest.raises(ssnn.ValidationError, match=f"must not have a parameter named '{name}'"):
+            ssnn.SLIFNetwork([[0.0]], 1.0, intensity=ssnn.FormulaIntensity(f"exp({name}*v)", **{name: 1.0}))
+    net = ssnn.SLIFNetwork([[0.0]], ssnn.FormulaCurrent("input_current*t", input_current=1.0))
+    assert net.replace(input_current=2.0).parameters["input_current"] == 2.0
+
+
+def test_parts_by_formula_show_how_they_are_made():
+    for part in (ssnn.FormulaIntensity("exp(a*v)", a=2.0), ssnn.FormulaCurrent("formula*t", formula=2.0)):
+        assert eval(repr(part), {type(part).__name__: type(part)}) == part
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -418,9 +504,20 @@ def test_a_formula_that_is_a_known_intensity_is_it(julia):
         (lambda: ssnn.FormulaIntensity("exp(u)"), "unknown name u"),
         (lambda: ssnn.FormulaIntensity("exp(v)", beta=1.0), "must use every parameter, and does not use 'beta'"),
         (lambda: ssnn.FormulaIntensity("exp(v"), "formula"),
+        (lambda: ssnn.FormulaIntensity("-1"), "formula, line 1: an intensity is a rate, which must be positive"),
+        (lambda: ssnn.FormulaIntensity("0"), "formula, line 1: an intensity is a rate, which must be positive"),
+        (lambda: ssnn.FormulaIntensity("1 - pi"), "formula, line 1: an intensity is a rate, which must be positive"),
+        (lambda: ssnn.FormulaIntensity("(-2)**v"), "a negative number has powers at whole exponents only"),
+        (lambda: ssnn.FormulaIntensity("w*v"), "w is the weight of a synapse, which cannot stand here"),
+        (lambda: ssnn.FormulaIntensity("xi_1*v", xi_1=1.0), "parameter named 'xi_1', a white noise"),
+        (lambda: ssnn.FormulaIntensity("dt*v", dt=1.0), "parameter named 'dt', a part of dX/dt"),
+        (lambda: ssnn.FormulaIntensity("if*v", **{"if": 1.0}), "parameter named 'if', a word of Python's"),
+        (lambda: ssnn.FormulaIntensity("v", v=1.0), "parameter named 'v', the variable of formula"),
+        (lambda: ssnn.FormulaIntensity("a", **{"a b": 1.0}), "names of letters, digits and _, got 'a b'"),
+        (lambda: ssnn.FormulaCurrent("I*t", I=1.0), "parameter named 'I', the input current"),
         (lambda: ssnn.FormulaIntensity("v*beta", beta=np.nan), "beta must be finite"),
         (lambda: ssnn.FormulaCurrent("sin(t*v)"), "unknown name v"),
-        (lambda: ssnn.FormulaCurrent("exp*t", exp=1.0), "formula"),
+        (lambda: ssnn.FormulaCurrent("exp*t", exp=1.0), "formula must not have a parameter named 'exp', a function"),
         (lambda: ssnn.FormulaCurrent(3.0), "formula must be a text"),
     ],
 )

@@ -140,6 +140,12 @@ EQUATIONS = {
     "dv/dt = v*sqrt(-1)": "this has no finite real value",
     "dv/dt = v*log(0)": "this has no finite real value",
     "dv/dt = (-8)**(1/3)": "this has no finite real value",
+    "dv/dt = (-2)**0.5": "this has no finite real value",
+    "dv/dt = (-2)**v": "a negative number has powers at whole exponents only, and this exponent is no constant: take",
+    "dv/dt = (1 - pi)**tau": "a negative number has powers at whole exponents only",
+    "dv/dt = base**v\nbase = -2": "a negative number has powers at whole exponents only",
+    "dv/dt = 0**v": "0 has powers from exponent 0 up only, and this exponent is no constant: take a positive base, or",
+    "dv/dt = (1-1)**v": "0 has powers from exponent 0 up only",
     "dv/dt = a\na = b\nb = 2*a": "a subexpression must not need itself: a -> b -> a",
     "dv/dt = a\na = a + 1": "a subexpression must not need itself: a -> a",
     "dv/dt = xi**2": "a noise cannot stand in a power",
@@ -174,7 +180,13 @@ ARGUMENTS = [
     (dict(events=dict(hazard="w")), "w is the weight of a synapse, which can stand in synapse only"),
     (dict(events=dict(hazard="exp(u)")), "unknown name u"),
     (dict(events=dict(crossing="V - 1")), "events[0].crossing, line 1: unknown name V; did you mean v?"),
-    (dict(events=dict(hazard="1/(v*0)*0/0")), "events[0].hazard, line 1: this divides by zero"),
+    (dict(events=dict(hazard="low")), "events[0].hazard, line 1: a hazard is a rate, which must be positive\n    low"),
+    (dict(events=dict(crossing="low")), "a crossing must depend on a state variable, and this is always -1\n    low\n"),
+    (
+        dict(events=dict(crossing="tau - slow")),
+        "events[0].crossing, line 1: a crossing must depend on a state variable, and this has parameters alone\n"
+        "    tau - slow\n    ^^^^^^^^^^",
+    ),
     (
         dict(events=dict(hazard="v", then="tau = 2")),
         "events[0].then, line 1: tau is a parameter, and cannot",
@@ -187,6 +199,11 @@ ARGUMENTS = [
     (dict(events=dict(hazard="v", then="v += I")), "events[0].then, line 1: I is the input current"),
     (dict(events=dict(hazard="v", then="v += w")), "events[0].then, line 1: w is the weight of a synapse"),
     (dict(events=dict(hazard="v", then="v /= 0")), "this divides by zero"),
+    (dict(events=dict(hazard="v", then="v = 1/0")), "events[0].then, line 1: this divides by zero"),
+    (dict(events=dict(hazard="v", then="v = log(low)")), "this has no finite real value\n    v = log(low)\n"),
+    (dict(events=dict(hazard="v", then="v = 0; i = 1/v")), "divides by zero\n    v = 0; i = 1/v\n           ^^^^"),
+    (dict(synapse="i += (-2)**w"), "synapse, line 1: a negative number has powers at whole exponents only"),
+    (dict(events=dict(hazard="v", dead_zone="low")), "events[0].dead_zone, line 1: a dead zone must not be neg"),
     (dict(events=dict(hazard="v", dead_zone="tau*v")), "events[0].dead_zone, line 1: v is a state variable, and only"),
     (dict(events=dict(hazard="v", dead_zone="rate")), "the subexpression rate has i, but i is a state variable"),
     (dict(synapse="i += w*I"), "synapse, line 1: I is the input current"),
@@ -220,10 +237,15 @@ ARGUMENTS = [
     (dict(parameters=dict(rate=1.0)), "got 'rate', a subexpression"),
     (dict(parameters={"lambda": 1.0}), "got 'lambda', a word of Python's"),
     (dict(parameters=dict(weights=1.0)), "got 'weights', a parameter of networks"),
+    (dict(parameters=dict(n=1.0)), "got 'n', the number of neurons of a network"),
     (dict(parameters={"a b": 1.0}), "parameters must have names of letters, digits and _, got 'a b'"),
     (dict(parameters={3: 1.0}), "parameters must have names of letters, digits and _, got 3"),
     (dict(parameters=dict(tau=np.nan)), 'parameters["tau"] must be finite'),
     (dict(parameters=dict(tau="fast")), 'parameters["tau"] must be a number or an array'),
+    (dict(parameters=dict(tau="1")), "got '1': a formula belongs in equations, as a line tau = formula"),
+    (dict(parameters=dict(tau=None)), 'parameters["tau"] must be a number or an array of shape (N,) or (S, N), got N'),
+    (dict(parameters=dict(tau=[1.0, "2"])), 'parameters["tau"] must be a number or an array'),
+    (dict(parameters=dict(tau=[1.0, None])), 'parameters["tau"] must be a number or an array'),
     (dict(parameters=[1.0]), "parameters must be a mapping of names to values"),
     (dict(interpretation="midpoint"), 'interpretation must be "ito" or "stratonovich", got \'midpoint\''),
     (dict(interpretation=None), 'interpretation must be "ito" or "stratonovich", got None'),
@@ -239,7 +261,7 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize(("change", "message"), ARGUMENTS)
 def test_a_model_names_the_argument_it_refuses(change, message):
-    equations = "dv/dt = rate + I\nrate = (i - v)/tau\ndi/dt = -i + sin(t)\ndriven = rate + I"
+    equations = "dv/dt = rate + I\nrate = (i - v)/tau\ndi/dt = -i + sin(t)\ndriven = rate + I\nlow = -1\nslow = 2*tau"
     arguments = {"equations": equations, "parameters": {}, **change}
     if isinstance(arguments["parameters"], dict):
         arguments["parameters"] = {"tau": 1.0, **arguments["parameters"]}
@@ -248,6 +270,16 @@ def test_a_model_names_the_argument_it_refuses(change, message):
     with pytest.raises(ValidationError) as caught:
         EventSDE(**arguments)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["0**2", "(-8)**3", "(-2)**(2 - 1)", "abs(-2)**v", "v**0", "(-v)**2", "2**v"])
+def test_powers_that_have_a_value_are_read(text):
+    EventSDE(f"dv/dt = {text}")
+
+
+def test_a_hazard_may_be_constant_or_of_parameters_alone():
+    for hazard in ("2", "rate"):
+        EventSDE("dv/dt = -v/rate", Event(hazard=hazard, dead_zone="0"), parameters=dict(rate=1.0))
 
 
 @pytest.mark.parametrize(
@@ -263,10 +295,17 @@ def test_a_model_names_the_argument_it_refuses(change, message):
         (dict(hazard="v", then=None), "then must be a text, got None"),
         (dict(hazard="-1.5"), "hazard, line 1: a hazard is a rate, which must be positive"),
         (dict(hazard="0"), "hazard, line 1: a hazard is a rate, which must be positive"),
+        (dict(hazard="1/(v*0)*0/0"), "hazard, line 1: this divides by zero"),
+        (dict(crossing="1"), "crossing, line 1: a crossing must depend on a state variable, and this is always 1"),
+        (dict(crossing="0"), "crossing, line 1: a crossing must depend on a state variable, and this is always 0"),
+        (dict(crossing="2*pi"), "crossing, line 1: a crossing must depend on a state variable, and this is always 6.2"),
         (dict(hazard="v >"), "hazard, line 1: a formula is missing after >"),
         (dict(crossing="v > 1"), "crossing, line 1: a condition cannot stand where a number must"),
         (dict(hazard="v", then="v"), "then, line 1: nothing is assigned here"),
         (dict(hazard="v", dead_zone=-1.0), "dead_zone must not be negative, got -1.0"),
+        (dict(hazard="v", dead_zone="-0.1"), "dead_zone, line 1: a dead zone must not be negative, and this is -0.1"),
+        (dict(hazard="v", dead_zone="0 - 0.1"), "dead_zone, line 1: a dead zone must not be negative, and this is"),
+        (dict(hazard="v", dead_zone="1/0"), "dead_zone, line 1: this divides by zero"),
         (dict(hazard="v", dead_zone=np.inf), "dead_zone must be finite"),
         (dict(hazard="v", dead_zone=None), "dead_zone must be a number, got None"),
         (dict(hazard="v", dead_zone="2*"), "dead_zone, line 1: a formula is missing after *"),

@@ -12,8 +12,8 @@ ROOT = Path(ssnn_py.__file__).parent
 #: From the ground to the roof. Modules of one layer do not know each other; `engine` and `experiments` are one room
 #: each here.
 LAYERS = (
-    {"errors", "solvers", "values"},
-    {"validation"},
+    {"errors", "solvers"},
+    {"validation", "values"},
     {"builders", "components", "optimizers", "spike_trains"},
     {"formulas"},
     {"currents", "diffusions", "intensities", "recordings"},

@@ -1,5 +1,8 @@
 """The shelf: every model against SciPy's integrators or a closed form, with exact derivatives, in both engines."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy import exp
@@ -7,6 +10,8 @@ from scipy.integrate import quad, solve_ivp
 
 import ssnn_py as ssnn
 from ssnn_py import models
+from ssnn_py.formulas.analysis import evaluated
+from ssnn_py.formulas.grammar import parse_expression
 
 PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])
 # What is on the shelf, with noise that leaves gradients; arguments of the network; t1 and dt.
@@ -262,6 +267,35 @@ def test_a_step_too_long_for_the_upswing_does_not_overflow(julia):
     ):
         solution = ssnn.simulate(ssnn.Network(model, input_current=current), t1=50.0, dt=1.0, engine="julia")
         assert solution.num_spikes[0] >= 3
+
+
+# --- defaults ---------------------------------------------------------------------------------------------------------
+
+
+def table_of_defaults():
+    """By model, what docs/shelf.md says of each parameter: a number, or a formula of others."""
+    text = (Path(__file__).parent.parent / "docs" / "shelf.md").read_text(encoding="utf-8")
+    table = text.split("| model | parameters | at the start |\n")[1].split("\n\n")[0]
+    rows = [row.split("`", 2)[1:] for row in table.splitlines()[1:]]
+    return {name: dict(re.findall(r"`(\w+)=([^`]+)`", cells)) for name, cells in rows}
+
+
+def test_the_documented_defaults_are_those_of_the_code():
+    documented = table_of_defaults()
+    assert set(documented) == set(models.__all__)
+    ways = {
+        "lif": [(synapse, firing) for synapse in ("current", "conductance") for firing in ("escape", "threshold")],
+        "eif": [("escape",), ("threshold",)],
+        "adex": [("escape",), ("threshold",)],
+    }
+    for name, said in documented.items():
+        seen = set()
+        for arguments in ways.get(name, [()]):
+            values = getattr(models, name)(*arguments).parameters
+            seen |= set(values)
+            for parameter, value in values.items():
+                assert float(value) == pytest.approx(float(evaluated(parse_expression(said[parameter]), values)), 1e-12)
+        assert seen == set(said)
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ import ssnn_py as ssnn
         ({"sigma": np.nan}, "sigma"),
         ({"v_reset": np.ones((1, 1, 1))}, "v_reset"),
         ({"v_reset": "high"}, "v_reset"),
+        ({"v_reset": "1"}, "v_reset must be a number or an array of shape"),
+        ({"v_reset": None}, "v_reset must be a number or an array of shape"),
         ({"alpha": -0.1}, "alpha"),
         ({"alpha": np.ones(3)}, "alpha"),
         ({"intensity": 5.0}, "intensity"),
@@ -76,6 +78,7 @@ def test_a_sampled_current_names_the_argument_it_refuses(arguments, word):
         ({"t1": 0.0}, "t1"),
         ({"t1": np.nan}, "t1"),
         ({"t1": "late"}, "t1"),
+        ({"t1": "1"}, "t1 must be a number"),
         ({"dt": 0.0}, "dt"),
         ({"dt": -0.1}, "dt"),
         ({"dt": np.inf}, "dt"),
@@ -167,6 +170,25 @@ def test_solution_is_right_continuous_and_marked_where_cut_short(engine):
         0, :, 0
     ]
     assert at[0] - at[1] == pytest.approx(1.4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("directions", "message"),
+    [
+        ({"tau": [1.0, 2.0, 3.0]}, "the direction of tau must be a number, as tau is, got an array of shape (3,)"),
+        ({"tau": None}, "the direction of tau must be a number, as tau is, got None"),
+        ({"tau": "1"}, "the direction of tau must be a number, as tau is, got '1'"),
+        ({"mu": np.ones(3)}, "must be of shape (2,), as mu is, or of one that broadcasts to it, got shape (3,)"),
+        ({"mu": np.ones((1, 2))}, "must be of shape (2,), as mu is, or of one that broadcasts to it, got an array of"),
+        ({"rate": 1.0}, "directions names an unknown parameter 'rate'; there are"),
+        ({}, "directions must name at least one parameter"),
+    ],
+)
+def test_a_direction_that_does_not_fit_is_told_the_shape(directions, message):
+    solution = ssnn.simulate(one_neuron(), 0.1, 0.1, engine="reference")
+    with pytest.raises(ssnn.ValidationError) as caught:
+        solution.jvp(directions)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["tau", "beta", "sigma", "input_current", "v0"])

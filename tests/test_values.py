@@ -225,6 +225,22 @@ def test_parameters_cannot_be_written_to(copied):
     assert network == random_network(4)
 
 
+def test_a_name_that_is_not_there_is_told_which_are(copied):
+    network = copied(one_neuron())
+    solution = copied(ssnn.simulate(network, engine="reference", **RUN))
+    tangents = solution.tangents({"tau": 1.0})
+    for states in (solution.states, tangents.states, Recordings.of(solution).states, copied(solution.states)):
+        assert list(states) == ["v", "i"]
+        assert states == dict(states)
+        assert states.get("zz") is None
+        with pytest.raises(KeyError) as caught:
+            states["zz"]
+        assert isinstance(caught.value, ssnn.ValidationError)
+        assert str(copied(caught.value)) == "unknown variable 'zz'; there are v, i"
+    with pytest.raises(ssnn.ValidationError, match=r"^unknown parameter 'zz'; there are weights, mu, sigma"):
+        network.parameters["zz"]
+
+
 def test_arrays_that_are_given_are_copied_and_not_frozen(engine):
     weights, current, beta, v0 = np.zeros((1, 1)), np.array([1.5]), np.array([5.0]), np.array([0.1])
     knots, values = np.array([0.0, 1.0]), np.array([1.0, 2.0])

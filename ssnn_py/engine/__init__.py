@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import JuliaError, NoGradientError, ValidationError
 from ..validation import all_finite, describe
-from ..values import Record
+from ..values import Named, Record
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -130,6 +130,9 @@ class Tangents(Record):
     s_at_saves: Array
     s_at_insertions: Array
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "states", Named(self.states))
+
     @property
     def v(self) -> Array:
         return self.states["v"]
@@ -150,6 +153,9 @@ class RawSolution(Record):
     states: Mapping[str, Array]  # of every recorded variable, (S, T, N)
     tangents: Tangents | None = field(default=None)
     spike_events: NDArray[np.int64] | None = field(default=None)  # (S, K), where neurons have several events
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "states", Named(self.states))
 
     @property
     def v(self) -> Array:

@@ -91,11 +91,6 @@ def has_diagonal_noise(problem: Problem, directions: Mapping[str, Array] | None 
 def check(problem: Problem, directions: Mapping[str, Array] | None = None) -> bool:
     """Raise where the solver does not take the problem; returns whether the noise is diagonal."""
     solver = TABLE[problem.solver.removeprefix(SCIML)]
-    if problem.network.model is not None and (problem.network.has_crossings or problem.network.num_events > 1):
-        raise ValidationError(
-            f"solver {problem.solver!r} takes models from formulas with one event, which is a hazard's; take a native "
-            "solver (ssnn.solvers())"
-        )
     diagonal = has_diagonal_noise(problem, directions)
     if solver.noise == "additive" and not problem.network.has_additive_noise:
         raise ValidationError(

@@ -5,6 +5,7 @@ simultaneous maps.
 from __future__ import annotations
 
 import dataclasses
+import keyword
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .grammar import (
+    FUNCTIONS,
     MAX_DEPTH,
     Call,
     Comparison,
@@ -35,10 +37,34 @@ MAX_SIZE = 20_000
 
 ZERO, ONE = Number(0.0, "0"), Number(1.0, "1")
 
+#: Names with a meaning of their own, besides noises and functions.
+FIXED = {
+    "t": "the time",
+    "I": "the input current",
+    "w": "the weight of a synapse",
+    "pi": "the number π",
+    "dt": "a part of dX/dt",
+}
+
 
 def is_noise(name: str) -> bool:
     """Whether a name is that of a white noise, ``xi`` or ``xi_NAME``."""
     return name == "xi" or name.startswith("xi_")
+
+
+def meaning(name: str) -> str | None:
+    """What a name that is not the user's stands for, or None for names that are.
+
+    Examples
+    --------
+    >>> meaning("I"), meaning("v")
+    ('the input current', None)
+    """
+    if is_noise(name):
+        return "a white noise"
+    if name in FUNCTIONS:
+        return "a function"
+    return "a word of Python's" if keyword.iskeyword(name) else FIXED.get(name)
 
 
 def names(node: Node) -> Iterator[Name]:
@@ -186,16 +212,30 @@ def constant(node: Node) -> float | None:
 
 
 def check_constants(source: Source, node: Node, place: Node | None = None) -> None:
-    """Raise for a part of a formula that has no finite real value whatever names stand for: ``1/0``, ``sqrt(-1)``.
+    """Raise for a part of a formula that has no finite real value whatever names stand for, ``1/0`` or ``sqrt(-1)``;
+    or for nearly all that its exponent may be, ``(-2)**v`` or ``0**v``.
 
     The part is marked, or `place` where it is given.
     """
     for part in parts(node):
+        if isinstance(part, Operation) and part.operator == "**" and constant(part.right) is None:
+            base = constant(part.left)
+            if base is not None and base <= 0:
+                why = "a negative number has powers at whole exponents" if base else "0 has powers from exponent 0 up"
+                remedy = "take a positive base, or write where(condition, x, otherwise)"
+                raise source.error(place or part, f"{why} only, and this exponent is no constant: {remedy}")
         value = constant(part)
         if isinstance(part, Operation) and part.operator == "/" and constant(part.right) == 0.0:
             raise source.error(place or part, "this divides by zero")
         if value is not None and not math.isfinite(value):
             raise source.error(place or part, "this has no finite real value")
+
+
+def check_rate(source: Source, node: Node, what: str) -> None:
+    """Raise for a rate that is a constant and not positive; `what` is rate."""
+    value = constant(node)
+    if value is not None and value <= 0:
+        raise source.error(node, f"{what} is a rate, which must be positive")
 
 
 # --- subexpressions ---------------------------------------------------------------------------------------------------

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import keyword
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from ..components import PER_NEURON
@@ -17,11 +18,15 @@ from ..errors import ValidationError
 from ..validation import as_float, as_real_array, describe
 from ..values import Array, Arrays, Immutable
 from .analysis import (
+    FIXED,
     canonical,
     check_constants,
+    check_rate,
     closed,
     constant,
+    evaluated,
     is_noise,
+    meaning,
     name_set,
     names,
     put_in,
@@ -42,19 +47,15 @@ from .grammar import (
     parse_statements,
 )
 
-#: Names with a meaning of their own, besides noises and functions.
-FIXED = {
-    "t": "the time",
-    "I": "the input current",
-    "w": "the weight of a synapse",
-    "pi": "the number π",
-    "dt": "a part of dX/dt",
-}
 INTERPRETATIONS = ("ito", "stratonovich")
 #: How many noises and how many hazards a neuron may have: random numbers are counted so.
 MAX_NOISES = MAX_HAZARDS = 15
-#: Parameters of a network that are none of its model's.
-_OF_NETWORKS = ("weights", "input_current")
+#: Names by which networks take something else than a parameter of their model.
+OF_NETWORKS = {
+    "weights": "a parameter of networks",
+    "input_current": "a parameter of networks",
+    "n": "the number of neurons of a network",
+}
 
 
 class Event(Immutable):
@@ -91,7 +92,8 @@ class Event(Immutable):
     FormulaError
         A ValidationError that shows the line and the place: if a text is no formula.
     ValidationError
-        If both or neither of `hazard` and `crossing` are given, if `dead_zone` is negative or given with a crossing.
+        If both or neither of `hazard` and `crossing` are given, if `dead_zone` is negative or given with a crossing, if
+        a hazard is a constant that is not positive, or a crossing is a constant.
 
     References
     ----------
@@ -117,12 +119,10 @@ class Event(Immutable):
         self.hazard, self.crossing, self.then = hazard, crossing, then
         self.dead_zone = dead_zone if isinstance(dead_zone, str) else _as_dead_zone(dead_zone)
         function = parse_expression(self.function, self.kind)
-        rate = constant(function) if self.kind == "hazard" else None
-        if rate is not None and rate <= 0:
-            raise Source("hazard", self.function).error(function, "a hazard is a rate, which must be positive")
+        _check_function(Source(self.kind, self.function), self.kind, function)
         parse_statements(then, "then")
         if isinstance(dead_zone, str):
-            parse_expression(dead_zone, "dead_zone")
+            _check_zone(Source("dead_zone", dead_zone), parse_expression(dead_zone, "dead_zone"))
         if self.kind == "crossing" and self.dead_zone != 0.0:
             raise ValidationError(f"dead_zone must not be given with a crossing, but with a hazard, got {dead_zone!r}")
 
@@ -150,6 +150,24 @@ class Event(Immutable):
 
 def _as_dead_zone(value: Any) -> float:
     return as_float("dead_zone", value, nonnegative=True)
+
+
+def _check_function(source: Source, kind: str, function: Node) -> None:
+    """Raise for a hazard that is a constant and no rate, and for a crossing that is a constant."""
+    check_constants(source, function)
+    value = constant(function)
+    if kind == "hazard":
+        check_rate(source, function, "a hazard")
+    elif value is not None:
+        raise source.error(function, f"a crossing must depend on a state variable, and this is always {value:g}")
+
+
+def _check_zone(source: Source, zone: Node) -> None:
+    """Raise for a dead zone that is a negative constant."""
+    check_constants(source, zone)
+    value = constant(zone)
+    if value is not None and value < 0:
+        raise source.error(zone, f"a dead zone must not be negative, and this is {value:g}")
 
 
 @dataclass(frozen=True)
@@ -303,6 +321,12 @@ class EventSDE(Immutable):
         unused = [name for name in given if name not in reader.used]
         if unused:
             raise ValidationError(f"parameters must be used by a formula, but none has the name {unused[0]!r}")
+        for name, value in given.items():
+            if isinstance(value, str):
+                raise ValidationError(
+                    f'parameters["{name}"] must be {PER_NEURON}, got {describe(value)}: a formula belongs in '
+                    f"equations, as a line {name} = formula"
+                )
         values = {name: _value(f'parameters["{name}"]', value) for name, value in given.items()}
         self.parameters = Arrays(values, own)
         self.uses_input = any("I" in name_set(node) for node in self.drift.values())
@@ -354,7 +378,7 @@ class EventSDE(Immutable):
         """Whether what multiplies the noises depends on no state variable."""
         return not any(name_set(node) & set(self.states) for node in self.diffusion.values())
 
-    def replace(self, **parameters: ArrayLike) -> EventSDE:
+    def replace(self, /, **parameters: ArrayLike) -> EventSDE:
         """The same model with other values of some parameters.
 
         Parameters
@@ -382,6 +406,28 @@ class EventSDE(Immutable):
                 known = ", ".join(self.parameters) or "none"
                 raise ValidationError(f"unknown parameter {name!r}; this model has {known}")
         return self._changed(parameters=Arrays(self.parameters, {n: _value(n, v) for n, v in parameters.items()}))
+
+    def check_dead_zones(self, parameters: Mapping[str, Array]) -> None:
+        """Raise where a dead zone that is a formula is negative or not finite at these values of its parameters."""
+        for place, event in enumerate(self.parsed_events):
+            used = set() if event.dead_zone is None else name_set(event.dead_zone) & set(self.parameters)
+            if event.dead_zone is None or not used:
+                continue
+            try:
+                *values, zone = np.broadcast_arrays(
+                    *(parameters[name] for name in used), evaluated(event.dead_zone, parameters)
+                )
+            except ValueError:  # shapes of other numbers of samples, which no simulation takes
+                continue
+            wrong = np.argwhere(~(np.isfinite(zone) & (zone >= 0)))
+            if len(wrong):
+                where = tuple(wrong[0])
+                at = ", ".join(sorted(f"{name}={float(v[where])!r}" for name, v in zip(used, values, strict=True)))
+                text = " ".join(_lines(str(self.events[place].dead_zone)))
+                raise ValidationError(
+                    f"events[{place}].dead_zone must be finite and not negative, but {text} is {float(zone[where])!r} "
+                    f"where {at}"
+                )
 
     def _canonical(self) -> str:
         """A text that is the same for the same model, whatever the values of its parameters."""
@@ -449,21 +495,6 @@ class EventSDE(Immutable):
 # --- reading texts ----------------------------------------------------------------------------------------------------
 
 
-def meaning(name: str) -> str | None:
-    """What a name that is not the user's stands for, or None for names that are.
-
-    Examples
-    --------
-    >>> meaning("I"), meaning("v")
-    ('the input current', None)
-    """
-    if is_noise(name):
-        return "a white noise"
-    if name in FUNCTIONS:
-        return "a function"
-    return "a word of Python's" if keyword.iskeyword(name) else FIXED.get(name)
-
-
 class _Reader:
     """Reads the texts of one model, and remembers which parameters they use."""
 
@@ -516,11 +547,11 @@ class _Reader:
         hint = closest(name, known) or "; it is neither a state variable nor a subexpression nor a key of parameters"
         return f"unknown name {name}{hint}"
 
-    def formula(self, text: str, argument: str, states: bool = True) -> Node:
-        """The formula that a text is, with what stands for its subexpressions."""
-        node, source = parse_expression(text, argument), Source(argument, text)
+    def formula(self, source: Source, states: bool = True) -> Node:
+        """The formula that a text is, with what stands for its subexpressions; its place is that in its text."""
+        node = parse_expression(source.text, source.argument)
         self.check_names(source, node, frozenset(), states)
-        return self.closed(source, node)
+        return dataclasses.replace(self.closed(source, node), start=node.start, end=node.end)
 
     def closed(self, source: Source, node: Node) -> Node:
         """A formula whose names are checked, with what stands for its subexpressions."""
@@ -536,9 +567,12 @@ class _Reader:
         for each in found:
             self.check_target(source, each)
             self.check_names(source, each.value, allowed)
-            if each.operator == "/=" and constant(self.closed(source, each.value)) == 0.0:
+            if constant(self.closed(source, each.value)) == 0.0 and each.operator == "/=":
                 raise source.error(each.value, "this divides by zero")
-        return MappingProxyType(simultaneous(source, found, self.subexpressions))
+        made = simultaneous(source, found, self.subexpressions)
+        for value in made.values():
+            check_constants(source, value, value)
+        return MappingProxyType(made)
 
     def check_target(self, source: Source, statement: Statement) -> None:
         """Raise unless a statement assigns a state variable."""
@@ -555,18 +589,24 @@ class _Reader:
     def event(self, place: int, event: Event) -> ParsedEvent:
         """An event, the one at this place among all."""
         argument = f"events[{place}]"
-        function = self.formula(event.function, f"{argument}.{event.kind}")
+        source = Source(f"{argument}.{event.kind}", event.function)
+        function = self.formula(source)
+        _check_function(source, event.kind, function)
+        if event.kind == "crossing" and not name_set(function) & set(self.states):
+            raise source.error(function, "a crossing must depend on a state variable, and this has parameters alone")
         transition = self.statements(event.then, f"{argument}.then")
         zone: Node | None = None
         if isinstance(event.dead_zone, str):
-            zone = self.formula(event.dead_zone, f"{argument}.dead_zone", states=False)
+            source = Source(f"{argument}.dead_zone", event.dead_zone)
+            zone = self.formula(source, states=False)
+            _check_zone(source, zone)
         elif event.kind == "hazard":
             zone = Number(event.dead_zone, repr(event.dead_zone))
         return ParsedEvent(event.kind, function, transition, zone)
 
     def start(self, state: str, text: str | None) -> Node:
         """The formula of a variable's initial value; it is a parameter where there is no text."""
-        return Name(f"{state}0") if text is None else self.formula(text, f'initial["{state}"]', states=False)
+        return Name(f"{state}0") if text is None else self.formula(Source(f'initial["{state}"]', text), states=False)
 
 
 def _checked_states(source: Source, lines: Sequence[Equation]) -> tuple[str, ...]:
@@ -592,7 +632,7 @@ def _check_parameters(given: Mapping[Any, Any], lines: Iterable[Equation]) -> No
     for name in given:
         if not isinstance(name, str) or not name.isidentifier():
             raise ValidationError(f"parameters must have names of letters, digits and _, got {describe(name)}")
-        reason = "a parameter of networks" if name in _OF_NETWORKS else defined.get(name) or meaning(name)
+        reason = OF_NETWORKS.get(name) or defined.get(name) or meaning(name)
         if reason:
             raise ValidationError(f"parameters must have names without another meaning, got {name!r}, {reason}")
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ValidationError
-from .analysis import check_constants, names
-from .grammar import FUNCTIONS, Node, Source, closest, parse_expression
+from .analysis import check_constants, meaning, names
+from .grammar import Node, Source, closest, parse_expression
 
 Array = NDArray[np.float64]
 
@@ -25,13 +25,19 @@ def read_function(argument: str, text: Any, variable: str, parameters: Iterable[
     ValidationError
         If it is none, or a name is unknown, taken, or not used.
     """
-    node, source, known = parse_expression(text, argument), Source(argument, text), list(parameters)
+    known = list(parameters)
     for name in known:
-        if name in FUNCTIONS or name in (variable, "pi", "w", "I", "t", "v", "xi") or not name.isidentifier():
-            raise ValidationError(f"{argument} must not have a parameter named {name!r}, which has another meaning")
+        if not name.isidentifier():
+            raise ValidationError(f"{argument} must have parameters with names of letters, digits and _, got {name!r}")
+        reason = f"the variable of {argument}" if name == variable else meaning(name)
+        if reason:
+            raise ValidationError(f"{argument} must not have a parameter named {name!r}, {reason}")
+    node, source = parse_expression(text, argument), Source(argument, text)
     used = set()
     for each in names(node):
         if each.name not in (variable, "pi", *known):
+            if reason := meaning(each.name):
+                raise source.error(each, f"{each.name} is {reason}, which cannot stand here")
             hint = closest(each.name, [variable, *known]) or f"; it is neither {variable} nor a parameter"
             raise source.error(each, f"unknown name {each.name}{hint}")
         used.add(each.name)
