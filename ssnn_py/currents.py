@@ -177,7 +177,7 @@ class FormulaCurrent(InputCurrent):
 
     Notes
     -----
-    The Julia core compiles it once; its derivatives are SymPy's. Where it jumps, the gradient of spike times ignores
+    The Julia core compiles it once, with its derivatives. Where it jumps, the gradient of spike times ignores
     that the jump might move across a spike, which has probability zero.
 
     Examples

@@ -136,7 +136,7 @@ class FormulaIntensity(Intensity):
 
     Notes
     -----
-    The Julia core compiles it once; its derivatives are SymPy's. Where λ is negative the integrated hazard falls, which
+    The Julia core compiles it once, with its derivatives. Where λ is negative the integrated hazard falls, which
     no rate does: write ``max(…, 0)`` where that could be.
 
     Examples
