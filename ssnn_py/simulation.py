@@ -129,6 +129,29 @@ class Solution(Record):
         """Marcus lift of the spike trains, see :meth:`SpikeTrains.marcus_lift`."""
         return self.spike_trains.marcus_lift(neurons)
 
+    def to_xarray(self) -> Any:
+        """The recorded states as an xarray Dataset with named axes; times keep their unit.
+
+        Returns
+        -------
+        xarray.Dataset
+            A variable for each of `states`, with the axes ``sample`` (numbered as the noise is, from `first_sample`),
+            ``time`` (of `saveat`) and ``neuron`` (from 0); t0, t1, dt and solver as attributes. Values after the end of
+            a truncated sample are NaN. Spikes are not in it.
+
+        Raises
+        ------
+        ValidationError
+            If xarray is not installed, or nothing was recorded (`saveat`).
+
+        Examples
+        --------
+        >>> solution.to_xarray().v.sel(neuron=0).mean("sample").plot()  # doctest: +SKIP
+        """
+        from .interop import xarray
+
+        return xarray.write(self)
+
     def vjp(
         self,
         spike_times_bar: ArrayLike | None = None,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import interop
 from .errors import ValidationError
 from .validation import as_float, as_int, as_real_array, describe
 from .values import Record
@@ -276,3 +277,283 @@ class SpikeTrains(Record):
         lift[:, -1, 0] = trains.t1
         lift[:, -1, 1:] = trains.spike_counts
         return lift
+
+    # --- in and out: other libraries (docs/data.md) -------------------------------------------------------------------
+
+    def to_lists(self) -> list[list[Array]]:
+        """For each sample one array of times per neuron; what :meth:`from_lists` takes, with t0 and t1.
+
+        Examples
+        --------
+        >>> SpikeTrains([[0.2, 0.5, 0.9]], [[0, 1, 0]], num_neurons=2, t0=0.0, t1=1.0).to_lists()
+        [[array([0.2, 0.9]), array([0.5])]]
+        """
+        return interop.lists(self)
+
+    def to_dataframe(self) -> Any:
+        """A pandas DataFrame with one row per spike, ordered by sample and time.
+
+        Times keep their unit. Samples and neurons without a spike have no row: `t0`, `t1`, `num_samples` and
+        `num_neurons` are in ``frame.attrs``, which many operations of pandas and most files drop.
+
+        Returns
+        -------
+        pandas.DataFrame
+            With the columns ``sample``, ``neuron`` (counted from 0) and ``time``.
+
+        Raises
+        ------
+        ValidationError
+            If pandas is not installed.
+
+        Examples
+        --------
+        >>> frame = SpikeTrains([[0.5, 1.0]], [[0, 1]], num_neurons=2, t0=0.0, t1=2.0).to_dataframe()  # doctest: +SKIP
+        >>> frame.groupby("neuron").time.count()  # doctest: +SKIP
+        """
+        from .interop import pandas
+
+        return pandas.write(self)
+
+    @classmethod
+    def from_dataframe(
+        cls,
+        frame: Any,
+        t0: float | None = None,
+        t1: float | None = None,
+        *,
+        num_samples: int | None = None,
+        num_neurons: int | None = None,
+        sample: str = "sample",
+        neuron: str = "neuron",
+        time: str = "time",
+    ) -> SpikeTrains:
+        """Spike trains from a pandas DataFrame with one row per spike, in any order.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+        t0, t1 : float, optional
+            The interval of observation; default what :meth:`to_dataframe` has left in ``frame.attrs``.
+        num_samples, num_neurons : int, optional
+            Likewise; rows cannot tell of samples and neurons that were silent.
+        sample, neuron, time : str, optional
+            Names of the columns: indices from 0, indices from 0, and times in the unit that one goes on with.
+
+        Raises
+        ------
+        ValidationError
+            If pandas is not installed, a column does not exist or does not fit, an argument is missing that
+            ``frame.attrs`` does not have, or a time is outside [t0, t1].
+
+        Examples
+        --------
+        >>> SpikeTrains.from_dataframe(trains.to_dataframe()) == trains  # doctest: +SKIP
+        True
+        """
+        from .interop import pandas
+
+        return cls.from_lists(*pandas.read(frame, t0, t1, num_samples, num_neurons, (sample, neuron, time)))
+
+    def to_neo(self, unit: str | float) -> Any:
+        """A Neo block: a segment for each sample, in it a train for each neuron, both in order.
+
+        Elephant's functions take ``block.segments[s].spiketrains``, or single trains of it.
+
+        Parameters
+        ----------
+        unit : str or float
+            The unit that times have here: "ns", "us", "ms", "s", "min" or "h", or a number of seconds. Neo's trains
+            have the named unit; that of a number is converted to seconds.
+
+        Returns
+        -------
+        neo.Block
+            ``t_start`` and ``t_stop`` of every train are t0 and t1; its annotation ``neuron`` is the index.
+
+        Raises
+        ------
+        ValidationError
+            If Neo is not installed, or `unit` is none.
+
+        Examples
+        --------
+        >>> block = SpikeTrains([[50.0]], [[0]], num_neurons=1, t0=0.0, t1=100.0).to_neo("ms")  # doctest: +SKIP
+        >>> elephant.statistics.mean_firing_rate(block.segments[0].spiketrains[0])  # doctest: +SKIP
+        array(0.01) * 1/ms
+        """
+        from .interop import neo
+
+        return neo.write(self, unit)
+
+    @classmethod
+    def from_neo(cls, given: Any, unit: str | float, t0: float | None = None, t1: float | None = None) -> SpikeTrains:
+        """Spike trains from those of Neo, converted to `unit`.
+
+        Parameters
+        ----------
+        given : neo.Block, neo.Segment, or list
+            A block, whose segments are the samples; a segment, one sample; or a list of segments, or of lists of
+            ``neo.SpikeTrain``. Neurons are numbered by their place in each sample: names, annotations, waveforms are
+            not read.
+        unit : str or float
+            The unit of times to go on with, as in :meth:`to_neo`.
+        t0, t1 : float, optional
+            The window, in `unit`, within the interval of every train; spikes outside are left out. Default: from
+            ``t_start`` to ``t_stop``, if all trains have the same.
+
+        Raises
+        ------
+        ValidationError
+            If Neo is not installed, samples differ in their number of neurons, or trains are not all observed over
+            [t0, t1].
+
+        Examples
+        --------
+        >>> SpikeTrains.from_neo(trains.to_neo("ms"), unit="ms") == trains  # doctest: +SKIP
+        True
+        """
+        from .interop import neo
+
+        return cls.from_lists(*neo.read(given, unit, t0, t1))
+
+    def to_pynapple(self, unit: str | float, *, gap: float | None = None) -> Any:
+        """A group of pynapple, on one axis of time in seconds, with one epoch of its time support for each sample.
+
+        Sample s begins ``s (t1 − t0 + gap)`` after 0. Pynapple rounds times to nanoseconds.
+
+        Parameters
+        ----------
+        unit : str or float
+            The unit that times have here: "ns", "us", "ms", "s", "min" or "h", or a number of seconds.
+        gap : float, optional
+            Between samples, in that unit; default t1 − t0.
+
+        Returns
+        -------
+        pynapple.TsGroup
+            With the neurons' indices as keys.
+
+        Raises
+        ------
+        ValidationError
+            If pynapple is not installed, or an argument is out of range.
+
+        Examples
+        --------
+        >>> SpikeTrains([[50.0]], [[0]], num_neurons=1, t0=0.0, t1=100.0).to_pynapple("ms")  # doctest: +SKIP
+          Index    rate
+        -------  ------
+              0      10
+        """
+        from .interop import pynapple
+
+        return pynapple.write(self, unit, gap)
+
+    @classmethod
+    def from_pynapple(
+        cls, group: Any, unit: str | float, trials: Any = None, t0: float = 0.0, t1: float | None = None
+    ) -> SpikeTrains:
+        """Spike trains from a group of pynapple: one sample for each trial, its time counted from the trial's begin.
+
+        Parameters
+        ----------
+        group : pynapple.TsGroup
+            Neurons are numbered in the order of its keys; the keys themselves are not kept.
+        unit : str or float
+            The unit of times to go on with, as in :meth:`to_pynapple`.
+        trials : pynapple.IntervalSet, optional
+            Within the group's time support; default that. Spikes between trials are left out.
+        t0 : float, optional
+            The time at which every trial begins, in `unit`; default 0.
+        t1 : float, optional
+            The end of the window, which must be given where trials have different lengths: none may be shorter.
+
+        Raises
+        ------
+        ValidationError
+            If pynapple is not installed, trials are outside the time support, or have no common window.
+
+        Examples
+        --------
+        >>> SpikeTrains.from_pynapple(group, unit="ms", trials=stimuli, t1=200.0)  # doctest: +SKIP
+        """
+        from .interop import pynapple
+
+        return cls.from_lists(*pynapple.read(group, unit, trials, t0, t1))
+
+    def to_nwb(
+        self, unit: str | float, *, gap: float | None = None, file: Any = None, session_start_time: Any = None
+    ) -> Any:
+        """An NWB file in memory: neurons are units, samples are trials on one axis of time in seconds.
+
+        Trial s begins ``s (t1 − t0 + gap)`` after 0, and every unit's ``obs_intervals`` are the trials.
+        ``pynwb.NWBHDF5IO(path, "w")`` writes it.
+
+        Parameters
+        ----------
+        unit : str or float
+            The unit that times have here: "ns", "us", "ms", "s", "min" or "h", or a number of seconds.
+        gap : float, optional
+            Between samples, in that unit; default t1 − t0.
+        file : pynwb.NWBFile, optional
+            Where to put units and trials; default a new one.
+        session_start_time : datetime.datetime, optional
+            Of a new file, which must have one; default now.
+
+        Returns
+        -------
+        pynwb.NWBFile
+
+        Raises
+        ------
+        ValidationError
+            If PyNWB is not installed, an argument is out of range, or `file` has units or trials already.
+
+        Examples
+        --------
+        >>> with pynwb.NWBHDF5IO("simulated.nwb", "w") as io:  # doctest: +SKIP
+        ...     io.write(trains.to_nwb("ms"))
+        """
+        from .interop import nwb
+
+        return nwb.write(self, unit, gap, file, session_start_time)
+
+    @classmethod
+    def from_nwb(
+        cls,
+        file: Any,
+        unit: str | float,
+        trials: ArrayLike | None = None,
+        t0: float = 0.0,
+        t1: float | None = None,
+    ) -> SpikeTrains:
+        """Spike trains from an NWB file: one sample for each trial, its time counted from the trial's begin.
+
+        Parameters
+        ----------
+        file : pynwb.NWBFile or path
+            Neurons are numbered in the order of its table of units; ids and further columns are not kept.
+        unit : str or float
+            The unit of times to go on with, as in :meth:`to_nwb`.
+        trials : array_like, shape (S, 2), optional
+            Where trials begin and end, in seconds; default those of the file, or, where it has none, the units'
+            ``obs_intervals``, if they are the same for all. Spikes between trials are left out.
+        t0 : float, optional
+            The time at which every trial begins, in `unit`; default 0.
+        t1 : float, optional
+            The end of the window, which must be given where trials have different lengths: none may be shorter.
+
+        Raises
+        ------
+        ValidationError
+            If PyNWB is not installed, the file cannot be read, there are no trials, they have no common window, or a
+            unit was not observed throughout it.
+
+        Examples
+        --------
+        >>> SpikeTrains.from_nwb("recorded.nwb", unit="ms", t1=500.0)  # doctest: +SKIP
+        """
+        from .interop import nwb
+
+        return cls.from_lists(*nwb.read(file, unit, trials, t0, t1))

@@ -14,6 +14,7 @@ ROOT = Path(ssnn_py.__file__).parent
 LAYERS = (
     {"errors", "solvers"},
     {"validation", "values"},
+    {"interop"},
     {"builders", "components", "optimizers", "spike_trains"},
     {"formulas"},
     {"currents", "diffusions", "intensities", "recordings"},
@@ -26,6 +27,7 @@ LAYERS = (
     {"count_losses", "expectations", "gradients", "jax", "plotting", "potential_losses", "torch"},
     {"training_plan"},
     {"training"},
+    {"saving"},
     {"experiments"},
     {"doctor"},
     {"cli"},
