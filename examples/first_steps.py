@@ -19,9 +19,8 @@ def main(out: Path) -> None:
     )
     solution = ssnn.simulate(net, t1=4.0, dt=0.005, num_samples=64, seed=1, saveat=0.01)
 
-    fig, axes = plotting.figure(3, 1, width=7.0, height=2.2)
+    fig, axes = plotting.figure(3, 1, width=7.0, height=2.3)
     plotting.potentials(solution, neurons=[0, 1], ax=axes[0, 0])
-    axes[0, 0].legend(loc="lower right", ncols=2)
     plotting.raster(solution, ax=axes[1, 0])
 
     # How the spike times of the sample above move with the common input current: negative is earlier.

@@ -14,6 +14,7 @@ from ssnn_py import plotting
 
 RUN = {"t1": 1.0, "dt": 0.01}
 COLORS = {"pathwise": "tab:red", "unbiased": "tab:blue"}
+WIDTHS = {"pathwise": 4.5, "unbiased": 2.0}  # both are seen where they agree
 
 
 def network(current: float) -> ssnn.SLIFNetwork:
@@ -74,7 +75,13 @@ def mean_over_samples(
 
 def tick(ax: plotting.Axes, current: float, value: float, slope: float, gradient: str) -> None:
     ends = current + 0.02 * np.array([-1.0, 1.0])
-    ax.plot(ends, value + slope * (ends - current), color=COLORS[gradient], linewidth=2.5, solid_capstyle="butt")
+    ax.plot(
+        ends,
+        value + slope * (ends - current),
+        color=COLORS[gradient],
+        linewidth=WIDTHS[gradient],
+        solid_capstyle="butt",
+    )
 
 
 def main(out: Path, samples: int = 1000) -> None:
@@ -89,13 +96,15 @@ def main(out: Path, samples: int = 1000) -> None:
         mean_over_samples(below, np.linspace(1.2, 1.9, 22), loss, data, samples)
         above.set(title=title, ylabel="loss of one sample")
         below.set(xlabel="input current c", ylabel=f"mean over {samples} samples")
+    ax = axes[0, 1]
+    ax.plot([], [], color="0.2", linewidth=1.2, label="loss")
     for gradient, color in COLORS.items():
-        axes[1, 0].plot([], [], color=color, linewidth=2.5, label=f"{gradient} gradient")
-    axes[1, 0].plot([], [], color="0.2", linewidth=1.2, label="loss")
-    axes[1, 0].legend()
+        ax.plot([], [], color=color, linewidth=WIDTHS[gradient], label=f"{gradient} gradient")
+    ax.plot([], [], color="0.85", linewidth=0.8, label="number of spikes changes")
+    plotting.legend_beside(ax)
     out.mkdir(parents=True, exist_ok=True)
     plotting.save(fig, [out / "loss_along_a_line.png"])
-    print(f"grey lines: the number of spikes changes; loss_along_a_line.png is in {out}")
+    print(f"loss_along_a_line.png is in {out}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ PANELS = [
         *(800.0, "v", 300.0, 0.01, 1, "ms", "v (mV)"),
     ),
     ("Izhikevich, chattering", models.izhikevich(c=-50.0, d=2.0), 10.0, "v", 200.0, 0.02, 1, "ms", "v (mV)"),
-    ("GLIF₅: v and its threshold", models.glif(), 350.0, "v", 200.0, 0.05, 1, "ms", "mV"),
+    ("GLIF₅: v and its threshold (red)", models.glif(), 350.0, "v", 200.0, 0.05, 1, "ms", "mV"),
     ("Hodgkin–Huxley, near its rheobase", models.hodgkin_huxley(sigma=1.0), 6.0, "v", 200.0, 0.01, 1, "ms", "v (mV)"),
     ("Ball in gusty air: five samples", models.bouncing_ball(sigma=0.3), None, "h", 3.0, 1e-3, 5, "s", "h (m)"),
     ("Jump diffusion: five samples", models.jump_diffusion(J=-0.25, mu=0.2), None, "s", 3.0, 1e-3, 5, "years", "price"),
@@ -41,16 +41,20 @@ def main(out: Path) -> None:
         for s in range(samples):
             spikes = solution.spike_times[s][np.isfinite(solution.spike_times[s])]
             ax.plot(solution.ts, paths[s], color=colors[s], linewidth=0.8)
-            ax.plot(spikes, np.full(spikes.size, 1.02 + 0.05 * s), "|", color=colors[s], markersize=5,
-                    transform=ax.get_xaxis_transform(), clip_on=False)  # fmt: skip
+            # Events of a sample in its colour, in a strip below the axes' upper end.
+            ax.plot(spikes, np.full(spikes.size, 0.96 - 0.055 * s), "|", color=colors[s], markersize=4.5,
+                    transform=ax.get_xaxis_transform())  # fmt: skip
         if "theta_v" in solution.states:
             threshold = model.parameters["theta_inf"] + solution.states["theta_v"] + solution.states["theta_s"]
             ax.plot(solution.ts, threshold[0, :, 0], color="tab:red", linewidth=0.8)
-        ax.set_title(title, pad=6 + 4 * samples)
+        low, high = ax.dataLim.intervaly
+        top = low + (high - low) / (0.9 - 0.055 * samples)
+        ax.set(title=title, ylim=(low - 0.05 * (high - low), top))
         ax.set(xlabel=f"t ({unit})", ylabel=label, xlim=(0.0, t1))
+    fig.supxlabel("ticks at the upper end of a panel: events, in the colour of their sample", fontsize="medium")
     out.mkdir(parents=True, exist_ok=True)
     plotting.save(fig, [out / "models.png"])
-    print(f"marks above a panel are its events; models.png is in {out}")
+    print(f"models.png is in {out}")
 
 
 if __name__ == "__main__":

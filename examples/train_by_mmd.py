@@ -51,8 +51,9 @@ def draw(
 ) -> None:
     fig, axes = plotting.figure(1, 2, width=5.0, height=3.2)
     left, right = axes[0]
+    left.plot(history, color="0.8", linewidth=0.8)
     left.plot(plotting.running_mean(history, 10), color="0.2")
-    left.set(xlabel="training step", ylabel="MMD² (unbiased)", title="Loss")
+    left.set(xlabel="training step", ylabel="MMD² (unbiased)", title="Loss (dark: mean of 10 steps)")
     for trains, style, label in (
         (data, "ko-", "recorded"),
         (before, "s:", "model, before"),
@@ -62,7 +63,7 @@ def draw(
             color = {} if style.startswith("k") else {"color": ("tab:gray", "tab:red")[trains is after]}
             right.plot([1, 2, 3], mean_times(trains)[neuron], style, label=label if neuron == 0 else None, **color)
     right.set(xlabel="spike", ylabel="mean time", title="First three spikes of both neurons", xticks=[1, 2, 3])
-    right.legend()
+    plotting.legend_beside(right)
     out.parent.mkdir(parents=True, exist_ok=True)
     plotting.save(fig, [out])
 

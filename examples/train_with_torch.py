@@ -37,12 +37,12 @@ def draw(path: Path, history: list[float], batches: dict[str, tuple[dict, ssnn.S
     fig, axes = plotting.figure(1, 2, width=5.0, height=3.2)
     left, right = axes[0]
     left.semilogy(plotting.running_mean(np.array(history), 10), color="0.2")
-    left.set(xlabel="training step", ylabel="squared distance of mean counts", title="Loss")
+    left.set(xlabel="training step", ylabel="squared distance of mean counts", title="Loss (mean of 10 steps)")
     for label, (style, trains) in batches.items():
         for neuron, rates in enumerate(mean_counts(trains)):
             right.stairs(rates.numpy(), EDGES + 0.02 * neuron, label=label if neuron == 0 else None, **style)
     right.set(xlabel="time", ylabel="spikes per window", title="Mean counts of both neurons")
-    right.legend()
+    plotting.legend_beside(right)
     path.parent.mkdir(parents=True, exist_ok=True)
     plotting.save(fig, [path])
 

@@ -38,7 +38,7 @@ def power(weight: float, size: int, level: float = 0.05) -> float:
 
 
 def main(out: Path) -> None:
-    fig, axes = plotting.figure(1, 1, width=5.0, height=3.2)
+    fig, axes = plotting.figure(1, 1, width=6.4, height=3.2)
     ax = axes[0, 0]
     for weight, color in ((0.0, "0.6"), (0.5, "tab:blue"), (1.0, "tab:red")):
         rates = [power(weight, size) for size in SIZES]
@@ -47,11 +47,11 @@ def main(out: Path) -> None:
             f"weight {weight}: found different in "
             f"{', '.join(f'{rate:.0%} of {size}' for size, rate in zip(SIZES, rates, strict=True))}"
         )
-    ax.axhline(0.05, color="0.3", linewidth=0.8, linestyle="--")
+    ax.axhline(0.05, color="0.3", linewidth=0.8, linestyle="--", label="level of the test")
     ax.set(xlabel="recordings of each", ylabel="fraction of tests with p ≤ 0.05", xscale="log", ylim=(-0.03, 1.03))
     ax.set_xticks(SIZES, [str(size) for size in SIZES])
     ax.set_xticks([], minor=True)
-    ax.legend()
+    plotting.legend_beside(ax)
     out.mkdir(parents=True, exist_ok=True)
     plotting.save(fig, [out / "two_sample_test.png"])
     print(f"two_sample_test.png is in {out}")

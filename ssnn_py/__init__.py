@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import models
+from . import models, plotting
 from .brian2 import from_brian2
 from .builders import feedforward_weights, random_weights, recurrent_weights
 from .count_losses import CountCrossEntropy, SpikeCountLoss
@@ -36,12 +36,13 @@ from .signatures import expected_signature, expected_signature_backprop, signatu
 from .simulation import Solution, simulate
 from .slif import SLIFNetwork
 from .solvers import SolverInfo, solvers
-from .spike_trains import SpikeTrains
+from .spike_trains import PSTH, Rates, SpikeTrains
 from .training import DivergedError, FitResult, fit
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "PSTH",
     "SGD",
     "Adam",
     "AffineDiffusion",
@@ -72,6 +73,7 @@ __all__ = [
     "PathwiseGradientWarning",
     "PotentialLoss",
     "RMSProp",
+    "Rates",
     "Recommendation",
     "SLIFNetwork",
     "SSNNError",
@@ -98,6 +100,7 @@ __all__ = [
     "models",
     "multilevel",
     "piecewise_constant",
+    "plotting",
     "random_weights",
     "recommend_solver",
     "recurrent_weights",

@@ -1,8 +1,9 @@
-"""Spike trains of many samples as plain arrays: counts, first spikes, Marcus lift."""
+"""Spike trains of many samples as plain arrays: counts, rates, intervals, first spikes, Marcus lift."""
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,78 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import interop
 from .errors import ValidationError
-from .validation import as_float, as_int, as_real_array, describe
-from .values import Record
+from .validation import as_float, as_int, as_real_array, describe, require_memory
+from .values import Record, frozen
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Rates(Record):
+    """Firing rates of every sample in bins of time, in spikes per unit of time; see :meth:`SpikeTrains.rates`.
+
+    Attributes
+    ----------
+    edges : ndarray, shape (B + 1,)
+        Where bins begin and end.
+    values : ndarray, shape (S, B, N)
+        Number of spikes in a bin divided by its width.
+    """
+
+    edges: Array
+    values: Array
+
+    def __post_init__(self) -> None:
+        _freeze(self, "edges", "values")
+
+    @property
+    def centers(self) -> Array:
+        """The middle of each bin, shape (B,)."""
+        return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
+
+    @property
+    def mean(self) -> Array:
+        """Mean rates over the interval, shape (S, N): :attr:`SpikeTrains.mean_rates`."""
+        widths = np.diff(self.edges)
+        return np.asarray(np.einsum("sbn,b->sn", self.values, widths) / widths.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class PSTH(Record):
+    """Peristimulus time histogram: rates in bins of time, averaged over samples; see :meth:`SpikeTrains.psth`.
+
+    Attributes
+    ----------
+    edges : ndarray, shape (B + 1,)
+        Where bins begin and end.
+    values : ndarray, shape (B, N)
+        Mean over samples of the number of spikes in a bin, divided by its width: spikes per unit of time.
+    standard_errors : ndarray, shape (B, N)
+        Of `values`, from the variance between samples; NaN where there is a single sample.
+    """
+
+    edges: Array
+    values: Array
+    standard_errors: Array
+
+    def __post_init__(self) -> None:
+        _freeze(self, "edges", "values", "standard_errors")
+
+    @property
+    def centers(self) -> Array:
+        """The middle of each bin, shape (B,)."""
+        return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
+
+
+def _freeze(record: Any, *names: str) -> None:
+    for name in names:
+        object.__setattr__(record, name, frozen(getattr(record, name)))
+
+
+# By how much of its width a bin begins early, so that a spike on an edge is in the bin that begins there whatever the
+# last digit of either.
+_ON_EDGE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,15 +218,278 @@ class SpikeTrains(Record):
         counts = np.bincount(flat[self.neurons >= 0], minlength=self.num_samples * self.num_neurons)
         return counts.reshape(self.num_samples, self.num_neurons).astype(np.int64)
 
-    def select(self, neurons: ArrayLike | None) -> SpikeTrains:
-        """The spikes of some neurons only, renumbered in the order given; None for all.
+    @functools.cached_property
+    def mean_rates(self) -> Array:
+        """Firing rate of each neuron over the whole interval: spike_counts / (t1 − t0), shape (S, N).
+
+        Examples
+        --------
+        >>> SpikeTrains([[0.5, 1.0, 1.5]], [[0, 1, 0]], num_neurons=2, t0=0.0, t1=2.0).mean_rates
+        array([[1. , 0.5]])
+        """
+        return frozen(self.spike_counts / (self.t1 - self.t0))
+
+    def rates(self, bin: float) -> Rates:
+        """Firing rates over time, of every sample by itself: the number of spikes in a bin divided by its width.
+
+        Bins begin at t0. Each includes its beginning and not its end, the last one its end, too, so that every spike is
+        in exactly one. The last is shorter where `bin` does not divide the interval, and divided by its own width.
+
+        Parameters
+        ----------
+        bin : float
+            Width of a bin, from above 0 to t1 − t0, in the unit of time of the trains.
+
+        Returns
+        -------
+        Rates
+            `edges` (B + 1,), `values` (S, B, N), `centers` (B,), and `mean` (S, N), which are the
+            :attr:`mean_rates`; in spikes per unit of time.
 
         Raises
         ------
         ValidationError
-            If a neuron does not exist or is named twice.
+            If `bin` is not within that range, or its bins would not fit into memory.
+
+        Examples
+        --------
+        >>> trains = SpikeTrains([[0.25, 0.5, 1.5]], [[0, 0, 0]], num_neurons=1, t0=0.0, t1=2.0)
+        >>> trains.rates(0.5).values[0, :, 0]
+        array([2., 2., 0., 2.])
+        >>> trains.rates(0.5).mean
+        array([[1.5]])
         """
-        return self if neurons is None else self.masked(*self.selection(neurons))
+        edges = self._edges(bin)
+        shape = (self.num_samples, edges.size - 1, self.num_neurons)
+        require_memory(f"rates in {shape[1]} bins", 16.0 * np.prod(np.array(shape, dtype=float)), "take wider bins")
+        samples, bins, neurons = self._binned(edges)
+        flat = np.ravel_multi_index((samples, bins, neurons), shape)
+        counts = np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
+        return Rates(edges, counts / np.diff(edges)[:, None])
+
+    def psth(self, bin: float) -> PSTH:
+        r"""Peristimulus time histogram: the rates over time, averaged over samples.
+
+        With n_s the number of a neuron's spikes in a bin of width w in sample s,
+
+        .. math:: \hat r = \frac{1}{S w} \sum_s n_s, \qquad
+                  \mathrm{SE}^2 = \frac{1}{S (S - 1)} \sum_s \Big(\frac{n_s}{w} - \hat r\Big)^2 .
+
+        Parameters
+        ----------
+        bin : float
+            Width of a bin, as for :meth:`rates`.
+
+        Returns
+        -------
+        PSTH
+            `edges` (B + 1,), `values` and `standard_errors` (B, N), in spikes per unit of time.
+
+        Raises
+        ------
+        ValidationError
+            If there is no sample, or as for :meth:`rates`.
+
+        Examples
+        --------
+        >>> trains = SpikeTrains([[0.5, 1.5], [0.25, np.inf]], [[0, 0], [0, -1]], num_neurons=1, t0=0.0, t1=2.0)
+        >>> trains.psth(1.0).values[:, 0]
+        array([1. , 0.5])
+        >>> trains.psth(1.0).standard_errors[:, 0]
+        array([0. , 0.5])
+        """
+        if self.num_samples == 0:
+            raise ValidationError("psth needs at least one sample, got trains of none")
+        edges = self._edges(bin)
+        shape, count = (edges.size - 1, self.num_neurons), self.num_samples
+        require_memory(f"rates in {shape[0]} bins", 64.0 * shape[0] * shape[1], "take wider bins")
+        samples, bins, neurons = self._binned(edges)
+        cells = bins * shape[1] + neurons
+        # How many spikes each sample has where it has any; empty cells add to neither sum.
+        full, spikes = np.unique(samples * (shape[0] * shape[1]) + cells, return_counts=True)
+        cell, size = full % (shape[0] * shape[1]), shape[0] * shape[1]
+        sums = np.bincount(cell, spikes, minlength=size).reshape(shape)
+        squares = np.bincount(cell, spikes.astype(np.float64) ** 2, minlength=size).reshape(shape)
+        widths = np.diff(edges)[:, None]
+        errors = np.full(shape, np.nan)
+        if count > 1:
+            errors = np.sqrt(np.maximum(squares - sums**2 / count, 0.0) / (count * (count - 1))) / widths
+        return PSTH(edges, sums / (count * widths), errors)
+
+    def _edges(self, bin: float) -> Array:
+        width, length = as_float("bin", bin, positive=True), self.t1 - self.t0
+        if width > length * (1 + _ON_EDGE):
+            raise ValidationError(f"bin must be at most t1 − t0 = {length:g}, got {width}")
+        require_memory("edges of bins", 8.0 * length / width, "take wider bins")
+        return np.append(self.t0 + width * np.arange(max(1, math.ceil(length / width - _ON_EDGE))), self.t1)
+
+    def _binned(self, edges: Array) -> tuple[NDArray[np.intp], NDArray[np.intp], Integers]:
+        """Sample, bin and neuron of every spike."""
+        rows, columns = np.nonzero(self.neurons >= 0)
+        begins = edges[:-1] - _ON_EDGE * (edges[1] - edges[0])
+        bins = np.searchsorted(begins, self.times[rows, columns], side="right") - 1
+        return rows, np.maximum(bins, 0), self.neurons[rows, columns]
+
+    def isi(self) -> tuple[Array, ...]:
+        """Interspike intervals: for each neuron, the times between its successive spikes, in all samples.
+
+        An interval lies between two spikes of one sample; the times before the first and after the last spike are none.
+        Long intervals are therefore rarer than in endless trains: those longer than t1 − t0 cannot be seen.
+
+        Returns
+        -------
+        tuple of N ndarrays
+            Sample after sample, in the order of time within each; a sample's own are those of ``trains[s].isi()``.
+
+        Examples
+        --------
+        >>> trains = SpikeTrains([[0.1, 0.2, 0.5], [0.25, 1.0, np.inf]], [[0, 1, 0], [0, 0, -1]], 2, 0.0, 1.0)
+        >>> trains.isi()
+        (array([0.4 , 0.75]), array([], dtype=float64))
+        """
+        rows, columns = np.nonzero(self.neurons >= 0)
+        neurons, times = self.neurons[rows, columns], self.times[rows, columns]
+        order = np.lexsort((columns, rows, neurons))
+        neurons, rows, times = neurons[order], rows[order], times[order]
+        same = (np.diff(neurons) == 0) & (np.diff(rows) == 0)
+        intervals, owners = np.diff(times)[same], neurons[1:][same]
+        return tuple(np.split(intervals, np.searchsorted(owners, np.arange(1, self.num_neurons))))
+
+    def cv(self) -> Array:
+        r"""Coefficient of variation of each neuron's interspike intervals, shape (N,).
+
+        .. math:: \mathrm{CV} = \frac{1}{\bar\delta} \Big(\frac{1}{m} \sum_l (\delta_l - \bar\delta)^2\Big)^{1/2}
+
+        over the m intervals δ of all samples (:meth:`isi`): 0 for regular firing, 1 for a Poisson process. NaN where a
+        neuron has fewer than two intervals, or only intervals of length 0.
+
+        Examples
+        --------
+        >>> SpikeTrains([[1.0, 2.0, 3.0, 4.0]], [[0, 0, 0, 0]], num_neurons=1, t0=0.0, t1=5.0).cv()
+        array([0.])
+        """
+        values = np.full(self.num_neurons, np.nan)
+        for neuron, intervals in enumerate(self.isi()):
+            if intervals.size > 1 and intervals.any():
+                values[neuron] = intervals.std() / intervals.mean()
+        return values
+
+    def window(self, t0: float, t1: float) -> SpikeTrains:
+        """What is seen from t0 to t1: the spikes t0 ≤ t < t1, and those at t1, too, where the trains end there.
+
+        Windows that follow each other share no spike and miss none. Times stay as they are, counted from the same
+        origin.
+
+        Raises
+        ------
+        ValidationError
+            If the window is empty or not within the interval of the trains.
+
+        Examples
+        --------
+        >>> trains = SpikeTrains([[0.5, 1.0, 2.0]], [[0, 0, 0]], num_neurons=1, t0=0.0, t1=2.0)
+        >>> trains.window(0.0, 1.0).times, trains.window(1.0, 2.0).times
+        (array([[0.5]]), array([[1., 2.]]))
+        """
+        begin, end = as_float("t0", t0), as_float("t1", t1)
+        if not self.t0 <= begin < end <= self.t1:
+            raise ValidationError(
+                f"t0 and t1 must be in order and within the trains' interval from {self.t0} to {self.t1}, got {begin} "
+                f"and {end}"
+            )
+        within = (self.neurons >= 0) & (self.times >= begin) & ((self.times < end) | (end == self.t1))
+        columns = _packed(within)
+        neurons = np.where(columns >= 0, np.take_along_axis(self.neurons, np.maximum(columns, 0), axis=1), -1)
+        times = np.where(columns >= 0, np.take_along_axis(self.times, np.maximum(columns, 0), axis=1), np.inf)
+        return SpikeTrains.unchecked(times, neurons, self.num_neurons, begin, end)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[SpikeTrains]) -> SpikeTrains:
+        """The samples of all parts, one after the other.
+
+        Parameters
+        ----------
+        parts : sequence of SpikeTrains
+            At least one; of the same number of neurons, observed over the same interval.
+
+        Raises
+        ------
+        ValidationError
+            If there is no part, one is no SpikeTrains, or they differ in neurons or interval.
+
+        Examples
+        --------
+        >>> one = SpikeTrains([[0.5, 1.0]], [[0, 0]], num_neurons=1, t0=0.0, t1=2.0)
+        >>> other = SpikeTrains([[0.25]], [[0]], num_neurons=1, t0=0.0, t1=2.0)
+        >>> SpikeTrains.concatenate([one, other]).times
+        array([[0.5 , 1.  ],
+               [0.25,  inf]])
+        """
+        if isinstance(parts, SpikeTrains) or not isinstance(parts, Sequence) or not parts:
+            raise ValidationError(f"parts must be a list of SpikeTrains, at least one, got {describe(parts)}")
+        first = parts[0]
+        for part in parts:
+            if not isinstance(part, SpikeTrains):
+                raise ValidationError(f"parts must be a list of SpikeTrains, but holds {describe(part)}")
+            for name in ("num_neurons", "t0", "t1"):
+                if getattr(part, name) != getattr(first, name):
+                    raise ValidationError(
+                        f"parts must have equal {name}, got {getattr(first, name)} and {getattr(part, name)}"
+                    )
+        width = max(part.times.shape[1] for part in parts)
+        total = sum(part.num_samples for part in parts)
+        times = np.full((total, width), np.inf)
+        neurons = np.full((total, width), -1, dtype=np.int64)
+        begin = 0
+        for part in parts:
+            rows = slice(begin, begin + part.num_samples)
+            times[rows, : part.times.shape[1]] = part.times
+            neurons[rows, : part.times.shape[1]] = part.neurons
+            begin = rows.stop
+        return cls.unchecked(times, neurons, first.num_neurons, first.t0, first.t1)
+
+    def select(self, neurons: ArrayLike | None = None, samples: ArrayLike | slice | None = None) -> SpikeTrains:
+        """Some neurons and some samples only.
+
+        Parameters
+        ----------
+        neurons : array_like of int, optional
+            Different neurons, renumbered in the order given; default all.
+        samples : array_like of int, array_like of bool of shape (S,), or slice, optional
+            Samples in the order given, the same one as often as one likes; default all.
+
+        Raises
+        ------
+        ValidationError
+            If a neuron or a sample does not exist, or a neuron is named twice.
+
+        Examples
+        --------
+        >>> trains = SpikeTrains([[0.5, 1.0], [0.25, np.inf]], [[0, 1], [1, -1]], num_neurons=2, t0=0.0, t1=2.0)
+        >>> trains.select(neurons=[1], samples=[1, 0]).times
+        array([[0.25],
+               [1.  ]])
+        """
+        chosen = self if samples is None else self[self._sample_indices(samples)]
+        return chosen if neurons is None else chosen.masked(*chosen.selection(neurons))
+
+    def _sample_indices(self, samples: ArrayLike | slice) -> Any:
+        if isinstance(samples, slice):
+            return samples
+        try:
+            given = np.atleast_1d(np.asarray(samples))
+        except ValueError:  # lists of different lengths
+            given = np.empty(0, dtype=object)
+        if given.dtype == bool and given.shape == (self.num_samples,):
+            return given
+        if given.ndim != 1 or not (given.dtype.kind in "iu" or (given.size == 0 and given.dtype.kind == "f")):
+            raise ValidationError(
+                f"samples must be a list of indices, a mask of shape ({self.num_samples},) or a slice, got "
+                f"{describe(samples)}"
+            )
+        if given.size and (given.min() < 0 or given.max() >= self.num_samples):
+            raise ValidationError(f"samples must be from 0 to {self.num_samples - 1}, got {describe(samples)}")
+        return given.astype(np.intp)
 
     def selection(self, neurons: ArrayLike) -> tuple[NDArray[np.intp], Integers, int]:
         """Where the spikes of `neurons` stand, packed to the left: column indices (S, K′) or −1, new labels, and how
@@ -177,11 +508,9 @@ class SpikeTrains(Record):
         label = np.full(self.num_neurons + 1, -1, dtype=np.int64)
         label[chosen] = np.arange(chosen.size)
         new = label[self.neurons]
-        columns = np.argsort(new < 0, axis=1, kind="stable")
-        packed = np.take_along_axis(new, columns, axis=1)
-        width = int((packed >= 0).sum(axis=1).max(initial=0))
-        columns = np.where(packed >= 0, columns, -1)
-        return columns[:, :width], packed[:, :width], int(chosen.size)
+        columns = _packed(new >= 0)
+        packed = np.where(columns >= 0, np.take_along_axis(new, np.maximum(columns, 0), axis=1), -1)
+        return columns, packed, int(chosen.size)
 
     def masked(self, columns: NDArray[np.intp], neurons: Integers, num_neurons: int) -> SpikeTrains:
         """The spikes at `columns` (see :meth:`selection`)."""
@@ -557,3 +886,11 @@ class SpikeTrains(Record):
         from .interop import nwb
 
         return cls.from_lists(*nwb.read(file, unit, trials, t0, t1))
+
+
+def _packed(there: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Where each row is true, packed to the left, shape (S, largest number of them in a row); −1 where no more is."""
+    columns = np.argsort(~there, axis=1, kind="stable")
+    counts = there.sum(axis=1)
+    width = int(counts.max(initial=0))
+    return np.where(np.arange(width) < counts[:, None], columns[:, :width], -1)

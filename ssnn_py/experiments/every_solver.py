@@ -203,7 +203,7 @@ def plot(rows: Sequence[Row], paths: Sequence[Path]) -> None:
 
 
 def run(out: Path, quick: bool = False, seed: int = 0, progress: bool = True) -> list[Row]:
-    """Measure, print the table, and write every_solver.csv and every_solver.png to `out`."""
+    """Measure, print the table, and write every_solver.png and .csv to `out`; quick: every_solver_quick."""
     from tqdm import tqdm
 
     out.mkdir(parents=True, exist_ok=True)
@@ -217,6 +217,7 @@ def run(out: Path, quick: bool = False, seed: int = 0, progress: bool = True) ->
 
         rows = measure(problem, solvers, 20 if quick else 100, seed, say)
     print(table(rows, problem))
-    save_rows(rows, out / "every_solver.csv")
-    plot(rows, [out / "every_solver.png"])
+    stem = "every_solver_quick" if quick else "every_solver"
+    save_rows(rows, out / f"{stem}.csv")
+    plot(rows, [out / f"{stem}.png"])
     return rows

@@ -121,7 +121,7 @@ def save_histories(runs: Sequence[Run], path: Path) -> None:
 
 def plot(runs: Sequence[Run], paths: Sequence[Path]) -> None:
     """Left the test loss, right the estimate of c; a row per noise level, a line per sample size."""
-    from ..plotting import figure, running_mean, sample_size_color, save
+    from ..plotting import figure, legend_beside, running_mean, sample_size_color, save
 
     sigmas = sorted({line.sigma for line in runs})
     fig, axes = figure(len(sigmas), 2)
@@ -129,14 +129,13 @@ def plot(runs: Sequence[Run], paths: Sequence[Path]) -> None:
         for line in (line for line in runs if line.sigma == sigma):
             color = sample_size_color(line.num_samples, SAMPLE_SIZES)
             smooth = running_mean(line.test_loss, max(1, line.test_loss.size // 75))
-            row[0].plot(smooth, color=color, label=f"{line.num_samples} samples")
-            row[1].plot(line.estimates, color=color)
-        row[0].set(yscale="log", ylabel=f"σ = {sigma}\n\ntest loss (first {NUM_SPIKES} mean spike times)")
-        row[1].axhline(TRUE_CURRENT, color="0.3", linewidth=0.8, linestyle="--", zorder=0)
-        row[1].set(ylabel="input current c")
-    axes[0][0].legend()
-    axes[0][0].set_title("Test loss")
-    axes[0][1].set_title("Estimate (dashed: true value)")
+            row[0].plot(smooth, color=color)
+            row[1].plot(line.estimates, color=color, label=f"{line.num_samples} samples")
+        row[0].set(yscale="log", ylabel=f"σ = {sigma}")
+        row[1].axhline(TRUE_CURRENT, color="0.3", linewidth=0.8, linestyle="--", zorder=0, label="true value")
+    legend_beside(axes[0][1])
+    axes[0][0].set_title(f"Test loss (first {NUM_SPIKES} mean spike times)")
+    axes[0][1].set_title("Estimate of the input current c")
     for ax in axes[-1]:
         ax.set_xlabel("training step")
     save(fig, paths)
@@ -163,13 +162,14 @@ def reproduce(
     progress: bool = True,
     gradient: str = "pathwise",
 ) -> list[Run]:
-    """Run all settings, print the table, and write figure1.png, figure1.pdf and figure1.csv to `out`."""
+    """Run all settings, print the table, and write figure1.png, .pdf and .csv to `out`; quick: figure1_quick."""
     out.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
     runs = run(quick, loss, seed, progress=progress, gradient=gradient)
     seconds = time.perf_counter() - begin
     stem = "figure1" if loss == "signature" else f"figure1_{loss}"
     stem += "" if gradient == "pathwise" else f"_{gradient}"
+    stem += "_quick" if quick else ""
     plot(runs, [out / f"{stem}.png", out / f"{stem}.pdf"])
     save_histories(runs, out / f"{stem}.csv")
     print(table(runs))

@@ -424,12 +424,12 @@ def plot(points: Sequence[Point], chosen: Sequence[BenchmarkProblem], paths: Seq
             if problem is chosen[-1]:
                 ax.set_xlabel("µs per sample" + (" and tangent" if "gradient" in name else ""))
         row[0].set_ylabel(problem.name)
-    axes[0][0].legend(fontsize=8)
+    fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
     save(fig, paths)
 
 
 def run(out: Path, quick: bool = False, seed: int = 0, progress: bool = True) -> list[Point]:
-    """Measure all problems, print the tables, and write solvers.png and solvers.csv to `out`."""
+    """Measure all problems, print the tables, and write solvers.png and .csv to `out`; quick: solvers_quick."""
     from tqdm import tqdm
 
     out.mkdir(parents=True, exist_ok=True)
@@ -445,7 +445,8 @@ def run(out: Path, quick: bool = False, seed: int = 0, progress: bool = True) ->
         for problem in chosen:
             points += measure(problem, seed, say)
             bar.write(table(points, problem) + "\n")
-    plot(points, chosen, [out / "solvers.png"])
-    save_points(points, out / "solvers.csv")
-    print(f"solvers.png and solvers.csv are in {out}")
+    stem = "solvers_quick" if quick else "solvers"
+    plot(points, chosen, [out / f"{stem}.png"])
+    save_points(points, out / f"{stem}.csv")
+    print(f"{stem}.png and {stem}.csv are in {out}")
     return points
