@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,38 @@ def test_versions_and_identities_agree():
     assert package == {"uuid": uuid, "path": "julia", "dev": True}
     assert (ROOT / package["path"] / "src" / "SSNN.jl").is_file()
     assert version == ssnn_py.__version__
-    assert f'version = "{version}"' in (ROOT / "pyproject.toml").read_text()
+    # Written in `ssnn_py/__init__.py` alone, for Python: the build reads it there.
+    assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text()
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.search(r'^version: "(.+)"$', citation, re.MULTILINE).group(1) == version
+    assert (ROOT / "CHANGELOG.md").read_text().startswith(f"# Changelog\n\n## {version}, ")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The names and texts in the wheel that this checkout makes."""
+    builder = pytest.importorskip("hatchling.builders.wheel", reason="hatchling, which builds the wheel, is not here")
+    folder = tmp_path_factory.mktemp("wheel")
+    (path,) = builder.WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"])
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def test_a_wheel_has_the_version_of_the_package(wheel):
+    (metadata,) = (text.decode() for name, text in wheel.items() if name.endswith(".dist-info/METADATA"))
+    assert re.search(r"^Version: (.+)$", metadata, re.MULTILINE).group(1) == ssnn_py.__version__
+
+
+def test_a_wheel_tells_type_checkers_that_it_has_types(wheel):
+    assert wheel["ssnn_py/py.typed"] == b""
+
+
+def test_a_wheel_has_the_package_and_the_whole_core_and_nothing_else(wheel):
+    files = {name for name in wheel if ".dist-info/" not in name}
+    package = {str(path.relative_to(ROOT)) for path in (ROOT / "ssnn_py").rglob("*.py")} | {"ssnn_py/py.typed"}
+    core = {str(path.relative_to(ROOT)) for part in ("src", "ext") for path in (ROOT / "julia" / part).rglob("*.*")}
+    assert files == package | {f"ssnn_py/{name}" for name in core | {"julia/Project.toml"}}
+    assert all(wheel[f"ssnn_py/{name}"] == (ROOT / name).read_bytes() for name in core)
 
 
 def test_both_sides_speak_the_same_interface():
