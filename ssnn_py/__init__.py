@@ -20,6 +20,7 @@ from .network import Network
 from .optimizers import SGD, Adam, RMSProp, piecewise_constant
 from .potential_losses import PotentialLoss, SumLoss
 from .recommendation import Recommendation, SolverChoice, recommend_solver
+from .saving import load, save
 from .signature_kernels import (
     SignatureKernel,
     TwoSampleTest,
@@ -96,6 +97,7 @@ __all__ = [
     "fit",
     "from_brian2",
     "install_sciml",
+    "load",
     "median_scales",
     "models",
     "multilevel",
@@ -104,6 +106,7 @@ __all__ = [
     "random_weights",
     "recommend_solver",
     "recurrent_weights",
+    "save",
     "signature",
     "signature_backprop",
     "signature_kernel",

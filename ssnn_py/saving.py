@@ -1,0 +1,515 @@
+"""Networks, spike trains, solutions and trainings in files: :func:`save` and :func:`load`.
+
+Format "ssnn", version 1
+------------------------
+
+An archive of NumPy's (``.npz``) without pickles. Its entry ``header`` is a text in JSON,
+``{"format": "ssnn", "version": 1, "object": VALUE}``; every other entry is an array of numbers. VALUE is
+
+* null, true, false, a whole number, a text, or a finite number, as JSON has them;
+* ``{"number": "inf"}``, ``"-inf"`` or ``"nan"``;
+* ``{"array": NAME}``, the entry of that name;
+* ``[VALUE, …]``, a list; ``{"tuple": [VALUE, …]}``; ``{"mapping": [[NAME, VALUE], …]}``;
+* ``{"is": KIND, FIELD: VALUE, …}``, an object:
+
+======================  ============================================================================================
+KIND                    fields
+======================  ============================================================================================
+SLIFNetwork             weights, mu, sigma, v_reset, alpha, input_current, intensity, diffusion, reset, interpretation
+Network                 model, weights (null: none), n, input_current (null: not heard), parameters
+weights                 sparse (null: dense; else "csr_matrix" or "csr_array"), n, indptr, targets, values: of every
+                        synapse, row by row
+EventSDE                equations, events, synapse, parameters, initial, interpretation
+Event                   hazard, crossing, then, dead_zone
+ConstantCurrent         input_current
+SampledCurrent          values, times, interpolation
+FormulaCurrent          formula, parameters
+JuliaFunction           source, derivative
+ExponentialIntensity    beta, v_th, tau, cap
+FormulaIntensity        formula, parameters
+ThresholdIntensity      v_th
+ConstantDiffusion
+AffineDiffusion         offset, slope
+SpikeTrains             times, neurons, num_neurons, t0, t1
+Solution                problem, engine, raw
+Problem                 network, t0, t1, dt, num_steps, num_samples, first_sample, seed, max_spikes, initial, saveat,
+                        solver, threads, noise_levels, options, insertions
+RawSolution             spike_times, spike_neurons, num_spikes, truncated, states, tangents, spike_events
+Tangents                spike_times, states, s, s_at_saves, s_at_insertions
+Insertions              neurons, spikes, saves
+FitResult               network, parameters, history, stopped, gradient, state, settings
+======================  ============================================================================================
+
+The fields are the arguments, or the attributes, of the classes of these names. A change to any of this is a new
+version.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import engine as engines
+from .components import Component
+from .currents import ConstantCurrent, FormulaCurrent, JuliaFunction, SampledCurrent
+from .diffusions import AffineDiffusion, ConstantDiffusion
+from .engine import Insertions, Problem, RawSolution, Tangents
+from .errors import ValidationError
+from .formulas.event_sde import Event, EventSDE
+from .intensities import ExponentialIntensity, FormulaIntensity, ThresholdIntensity
+from .network import Network
+from .simulation import Solution, prepare
+from .slif import SLIFNetwork
+from .spike_trains import SpikeTrains
+from .training import FORMAT as CHECKPOINT
+from .training import FitResult
+from .training_plan import npz
+from .validation import as_int, describe
+
+FORMAT, VERSION = "ssnn", 1
+
+#: What one may save by itself.
+SAVED = (Network, SpikeTrains, Solution, FitResult)
+
+
+def save(path: str | os.PathLike[str], value: Network | SpikeTrains | Solution | FitResult) -> None:
+    """Write a network, spike trains, a solution or a training to a file, whole or not at all.
+
+    The file is an ``.npz`` archive without pickles, which :func:`load` reads to an equal object, on other machines and
+    by later versions too. A solution's file has its problem, network and noise's key included, so that gradients can be
+    asked for again; a training's has its network, optimizer's memory and history, but neither data nor loss.
+
+    Parameters
+    ----------
+    path : str or path
+        ``.npz`` is appended where it is missing; a file that is there is replaced.
+    value : Network, SpikeTrains, Solution or FitResult
+        An :class:`SLIFNetwork`, too. Parts must be this package's own or formulas: of a class of one's own the file has
+        no code to make it again.
+
+    Raises
+    ------
+    ValidationError
+        If `value` or a part of it cannot be saved, or the folder does not exist.
+
+    See Also
+    --------
+    FitResult.save : a checkpoint, without the network's fixed part, from which `fit` resumes.
+
+    Examples
+    --------
+    >>> import tempfile, os
+    >>> network = SLIFNetwork([[0.0, 0.5], [0.0, 0.0]], input_current=1.5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(os.path.join(folder, "network"), network)
+    ...     load(os.path.join(folder, "network")) == network
+    True
+    """
+    if not isinstance(value, SAVED):
+        raise ValidationError(f"value must be a Network, SpikeTrains, Solution or FitResult, got {describe(value)}")
+    writer = _Writer()
+    header = json.dumps({"format": FORMAT, "version": VERSION, "object": writer.value(value)}, ensure_ascii=False)
+    file = _path(path)
+    if not file.parent.is_dir():
+        raise ValidationError(f"path must be in an existing folder, but there is no {file.parent}")
+    scratch = file.with_name(file.name + ".part")
+    with scratch.open("wb") as stream:
+        np.savez(stream, header=np.array(header), **cast(dict[str, Any], writer.arrays))
+    scratch.replace(file)
+
+
+def load(path: str | os.PathLike[str], *, allow_code: bool = False) -> Any:
+    """Read what :func:`save` wrote; nothing of the file is executed.
+
+    Parameters
+    ----------
+    path : str or path
+    allow_code : bool, optional
+        Whether the file may have a :class:`JuliaFunction`, which Julia runs with the rights of this process as soon as
+        the network is simulated. Default False: allow it for files that you trust.
+
+    Returns
+    -------
+    Network, SpikeTrains, Solution or FitResult
+        Equal to what was saved.
+
+    Raises
+    ------
+    ValidationError
+        If there is no such file, it is none of this package's, of another version of the format, or damaged; or if it
+        has code that is not allowed.
+    """
+    file = _path(path)
+    if not file.is_file():
+        raise ValidationError(f"path must be that of a saved object, but there is no {file}")
+    header, arrays = _contents(file)
+    try:
+        return _Reader(arrays, allow_code).whole(header["object"])
+    except _RefusedError as error:
+        raise ValidationError(f"{file} {error}") from None
+    except Exception as error:
+        why = f"it has no {error}" if isinstance(error, KeyError) and type(error) is KeyError else error
+        raise ValidationError(f"{file} is damaged: {why}") from None
+
+
+class _RefusedError(Exception):
+    """A file that is in order is not read here."""
+
+
+def _path(path: Any) -> Any:
+    try:
+        return npz(path)
+    except (TypeError, ValueError):
+        raise ValidationError(f"path must be the path of a file, got {describe(path)}") from None
+
+
+def _contents(file: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Header and arrays of a file of this version; else a ValidationError that says what the file is."""
+    foreign = f"{file} is not a file of ssnn_py"
+    with file.open("rb") as stream:
+        try:
+            archive = np.load(stream, allow_pickle=False)
+        except (zipfile.BadZipFile, EOFError):
+            raise ValidationError(f"{file} is damaged, or not a file of ssnn_py") from None
+        except Exception:
+            raise ValidationError(foreign) from None
+        if not isinstance(archive, np.lib.npyio.NpzFile) or "header" not in archive.files:
+            raise ValidationError(foreign)
+        try:
+            header = json.loads(str(archive["header"]))
+            format, version = header["format"], header["version"]
+        except zipfile.BadZipFile as error:
+            raise ValidationError(f"{file} is damaged: {error}") from None
+        except Exception:
+            raise ValidationError(foreign) from None
+        if format == CHECKPOINT["format"]:
+            raise ValidationError(f"{file} is a checkpoint of fit: read it with FitResult.load(path, network)")
+        if format != FORMAT:
+            raise ValidationError(foreign)
+        if version != VERSION:
+            newer = isinstance(version, int) and version > VERSION
+            advice = "install a newer ssnn_py" if newer else "this ssnn_py cannot read it"
+            raise ValidationError(f"{file} has version {version!r} of the format, not {VERSION}: {advice}")
+        try:
+            arrays = {name: archive[name] for name in archive.files if name != "header"}
+        except Exception as error:
+            raise ValidationError(f"{file} is damaged: {error}") from None
+    return header, arrays
+
+
+# --- what objects consist of ------------------------------------------------------------------------------------------
+
+#: Records whose fields are kept as they are. ``tests/test_saving.py`` holds them against the classes.
+RECORDS: dict[type, tuple[str, ...]] = {
+    SpikeTrains: ("times", "neurons", "num_neurons", "t0", "t1"),
+    Solution: ("problem", "engine", "raw"),
+    Problem: (
+        *("network", "t0", "t1", "dt", "num_steps", "num_samples", "first_sample", "seed", "max_spikes", "initial"),
+        *("saveat", "solver", "threads", "noise_levels", "options", "insertions"),
+    ),
+    RawSolution: ("spike_times", "spike_neurons", "num_spikes", "truncated", "states", "tangents", "spike_events"),
+    Tangents: ("spike_times", "states", "s", "s_at_saves", "s_at_insertions"),
+    Insertions: ("neurons", "spikes", "saves"),
+    FitResult: ("network", "parameters", "history", "stopped", "gradient", "state", "settings"),
+}
+
+#: Components by what their constructors take: the arguments that are parameters, by their names as such, then others,
+#: by the attributes that keep them. Those of None have a formula, and any parameters.
+COMPONENTS: dict[type[Component], tuple[dict[str, str], dict[str, str]] | None] = {
+    ConstantCurrent: ({"input_current": "input_current"}, {}),
+    SampledCurrent: ({"values": "input_current"}, {"times": "knots", "interpolation": "interpolation"}),
+    FormulaCurrent: None,
+    JuliaFunction: ({}, {"source": "source", "derivative": "derivative"}),
+    ExponentialIntensity: ({"beta": "beta", "v_th": "v_th", "tau": "tau"}, {"cap": "cap"}),
+    FormulaIntensity: None,
+    ThresholdIntensity: ({"v_th": "v_th"}, {}),
+    ConstantDiffusion: ({}, {}),
+    AffineDiffusion: ({"offset": "diffusion_offset", "slope": "diffusion_slope"}, {}),
+}
+
+_SLIF_PARAMETERS = ("mu", "sigma", "v_reset", "alpha")
+_SLIF_ATTRIBUTES = ("input_current", "intensity", "diffusion", "reset", "interpretation")
+_SPARSE = ("csr_matrix", "csr_array")
+
+#: The fields of every kind of object.
+SCHEMA: dict[str, tuple[str, ...]] = {
+    **{kind.__name__: fields for kind, fields in RECORDS.items()},
+    **{
+        kind.__name__: ("formula", "parameters") if names is None else (*names[0], *names[1])
+        for kind, names in COMPONENTS.items()
+    },
+    "SLIFNetwork": ("weights", *_SLIF_PARAMETERS, *_SLIF_ATTRIBUTES),
+    "Network": ("model", "weights", "n", "input_current", "parameters"),
+    "weights": ("sparse", "n", "indptr", "targets", "values"),
+    "EventSDE": ("equations", "events", "synapse", "parameters", "initial", "interpretation"),
+    "Event": ("hazard", "crossing", "then", "dead_zone"),
+}
+
+
+def _component_fields(part: Component) -> dict[str, Any]:
+    names = COMPONENTS[type(part)]
+    if names is None:
+        return {"formula": cast(Any, part).formula, "parameters": dict(part.parameters)}
+    parameters, others = names
+    return {argument: part.parameters[name] for argument, name in parameters.items()} | {
+        argument: getattr(part, name) for argument, name in others.items()
+    }
+
+
+class _Weights:
+    """The synapses of a network and their weights, dense or sparse, as the file has them."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def fields(self) -> dict[str, Any]:
+        network, synapses = self.network, self.network.synapses
+        sparse = None if network._sparse is None else network._sparse[0].__name__
+        if sparse not in (None, *_SPARSE):
+            raise ValidationError(f"weights must be dense or a matrix of scipy.sparse to be saved, got a {sparse}")
+        return {
+            "sparse": sparse,
+            "n": network.num_neurons,
+            "indptr": synapses.indptr,
+            "targets": synapses.targets,
+            "values": network.weight_values,
+        }
+
+
+class _Writer:
+    """Makes values of the file's JSON of objects, and collects the arrays."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, NDArray[Any]] = {}
+
+    def value(self, value: Any, place: str = "object") -> Any:
+        """What stands for `value` in the header; arrays are named by their place."""
+        if value is None or isinstance(value, bool | str):
+            return value
+        if isinstance(value, np.bool_ | np.number) and not isinstance(value, np.complexfloating):
+            value = value.item()
+        if isinstance(value, int):
+            return int(value)
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else {"number": str(float(value))}
+        if isinstance(value, np.ndarray):
+            if value.dtype.kind not in "fiub":
+                raise ValidationError(f"{place} must be an array of numbers to be saved, got {describe(value)}")
+            while place in self.arrays:  # a name may have a slash
+                place += "'"
+            self.arrays[place] = value
+            return {"array": place}
+        if isinstance(value, Mapping):
+            return {
+                "mapping": [[self.name(name, place), self.value(x, f"{place}/{name}")] for name, x in value.items()]
+            }
+        if isinstance(value, tuple | list):
+            parts = [self.value(x, f"{place}/{index}") for index, x in enumerate(value)]
+            return parts if isinstance(value, list) else {"tuple": parts}
+        kind, fields = self.fields(value, place)
+        return {"is": kind} | {name: self.value(x, f"{place}/{name}") for name, x in fields.items()}
+
+    @staticmethod
+    def name(name: Any, place: str) -> str:
+        if not isinstance(name, str):
+            raise ValidationError(f"{place} must have texts as keys to be saved, got {describe(name)}")
+        return name
+
+    @staticmethod
+    def fields(value: Any, place: str) -> tuple[str, dict[str, Any]]:
+        """Its kind and what it consists of."""
+        kind = type(value)
+        if kind in RECORDS:
+            return kind.__name__, {name: getattr(value, name) for name in RECORDS[kind]}
+        if kind in COMPONENTS:
+            return kind.__name__, _component_fields(value)
+        if kind is _Weights:
+            return "weights", value.fields()
+        if kind is SLIFNetwork:
+            own = {name: value.parameters[name] for name in _SLIF_PARAMETERS}
+            others = {name: getattr(value, name) for name in _SLIF_ATTRIBUTES}
+            return "SLIFNetwork", {"weights": _Weights(value), **own, **others}
+        if kind is Network:
+            return "Network", {
+                "model": value.model,
+                "weights": _Weights(value) if "weights" in value.parameters else None,
+                "n": value.num_neurons,
+                "input_current": value.input_current if value.model.uses_input else None,
+                "parameters": {name: value.parameters[name] for name in value.model.parameters},
+            }
+        if kind is EventSDE:
+            return "EventSDE", dict(zip(SCHEMA["EventSDE"], value.__reduce__()[1], strict=True))
+        if kind is Event:
+            return "Event", {name: getattr(value, name) for name in SCHEMA["Event"]}
+        raise ValidationError(
+            f"{place} cannot be saved: it is a {kind.__name__}, and the file would have no code to make one again"
+        )
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+class _Reader:
+    """Makes objects again, by the constructors of the classes that the format knows, and by no other function."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], allow_code: bool) -> None:
+        self.arrays, self.allow_code = arrays, allow_code
+
+    def whole(self, value: Any) -> Any:
+        """What was saved."""
+        found = self.value(value)
+        if not isinstance(found, SAVED):
+            raise ValueError(f"it holds {describe(found)}")
+        return found
+
+    def value(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.value(part) for part in value]
+        if not isinstance(value, dict):
+            return value
+        if "is" in value:
+            fields = {name: self.value(part) for name, part in value.items() if name != "is"}
+            return self.made(value["is"], fields)
+        ((tag, content),) = value.items()
+        if tag == "array":
+            array = self.arrays[content]
+            if array.dtype.kind not in "fiub":
+                raise ValueError(f"{content} is no array of numbers")
+            return array
+        if tag == "number":
+            return {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}[content]
+        if tag == "tuple":
+            return tuple(self.value(part) for part in content)
+        if tag == "mapping":
+            return {str(name): self.value(part) for name, part in content}
+        raise ValueError(f"it has an unknown {tag!r}")
+
+    def made(self, kind: Any, fields: dict[str, Any]) -> Any:
+        if kind == "JuliaFunction" and not self.allow_code:
+            raise _RefusedError(
+                "has Julia code of its own, a JuliaFunction, which would run with your rights; load it with "
+                "allow_code=True if you trust where it comes from"
+            )
+        if kind not in SCHEMA:
+            raise ValueError(f"it has an unknown kind {kind!r}")
+        if fields.keys() != set(SCHEMA[kind]):
+            raise ValueError(f"{kind} has the fields {', '.join(fields)}")
+        return _MAKERS[kind](fields)
+
+
+def _plain(kind: type, fields: dict[str, Any]) -> Any:
+    return kind(**fields)
+
+
+def _component(kind: type[Component], fields: dict[str, Any]) -> Component:
+    if COMPONENTS[kind] is None:
+        return cast(Component, cast(Any, kind)(fields["formula"], **fields["parameters"]))
+    return kind(**fields)
+
+
+def _weights(fields: dict[str, Any]) -> tuple[Any, Any]:
+    """Weights by which a network gets its synapses, and those that it then has."""
+    n, indptr, targets = as_int("n", fields["n"], 1), fields["indptr"], fields["targets"]
+    values = fields["values"]
+    if indptr.shape != (n + 1,) or targets.shape != values.shape or targets.ndim != 1 or values.dtype != np.float64:
+        raise ValueError("synapses and weights do not fit each other")
+    steps = np.diff(indptr)
+    if indptr[0] != 0 or indptr[-1] != targets.size or (steps < 0).any():
+        raise ValueError("the rows of the synapses are none")
+    if targets.dtype.kind != "i" or indptr.dtype.kind != "i" or ((targets < 0) | (targets >= n)).any():
+        raise ValueError("synapses have targets that do not exist")
+    rows = np.repeat(np.arange(n), steps)
+    if (np.diff(rows * n + targets) <= 0).any():
+        raise ValueError("the synapses are not in order")
+    if fields["sparse"] is None:
+        pattern, weights = np.zeros((n, n)), np.zeros((n, n))
+        pattern[rows, targets], weights[rows, targets] = 1.0, values
+        return pattern, weights
+    if fields["sparse"] not in _SPARSE:
+        raise ValueError(f"its sparse matrices are {fields['sparse']!r}")
+    try:
+        import scipy.sparse
+    except ModuleNotFoundError:
+        raise _RefusedError("has a sparse matrix of weights, which needs scipy: pip install scipy") from None
+    matrix = getattr(scipy.sparse, fields["sparse"])((values, targets, indptr), shape=(n, n))
+    return matrix, None
+
+
+def _slif(fields: dict[str, Any]) -> SLIFNetwork:
+    weights, values = fields.pop("weights")
+    network = SLIFNetwork(weights, **fields)
+    return network if values is None else network.replace(weights=values)
+
+
+def _network(fields: dict[str, Any]) -> Network:
+    weights, values = (None, None) if fields["weights"] is None else fields["weights"]
+    named = fields["parameters"]
+    network = Network(fields["model"], weights, fields["n"], fields["input_current"], **named)
+    return network if values is None else network.replace(weights=values)
+
+
+def _checked(problem: Problem, engine: str) -> Problem:
+    """The problem, if `simulate` would have made the same: that is what engines rely on."""
+    checked, _ = prepare(
+        problem.network,
+        problem.t1,
+        problem.dt,
+        num_samples=problem.num_samples,
+        max_spikes=problem.max_spikes,
+        seed=problem.seed,
+        t0=problem.t0,
+        solver=problem.solver,
+        engine=engine,
+        saveat=problem.saveat,
+        threads=problem.threads,
+        first_sample=problem.first_sample,
+        noise_dt=math.ldexp(problem.dt, as_int("noise_levels", problem.noise_levels, 0)),
+        **cast(dict[str, Any], {**problem.initial, **problem.options}),
+    )
+    if checked != problem:
+        raise ValueError("its problem is none that simulate makes")
+    return checked
+
+
+def _solution(fields: dict[str, Any]) -> Solution:
+    problem, engine, raw = fields["problem"], fields["engine"], fields["raw"]
+    if engine not in (*engines.ENGINES, "sciml"):
+        raise ValueError(f"its engine is {engine!r}")
+    solution = Solution(_checked(problem, engine), engine, raw)
+    trains = SpikeTrains(raw.spike_times, raw.spike_neurons, solution.network.num_neurons, problem.t0, problem.t1)
+    samples, width = trains.times.shape
+    if samples != problem.num_samples or problem.max_spikes not in (None, width):
+        raise ValueError(f"its spikes have the shape {trains.times.shape}")
+    if not np.array_equal(trains.num_spikes, raw.num_spikes) or raw.truncated.shape != (samples,):
+        raise ValueError("its numbers of spikes are not those of its spikes")
+    if raw.spike_events is not None and raw.spike_events.shape != trains.times.shape:
+        raise ValueError("its spikes have events of another shape")
+    shapes = {name: values.shape for name, values in raw.states.items()}
+    if shapes != dict.fromkeys(solution.network.states, solution.recorded_shape):
+        raise ValueError(f"its states have the shapes {shapes}")
+    return solution
+
+
+def _fit(fields: dict[str, Any]) -> FitResult:
+    if not isinstance(fields["network"], Network) or "loss" not in fields["history"]:
+        raise ValueError("its training has no network, or a history without a loss")
+    return FitResult(**fields)
+
+
+_MAKERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    **{kind.__name__: functools.partial(_plain, kind) for kind in (*RECORDS, EventSDE, Event)},
+    **{kind.__name__: functools.partial(_component, kind) for kind in COMPONENTS},
+    "SLIFNetwork": _slif,
+    "Network": _network,
+    "weights": _weights,
+    "Solution": _solution,
+    "FitResult": _fit,
+}
