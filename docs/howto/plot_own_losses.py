@@ -31,8 +31,8 @@ up, down = (squares(ssnn.simulate(net.replace(input_current=1.5 + d), **run).spi
 print(f"{(up.mean() - down.mean()) / (2 * h):.3f}")
 
 # %%
-# Any other function ``(generated, data) -> LossValue`` is a loss, too; ``data`` is left out where there is none. Without
-# ``entries`` its gradient is pathwise, and a warning says so unless you ask for it:
+# Any other function ``(generated, data) -> LossValue`` is a loss, too; ``data`` is left out where there is none.
+# Without ``entries`` its gradient is pathwise, and a warning says so unless you ask for it:
 
 
 def mean_first_spike(generated):
