@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: demo test lint julia-test bench examples clean
+.PHONY: demo test lint julia-test bench examples docs docs-test clean
 
 # Install, set up Julia, and reproduce the published figure 1: pictures in out/.
 demo: $(VENV)/installed
@@ -37,6 +37,14 @@ examples: $(VENV)/installed
 	$(BIN)/ssnn setup
 	for example in examples/*.py; do $(BIN)/python $$example --out $(OUT) || exit 1; done
 
+# The documentation, examples run: docs/_build/html/index.html.
+docs: $(VENV)/installed-docs
+	$(BIN)/ssnn setup
+	$(BIN)/python -m sphinx -b html -W --keep-going docs docs/_build/html
+
+docs-test: docs $(VENV)/installed-dev
+	$(BIN)/python -m pytest tests/test_docs.py
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -48,5 +56,9 @@ $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(VENV)/installed
 
+$(VENV)/installed-docs: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@ $(VENV)/installed
+
 clean:
-	rm -rf $(VENV) $(OUT) dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) docs/_build docs/auto docs/reference/generated $(OUT) dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis
