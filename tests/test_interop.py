@@ -216,6 +216,13 @@ def test_trials_of_pynapple_are_samples_of_one_window(pynapple):
         ssnn.SpikeTrains.from_pynapple(group, "ms", outside)
 
 
+def test_a_single_spike_is_a_group_of_pynapple(pynapple):
+    one = ssnn.SpikeTrains([[50.0]], [[0]], num_neurons=1, t0=0.0, t1=100.0)
+    group = one.to_pynapple("ms")
+    assert group.rates.tolist() == [10.0]
+    assert ssnn.SpikeTrains.from_pynapple(group, "ms") == one
+
+
 def test_trials_that_touch_would_be_one(pynapple):
     with pytest.raises(ssnn.ValidationError, match="gap must be positive"):
         TRAINS.to_pynapple("s", gap=0.0)

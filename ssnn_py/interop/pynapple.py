@@ -16,7 +16,7 @@ def write(trains: Trains, unit: object, gap: float | None) -> Any:
     pynapple = library("pynapple", "to_pynapple")
     axis = session(trains, unit, gap)
     epochs = pynapple.IntervalSet(start=axis.starts, end=axis.stops)
-    group = {k: pynapple.Ts(times) for k, times in enumerate(axis.neurons)}
+    group = {k: pynapple.Ts(times, time_support=epochs) for k, times in enumerate(axis.neurons)}
     return pynapple.TsGroup(group, time_support=epochs)
 
 
