@@ -581,3 +581,124 @@ def test_a_crossing_where_a_step_and_a_record_end(engine):
         solution = ssnn.simulate(ssnn.Network(model, x0=start), 3.0, 0.25, saveat=[1.0, 2.0, 3.0], engine=engine)
         np.testing.assert_allclose(solution.spike_times[0], times, rtol=1e-15)
         np.testing.assert_allclose(solution.states["x"].ravel(), states, rtol=1e-15, atol=1e-15)
+
+
+# Spikes at multiples of 1/8, where steps, leaves and records end: v moves in numbers without rounding.
+ON_THE_GRID = ssnn.EventSDE(
+    """
+    du/dt = -u
+    dv/dt = I
+    """,
+    ssnn.Event(crossing="v - a", then="v -= b; u += c"),
+    synapse="v += w; u += w",
+    parameters=dict(a=1.0, b=1.0, c=0.5),
+)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(("dt", "max_spikes"), [(0.125, None), (2.0, None), (0.125, 2)])
+def test_a_spike_where_a_step_ends_moves_as_any_other(dt, max_spikes, solver, engine):
+    """That is spike k at (a + k·b − v0)/I, and v = v0 + I·t − b·(spikes until t), also where a sample ends there."""
+    saveat = np.array([0.5, 1.0, 1.25, 2.0, 3.0])
+    run = dict(t1=3.0, dt=dt, solver=solver, saveat=saveat, max_spikes=max_spikes, engine=engine)
+    solution = ssnn.simulate(ssnn.Network(ON_THE_GRID, input_current=1.0), **run)
+    times = np.array([1.0, 2.0, 3.0])[:max_spikes]
+    reached = saveat <= (3.0 if max_spikes is None else times[-1])
+    counts = (times[:, None] <= saveat).sum(axis=0)
+    np.testing.assert_array_equal(solution.spike_times, [times])
+    v = np.where(reached, saveat - counts, np.nan)
+    np.testing.assert_allclose(solution.v[0, :, 0], v, rtol=0, atol=1e-14)
+    expected = {
+        "a": (np.ones(times.size), np.zeros(5)),
+        "b": (np.arange(times.size), -counts),
+        "v0": (-np.ones(times.size), np.ones(5)),
+        "input_current": (-times, saveat),
+    }
+    times_bar, v_bar = np.arange(1.0, 1.0 + times.size), np.arange(2.0, 7.0)
+    gradients = solution.vjp(times_bar, v_bar=v_bar[None, :, None])
+    for name, (dtimes, dv) in expected.items():
+        assert gradients[name].item() == pytest.approx(times_bar @ dtimes + (v_bar * dv)[reached].sum(), abs=1e-9)
+    direction = dict(zip(expected, (0.3, -0.7, 1.1, 0.9), strict=True))
+    dtimes, dv = (sum(direction[name] * pair[k] for name, pair in expected.items()) for k in (0, 1))
+    tangents = solution.tangents(direction)
+    np.testing.assert_allclose(tangents.spike_times[0, 0], dtimes, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(tangents.states["v"][0, 0, reached, 0], dv[reached], rtol=0, atol=1e-9)
+
+
+# Weights, currents, and how many neurons fire at time 1.
+COUPLED = {
+    "two": ([[0.0, 0.25], [0.25, 0.0]], [1.0, 1.0], 2),
+    "a chain": ([[0.0, 0.75, 0.0], [0.0, 0.0, 0.5], [0.25, 0.0, 0.25]], [1.0, 0.5, 0.5], 3),
+    "apart": (np.zeros((3, 3)), [1.0, 1.0, 1.0], 3),
+    "a target that does not fire": ([[0.0, 0.25], [0.0, 0.0]], [1.0, 0.5], 1),
+}
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(
+    ("name", "dt"),
+    [
+        ("two", 0.125),
+        ("two", 2.0),
+        ("a chain", 0.25),
+        ("apart", 0.125),
+        (list(COUPLED)[-1], 0.5),
+        (list(COUPLED)[-1], 2.0),
+    ],
+)
+def test_several_spikes_where_a_step_ends(name, dt, solver, julia):
+    """All at that very time, in both engines; derivatives are those from the side on which neuron 0 comes first."""
+    weights, current, at_once = COUPLED[name]
+    net = ssnn.Network(ON_THE_GRID, weights, input_current=current)
+    run = dict(t1=1.75, dt=dt, solver=solver, saveat=[0.5, 1.0, 1.5, 1.75])
+    full = ssnn.simulate(net, engine="julia", **run)
+    assert (full.spike_times == 1.0).sum() == at_once
+    rng = np.random.default_rng(4)
+    ahead = -np.sort(-rng.uniform(size=net.num_neurons))
+    direction = {"input_current": ahead, "a": -0.25, "b": -0.5, "c": 0.75, "u0": 0.5, "v0": 0.25}
+    direction["weights"] = 0.5 * (net.parameters["weights"] != 0)
+    for max_spikes in (None, 1, 2):
+        one, other = (
+            ssnn.simulate(net, engine=engine, max_spikes=max_spikes, **run) for engine in ("reference", "julia")
+        )
+        np.testing.assert_array_equal(one.spike_neurons, other.spike_neurons)
+        np.testing.assert_allclose(one.spike_times, other.spike_times, rtol=0, atol=1e-9)
+        mine, theirs = one.tangents(direction), other.tangents(direction)
+        np.testing.assert_allclose(mine.spike_times, theirs.spike_times, rtol=0, atol=1e-9)
+        bars = {state: rng.normal(size=values.shape) for state, values in one.states.items()}
+        times_bar = rng.normal(size=one.spike_times.shape) * np.isfinite(one.spike_times)
+        forward = (times_bar * mine.spike_times[0]).sum()
+        for state, values in one.states.items():
+            np.testing.assert_allclose(values, other.states[state], rtol=0, atol=1e-9)
+            np.testing.assert_allclose(mine.states[state], theirs.states[state], rtol=0, atol=1e-9)
+            forward += (bars[state] * np.where(np.isfinite(values), mine.states[state][0], 0.0)).sum()
+        for solution in (one, other):
+            gradients = solution.vjp(times_bar, states_bar=bars)
+            reverse = sum(np.sum(gradients[key] * direction[key]) for key in direction)
+            assert reverse == pytest.approx(forward, rel=1e-9, abs=1e-9)
+        if max_spikes is None:
+            step = 1e-7
+            moved = {key: net.parameters[key] + step * direction[key] for key in direction}
+            after = ssnn.simulate(net.replace(**moved), engine="julia", **run)
+            np.testing.assert_array_equal(after.spike_neurons, other.spike_neurons)
+            finite = np.isfinite(other.spike_times)
+            difference = (after.spike_times - other.spike_times)[finite] / step
+            np.testing.assert_allclose(mine.spike_times[0][finite], difference, rtol=0, atol=1e-5)
+            # Where a solver has refined u, its value makes a jump as a spike leaves an edge (docs/numerics.md).
+            for state in ("u", "v") if solver == "euler_maruyama" else "v":
+                difference = (after.states[state] - other.states[state]) / step
+                np.testing.assert_allclose(mine.states[state][0], difference, rtol=0, atol=1e-5)
+
+
+def test_a_hazard_that_is_reached_where_a_step_ends(engine):
+    """At the constant rate r the spike is at E/r, E that of r = 1."""
+    model = ssnn.EventSDE("dv/dt = I", ssnn.Event(hazard="r", then="v -= b"), parameters=dict(r=1.0, b=0.5))
+    net = ssnn.Network(model, input_current=2.0)
+    rate = ssnn.simulate(net, t1=20.0, dt=20.0, max_spikes=1, seed=5, engine=engine).spike_times[0, 0]
+    solution = ssnn.simulate(net.replace(r=rate), t1=2.0, dt=1.0, max_spikes=1, saveat=[1.0], seed=5, engine=engine)
+    assert solution.spike_times[0, 0] == 1.0
+    assert solution.v.item() == 1.5
+    gradients = solution.vjp(1.0, v_bar=1.0)
+    assert gradients["r"] == pytest.approx(-1 / rate, rel=1e-12)
+    assert gradients["b"] == pytest.approx(-1.0, rel=1e-12)
+    assert gradients["input_current"] == pytest.approx(1.0, rel=1e-12)

@@ -130,12 +130,14 @@ class _Run:
 
     def refine(self, at: At, end: Dual | float, stops_at_spike: bool = False) -> _Passage:
         """From the local times to `end`; nothing else moves."""
+        end = end if isinstance(end, Dual) else self.zeros((at[0].size,), end)
+        return self.passage(at, self.a[at], end, [part[at] for part in self.y], stops_at_spike)
+
+    def passage(self, at: At, start: Dual, end: Dual, y: State, stops_at_spike: bool = False) -> _Passage:
+        """From `y` at `start` to `end`."""
         number = (at[0].size,)
-        if not isinstance(end, Dual):
-            end = self.zeros(number, end)
-        y = [part[at] for part in self.y]
         spike, event = self.zeros(number, np.inf), np.zeros(number, dtype=np.int64)
-        passage = _Passage(at, self.a[at], end, y, spike, event, self.leaf_depths(at), stops_at_spike)
+        passage = _Passage(at, start, end, y, spike, event, self.leaf_depths(at), stops_at_spike)
         columns = at[0] * self.shape[1] + at[1]
         noise = self.noise[0][:, columns], self.noise[1][:, columns]
         self.visit(passage, np.arange(at[0].size), 0, 0, noise, np.zeros(number, dtype=bool))
@@ -150,7 +152,10 @@ class _Run:
         """
         start, stop = self.edge(depth, position), self.edge(depth, position + 1)
         a, b = passage.start.value[k], passage.end.value[k]
-        meets = (a < stop) & (start < b) & ~np.isfinite(passage.spike.value[k])
+        # From an edge one goes on in the interval that begins there, if there is one; also to that edge itself, as both
+        # times may move.
+        begins, ends = (a < stop) | (stop == self.step.stop), (start < b) | (start == a)
+        meets = begins & ends & ~np.isfinite(passage.spike.value[k])
         leaf = meets & (passage.leaves[k] == depth)
         whole = meets & ~leaf & (a <= start) & (stop <= b)
         interval = Interval(start, stop, self.step.length * 2.0**-depth)
@@ -172,11 +177,23 @@ class _Run:
 
     def cross(self, passage: _Passage, k: NDArray[np.intp], interval: Interval, noise: Noise) -> NDArray[np.bool_]:
         """One step of the solver, for those that do not fire then; who does."""
-        neurons = self.neurons((passage.at[0][k], passage.at[1][k]))
-        y = STEPS[self.problem.solver](neurons, interval, [part[k] for part in passage.y], noise)
+        at = passage.at[0][k], passage.at[1][k]
+        neurons, start, stop = self.neurons(at), interval.start, interval.stop
+        y = self.at_edge(at, passage.start[k], neurons.fixed(start), [part[k] for part in passage.y])
+        y = STEPS[self.problem.solver](neurons, interval, y, noise)
         fires = self.fires(neurons, y)
+        y = self.at_edge(at, neurons.fixed(stop), passage.end[k], y)
         self.put(passage.y, (k[~fires],), [part[~fires] if isinstance(part, Dual) else part for part in y])
         return fires
+
+    def at_edge(self, at: At, start: Dual, end: Dual, y: State) -> State:
+        """The state at `end` from that at `start`, at one and the same edge, where one of the two moves."""
+        moves = (start.value == end.value) & (start.tangent != end.tangent).any(axis=0)
+        if moves.any():
+            there = at[0][moves], at[1][moves]
+            now = [part[moves] for part in y]
+            self.put(y, (moves,), self.passage(there, start[moves], end[moves], now).y)
+        return y
 
     def cross_leaf(self, passage: _Passage, k: NDArray[np.intp], interval: Interval, W: Array) -> None:
         neurons = self.neurons((passage.at[0][k], passage.at[1][k]))

@@ -143,7 +143,7 @@ function at_save!(tape::Tape, run::Run, step::Step, index, t)
             tape.may_fire[k, index] = may_fire(run, k, state_within(run, step, k, t))
         end
     end
-    if t == step.stop
+    if ends_step(run, step, t)
         tape.saved_at_end[tape.column] = index
     else
         for k in 1:num_neurons(run.x)
@@ -413,7 +413,7 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
         else
             at_b = what == FINISH ? state_at(bar.y, k) : saved_bar(w, cotangents, k, entry.index)
             what == FINISH && set_state!(bar.y, k, zero_state(Val(M)))
-            at_a, a_bar, _ = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
+            at_a, a_bar, _ = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, false)
         end
         add_state!(moved.y, k, at_a)
         moved.start[k] += a_bar

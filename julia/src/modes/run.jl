@@ -362,8 +362,11 @@ function save!(run::Run, observer::Observer, step::Step, t)
     return run.insertion.save == index ? run.insertion.neuron : 0
 end
 
+"""Whether `t` is the end of a step to which all neurons come: a sample that stops there leaves them on their way."""
+ends_step(run::Run, step::Step, t) = t == step.stop && !run.stopped
+
 """Neuron k's state at time `t` of this step, before any spike that is expected later."""
-state_within(run::Run, step::Step, k, t) = t == step.stop ? state_at(run.x.y_end, k) :
+state_within(run::Run, step::Step, k, t) = ends_step(run, step, t) ? state_at(run.x.y_end, k) :
     advance(run.solver, run.θ, step, k, state_at(run.x.y, k), piece_start(run.x, step, k), t)
 
 """Raise where the solution has blown up."""

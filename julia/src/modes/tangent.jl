@@ -126,8 +126,9 @@ function at_save!(o::TangentObserver, run::Run, step::Step, index, t)
     wants_hazards = o.outputs.s_at_saves != C_NULL && t > run.problem.t0
     for k in 1:n
         may = wants_hazards && may_fire(run, k, state_within(run, step, k, t))
+        takes_whole_step = ends_step(run, step, t) && !run.x.moved[k]
         for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
-            dy = t == step.stop && !run.x.moved[k] ? state_at(dx.y_end, k) : tangent_within(run, step, θ, dx, k, t, 0.0)
+            dy = takes_whole_step ? state_at(dx.y_end, k) : tangent_within(run, step, θ, dx, k, t, 0.0)
             place = k + n * (index - 1 + times * (o.sample - 1 + samples * (p - 1)))
             for variable in 1:o.outputs.num_recorded
                 unsafe_store!(unsafe_load(o.outputs.recorded, variable), dy[variable], place)

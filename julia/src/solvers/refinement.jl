@@ -196,19 +196,35 @@ function advance_tangent(solver::Solver, θ::DualModel, step::Step, k, y, dy, a,
         return tangents_of(leaf_piece(solver, θ, k, state, Dual(a, da), Dual(b, db), step.stop, step_slopes(step, k)))
     end
     for piece in pieces_of(solver, θ.primal, step, k, y, a, b)
+        # Inner ends of pieces are fixed edges of intervals.
+        start, stop = Dual(piece.a, piece.a == a ? da : 0.0), Dual(piece.b, piece.b == b ? db : 0.0)
         if piece.in_leaf
-            # Inner ends of pieces are fixed edges of intervals.
-            start, stop = Dual(piece.a, piece.a == a ? da : 0.0), Dual(piece.b, piece.b == b ? db : 0.0)
             state = leaf_piece(solver, θ, k, state, start, stop, piece.to, slopes(piece))
         else
+            state = moved_at_edge(solver, θ, step, k, state, a, -start.tangent)
             state = one_step(solver, θ, k, state, piece.a, piece.length, piece.x)
+            state = moved_at_edge(solver, θ, step, k, state, b, stop.tangent)
         end
     end
     return tangents_of(state)
 end
 
-"""Given the cotangent of the state at b, that of the state at a, of a and of b; adds to the gradients θ̄."""
-function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar, a, b)
+# Where a moving time is at an edge from or to which one step leads, it moves along the leaf there.
+
+"""The speed of neuron k's state y in the leaf that begins at the edge t, or ends there with the step."""
+edge_velocity(solver, θ::Model, step::Step, k, y, t) = refine(solver, θ, step, k, y, t, t, nothing, false, false).ẏ
+
+"""`state`, which comes with its tangent, where the time of it, the edge t, moves by dt."""
+function moved_at_edge(solver, θ::DualModel, step::Step, k, state, t, dt)
+    dt == 0.0 && return state
+    y = map(x -> x.value, state)
+    return duals(y, plus_scaled(tangents_of(state), dt, edge_velocity(solver, θ.primal, step, k, y, t)))
+end
+
+"""
+Given the cotangent of the state at b, that of the state at a, of a and, if `moves`, of b; adds to the gradients θ̄.
+"""
+function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar, a, b, moves = true)
     is_straight(solver) && return leaf_piece_adjoint!(θ̄, solver, θ, k, y, bar, a, b, step.stop, step_slopes(step, k))
     a_bar = b_bar = 0.0
     wanted = all_terms(θ)
@@ -219,7 +235,13 @@ function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar
             piece.a == a && (a_bar = start_bar)
             piece.b == b && (b_bar = stop_bar)
         else
+            if moves && piece.b == b
+                y_b = one_step(solver, θ, k, piece.y, piece.a, piece.length, piece.x)
+                b_bar = along(bar, edge_velocity(solver, θ, step, k, y_b, b))
+            end
             bar = one_step_adjoint!(θ̄, solver, θ, k, piece.y, bar, piece.a, piece.length, piece.x, wanted)
+            # The start of the step is fixed.
+            step.start < piece.a == a && (a_bar = -along(bar, edge_velocity(solver, θ, step, k, y, a)))
         end
     end
     return bar, a_bar, b_bar
