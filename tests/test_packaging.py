@@ -54,7 +54,11 @@ def test_a_wheel_tells_type_checkers_that_it_has_types(wheel):
 
 def test_a_wheel_has_the_package_and_the_whole_core_and_nothing_else(wheel):
     files = {name for name in wheel if ".dist-info/" not in name}
-    package = {str(path.relative_to(ROOT)) for path in (ROOT / "ssnn_py").rglob("*.py")} | {"ssnn_py/py.typed"}
+    package = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "ssnn_py").rglob("*.*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
     core = {str(path.relative_to(ROOT)) for part in ("src", "ext") for path in (ROOT / "julia" / part).rglob("*.*")}
     assert files == package | {f"ssnn_py/{name}" for name in core | {"julia/Project.toml"}}
     assert all(wheel[f"ssnn_py/{name}"] == (ROOT / name).read_bytes() for name in core)

@@ -150,3 +150,9 @@ def test_local_hooks_run_what_make_lint_runs():
     recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE).group(1)
     commands = {line.strip().removeprefix("$(BIN)/").split()[0] for line in recipe.splitlines()}
     assert {hook["entry"].split()[0].removeprefix(".venv/bin/") for hook in local} == commands
+
+
+def test_lines_are_as_long_in_julia_as_in_python():
+    julia = tomllib.loads((ROOT / ".JuliaFormatter.toml").read_text())
+    python = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]
+    assert julia["margin"] == python["line-length"] == 120

@@ -364,3 +364,5 @@ end
 end
 
 end
+
+include("quality.jl")
