@@ -17,20 +17,20 @@ run = dict(t1=2.0, dt=0.02)
 data = ssnn.simulate(truth, num_samples=48, seed=1, **run).spike_trains
 
 # %%
-# The start knows neither the currents nor the weight. The loss compares the expected signatures of the trains: words of
+# The start does not know the input currents. The loss compares the expected signatures of the trains: words of
 # up to three letters of "who fired when, after whom".
 
-start = truth.replace(weights=[[0.0, 0.5], [0.0, 0.0]], input_current=[1.2, 1.2])
+start = truth.replace(input_current=[1.1, 1.2])
 fit = ssnn.fit(
     start,
     data,
     ssnn.ExpectedSignatureLoss(depth=3),
-    wrt=("input_current", "weights"),
+    wrt="input_current",
     steps=200,
     optimizer=ssnn.Adam(0.05),
     **run,
 )
-print("currents", fit.parameters["input_current"].round(2), "weight", fit.parameters["weights"][0, 1].round(2))
+print("currents:", fit.parameters["input_current"].round(2))
 print("gradient:", fit.gradient)
 
 # %%
@@ -40,9 +40,12 @@ ax.semilogy(fit.history["loss"], linewidth=0.8, color="0.3")
 ax.set(xlabel="step", ylabel="loss")
 for k in range(2):
     right.plot(fit.history["input_current"][:, k], color=f"C{k}", label=f"current of neuron {k}")
-right.plot(fit.history["weights"][:, 0, 1], color="C2", label="weight from 0 to 1")
-for value, color in ((1.4, "C0"), (0.9, "C1"), (2.0, "C2")):
+for value, color in ((1.4, "C0"), (0.9, "C1")):
     right.axhline(value, color=color, linestyle="--", linewidth=0.8)
 right.set(xlabel="step", title="dashed: the truth")
 right.legend(fontsize=8)
 plt.show()
+
+# %%
+# What is fitted together must be told apart by the data: a larger current and a larger weight both make the second
+# neuron fire more. Look at several starts before you trust a fit of both.

@@ -3,7 +3,7 @@ Train a layer to fire at given times
 ====================================
 
 Four input neurons drive eight hidden and three output neurons. All weights are trained until each output neuron first
-fires at a time of its own; the noise stays, and so does some spread.
+fires at a time of its own, on average: the loss compares mean times, so that the spread of late spikes stays.
 """
 
 import matplotlib.pyplot as plt
