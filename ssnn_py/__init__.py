@@ -37,7 +37,7 @@ from .simulation import Solution, simulate
 from .slif import SLIFNetwork
 from .solvers import SolverInfo, solvers
 from .spike_trains import SpikeTrains
-from .training import DivergedError, FitResult, fit
+from .training import DivergedError, FitResult, TrainingInterrupted, fit
 
 __version__ = "0.1.0"
 
@@ -86,6 +86,7 @@ __all__ = [
     "SpikeTrains",
     "SumLoss",
     "ThresholdIntensity",
+    "TrainingInterrupted",
     "TwoSampleTest",
     "ValidationError",
     "expected_signature",

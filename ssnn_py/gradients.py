@@ -19,7 +19,7 @@ from .network import Network
 from .simulation import Solution, prepare
 from .solvers import SOLVERS
 from .unbiased import at_places, choose_insertions, with_insertions
-from .validation import describe
+from .validation import as_names, describe
 
 Array = NDArray[np.float64]
 
@@ -263,10 +263,7 @@ def _inner_entries(objective: Objective, solution: Solution) -> dict[str, Any]:
 
 def checked_names(wrt: str | Sequence[str], known: dict[str, Array]) -> tuple[str, ...]:
     """`wrt` as a tuple of different names of parameters."""
-    names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
-    for name in names:
-        if name not in known:
-            raise ValidationError(f"wrt names an unknown parameter {name!r}; there are {', '.join(known)}")
+    names = as_names("wrt", wrt, known)
     if not names or len(set(names)) < len(names):
         raise ValidationError(f"wrt must name different parameters, at least one, got {describe(wrt)}")
     return names

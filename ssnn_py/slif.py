@@ -57,7 +57,8 @@ class SLIFNetwork(Network):
     mu : array_like, shape (2,), (N, 2) or (S, N, 2)
         Leak rates (μ1, μ2) ≥ 0 of potential and synaptic current, per unit of time.
     sigma : array_like, shape (), (N,), (2, 2), (N, 2, 2) or (S, N, 2, 2)
-        Diffusion matrix; a number, or one per neuron, is noise on the potential alone (σ11).
+        Diffusion matrix; a number, or one per neuron, is noise on the potential alone (σ11). A negative σ is the same
+        noise with the other sign: the law is that of its absolute value, and training may pass through 0.
     v_reset : array_like, shape (), (N,) or (S, N)
         By how much the potential falls at a spike; with a hard reset, where it is put.
     alpha : array_like, shape (), (N,) or (S, N)
