@@ -9,7 +9,7 @@ from .count_losses import CountCrossEntropy, SpikeCountLoss
 from .currents import ConstantCurrent, FormulaCurrent, InputCurrent, JuliaFunction, SampledCurrent
 from .diffusions import AffineDiffusion, ConstantDiffusion, Diffusion
 from .engine.packages import install_sciml
-from .errors import JuliaError, NoGradientError, SSNNError, ValidationError
+from .errors import JuliaError, LikelyMistakeWarning, NoGradientError, SSNNError, ValidationError
 from .expectations import SampleMean
 from .formulas.event_sde import Event, EventSDE
 from .gradients import DiscontinuousStepWarning, PathwiseGradientWarning, value_and_grad
@@ -64,6 +64,7 @@ __all__ = [
     "JuliaError",
     "JuliaFunction",
     "Level",
+    "LikelyMistakeWarning",
     "Loss",
     "LossValue",
     "MultilevelEstimate",

@@ -16,7 +16,7 @@ from .engine import Cotangents, check_finite, contract
 from .errors import NoGradientError, ValidationError, warn_caller
 from .losses import Loss
 from .network import Network
-from .simulation import Solution, prepare
+from .simulation import Solution, prepare, warn_of_likely_mistakes
 from .solvers import SOLVERS
 from .unbiased import at_places, choose_insertions, with_insertions
 from .validation import as_names, describe
@@ -89,6 +89,7 @@ def value_and_grad(
     True
     """
     problem, name = prepare(network, **simulate_arguments)
+    warn_of_likely_mistakes(problem)
     network.check_gradients()
     names = checked_names(wrt, problem.parameters)
     outcome = differentiate(Objective(loss, data), problem, name, names, checked_gradient(gradient))

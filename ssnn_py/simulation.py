@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
 from .engine import Cotangents, Problem, RawSolution
-from .errors import NoGradientError, ValidationError
+from .errors import LikelyMistakeWarning, NoGradientError, ValidationError, warn_caller
 from .network import Network
 from .solver_checks import check_solver, engine_of
 from .spike_trains import SpikeTrains
@@ -414,6 +414,12 @@ def simulate(
     JuliaError
         If the core fails, for instance because the solution blows up at this dt.
 
+    Warns
+    -----
+    LikelyMistakeWarning
+        Where a step of Euler–Maruyama's or Milstein's scheme is longer than a variable takes to decay, or where
+        synaptic currents never do.
+
     References
     ----------
     Holberg and Salvi, "Exact Gradients for Stochastic Spiking Neural Networks Driven by Rough Signals", NeurIPS 2024.
@@ -427,7 +433,7 @@ def simulate(
     >>> solution.spike_times.shape
     (4, 3)
     """
-    problem, name = prepare(
+    return solved(
         network,
         t1,
         dt,
@@ -443,9 +449,38 @@ def simulate(
         threads=threads,
         first_sample=first_sample,
         noise_dt=noise_dt,
+        warn=True,
         **options,
     )
+
+
+def solved(network: Network, t1: float, dt: float, warn: bool = False, **arguments: Any) -> Solution:
+    """Like :func:`simulate`; without a word on likely mistakes, for those who take coarse steps on purpose."""
+    problem, name = prepare(network, t1, dt, **arguments)
+    if warn:
+        warn_of_likely_mistakes(problem)
     return Solution(problem, name, engines.load(name).solve(problem))
+
+
+# Solvers whose step multiplies what decays at a rate r by 1 − r·dt, which is negative beyond r·dt = 1.
+_FORWARD = ("euler_maruyama", "milstein")
+
+
+def warn_of_likely_mistakes(problem: Problem) -> None:
+    """Warn of what can be computed and is hardly meant."""
+    network = problem.network
+    for name, rates in network.decay_rates().items() if problem.solver in _FORWARD else ():
+        fastest = float(np.max(rates, initial=0.0))
+        if problem.dt * fastest > 1.0 + 1e-9:
+            other = ", or solver='exact_ou'" if network.has_linear_drift and network.has_additive_noise else ""
+            warn_caller(
+                f"dt = {problem.dt:g} is too large for solver {problem.solver!r}: {name} decays at a rate of "
+                f"{fastest:.4g}, so that a step of dt·rate = {problem.dt * fastest:.3g} > 1 overshoots its rest, and "
+                f"spikes are far from those of the equations. Take dt = {0.1 / fastest:.1g} or less{other}",
+                LikelyMistakeWarning,
+            )
+    for mistake in network.likely_mistakes():
+        warn_caller(mistake, LikelyMistakeWarning)
 
 
 def prepare(
