@@ -9,7 +9,7 @@ from .count_losses import CountCrossEntropy, SpikeCountLoss
 from .currents import ConstantCurrent, FormulaCurrent, InputCurrent, JuliaFunction, SampledCurrent
 from .diffusions import AffineDiffusion, ConstantDiffusion, Diffusion
 from .engine.packages import install_sciml
-from .errors import JuliaError, NoGradientError, SSNNError, ValidationError
+from .errors import JuliaError, LikelyMistakeWarning, NoGradientError, SSNNError, ValidationError
 from .expectations import SampleMean
 from .formulas.event_sde import Event, EventSDE
 from .gradients import DiscontinuousStepWarning, PathwiseGradientWarning, value_and_grad
@@ -38,7 +38,7 @@ from .simulation import Solution, simulate
 from .slif import SLIFNetwork
 from .solvers import SolverInfo, solvers
 from .spike_trains import PSTH, Rates, SpikeTrains
-from .training import DivergedError, FitResult, fit
+from .training import DivergedError, FitResult, TrainingInterrupted, fit
 
 __version__ = "0.1.0"
 
@@ -66,6 +66,7 @@ __all__ = [
     "JuliaError",
     "JuliaFunction",
     "Level",
+    "LikelyMistakeWarning",
     "Loss",
     "LossValue",
     "MultilevelEstimate",
@@ -89,6 +90,7 @@ __all__ = [
     "SpikeTrains",
     "SumLoss",
     "ThresholdIntensity",
+    "TrainingInterrupted",
     "TwoSampleTest",
     "ValidationError",
     "expected_signature",

@@ -74,6 +74,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 def parser() -> argparse.ArgumentParser:
     """The parser of ``ssnn``."""
     top = argparse.ArgumentParser(prog="ssnn", description="Stochastic spiking neural networks with exact gradients.")
+    top.add_argument("--version", action="version", version=f"ssnn_py {sys.modules[__package__].__version__}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     doctor = commands.add_parser("doctor", help="which engine and Julia are used, and what to do about what is missing")

@@ -112,7 +112,10 @@ class SampledCurrent(InputCurrent):
     def checked(self, name: str, value: ArrayLike) -> Array:
         array = as_real_array("values", value, (1, 2, 3), "an array of shape (M,), (M, N) or (S, M, N)")
         if array.shape[-2 if array.ndim > 1 else 0] != self.knots.size:
-            raise ValidationError(f"values must have one entry per time ({self.knots.size}), got shape {array.shape}")
+            raise ValidationError(
+                f"values must be of shape (M,), (M, N) or (S, M, N), with one entry for each of the M = "
+                f"{self.knots.size} times, got shape {array.shape}"
+            )
         return array
 
     def _shown(self) -> dict[str, Any]:

@@ -28,6 +28,10 @@ class NoGradientError(SSNNError):
     """The pathwise gradient does not exist for this model; the message names the condition that fails."""
 
 
+class LikelyMistakeWarning(UserWarning):
+    """What is asked for can be computed and is hardly what is meant; the message names the remedy."""
+
+
 def warn_caller(message: str, category: type[Warning]) -> None:
     """Warn of the line that has called this package, however deep within it the reason was found."""
     frame, level = sys._getframe(1), 2

@@ -16,10 +16,10 @@ from .engine import Cotangents, check_finite, contract
 from .errors import NoGradientError, ValidationError, warn_caller
 from .losses import Loss
 from .network import Network
-from .simulation import Solution, prepare
+from .simulation import Solution, prepare, warn_of_likely_mistakes
 from .solvers import SOLVERS
 from .unbiased import at_places, choose_insertions, with_insertions
-from .validation import describe
+from .validation import as_names, describe
 
 Array = NDArray[np.float64]
 
@@ -89,6 +89,7 @@ def value_and_grad(
     True
     """
     problem, name = prepare(network, **simulate_arguments)
+    warn_of_likely_mistakes(problem)
     network.check_gradients()
     names = checked_names(wrt, problem.parameters)
     outcome = differentiate(Objective(loss, data), problem, name, names, checked_gradient(gradient))
@@ -263,10 +264,7 @@ def _inner_entries(objective: Objective, solution: Solution) -> dict[str, Any]:
 
 def checked_names(wrt: str | Sequence[str], known: dict[str, Array]) -> tuple[str, ...]:
     """`wrt` as a tuple of different names of parameters."""
-    names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
-    for name in names:
-        if name not in known:
-            raise ValidationError(f"wrt names an unknown parameter {name!r}; there are {', '.join(known)}")
+    names = as_names("wrt", wrt, known)
     if not names or len(set(names)) < len(names):
         raise ValidationError(f"wrt must name different parameters, at least one, got {describe(wrt)}")
     return names

@@ -269,6 +269,10 @@ class _Call:
     def cast(self, times: Any, neurons: Any, states: Mapping[str, Any]) -> JaxSolution:
         """As JAX has it; spikes that come one after the other, or before a recorded time, do so too."""
         shape, real = self.shapes.spike_times.shape, self.shapes.spike_times.dtype
+        missing = max(shape[1] - times.shape[1], 0)
+        if missing:
+            times = np.pad(times, ((0, 0), (0, missing)), constant_values=np.inf)
+            neurons = np.pad(neurons, ((0, 0), (0, missing)), constant_values=-1)
         rounded = np.ascontiguousarray(times[:, : shape[1]], dtype=real)
         saves = np.append(self.problem.saveat, np.inf)
         edge = saves[np.minimum(np.searchsorted(saves, times[:, : shape[1]], "right"), saves.size - 1)].astype(real)

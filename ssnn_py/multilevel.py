@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .engine import grid_tolerance
 from .errors import ValidationError
 from .network import Network
-from .simulation import MAX_NOISE_LEVELS, Solution, simulate
+from .simulation import MAX_NOISE_LEVELS, Solution, solved
 from .solvers import SOLVERS
 from .validation import as_float, as_int, describe
 
@@ -151,7 +151,7 @@ def multilevel(
     arguments = dict(simulate_arguments, t1=t1, seed=seed, solver=solver, noise_dt=dt)
 
     def values(level: int, first: int, count: int) -> Array:
-        solution = simulate(network, dt=dt / 2**level, num_samples=count, first_sample=first, **arguments)
+        solution = solved(network, dt=dt / 2**level, num_samples=count, first_sample=first, **arguments)
         result = np.asarray(functional(solution), dtype=np.float64)
         if result.shape != (count,) or not np.isfinite(result).all():
             raise ValidationError(

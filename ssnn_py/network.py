@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from .components import PER_NEURON, Component
 from .currents import InputCurrent, as_input_current
 from .errors import NoGradientError, ValidationError
+from .formulas.decay import slope
 from .formulas.event_sde import EventSDE
-from .validation import as_int, as_real_array, describe, require_broadcastable
+from .validation import as_int, as_real_array, describe
 from .values import Arrays, Immutable
 
 Array = NDArray[np.float64]
@@ -198,8 +199,15 @@ class Network(Immutable):
         except ValueError:
             raise ValidationError(
                 f"{name} has shape {array.shape}, which does not fit a network of {self.num_neurons} neurons: it must "
-                "be one value for all, one per neuron, or one per sample and neuron"
+                f"be {self._meant(name, array)}"
             ) from None
+
+    def _meant(self, name: str, array: Array) -> str:
+        """The shapes that a parameter may have, in words."""
+        if self._knot_axes(name, array):
+            knots = self.input_current.knots.size
+            return f"of shape (M,), (M, N) or (S, M, N), with M = {knots} times and N = {self.num_neurons} neurons"
+        return "one value for all, one per neuron, or one per sample and neuron"
 
     def _has_sample_axis(self, name: str, array: Array) -> bool:
         return array.ndim == 2 + len(self._tail(name, array)) + self._knot_axes(name, array)
@@ -218,7 +226,7 @@ class Network(Immutable):
             except ValueError:
                 raise ValidationError(
                     f"{name} has shape {array.shape}, which does not fit {num_samples} samples of {self.num_neurons} "
-                    "neurons"
+                    f"neurons: it must be {self._meant(name, array)}"
                 ) from None
 
     def slots(self, name: str, array: Array, num_samples: int) -> dict[str, Array]:
@@ -291,6 +299,18 @@ class Network(Immutable):
     def time_rates(self) -> Array:
         """The fastest rates of neurons, per unit of time, by which steps are judged; empty where nothing is known."""
         return np.empty(0)
+
+    def decay_rates(self) -> dict[str, Array]:
+        """By variable, the rates per unit of time at which its equation pulls it back, where they depend on parameters
+        alone.
+        """
+        known = {name: self.parameters[name] for name in self.model.parameters}
+        slopes = {name: slope(self.model.drift[name], name, known) for name in self.states}
+        return {name: -np.asarray(found) for name, found in slopes.items() if found is not None}
+
+    def likely_mistakes(self) -> list[str]:
+        """What of the network is hardly meant, each with its remedy."""
+        return []
 
     # --- weights ------------------------------------------------------------------------------------------------------
 
@@ -530,7 +550,8 @@ def read_weights(weights: Any) -> tuple[int, Synapses, Array, tuple[Any, tuple[i
         matrix = weights.tocsr().copy()
         matrix.sum_duplicates()
         values = as_real_array("weights", matrix.data, (1,))
-        require_broadcastable("weights", np.empty(matrix.shape, dtype=bool), (matrix.shape[0],) * 2, "(N, N)")
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
+            raise ValidationError(f"weights must be a matrix of shape (N, N) with N ≥ 1, got shape {matrix.shape}")
         synapses = Synapses(matrix.indptr, matrix.indices, np.arange(values.size))
         return matrix.shape[0], synapses, values, (type(matrix), matrix.shape)
     values = as_real_array("weights", weights, (2,), "a matrix of shape (N, N)")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .errors import SSNNError, ValidationError
 from .network import Network
-from .simulation import MAX_NOISE_LEVELS, Solution, simulate
+from .simulation import MAX_NOISE_LEVELS, Solution, solved
 from .solver_checks import objection
 from .solvers import SOLVERS, SolverInfo
 from .validation import as_float, as_int, describe
@@ -183,7 +183,7 @@ class _Pilot:
         }[self.quantity]
 
     def solve(self, solver: str, level: int, samples: int, **arguments: Any) -> Solution:
-        return simulate(
+        return solved(
             self.network,
             self.t1,
             self.noise_dt / 2**level,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from ctypes import POINTER, c_double, c_int64, c_void_p
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -607,7 +607,8 @@ def signature_mmd(X: Any, Y: Any, *, unbiased: bool = True, **options: Any) -> f
     Raises
     ------
     ValidationError
-        As for :func:`signature_kernel`, or if `unbiased` has fewer than 2 samples to work with.
+        As for :func:`signature_kernel`, if trains of X and Y are observed over intervals of different lengths, or if
+        `unbiased` has fewer than 2 samples to work with.
 
     References
     ----------
@@ -620,6 +621,7 @@ def signature_mmd(X: Any, Y: Any, *, unbiased: bool = True, **options: Any) -> f
     True
     """
     kernel = SignatureKernel(**options)
+    _check_windows(*kernel.inputs(X, Y, GRAM))
     grams = kernel.gram(X), kernel.gram(Y), kernel.gram(X, Y)
     weights = mmd_weights(len(grams[0]), len(grams[1]), unbiased)
     return float(sum((w * K).sum() for w, K in zip(weights, grams, strict=True)))
@@ -632,6 +634,7 @@ def signature_mmd_backprop(X: Any, Y: Any, cotangent: float = 1.0, *, unbiased: 
     """
     kernel = SignatureKernel(**options)
     x, y = kernel.inputs(X, Y, GRAM)
+    _check_windows(x, y)
     weights = mmd_weights(len(x), len(y), unbiased)
     own = kernel.pull_back(X, None, weights[0], SYMMETRIC)[1]
     cross = kernel.pull_back(X, Y, weights[2], GRAM, both=False)[1]
@@ -657,13 +660,20 @@ def two_sample_test(X: Any, Y: Any, num_permutations: int = 1000, seed: int = 0,
     seed : int
         Of the permutations.
     **options
-        Those of :class:`SignatureKernel`.
+        Those of :class:`SignatureKernel`; of "linear" lifts, `scales` are by default the :func:`median_scales` of X and
+        Y together, which hold for every division. At scale 1 the largest kernel, of the two samples with the most
+        spikes, would be all that the statistic shows.
 
     Returns
     -------
     TwoSampleTest
         ``statistic`` and ``p_value``, the fraction of divisions, the given one included, with an MMD² at least as
         large.
+
+    Raises
+    ------
+    ValidationError
+        As for :func:`signature_mmd`.
 
     Examples
     --------
@@ -675,6 +685,10 @@ def two_sample_test(X: Any, Y: Any, num_permutations: int = 1000, seed: int = 0,
     """
     rounds = as_int("num_permutations", num_permutations, 1)
     kernel = SignatureKernel(**options)
+    x, y = kernel.inputs(X, Y, GRAM)
+    _check_windows(x, y)
+    if kernel.scales is None and kernel.lift == "linear":
+        kernel = replace(kernel, scales=_median_scales(np.vstack([_variations(x), _variations(y)])))
     cross = kernel.gram(X, Y)
     n, m = cross.shape
     mmd_weights(n, m, unbiased=True)
@@ -715,12 +729,28 @@ def median_scales(X: Any) -> Array:
     >>> median_scales(SpikeTrains([[0.5, 1.0]], [[0, 0]], num_neurons=1, t0=0.0, t1=4.0))
     array([0.25, 0.5 ])
     """
-    x = as_path_input(X, 1, None, "X")[0]
+    return _median_scales(_variations(as_path_input(X, 1, None, "X")[0]))
+
+
+def _variations(x: SpikeTrains | Array) -> Array:
+    """The total variation of every sample in every channel, (S, d)."""
     if isinstance(x, SpikeTrains):
-        duration = np.full((len(x), 1), x.t1 - x.t0)
-        variation = np.hstack([duration, x.spike_counts])
-    else:
-        variation = np.abs(np.diff(x, axis=1)).sum(axis=1)
-    middle = np.median(variation, axis=0)
-    middle = np.where(middle > 0, middle, variation.mean(axis=0))
+        return np.hstack([np.full((len(x), 1), x.t1 - x.t0), x.spike_counts])
+    return np.asarray(np.abs(np.diff(x, axis=1)).sum(axis=1))
+
+
+def _median_scales(variations: Array) -> Array:
+    middle = np.median(variations, axis=0)
+    middle = np.where(middle > 0, middle, variations.mean(axis=0))
     return np.asarray(1.0 / np.where(middle > 0, middle, 1.0))
+
+
+def _check_windows(x: SpikeTrains | Array, y: SpikeTrains | Array) -> None:
+    """Raise where trains are observed over intervals of different lengths: that alone would tell them apart."""
+    if not (isinstance(x, SpikeTrains) and isinstance(y, SpikeTrains)):
+        return
+    if not math.isclose(x.t1 - x.t0, y.t1 - y.t0, rel_tol=1e-9):
+        raise ValidationError(
+            "X and Y must be observed over intervals of one length, got "
+            f"[{x.t0:g}, {x.t1:g}] and [{y.t0:g}, {y.t1:g}]: the longer alone would tell them apart; cut it"
+        )

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
 from .engine import Cotangents, Problem, RawSolution
-from .errors import NoGradientError, ValidationError
+from .errors import LikelyMistakeWarning, NoGradientError, ValidationError, warn_caller
 from .network import Network
 from .solver_checks import check_solver, engine_of
 from .spike_trains import SpikeTrains
-from .validation import all_finite, as_float, as_int, as_real_array, describe, require_memory
+from .validation import all_finite, as_float, as_int, as_names, as_real_array, describe, is_real, require_memory
 from .values import Record, frozen
 
 Array = NDArray[np.float64]
@@ -36,7 +36,7 @@ class Solution(Record):
     have the same gradients, in other processes too.
 
     S is the number of samples, N of neurons, T of recorded times; K is `max_spikes`, or the largest number of spikes of
-    any sample where no limit was given.
+    any sample where no limit was given, or one above 10,000, which is a guard rather than a length.
 
     Attributes
     ----------
@@ -197,12 +197,14 @@ class Solution(Record):
         Raises
         ------
         ValidationError
-            If a name is unknown, or a cotangent has the wrong shape or is not finite where it counts.
+            If a name is unknown, if a cotangent has the wrong shape, is complex or is not finite where it counts, or if
+            one is of recorded values and nothing was recorded.
         NoGradientError
             If the model has no pathwise gradient, or, with `entries`, no unbiased one, or if it is not finite.
         """
         self.network.check_gradients()
-        names = self._names(wrt)
+        known = self.problem.parameters
+        names = tuple(known) if wrt is None else as_names("wrt", wrt, known)
         cotangents = self.cotangents(spike_times_bar, v_bar, i_bar, entries, entries_at_saves, states_bar)
         if cotangents.entries is not None or cotangents.entries_at_saves is not None:
             self.check_entries()
@@ -249,6 +251,11 @@ class Solution(Record):
         ``s_at_saves`` (1, S, T, N), the tangents of the integrated hazards at t1 and at the recorded times, 0 where no
         spike could come (:class:`engine.Tangents`).
         """
+        if not isinstance(directions, Mapping):
+            raise ValidationError(
+                'directions must map names of parameters to tangents, as in {"alpha": 1.0}, got '
+                f"{describe(directions)}"
+            )
         self.network.check_gradients()
         blocks = {name: self._direction(name, value)[None] for name, value in directions.items()}
         if not blocks:
@@ -261,16 +268,8 @@ class Solution(Record):
             engines.check_finite({", ".join(directions): array}, along)
         return tangents
 
-    def _names(self, wrt: str | Sequence[str] | None, argument: str = "wrt") -> tuple[str, ...]:
-        known = self.problem.parameters
-        names = tuple(known) if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt)
-        for name in names:
-            if name not in known:
-                raise ValidationError(f"{argument} names an unknown parameter {name!r}; there are {', '.join(known)}")
-        return names
-
     def _direction(self, name: str, value: Any) -> Array:
-        (name,) = self._names(name, "directions")
+        as_names("directions", (name,), self.problem.parameters)
         shape = self.problem.parameters[name].shape
         if name == "weights" and hasattr(value, "tocsr"):
             value = _values_at_synapses(value, self.network)
@@ -286,10 +285,13 @@ class Solution(Record):
     @staticmethod
     def _cotangent(name: str, value: ArrayLike, like: Array) -> Array:
         try:
-            array = np.asarray(value, dtype=np.float64)
+            array = np.asarray(value)
+            if not is_real(array):
+                raise TypeError
+            array = np.asarray(array, dtype=np.float64)
             array = array if array.shape == like.shape else np.broadcast_to(array, like.shape)
         except (TypeError, ValueError):
-            raise ValidationError(f"{name} must have shape {like.shape}, got {describe(value)}") from None
+            raise ValidationError(f"{name} must be real numbers of shape {like.shape}, got {describe(value)}") from None
         counted = np.where(np.isfinite(like), array, 0.0)
         if not all_finite(counted):
             raise ValidationError(f"{name} must be finite wherever there is a spike or a recorded value")
@@ -316,7 +318,9 @@ class Solution(Record):
     ) -> Cotangents:
         """Derivatives of a scalar with respect to this solution, checked against its shapes."""
         everywhere = None if entries is None else np.zeros((self.problem.num_samples, self.network.num_neurons))
-        given = dict(states_bar) if states_bar is not None else {}
+        if not isinstance(states_bar, Mapping | None):
+            raise ValidationError(f"states_bar must map names of variables to arrays, got {describe(states_bar)}")
+        given = dict(states_bar or {})
         for name in given:
             if name not in self.states:
                 known = ", ".join(self.states)
@@ -327,6 +331,12 @@ class Solution(Record):
                     why = "states_bar has it, too" if name in given else f"this model has {', '.join(self.states)}"
                     raise ValidationError(f"{name}_bar must be of a variable {name} of the model; {why}")
                 given[name] = bar
+        recorded = {f"{name}_bar": bar for name, bar in given.items()}
+        if entries_at_saves is not None:
+            recorded["entries_at_saves"] = entries_at_saves
+        for name, bar in recorded.items() if not self.ts.size else ():
+            if np.size(bar):  # what torch and JAX give has no numbers then
+                raise ValidationError(f"{name} must not be given where nothing was recorded: give saveat to simulate")
         return Cotangents(
             # The engine learns from this array how many spikes to expect.
             self._cotangent("spike_times_bar", 0.0 if spike_times_bar is None else spike_times_bar, self.spike_times),
@@ -390,7 +400,7 @@ def simulate(
         S, the number of independent samples.
     max_spikes : int, optional
         A sample stops at its `max_spikes`-th spike (of all neurons together) and is marked ``truncated``; default: no
-        limit.
+        limit. Memory is taken for spikes as they come, so that a large limit costs nothing.
     seed : int
         Key of the noise, from 0 to 2^64 − 1.
     t0 : float
@@ -427,6 +437,12 @@ def simulate(
     JuliaError
         If the core fails, for instance because the solution blows up at this dt.
 
+    Warns
+    -----
+    LikelyMistakeWarning
+        Where a step of Euler–Maruyama's or Milstein's scheme is longer than a variable takes to decay, or where
+        synaptic currents never do.
+
     References
     ----------
     Holberg and Salvi, "Exact Gradients for Stochastic Spiking Neural Networks Driven by Rough Signals", NeurIPS 2024.
@@ -440,7 +456,7 @@ def simulate(
     >>> solution.spike_times.shape
     (4, 3)
     """
-    problem, name = prepare(
+    return solved(
         network,
         t1,
         dt,
@@ -456,9 +472,38 @@ def simulate(
         threads=threads,
         first_sample=first_sample,
         noise_dt=noise_dt,
+        warn=True,
         **options,
     )
+
+
+def solved(network: Network, t1: float, dt: float, warn: bool = False, **arguments: Any) -> Solution:
+    """Like :func:`simulate`; without a word on likely mistakes, for those who take coarse steps on purpose."""
+    problem, name = prepare(network, t1, dt, **arguments)
+    if warn:
+        warn_of_likely_mistakes(problem)
     return Solution(problem, name, engines.load(name).solve(problem))
+
+
+# Solvers whose step multiplies what decays at a rate r by 1 − r·dt, which is negative beyond r·dt = 1.
+_FORWARD = ("euler_maruyama", "milstein")
+
+
+def warn_of_likely_mistakes(problem: Problem) -> None:
+    """Warn of what can be computed and is hardly meant."""
+    network = problem.network
+    for name, rates in network.decay_rates().items() if problem.solver in _FORWARD else ():
+        fastest = float(np.max(rates, initial=0.0))
+        if problem.dt * fastest > 1.0 + 1e-9:
+            other = ", or solver='exact_ou'" if network.has_linear_drift and network.has_additive_noise else ""
+            warn_caller(
+                f"dt = {problem.dt:g} is too large for solver {problem.solver!r}: {name} decays at a rate of "
+                f"{fastest:.4g}, so that a step of dt·rate = {problem.dt * fastest:.3g} > 1 overshoots its rest, and "
+                f"spikes are far from those of the equations. Take dt = {0.1 / fastest:.1g} or less{other}",
+                LikelyMistakeWarning,
+            )
+    for mistake in network.likely_mistakes():
+        warn_caller(mistake, LikelyMistakeWarning)
 
 
 def prepare(
@@ -563,6 +608,11 @@ def _save_times(saveat: ArrayLike | None, t0: float, t1: float) -> Array:
         require_memory("the times of saveat", 8.0 * count, "take a larger spacing")
         return np.asarray(np.minimum(t0 + spacing * np.arange(math.floor(count + 1e-9) + 1), t1))
     times = frozen(as_real_array("saveat", saveat, (1,), "a spacing or an increasing array of times"))
-    if times.size and (times[0] < t0 or times[-1] > t1 or np.any(np.diff(times) <= 0)):
-        raise ValidationError(f"saveat must be strictly increasing within [t0, t1] = [{t0}, {t1}]")
+    if times.size and (times[0] < t0 or times[-1] > t1):
+        outside = times[0] if times[0] < t0 else times[-1]
+        raise ValidationError(f"saveat must lie within [t0, t1] = [{t0}, {t1}], got {outside}")
+    falls = np.flatnonzero(np.diff(times) <= 0)
+    if falls.size:
+        before, after = times[falls[0] : falls[0] + 2]
+        raise ValidationError(f"saveat must be strictly increasing, got {before} and then {after}")
     return times

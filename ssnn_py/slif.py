@@ -57,7 +57,8 @@ class SLIFNetwork(Network):
     mu : array_like, shape (2,), (N, 2) or (S, N, 2)
         Leak rates (μ1, μ2) ≥ 0 of potential and synaptic current, per unit of time.
     sigma : array_like, shape (), (N,), (2, 2), (N, 2, 2) or (S, N, 2, 2)
-        Diffusion matrix; a number, or one per neuron, is noise on the potential alone (σ11).
+        Diffusion matrix; a number, or one per neuron, is noise on the potential alone (σ11). A negative σ is the same
+        noise with the other sign: the law is that of its absolute value, and training may pass through 0.
     v_reset : array_like, shape (), (N,) or (S, N)
         By how much the potential falls at a spike; with a hard reset, where it is put.
     alpha : array_like, shape (), (N,) or (S, N)
@@ -209,6 +210,23 @@ class SLIFNetwork(Network):
 
     def time_rates(self) -> Array:
         return self.parameters["mu"]
+
+    def decay_rates(self) -> dict[str, Array]:
+        mu = self.parameters["mu"]
+        return {"v": mu[..., 0], "i": mu[..., 1]} if self.synapses.targets.size else {"v": mu[..., 0]}
+
+    def likely_mistakes(self) -> list[str]:
+        mu2 = self.parameters["mu"][..., 1]
+        if mu2.all():
+            return []
+        mu2 = np.broadcast_to(mu2, (*mu2.shape[:-1], self.num_neurons))
+        targets = np.unique(self.synapses.targets[self.weight_values != 0.0])
+        if targets.size == 0 or mu2[..., targets].all():
+            return []
+        return [
+            "mu2 is 0 for neurons with synapses: their synaptic current never decays, and every spike that reaches "
+            "them drives them for ever. Give mu=(mu1, mu2) with mu2 > 0, as in mu=(15.0, 5.0)"
+        ]
 
     def check_gradients(self, explain: bool = False) -> None:
         """Raise unless spike times and trajectories have pathwise derivatives; see :meth:`Network.check_gradients`.

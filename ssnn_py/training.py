@@ -45,6 +45,41 @@ class DivergedError(SSNNError):
         return type(self), (str(self), self.result)
 
 
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C has ended a training, between two of its steps.
+
+    Like any KeyboardInterrupt it ends the program unless it is caught: nothing goes on with half a training unasked.
+
+    Attributes
+    ----------
+    result : FitResult
+        The training as it stood after its last whole step, with ``stopped="interrupted"``; the checkpoint, where there
+        is one, holds the same.
+
+    Examples
+    --------
+    >>> import ssnn_py as ssnn
+    >>> def ctrl_c(step, record):
+    ...     if step == 2:
+    ...         raise KeyboardInterrupt
+    >>> net = ssnn.SLIFNetwork([[0.0]], input_current=1.5, sigma=0.25)
+    >>> count = ssnn.SampleMean(lambda trains: (trains.num_spikes, None))
+    >>> try:
+    ...     result = ssnn.fit(net, None, count, "mu", steps=100, num_samples=4, callback=ctrl_c, t1=1.0, dt=0.1)
+    ... except ssnn.TrainingInterrupted as interrupt:
+    ...     result = interrupt.result
+    >>> result.stopped, result.num_steps
+    ('interrupted', 3)
+    """
+
+    def __init__(self, message: str, result: FitResult) -> None:
+        super().__init__(message)
+        self.result = result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result)
+
+
 FORMAT = {"format": "ssnn-fit", "version": 2}
 
 
@@ -62,7 +97,7 @@ class FitResult(Record):
         Per step: ``"loss"``, ``"seconds"``, ``"test_loss"`` where there is test data, and each trained parameter before
         the step.
     stopped : str
-        Why training ended: "steps", "callback", "patience" or "diverged".
+        Why training ended: "steps", "callback", "patience", "diverged" or "interrupted".
     gradient : str
         Which gradient was followed: "unbiased", "pathwise", or "mixed" where some steps had to fall back.
     state : dict of str to ndarray
@@ -207,8 +242,8 @@ def fit(
     record_every : int
         Parameters go into the history every so many steps; default every step.
     checkpoint : path, optional
-        An ``.npz`` file, written every `checkpoint_every` steps and at the end. If it exists, training resumes from it,
-        to the same numbers.
+        An ``.npz`` file, written every `checkpoint_every` steps, at the end and at Ctrl-C. If it exists, training
+        resumes from it, to the same numbers.
     checkpoint_every : int
         Default 100.
     progress : bool
@@ -228,6 +263,9 @@ def fit(
         If the model has no pathwise gradient, or none that is unbiased where that is asked for.
     DivergedError
         If training cannot go on; the error keeps the result up to there.
+    TrainingInterrupted
+        At Ctrl-C: a KeyboardInterrupt that keeps the result up to there, in an interactive Python
+        ``sys.last_value.result``.
 
     Examples
     --------
@@ -263,16 +301,26 @@ def fit(
         run=simulate_arguments,
     )
     training = _Training(plan)
-    with _progress_bar(training.step, plan.steps) if progress else contextlib.nullcontext() as bar:
-        while training.stopped == "" and training.step < plan.steps:
-            record = training.advance()
-            if bar is not None:
-                bar.set_postfix_str(f"loss {record['loss']:.3g}", refresh=False)
-                bar.update()
-            if callback is not None and callback(training.step - 1, record):
-                training.stopped = "callback"
-            elif plan.checkpoint and not training.stopped and training.step % plan.checkpoint_every == 0:
-                training.result().save(plan.checkpoint)
+    try:
+        with _progress_bar(training.step, plan.steps) if progress else contextlib.nullcontext() as bar:
+            while training.stopped == "" and training.step < plan.steps:
+                record = training.advance()
+                if bar is not None:
+                    bar.set_postfix_str(f"loss {record['loss']:.3g}", refresh=False)
+                    bar.update()
+                if callback is not None and callback(training.step - 1, record):
+                    training.stopped = "callback"
+                elif plan.checkpoint and not training.stopped and training.step % plan.checkpoint_every == 0:
+                    training.result().save(plan.checkpoint)
+    except KeyboardInterrupt as interrupt:
+        training.stopped = "interrupted"
+        result, kept = training.result(), "its attribute result holds what there is"
+        if plan.checkpoint is not None and training.step > training.start:
+            result.save(plan.checkpoint)
+            kept += f", and so does {plan.checkpoint}"
+        raise TrainingInterrupted(
+            f"training interrupted after {training.step} of {plan.steps} steps: {kept}", result
+        ) from interrupt
     result = training.result()
     if plan.checkpoint is not None:
         result.save(plan.checkpoint)
@@ -329,8 +377,8 @@ class _Training:
         for name, entry in record.items():
             if name not in self.parameters or self.step % self.plan.record_every == 0:
                 self.columns[name].append(entry)
-        self.parameters, self.memory, self.network = parameters, memory, network
-        self.step += 1
+        # At once, without a call between: Ctrl-C comes before it or after it.
+        self.parameters, self.memory, self.network, self.step = parameters, memory, network, self.step + 1
         self._watch(record[self.plan.watched])
         return record
 
@@ -358,8 +406,12 @@ class _Training:
         """The gradients as plain arrays, scaled down to the greatest norm that is allowed."""
         flat = {name: g.data if hasattr(g, "tocsr") else g for name, g in outcome.gradients.items()}
         norm = math.sqrt(sum(float(np.vdot(g, g)) for g in flat.values()))
-        if not (math.isfinite(outcome.value) and math.isfinite(norm)):
-            raise self._diverged(f"loss {outcome.value}, norm of the gradient {norm}")
+        if not math.isfinite(outcome.value):
+            here = f"the loss is {outcome.value}, though the simulation is finite"
+            own = "; is a function of one's own not defined there? spike times are inf where there is no spike"
+            raise self._diverged(here + own, *([""] if self.step == self.start else []))
+        if not math.isfinite(norm):
+            raise self._diverged(f"norm of the gradient {norm}")
         limit = self.plan.clip_norm
         return flat if limit is None or norm <= limit else {name: g * (limit / norm) for name, g in flat.items()}
 
@@ -380,16 +432,20 @@ class _Training:
 
     def result(self) -> FitResult:
         """The training as it stands."""
-        history = {name: np.array(values) for name, values in self.columns.items()}
+        # A step that was interrupted may have left its entries in some of the columns.
+        thinned = -(-self.step // self.plan.record_every)
+        made = {name: thinned if name in self.parameters else self.step for name in self.columns}
+        history = {name: np.array(values[: made[name]]) for name, values in self.columns.items()}
         kind = "mixed" if len(self.followed) > 1 else next(iter(self.followed), self.plan.gradient)
         state, settings = dict(self.memory), self.plan.settings
         stopped = self.stopped or "steps"
         return FitResult(self.network, dict(self.parameters), history, stopped, kind, state, settings)
 
-    def _diverged(self, why: object) -> DivergedError:
-        advice = "a smaller learning rate, clip_norm or bounds may help"
+    def _diverged(
+        self, why: object, advice: str = " (a smaller learning rate, clip_norm or bounds may help)"
+    ) -> DivergedError:
         self.stopped = "diverged"
-        return DivergedError(f"training diverged at step {self.step}: {why} ({advice})", self.result())
+        return DivergedError(f"training diverged at step {self.step}: {why}{advice}", self.result())
 
 
 def _tested(outcome: Any) -> float:

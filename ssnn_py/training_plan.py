@@ -20,7 +20,7 @@ from .gradients import Objective, checked_gradient, checked_names
 from .losses import Loss
 from .network import Network
 from .optimizers import Optimizer, RMSProp
-from .simulation import prepare, simulate
+from .simulation import prepare, simulate, warn_of_likely_mistakes
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, describe, require_memory
 
@@ -162,8 +162,14 @@ def checked_plan(
     except TypeError as error:
         raise ValidationError(f"arguments of simulate: {error}") from None
     problem, engine = prepare(network, **run)
+    warn_of_likely_mistakes(problem)
     network.check_gradients()
     start = {name: np.array(problem.parameters[name]) for name in checked_names(wrt, problem.parameters)}
+    if "weights" in start and not network.synapses.targets.size:
+        raise ValidationError(
+            "wrt names 'weights', but the network has no synapse, and so nothing to train: a weight of 0 is none. "
+            "Start from small weights, or from a sparse matrix, whose stored zeros are synapses"
+        )
     limits = _checked_bounds(bounds, network, start)
     kept = 8.0 * sum(value.size for value in start.values()) * math.ceil(steps / record_every)
     require_memory("the history of the parameters", kept, "take a larger record_every")

@@ -6,7 +6,7 @@ import functools
 import math
 import operator
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,7 @@ def as_real_array(name: str, value: ArrayLike, ndims: Iterable[int] = (0, 1, 2),
             array: NDArray[np.float64] = value.view()
         else:
             given = np.asarray(value)
-            # NumPy would make numbers of texts and NaN of None.
-            if given.dtype.kind in "USMmc" or (given.dtype == object and any(map(_is_no_number, given.flat))):
+            if not is_real(given):
                 raise TypeError
             array = np.ascontiguousarray(given, dtype=np.float64).reshape(given.shape)
     except (TypeError, ValueError):
@@ -43,6 +42,11 @@ def as_real_array(name: str, value: ArrayLike, ndims: Iterable[int] = (0, 1, 2),
     if not all_finite(array):
         raise ValidationError(f"{name} must be finite, but holds NaN or infinity")
     return array
+
+
+def is_real(array: NDArray[Any]) -> bool:
+    """Whether an array holds numbers that are real; NumPy would make numbers of texts, too, and NaN of None."""
+    return not (array.dtype.kind in "USMmc" or (array.dtype == object and any(map(_is_no_number, array.flat))))
 
 
 def _is_no_number(value: Any) -> bool:
@@ -59,7 +63,7 @@ def all_finite(array: NDArray[np.float64]) -> bool:
 def as_float(name: str, value: Any, *, positive: bool = False, nonnegative: bool = False) -> float:
     """`value` as a finite float, optionally positive or not negative."""
     try:
-        if isinstance(value, str | bytes):
+        if isinstance(value, str | bytes | bool | np.bool_) or np.iscomplexobj(value):
             raise TypeError
         number = float(value)
     except (TypeError, ValueError):
@@ -76,6 +80,8 @@ def as_float(name: str, value: Any, *, positive: bool = False, nonnegative: bool
 def as_int(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
     """`value` as an integer of at least `minimum` and at most `maximum`."""
     try:
+        if isinstance(value, bool):
+            raise TypeError
         number = operator.index(value)
     except TypeError:
         raise ValidationError(f"{name} must be an integer, got {describe(value)}") from None
@@ -85,21 +91,26 @@ def as_int(name: str, value: Any, minimum: int, maximum: int | None = None) -> i
     return number
 
 
+def as_names(name: str, value: Any, known: Collection[str]) -> tuple[str, ...]:
+    """`value`, a name or a sequence of names, as a tuple of names that are `known`."""
+    many = isinstance(value, Iterable) and not isinstance(value, str)
+    names: tuple[str, ...] = tuple(value) if many else (value,)
+    if not all(isinstance(each, str) for each in names):
+        raise ValidationError(
+            f"{name} must be the name of a parameter, or a sequence of names, got {describe(value)}; there are "
+            f"{', '.join(known)}"
+        )
+    for each in names:
+        if each not in known:
+            raise ValidationError(f"{name} names an unknown parameter {each!r}; there are {', '.join(known)}")
+    return names
+
+
 def require(name: str, array: NDArray[np.float64], condition: Any, allowed: str) -> None:
     """Raise unless `condition` holds everywhere in `array`."""
     if not np.all(condition):
         worst = np.asarray(array)[~np.broadcast_to(condition, np.shape(array))]
         raise ValidationError(f"{name} must be {allowed}, got {worst.flat[0].item()!r}")
-
-
-def require_broadcastable(name: str, array: NDArray[Any], target: tuple[int, ...], meaning: str) -> None:
-    """Raise unless `array` broadcasts to `target` without growing it; `meaning` spells the allowed shapes."""
-    try:
-        fits = np.broadcast_shapes(array.shape, target) == target
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValidationError(f"{name} must have shape {meaning}, got shape {array.shape}")
 
 
 @functools.cache

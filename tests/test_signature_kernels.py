@@ -393,7 +393,11 @@ def test_the_two_sample_test_tells_laws_apart():
     same = two_sample_test(X, Y, num_permutations=200)
     assert same.p_value > 0.05
     assert same == two_sample_test(X, Y, num_permutations=200)
-    assert same.statistic == pytest.approx(signature_mmd(X, Y), rel=1e-10)
+    both = ssnn.SpikeTrains(np.vstack([X.times, Y.times]), np.vstack([X.neurons, Y.neurons]), 1, 0.0, 1.0)
+    scaled = signature_mmd(X, Y, scales=ssnn.median_scales(both))
+    assert same.statistic == pytest.approx(scaled, rel=1e-10)
+    plain = two_sample_test(X, Y, num_permutations=200, scales=1.0)
+    assert plain.statistic == pytest.approx(signature_mmd(X, Y), rel=1e-10)
 
 
 def test_p_values_of_equal_distributions_are_uniform():

@@ -129,7 +129,7 @@ def test_a_resumed_training_gives_the_same_numbers(engine, tmp_path):
         assert list(tmp_path.iterdir()) == [], "no scratch file is left"
 
 
-def test_an_interrupted_training_resumes_from_the_last_checkpoint(tmp_path):
+def test_an_interrupted_training_resumes_where_it_was(tmp_path):
     def interrupt(step, record):
         if step == 4:
             raise KeyboardInterrupt
@@ -137,7 +137,7 @@ def test_an_interrupted_training_resumes_from_the_last_checkpoint(tmp_path):
     whole = train("reference", steps=6)
     with pytest.raises(KeyboardInterrupt):
         train("reference", steps=6, callback=interrupt, checkpoint=tmp_path / "run", checkpoint_every=2)
-    assert ssnn.FitResult.load(tmp_path / "run", one_neuron()).num_steps == 4
+    assert ssnn.FitResult.load(tmp_path / "run", one_neuron()).num_steps == 5
     resumed = train("reference", steps=6, checkpoint=tmp_path / "run")
     assert np.array_equal(whole.history["loss"], resumed.history["loss"])
 

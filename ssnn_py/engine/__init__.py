@@ -29,6 +29,11 @@ Array = NDArray[np.float64]
 ENGINES = ("julia", "reference")
 
 
+#: Up to here a limit of spikes is the length of a solution's arrays; a larger one is a guard, and they are as long as
+#: the most spikes of any sample.
+LONGEST_LIMIT = 10_000
+
+
 def grid_tolerance(steps: float) -> float:
     """By how much a number of steps may miss a whole number through rounding; so in ``julia/src/modes/run.jl``."""
     return 1e-9 + 4 * float(np.finfo(np.float64).eps) * steps
@@ -100,6 +105,12 @@ class Problem(Record):
     insertions: Insertions | None = None
 
     @property
+    def num_columns(self) -> int | None:
+        """K, the length of a solution's arrays of spikes; None where it is the most spikes of any sample."""
+        limit = self.max_spikes
+        return limit if limit is not None and limit <= LONGEST_LIMIT else None
+
+    @property
     def parameters(self) -> dict[str, Array]:
         """All that one may differentiate with respect to: the network's parameters and initial values."""
         return {**self.network.parameters, **self.initial}
@@ -144,7 +155,7 @@ class Tangents(Record):
 
 @dataclass(frozen=True, eq=False)
 class RawSolution(Record):
-    """What an engine returns. K is `max_spikes`, or the most spikes of any sample where there is no limit."""
+    """What an engine returns. K is `Problem.num_columns`, or the most spikes of any sample where that is None."""
 
     spike_times: Array  # (S, K), inf where there is no spike
     spike_neurons: NDArray[np.int64]  # (S, K), −1 where there is no spike
@@ -180,6 +191,26 @@ class Cotangents(Record):
     entries_at_saves: Array | None = None
     entries_at_insertions: Array | None = None
     insertions: Insertions | None = None
+
+
+def not_finite_because(problem: Problem) -> str:
+    """Why a solution is no longer finite where the input current is to blame, or may be; else nothing."""
+    network, shape = problem.network, (problem.num_samples, problem.network.num_neurons)
+    current = network.input_current
+    slots = {name: current.slots(name, array, *shape) for name, array in current.parameters.items()}
+    for n in range(min(problem.num_steps, 10_000)):
+        t = problem.t0 + n * problem.dt
+        try:
+            value = np.asarray(current.value(np.asarray(t), **slots))
+        except ValidationError:  # Julia alone can compute it
+            return (
+                f"input_current gives no number somewhere, {describe(current)}, or dt = {problem.dt} is too large for "
+                "the rates of the equations, or a parameter is too large"
+            )
+        if not np.isfinite(value).all():
+            wrong = value[~np.isfinite(value)].flat[0]
+            return f"input_current is {wrong} at t = {t:.6g}, {describe(current)}"
+    return ""
 
 
 class Engine(abc.ABC):

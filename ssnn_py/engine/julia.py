@@ -7,7 +7,7 @@ import ctypes
 import functools
 import math
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ctypes import POINTER
 from dataclasses import replace
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import JuliaError
 from ..validation import require_memory
-from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, Tangents, structs
+from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, Tangents, not_finite_because, structs
 from .boot import runtime
 from .julia_functions import define
 from .structs import BYTES, Coefficient, address, coefficient
@@ -252,6 +253,19 @@ def _insertions(given: Insertions | None) -> structs.Insertions:
     return structs.Insertions(*(address(part) for part in (given.neurons, given.spikes, given.saves)))
 
 
+@contextlib.contextmanager
+def _blaming(problem: Problem) -> Iterator[None]:
+    """Say so where the input current is why a solution is no longer finite."""
+    try:
+        yield
+    except JuliaError as error:
+        subject, found, _ = str(error).partition(" is no longer finite: ")
+        because = not_finite_because(problem) if found else ""
+        if not because:
+            raise
+        raise JuliaError(f"{subject}{found}{because}") from None
+
+
 class JuliaEngine(Engine):
     """The core in ``julia/src``, called in this process through three of its entry points.
 
@@ -271,18 +285,19 @@ class JuliaEngine(Engine):
     def solve(
         self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
     ) -> RawSolution:
-        if problem.max_spikes is not None:
-            return self._solve_with_capacity(problem, problem.max_spikes, directions, insertions)
+        if problem.num_columns is not None:
+            return self._solve_with_capacity(problem, problem.num_columns, directions, insertions)
+        most = math.inf if problem.max_spikes is None else problem.max_spikes
         # A guess that is generous for most networks; where a sample outgrows it, all is computed again with more.
-        capacity = 64 + 4 * problem.network.num_neurons
+        capacity = min(64 + 4 * problem.network.num_neurons, most)
         while True:
-            solution = self._solve_with_capacity(problem, capacity)
-            if not solution.truncated.any():
+            solution = self._solve_with_capacity(problem, int(capacity))
+            if capacity == most or not solution.truncated.any():
                 break
-            capacity *= 4
+            capacity = min(4 * capacity, most)
         longest = int(solution.num_spikes.max(initial=0))
         if directions is not None:
-            solution = self._solve_with_capacity(problem, longest + 1, directions, insertions)
+            solution = self._solve_with_capacity(problem, int(min(longest + 1, most)), directions, insertions)
         tangents = solution.tangents
         return RawSolution(
             spike_times=np.ascontiguousarray(solution.spike_times[:, :longest]),
@@ -314,7 +329,8 @@ class JuliaEngine(Engine):
         spike_times, spike_neurons, num_spikes, truncated, *events = fields
         states = dict(zip(plan.states, recorded, strict=True))
         if blocks is None:
-            self._solve(plan.struct, plan.outputs.struct)
+            with _blaming(problem):
+                self._solve(plan.struct, plan.outputs.struct)
             _give_back(plan)
             return RawSolution(spike_times, spike_neurons, num_spikes, truncated, states, None, *events)
         (times_dot, *hazards), recorded = plan.tangents.fresh()
@@ -324,18 +340,20 @@ class JuliaEngine(Engine):
         )
         plan.moving.fill(problem, blocks)
         tangents.weights, tangents.insertions = plan.moving.weights, _insertions(insertions)
-        self._solve_tangent(plan.struct, plan.outputs.struct, tangents)
+        with _blaming(problem):
+            self._solve_tangent(plan.struct, plan.outputs.struct, tangents)
         _give_back(plan)
         return RawSolution(spike_times, spike_neurons, num_spikes, truncated, states, dots, *events)
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
         spike_bar = cotangents.spike_times
-        capacity = problem.max_spikes
+        capacity = problem.num_columns
         if capacity is None:
-            # One more than there are spikes, so that no sample stops at its last one.
-            capacity = (0 if spike_bar is None else spike_bar.shape[1]) + 1
+            longest = 0 if spike_bar is None else spike_bar.shape[1]
+            # One more than there are spikes, so that no sample stops at its last one before it should.
+            capacity = longest + (longest != problem.max_spikes)
             if spike_bar is not None:
-                spike_bar = np.pad(spike_bar, ((0, 0), (0, 1)))
+                spike_bar = np.pad(spike_bar, ((0, 0), (0, capacity - longest)))
         bars = (
             spike_bar,
             cotangents.entries,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SSNNError
-from . import Array, Engine, Insertions, Problem, RawSolution, Tangents, grid_tolerance
+from . import Array, Engine, Insertions, Problem, RawSolution, Tangents, grid_tolerance, not_finite_because
 from .reference_duals import Dual, select
 from .reference_models import Equations, FormulaEquations, SLIFEquations, State
 from .reference_noise import At, BrownianPath, Noise
@@ -351,6 +351,10 @@ class _Run:
 
 
 def not_finite(problem: Problem, sample: int) -> SSNNError:
+    with np.errstate(all="ignore"):
+        because = not_finite_because(problem)
+    if because:
+        return SSNNError(f"the solution of sample {sample} is no longer finite: {because}")
     return SSNNError(
         f"the solution of sample {sample} is no longer finite: dt = {problem.dt} is too large for the rates of the "
         "equations, a parameter is too large, or a formula has no value at a state that was reached (the root or "
@@ -380,7 +384,7 @@ class ReferenceEngine(Engine):
         if not finite.all():
             raise not_finite(problem, int(np.argmin(finite)))
         counts = np.array([len(spikes) for spikes in run.spikes], dtype=np.int64)
-        capacity = problem.max_spikes if problem.max_spikes is not None else int(counts.max(initial=0))
+        capacity = problem.num_columns or int(counts.max(initial=0))
         times = np.full((problem.num_samples, capacity), np.inf)
         neurons = np.full((problem.num_samples, capacity), -1, dtype=np.int64)
         events = np.full((problem.num_samples, capacity), -1, dtype=np.int64)

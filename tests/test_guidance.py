@@ -1,0 +1,113 @@
+"""Where users go wrong without an error of their own: they are told, with the remedy."""
+
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from helpers import one_neuron
+from scipy import sparse
+
+import ssnn_py as ssnn
+from ssnn_py.simulation import solved
+
+
+def poisson(rng, rate, samples=30, t1=1.0, t0=0.0):
+    counts = rng.poisson(rate * (t1 - t0), samples)
+    return ssnn.SpikeTrains.from_lists([[np.sort(rng.uniform(t0, t1, count))] for count in counts], t0, t1)
+
+
+def test_weights_are_not_trained_where_there_is_no_synapse():
+    """It would train nothing, and say nothing; a stored zero of a sparse matrix is a synapse."""
+    run = dict(steps=1, num_samples=2, t1=0.5, dt=0.05, engine="reference")
+    loss = ssnn.SampleMean(lambda trains: (trains.num_spikes, None))
+    for wrt in ("weights", ["mu", "weights"]):
+        with pytest.raises(ssnn.ValidationError, match=r"wrt names 'weights', but the network has no synapse.*sparse"):
+            ssnn.fit(one_neuron(), None, loss, wrt, **run)
+    stored = sparse.csr_matrix((np.zeros(1), ([0], [0])), shape=(1, 1))
+    assert ssnn.fit(one_neuron(weights=stored), None, loss, "weights", **run).parameters["weights"].shape == (1,)
+
+
+def test_samples_seen_for_different_times_are_not_compared():
+    """The time itself is a channel of the signature: the test would find that one is longer."""
+    rng = np.random.default_rng(0)
+    short, long = poisson(rng, 5.0, 4), poisson(rng, 5.0, 4, t1=2.0)
+    for compare in (ssnn.two_sample_test, ssnn.signature_mmd, ssnn.signature_mmd_backprop):
+        with pytest.raises(ssnn.ValidationError, match=r"one length, got \[0, 1\] and \[0, 2\].*cut it"):
+            compare(short, long, engine="reference")
+    later = ssnn.SpikeTrains(short.times + 3.0, short.neurons, 1, 3.0, 4.0)
+    assert ssnn.signature_mmd(short, later, depth=3, engine="reference", unbiased=False) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_the_two_sample_test_is_scaled_by_default():
+    """So that some spikes more do not make a statistic of 10^9."""
+    rng, same = np.random.default_rng(1), dict(num_permutations=20, depth=4, engine="reference")
+    X, Y = poisson(rng, 40.0, 8), poisson(rng, 60.0, 8)
+    statistic = ssnn.two_sample_test(X, Y, **same).statistic
+    assert 0 < statistic < 10
+    assert abs(ssnn.two_sample_test(X, Y, **same, scales=1.0).statistic) > 1e3
+    swapped = ssnn.two_sample_test(Y, X, **same).statistic
+    assert swapped == pytest.approx(statistic, rel=1e-9)
+
+
+def warned(simulate):
+    """What a function warns of as likely mistakes."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        simulate()
+    return [str(one.message) for one in caught if one.category is ssnn.LikelyMistakeWarning]
+
+
+def formula(**changes):
+    model = ssnn.EventSDE(
+        "dv/dt = (i + I - v)/tau_m + sigma*xi\ndi/dt = -i**3",
+        events=ssnn.Event(hazard="exp(5*(v - 1))", then="v -= 1.4"),
+        parameters=dict(tau_m=1 / 15, sigma=0.2) | changes,
+    )
+    return ssnn.Network(model, input_current=1.5)
+
+
+@pytest.mark.parametrize("network", [one_neuron(), formula()], ids=["SLIF", "formula"])
+def test_a_step_longer_than_a_decay_is_told(network):
+    run = dict(t1=0.3, engine="reference")
+    assert warned(lambda: ssnn.simulate(network, dt=0.06, **run)) == []
+    (told,) = warned(lambda: ssnn.simulate(network, dt=0.1, **run))
+    assert told.startswith("dt = 0.1 is too large for solver 'euler_maruyama': v decays at a rate of 15,")
+    assert "dt·rate = 1.5 > 1" in told
+    assert "Take dt = 0.007 or less" in told
+    assert ("exact_ou" in told) == isinstance(network, ssnn.SLIFNetwork)
+    assert len(warned(lambda: ssnn.simulate(network, dt=0.1, solver="milstein", **run))) == 1
+    assert warned(lambda: ssnn.simulate(network, dt=0.1, solver="stochastic_heun", **run)) == []
+
+
+def test_the_step_is_told_by_gradients_and_training_once_and_not_where_it_is_chosen_for_one():
+    loss = ssnn.SampleMean(lambda trains: (trains.num_spikes, None))
+    run = dict(t1=0.3, dt=0.1, num_samples=2, engine="reference")
+    net = one_neuron()
+    assert len(warned(lambda: ssnn.value_and_grad(loss, net, "tau", **run))) == 1
+    assert len(warned(lambda: ssnn.fit(net, None, loss, "tau", steps=3, **run))) == 1
+    assert warned(lambda: solved(net, **run)) == []
+    for module in ("multilevel", "recommendation"):
+        assert not hasattr(sys.modules[f"ssnn_py.{module}"], "simulate"), "they take coarse steps on purpose"
+
+
+def test_the_warning_is_of_the_users_line():
+    with pytest.warns(ssnn.LikelyMistakeWarning) as caught:
+        ssnn.simulate(one_neuron(), t1=0.3, dt=0.1, engine="reference")
+    assert [one.filename for one in caught] == [__file__]
+
+
+def test_synaptic_currents_that_never_decay_are_told():
+    run = dict(t1=0.1, dt=0.01, engine="reference")
+    weights = [[0.0, 0.5], [0.0, 0.0]]
+    (told,) = warned(lambda: ssnn.simulate(ssnn.SLIFNetwork(weights), **run))
+    assert "current never decays" in told
+    assert "mu=(15.0, 5.0)" in told
+    for quiet in (
+        ssnn.SLIFNetwork(weights, mu=(15.0, 5.0)),
+        ssnn.SLIFNetwork(weights, mu=[(15.0, 0.0), (15.0, 5.0)]),
+        ssnn.SLIFNetwork(np.zeros((2, 2))),
+        ssnn.SLIFNetwork(sparse.csr_matrix(weights)).replace(weights=[0.0]),
+    ):
+        assert warned(lambda quiet=quiet: ssnn.simulate(quiet, **run)) == []
+    assert len(warned(lambda: ssnn.simulate(ssnn.SLIFNetwork(weights, mu=[(15.0, 5.0), (15.0, 0.0)]), **run))) == 1
