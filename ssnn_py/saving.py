@@ -486,7 +486,11 @@ def _solution(fields: dict[str, Any]) -> Solution:
     solution = Solution(_checked(problem, engine), engine, raw)
     trains = SpikeTrains(raw.spike_times, raw.spike_neurons, solution.network.num_neurons, problem.t0, problem.t1)
     samples, width = trains.times.shape
-    if samples != problem.num_samples or problem.max_spikes not in (None, width):
+    if problem.num_columns is None:
+        fits = width == trains.num_spikes.max(initial=0) <= (problem.max_spikes or width)
+    else:
+        fits = width == problem.num_columns
+    if samples != problem.num_samples or not fits:
         raise ValueError(f"its spikes have the shape {trains.times.shape}")
     if not np.array_equal(trains.num_spikes, raw.num_spikes) or raw.truncated.shape != (samples,):
         raise ValueError("its numbers of spikes are not those of its spikes")

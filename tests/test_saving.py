@@ -91,6 +91,7 @@ def test_spike_trains_come_back_equal(tmp_path):
         ("per neuron", None, ("sigma", "v0")),
         ("per neuron", 2, ("alpha",)),
         ("per neuron", 10_000, ("v_th",)),
+        ("per neuron", 10**9, ("v_th",)),
         ("held current", None, ("input_current", "mu")),
         ("equations", 2, ("zone", "i0", "weights", "b")),
     ],
