@@ -157,6 +157,14 @@ def test_a_state_without_a_value_is_an_error_though_an_event_resets_it(undefined
         ssnn.simulate(ssnn.Network(model), t1=0.75, dt=0.25, solver="euler_maruyama", engine=engine)
 
 
+@pytest.mark.parametrize("formula", ["1/(v - v)", "c/(0*v)", "(v - v)**-2"])
+def test_a_division_by_what_is_always_zero_is_named(formula):
+    net = ssnn.Network(ssnn.EventSDE(f"dv/dt = {formula} + c", parameters=dict(c=1.0)))
+    for engine in ("julia", "reference"):
+        with pytest.raises(ssnn.ValidationError, match="the equation of v divides by what is 0"):
+            ssnn.simulate(net, t1=1.0, dt=0.5, engine=engine)
+
+
 def test_long_powers_do_not_take_long(engine):
     # Written out, the thirtieth power of four terms has 5456.
     model = ssnn.EventSDE(

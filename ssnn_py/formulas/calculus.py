@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import ValidationError
 from .event_sde import EventSDE
+from .grammar import Node
 from .symbolic import expanded, symbol, symbolic
 
 
@@ -48,21 +50,24 @@ class Calculus:
         self.parameters = tuple(map(symbol, model.parameters))
         self.time, self.current, self.weight = symbol("t"), symbol("I"), symbol("w")
         zero = sympy.Integer(0)
-        self.drift = tuple(symbolic(model.drift[name]) for name in model.states)
+        self.drift = tuple(self._read(f"the equation of {name}", model.drift[name]) for name in model.states)
         self.diffusion = tuple(
-            tuple(symbolic(model.diffusion[name, xi]) if (name, xi) in model.diffusion else zero for xi in model.noises)
+            tuple(
+                self._read(f"the noise of {name}", model.diffusion[name, xi]) if (name, xi) in model.diffusion else zero
+                for xi in model.noises
+            )
             for name in model.states
         )
-        self.initial = tuple(symbolic(model.initial[name]) for name in model.states)
-        self.arrival = self._mapped(model.arrival)
+        self.initial = tuple(self._read(f"initial {name}", model.initial[name]) for name in model.states)
+        self.arrival = self._mapped("synapse", model.arrival)
         self.events = tuple(
             SymbolicEvent(
                 event.kind,
-                symbolic(event.function),
-                self._mapped(event.transition),
-                zero if event.dead_zone is None else symbolic(event.dead_zone),
+                self._read(f"the {event.kind} of event {place}", event.function),
+                self._mapped(f"event {place}", event.transition),
+                zero if event.dead_zone is None else self._read(f"the dead zone of event {place}", event.dead_zone),
             )
-            for event in model.parsed_events
+            for place, event in enumerate(model.parsed_events)
         )
         hidden = sum(1 for _ in self.events)
         self.bars = tuple(sympy.Symbol(f"b{place + 1}") for place in range(len(self.states) + hidden))
@@ -97,9 +102,15 @@ class Calculus:
         )
         self.rates = self._rates()
 
-    def _mapped(self, changes: Any) -> tuple[Any, ...]:
+    def _read(self, what: str, formula: Node) -> Any:
+        expression = symbolic(formula)
+        if expression.has(self.sympy.zoo, self.sympy.nan):
+            raise ValidationError(f"{what} divides by what is 0 whatever its names stand for, as in 1/(v - v)")
+        return expression
+
+    def _mapped(self, what: str, changes: Any) -> tuple[Any, ...]:
         return tuple(
-            symbolic(changes[name]) if name in changes else y
+            self._read(what, changes[name]) if name in changes else y
             for name, y in zip(self.model.states, self.states, strict=True)
         )
 
