@@ -162,12 +162,14 @@ def _opened(address, tmp_path):
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    # The theme tells that it has chosen a colour scheme, and where the focus is.
+    said = [line for line in done.stderr.splitlines() if ":CONSOLE" in line and '"[PST]: ' not in line]
+    return done.stdout, said
 
 
 @needs_site
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_every_page_opens_without_a_word_on_the_console(served, tmp_path):
+def test_every_page_opens_without_an_error_on_the_console(served, tmp_path):
     names = sorted(path.relative_to(SITE).as_posix() for path in _pages())
     # One page that shows one after the other: a browser is started once.
     driver = SITE / "_opened.html"
