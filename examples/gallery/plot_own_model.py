@@ -28,7 +28,7 @@ ax.plot(sol.ts, sol.states["v"][0, :, 0], linewidth=0.8, label="potential v")
 ax.plot(sol.ts, 1.0 + sol.states["h"][0, :, 0], color="tab:red", label="threshold v_th + h")
 ax.plot(sol.spike_times[0], np.full(sol.spike_times.shape[1], 3.0), "|", color="0.2", markersize=9)
 ax.set(ylabel="one sample", ylim=(-0.6, 3.2))
-ax.legend(loc="upper right")
+ax.legend(loc="lower center")
 edges = np.arange(0.0, 3.02, 0.05)
 times = sol.spike_times[np.isfinite(sol.spike_times)]
 below.stairs(np.histogram(times, edges)[0] / (200 * 0.05), edges, fill=True, color="0.6")

@@ -30,5 +30,7 @@ for solver in ("euler_maruyama", "stochastic_heun", "shark", "exact_ou"):
 ax.loglog(steps, 1.0 * steps, ":", color="0.5", label="orders 1 and 3/2")
 ax.loglog(steps, 0.25 * steps**1.5, ":", color="0.5")
 ax.set(xlabel="step dt", ylabel="mean error of a spike time", title="Strong convergence along one path")
+ax.set_xticks(steps, [f"{dt:g}" for dt in steps])
+ax.set_xticks([], minor=True)
 ax.legend(fontsize=8)
 plt.show()
