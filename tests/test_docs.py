@@ -1,9 +1,10 @@
-"""The documentation: its scripts run and draw; the built pages load nothing from elsewhere, and every link leads
+"""The documentation: its tutorial runs and draws; the built pages load nothing from elsewhere, and every link leads
 somewhere.
 
 `make docs-test` builds the pages before; where they are not built, what looks at them is skipped.
 """
 
+import ast
 import functools
 import html.parser
 import http.server
@@ -25,27 +26,34 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 SITE = DOCS / "_build" / "html"
 GALLERY = sorted((ROOT / "examples" / "gallery").glob("plot_*.py"))
-PAGES = sorted([*(DOCS / "tutorial").glob("plot_*.py"), *(DOCS / "howto").glob("plot_*.py")])
+TUTORIAL = sorted((DOCS / "tutorial").glob("plot_*.py"))
+PAGES = [*TUTORIAL, *sorted((DOCS / "howto").glob("plot_*.py"))]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 needs_site = pytest.mark.skipif(not (SITE / "index.html").exists(), reason="the pages are not built (make docs)")
 
 
 @needs_julia
-@pytest.mark.parametrize("script", [*GALLERY, *PAGES], ids=lambda path: path.stem)
-def test_every_script_of_the_pages_runs(script, monkeypatch):
-    for framework in ("torch", "jax"):
-        if script.stem == f"plot_{framework}":
-            pytest.importorskip(framework, reason=f"{framework} is not installed")
+@pytest.mark.parametrize("script", TUTORIAL, ids=lambda path: path.stem)
+def test_the_tutorial_runs(script, monkeypatch):
     plt = pytest.importorskip("matplotlib.pyplot")
     plt.switch_backend("agg")
     monkeypatch.setattr(plt, "show", lambda: None)
     try:
         runpy.run_path(str(script), run_name="__main__")
-        if script in GALLERY:
-            assert plt.get_fignums(), "an example of the gallery ends in a picture"
+        assert plt.get_fignums(), "a step of the tutorial ends in a picture"
     finally:
         plt.close("all")
+
+
+@pytest.mark.parametrize("script", [*GALLERY, *PAGES], ids=lambda path: path.stem)
+def test_scripts_use_what_there_is(script):
+    # `make docs` runs all of them, which takes minutes.
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    used = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
+    for node in used:
+        if node.value.id == "ssnn" and node.attr not in ("torch", "jax"):
+            assert hasattr(ssnn, node.attr), f"ssnn.{node.attr}"
 
 
 def test_the_gallery_has_at_least_fifteen_examples_of_less_than_sixty_lines():
