@@ -98,9 +98,6 @@ html_sidebars = {"index": [], "glossary": [], "faq": []}
 def _links_of_the_site(app: object, name: str, source: list[str]) -> None:
     """What a page of the repository says of files outside docs/ has a page of its own here."""
     source[0] = source[0].replace("](../CONTRIBUTING.md)", "](contributing.md)")
-    if name == "explanation":
-        further = [page for page in ("plotting", "data") if (HERE / f"{page}.md").exists()]
-        source[0] = source[0].replace("brian2\n", "\n".join(["brian2", *further]) + "\n")
 
 
 def _signature_of_a_part(app: object, what: str, name: str, given: object, options: object, *shown: str | None):
