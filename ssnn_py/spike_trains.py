@@ -273,7 +273,7 @@ class SpikeTrains(Record):
         With n_s the number of a neuron's spikes in a bin of width w in sample s,
 
         .. math:: \hat r = \frac{1}{S w} \sum_s n_s, \qquad
-                  \mathrm{SE}^2 = \frac{1}{S (S - 1)} \sum_s \Big(\frac{n_s}{w} - \hat r\Big)^2 .
+                  \mathrm{SE}^2 = \frac{1}{S (S - 1)} \sum_s \left(\frac{n_s}{w} - \hat r\right)^2 .
 
         Parameters
         ----------
@@ -358,7 +358,7 @@ class SpikeTrains(Record):
     def cv(self) -> Array:
         r"""Coefficient of variation of each neuron's interspike intervals, shape (N,).
 
-        .. math:: \mathrm{CV} = \frac{1}{\bar\delta} \Big(\frac{1}{m} \sum_l (\delta_l - \bar\delta)^2\Big)^{1/2}
+        .. math:: \mathrm{CV} = \frac{1}{\bar\delta} \left(\frac{1}{m} \sum_l (\delta_l - \bar\delta)^2\right)^{1/2}
 
         over the m intervals δ of all samples (:meth:`isi`): 0 for regular firing, 1 for a Poisson process. NaN where a
         neuron has fewer than two intervals, or only intervals of length 0.
