@@ -38,8 +38,9 @@ def problem_for(solver, network=None, **options):
 
 def test_the_extension_and_its_packages_are_consistent():
     project = (ROOT / "julia" / "Project.toml").read_text()
-    weak, extensions, compat = (section(project, name) for name in ("weakdeps", "extensions", "compat"))
-    assert set(compat) == {*weak, "julia"}
+    parts = ("weakdeps", "extensions", "compat", "extras")
+    weak, extensions, compat, extras = (section(project, name) for name in parts)
+    assert set(compat) == {*weak, *extras, "julia"}
     used = set()
     for name, triggers in extensions.items():
         source = (ROOT / "julia" / "ext" / f"{name}.jl").read_text()
