@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .components import PER_NEURON, Component
 from .currents import InputCurrent, as_input_current
 from .errors import NoGradientError, ValidationError
-from .formulas.decay import slope
+from .formulas.analysis import evaluated
 from .formulas.event_sde import EventSDE
 from .validation import as_int, as_real_array, describe
 from .values import Arrays, Immutable
@@ -304,9 +304,7 @@ class Network(Immutable):
         """By variable, the rates per unit of time at which its equation pulls it back, where they depend on parameters
         alone.
         """
-        known = {name: self.parameters[name] for name in self.model.parameters}
-        slopes = {name: slope(self.model.drift[name], name, known) for name in self.states}
-        return {name: -np.asarray(found) for name, found in slopes.items() if found is not None}
+        return {name: -np.asarray(evaluated(node, self.parameters)) for name, node in self.model.slopes.items()}
 
     def likely_mistakes(self) -> list[str]:
         """What of the network is hardly meant, each with its remedy."""

@@ -18,7 +18,7 @@ from .errors import ValidationError
 from .losses import as_trains
 from .network import Network
 from .simulation import Solution
-from .spike_trains import SpikeTrains
+from .spike_trains import SpikeTrains, different_indices
 from .training import FitResult
 from .validation import as_int, as_real_array, describe
 
@@ -615,12 +615,7 @@ def _chosen(neurons: ArrayLike | None, count: int, at_most: int | None = None) -
     """Which neurons to draw: those given, checked, else all or the first ones."""
     if neurons is None:
         return np.arange(count if at_most is None else min(count, at_most))
-    chosen = np.atleast_1d(np.asarray(neurons))
-    if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu" or np.unique(chosen).size < chosen.size:
-        raise ValidationError(f"neurons must be a list of different indices, got {describe(neurons)}")
-    if chosen.min() < 0 or chosen.max() >= count:
-        raise ValidationError(f"neurons must be from 0 to {count - 1}, got {describe(neurons)}")
-    return chosen.astype(np.int64)
+    return different_indices(neurons, count).astype(np.int64)
 
 
 def _colors(count: int) -> list[Any]:

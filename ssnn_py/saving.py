@@ -71,7 +71,7 @@ from .slif import SLIFNetwork
 from .spike_trains import SpikeTrains
 from .training import FORMAT as CHECKPOINT
 from .training import FitResult
-from .training_plan import npz
+from .training_plan import npz, write_npz
 from .validation import as_int, describe
 
 FORMAT, VERSION = "ssnn", 1
@@ -120,10 +120,7 @@ def save(path: str | os.PathLike[str], value: Network | SpikeTrains | Solution |
     file = _path(path)
     if not file.parent.is_dir():
         raise ValidationError(f"path must be in an existing folder, but there is no {file.parent}")
-    scratch = file.with_name(file.name + ".part")
-    with scratch.open("wb") as stream:
-        np.savez(stream, header=np.array(header), **cast(dict[str, Any], writer.arrays))
-    scratch.replace(file)
+    write_npz(file, {"header": np.array(header), **writer.arrays})
 
 
 def load(path: str | os.PathLike[str], *, allow_code: bool = False) -> Any:

@@ -217,7 +217,7 @@ class SLIFNetwork(Network):
 
     def likely_mistakes(self) -> list[str]:
         mu2 = self.parameters["mu"][..., 1]
-        if mu2.all():
+        if not self.synapses.targets.size or mu2.all():
             return []
         mu2 = np.broadcast_to(mu2, (*mu2.shape[:-1], self.num_neurons))
         targets = np.unique(self.synapses.targets[self.weight_values != 0.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Sequence
@@ -21,7 +22,24 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Rates(Record):
+class _Histogram(Record):
+    """Values in bins of time, which never change."""
+
+    edges: Array
+    values: Array
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, frozen(getattr(self, field.name)))
+
+    @property
+    def centers(self) -> Array:
+        """The middle of each bin, shape (B,)."""
+        return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Rates(_Histogram):
     """Firing rates of every sample in bins of time, in spikes per unit of time; see :meth:`SpikeTrains.rates`.
 
     Attributes
@@ -32,17 +50,6 @@ class Rates(Record):
         Number of spikes in a bin divided by its width.
     """
 
-    edges: Array
-    values: Array
-
-    def __post_init__(self) -> None:
-        _freeze(self, "edges", "values")
-
-    @property
-    def centers(self) -> Array:
-        """The middle of each bin, shape (B,)."""
-        return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
-
     @property
     def mean(self) -> Array:
         """Mean rates over the interval, shape (S, N): :attr:`SpikeTrains.mean_rates`."""
@@ -51,7 +58,7 @@ class Rates(Record):
 
 
 @dataclass(frozen=True, eq=False)
-class PSTH(Record):
+class PSTH(_Histogram):
     """Peristimulus time histogram: rates in bins of time, averaged over samples; see :meth:`SpikeTrains.psth`.
 
     Attributes
@@ -64,22 +71,7 @@ class PSTH(Record):
         Of `values`, from the variance between samples; NaN where there is a single sample.
     """
 
-    edges: Array
-    values: Array
     standard_errors: Array
-
-    def __post_init__(self) -> None:
-        _freeze(self, "edges", "values", "standard_errors")
-
-    @property
-    def centers(self) -> Array:
-        """The middle of each bin, shape (B,)."""
-        return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
-
-
-def _freeze(record: Any, *names: str) -> None:
-    for name in names:
-        object.__setattr__(record, name, frozen(getattr(record, name)))
 
 
 # By how much of its width a bin begins early, so that a spike on an edge is in the bin that begins there whatever the
@@ -399,8 +391,7 @@ class SpikeTrains(Record):
             )
         within = (self.neurons >= 0) & (self.times >= begin) & ((self.times < end) | (end == self.t1))
         columns = _packed(within)
-        neurons = np.where(columns >= 0, np.take_along_axis(self.neurons, np.maximum(columns, 0), axis=1), -1)
-        times = np.where(columns >= 0, np.take_along_axis(self.times, np.maximum(columns, 0), axis=1), np.inf)
+        times, neurons = _taken(self.times, columns, np.inf), _taken(self.neurons, columns, -1)
         return SpikeTrains.unchecked(times, neurons, self.num_neurons, begin, end)
 
     @classmethod
@@ -495,26 +486,16 @@ class SpikeTrains(Record):
         """Where the spikes of `neurons` stand, packed to the left: column indices (S, K′) or −1, new labels, and how
         many neurons.
         """
-        chosen = np.atleast_1d(np.asarray(neurons))
-        if (
-            chosen.ndim != 1
-            or chosen.dtype.kind not in "iu"
-            or chosen.size == 0
-            or np.unique(chosen).size < chosen.size
-        ):
-            raise ValidationError(f"neurons must be a list of different indices, got {describe(neurons)}")
-        if chosen.min() < 0 or chosen.max() >= self.num_neurons:
-            raise ValidationError(f"neurons must be from 0 to {self.num_neurons - 1}, got {describe(neurons)}")
+        chosen = different_indices(neurons, self.num_neurons)
         label = np.full(self.num_neurons + 1, -1, dtype=np.int64)
         label[chosen] = np.arange(chosen.size)
         new = label[self.neurons]
         columns = _packed(new >= 0)
-        packed = np.where(columns >= 0, np.take_along_axis(new, np.maximum(columns, 0), axis=1), -1)
-        return columns, packed, int(chosen.size)
+        return columns, _taken(new, columns, -1), int(chosen.size)
 
     def masked(self, columns: NDArray[np.intp], neurons: Integers, num_neurons: int) -> SpikeTrains:
         """The spikes at `columns` (see :meth:`selection`)."""
-        times = np.where(columns >= 0, np.take_along_axis(self.times, np.maximum(columns, 0), axis=1), np.inf)
+        times = _taken(self.times, columns, np.inf)
         return SpikeTrains.unchecked(
             np.ascontiguousarray(times), np.ascontiguousarray(neurons), num_neurons, self.t0, self.t1
         )
@@ -886,6 +867,27 @@ class SpikeTrains(Record):
         from .interop import nwb
 
         return cls.from_lists(*nwb.read(file, unit, trials, t0, t1))
+
+
+def different_indices(neurons: ArrayLike, count: int) -> NDArray[np.integer[Any]]:
+    """Indices of different ones among `count` neurons, at least one, as an array.
+
+    Raises
+    ------
+    ValidationError
+        If they are none.
+    """
+    chosen = np.atleast_1d(np.asarray(neurons))
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or chosen.size == 0 or np.unique(chosen).size < chosen.size:
+        raise ValidationError(f"neurons must be a list of different indices, got {describe(neurons)}")
+    if chosen.min() < 0 or chosen.max() >= count:
+        raise ValidationError(f"neurons must be from 0 to {count - 1}, got {describe(neurons)}")
+    return chosen
+
+
+def _taken(values: NDArray[Any], columns: NDArray[np.intp], nothing: float) -> NDArray[Any]:
+    """In each row the values at these columns; `nothing` where a column is −1."""
+    return np.where(columns >= 0, np.take_along_axis(values, np.maximum(columns, 0), axis=1), nothing)
 
 
 def _packed(there: NDArray[np.bool_]) -> NDArray[np.intp]:

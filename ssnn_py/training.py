@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from .network import Network
 from .optimizers import Optimizer
 from .recordings import Recordings
 from .simulation import Solution, renewed
-from .training_plan import Bounds, LossFunction, Plan, checked_plan, npz
+from .training_plan import Bounds, LossFunction, Plan, checked_plan, npz, write_npz
 from .validation import describe
 from .values import Record
 
@@ -127,11 +127,7 @@ class FitResult(Record):
         header = np.array(
             json.dumps({**FORMAT, "stopped": self.stopped, "gradient": self.gradient, "settings": self.settings})
         )
-        path = npz(path)
-        scratch = path.with_name(path.name + ".part")
-        with scratch.open("wb") as file:
-            np.savez(file, header=header, **cast(dict[str, Any], arrays))
-        scratch.replace(path)  # whole or not at all
+        write_npz(npz(path), {"header": header, **arrays})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], network: Network) -> FitResult:

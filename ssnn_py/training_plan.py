@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -226,6 +226,14 @@ def npz(path: str | os.PathLike[str]) -> Path:
     """`path` with the suffix of NumPy's archives."""
     path = Path(path)
     return path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+
+
+def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write an archive of NumPy's, whole or not at all."""
+    scratch = path.with_name(path.name + ".part")
+    with scratch.open("wb") as file:
+        np.savez(file, **cast(dict[str, Any], arrays))
+    scratch.replace(path)
 
 
 def _checkpoint_path(checkpoint: Any) -> Path:

@@ -294,11 +294,33 @@ def split_noises(source: Source, node: Node) -> tuple[Node, dict[str, Node]]:
     >>> canonical(rest), {name: canonical(each) for name, each in coefficients.items()}
     ('(neg v)', {'xi': '(/ a tau)', 'xi_1': '(/ (neg 1.0) tau)'})
     """
-    noisy: set[int] = set()
+    return _affine(source, node, is_noise)
+
+
+def slope(source: Source, node: Node, variable: str) -> Node:
+    """What multiplies a variable in a formula that is affine in it, zero where nothing does.
+
+    Raises
+    ------
+    FormulaError
+        If the formula is not affine in the variable, or that is not seen: functions and powers are not looked into.
+
+    Examples
+    --------
+    >>> from ssnn_py.formulas.grammar import parse_expression
+    >>> canonical(slope(Source("equations", ""), parse_expression("(I - v)/tau + u**2"), "v"))
+    '(/ (neg 1.0) tau)'
+    """
+    return _affine(source, node, lambda name: name == variable)[1].get(variable, ZERO)
+
+
+def _affine(source: Source, node: Node, is_wanted: Callable[[str], bool]) -> tuple[Node, dict[str, Node]]:
+    """The part of a formula without the names that are wanted, and what multiplies each of these."""
+    wanted: set[int] = set()
     for part in parts(node):
-        if (isinstance(part, Name) and is_noise(part.name)) or any(id(child) in noisy for child in children(part)):
-            noisy.add(id(part))
-    rest, coefficients = _split(source, node, noisy)
+        if (isinstance(part, Name) and is_wanted(part.name)) or any(id(child) in wanted for child in children(part)):
+            wanted.add(id(part))
+    rest, coefficients = _split(source, node, wanted)
     return rest, {name: each for name, each in coefficients.items() if each != ZERO}
 
 

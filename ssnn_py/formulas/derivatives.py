@@ -8,7 +8,6 @@ The numbers with tangents of both engines have the same rules.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -61,8 +60,9 @@ class Program:
         self.sympy = sympy
         self.steps: list[tuple[Any, Any]] = []
         self._known: dict[Any, Any] = {}
-        self._numbers = {letter: itertools.count() for letter in (_FORWARD, _BACK)}
-        common, reduced = sympy.cse([without_ite(sympy.sympify(e)) for e in expressions], _dummies(), order="none")
+        self._names = {letter: sympy.numbered_symbols(letter) for letter in (_FORWARD, _BACK)}
+        names = sympy.numbered_symbols(cls=sympy.Dummy)
+        common, reduced = sympy.cse([without_ite(sympy.sympify(e)) for e in expressions], names, order="none")
         for name, expression in common:
             self._known[name] = self._atom(expression)
         self.values = [self._atom(expression) for expression in reduced]
@@ -71,7 +71,7 @@ class Program:
 
     def _step(self, expression: Any, letter: str = _FORWARD) -> Any:
         """The name of a step that computes an expression."""
-        name = self.sympy.Symbol(f"{letter}{next(self._numbers[letter])}")
+        name = next(self._names[letter])
         self.steps.append((name, expression))
         return name
 
@@ -175,15 +175,15 @@ class Program:
         if exponent == -1:
             self._push(base, _times(sympy, bar, -(e**2)), found)
         elif exponent == sympy.Rational(1, 2):
-            self._push(base, _guarded(sympy, bar, 1 / (2 * name)), found)
+            self._push(base, _steep(sympy, bar, 1 / (2 * name)), found)
         elif exponent.is_number and (exponent.is_Integer or exponent > 1):
             self._push(base, _times(sympy, bar, exponent * base ** (exponent - 1)), found)
         else:
             if not base.is_number:
-                slope = _guarded(sympy, _Bar(exponent), base ** (exponent - 1)).value
-                self._push(base, _guarded(sympy, bar, slope), found)
+                slope = guarded(sympy, exponent, base ** (exponent - 1))
+                self._push(base, _steep(sympy, bar, slope), found)
             if not exponent.is_number:
-                self._push(exponent, _guarded(sympy, bar, sympy.Function("power_log")(base, exponent)), found)
+                self._push(exponent, _steep(sympy, bar, sympy.Function("power_log")(base, exponent)), found)
 
     def _push_branches(self, e: Any, bar: _Bar, found: dict[Any, list[_Bar]]) -> None:
         taken: list[Any] = []
@@ -200,12 +200,17 @@ def _times(sympy: Any, bar: _Bar, factor: Any) -> _Bar:
     harmless = factor.is_number or (factor.is_Symbol and factor.is_real and not bar.infinite)
     if harmless or not (bar.infinite or bar.masked):
         return bar._replace(value=bar.value * factor)
-    return bar._replace(value=sympy.Function("guarded")(bar.value, factor))
+    return bar._replace(value=guarded(sympy, bar.value, factor))
 
 
-def _guarded(sympy: Any, bar: _Bar, factor: Any) -> _Bar:
-    """A bar times a factor that may be infinite."""
-    return bar._replace(value=sympy.Function("guarded")(bar.value, factor), infinite=True)
+def _steep(sympy: Any, bar: _Bar, slope: Any) -> _Bar:
+    """A bar times a slope that may be infinite."""
+    return _Bar(guarded(sympy, bar.value, slope), True, bar.masked)
+
+
+def guarded(sympy: Any, one: Any, other: Any) -> Any:
+    """The product of two expressions, 0 where one of them is, also where the other is infinite or undefined."""
+    return sympy.Function("guarded")(one, other)
 
 
 #: Slopes of functions at x, where they are `at`.
@@ -228,9 +233,3 @@ def needed(steps: Sequence[tuple[Any, Any]], results: Sequence[Any]) -> list[tup
             wanted |= expression.free_symbols
             kept.append((name, expression))
     return kept[::-1]
-
-
-def _dummies() -> Any:
-    import sympy
-
-    return (sympy.Dummy() for _ in itertools.count())

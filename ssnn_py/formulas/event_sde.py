@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,11 +33,13 @@ from .analysis import (
     names,
     put_in,
     simultaneous,
+    slope,
     split_noises,
 )
 from .grammar import (
     FUNCTIONS,
     Equation,
+    FormulaError,
     Name,
     Node,
     Number,
@@ -377,6 +381,17 @@ class EventSDE(Immutable):
     def has_additive_noise(self) -> bool:
         """Whether what multiplies the noises depends on no state variable."""
         return not any(name_set(node) & set(self.states) for node in self.diffusion.values())
+
+    @functools.cached_property
+    def slopes(self) -> Mapping[str, Node]:
+        """∂f/∂X by state variable X, of those whose equation is affine in X with a slope of parameters alone."""
+        source, known, found = Source("equations", self.equations), {*self.parameters, "pi"}, {}
+        for state, drift in self.drift.items():
+            with contextlib.suppress(FormulaError):
+                by_state = slope(source, drift, state)
+                if name_set(by_state) <= known:
+                    found[state] = by_state
+        return MappingProxyType(found)
 
     def replace(self, /, **parameters: ArrayLike) -> EventSDE:
         """The same model with other values of some parameters.

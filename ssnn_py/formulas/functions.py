@@ -62,10 +62,10 @@ def _ready(formula: Node, variable: str, parameters: tuple[str, ...]) -> Any:
     from .numpy_code import evaluator, straight_line
     from .symbolic import symbol, symbolic
 
-    symbols = [symbol(name) for name in (variable, *parameters)]
-    program = Program([symbolic(formula)])
+    expression, symbols = symbolic(formula), [symbol(name) for name in (variable, *parameters)]
+    program = Program([expression])
     changes = program.pulled_back([sympy.Integer(1)], symbols)
-    return evaluator([symbolic(formula)], symbols), straight_line(program.steps, changes, symbols)
+    return evaluator([expression], symbols), straight_line(program.steps, changes, symbols)
 
 
 def value(formula: Node, variable: str, at: Array, parameters: Mapping[str, Array]) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -200,7 +199,7 @@ def in_common(expressions: Sequence[Any], first: int = 0) -> tuple[list[tuple[An
     """Steps, named from x`first` on, that compute what expressions have in common; the expressions in terms of them."""
     import sympy
 
-    names = (sympy.Symbol(f"x{n}") for n in itertools.count(first))
+    names = sympy.numbered_symbols("x", start=first)
     steps, reduced = sympy.cse([without_ite(sympy.sympify(e)) for e in expressions], names, order="none")
     return list(steps), list(reduced)
 
