@@ -2,6 +2,8 @@ r"""
 Run on a cluster
 ================
 
+This page was run on one machine, in parts that would be a cluster's jobs; on a cluster it was not run yet.
+
 Set up once on a login node with ``ssnn setup``, and set ``PYTHON_JULIAPKG_OFFLINE=yes`` on nodes without internet:
 :doc:`/engines` has all variables. Samples can be divided among jobs: what job number j computes does not depend on how
 many others there are.
