@@ -111,3 +111,55 @@ def test_synaptic_currents_that_never_decay_are_told():
     ):
         assert warned(lambda quiet=quiet: ssnn.simulate(quiet, **run)) == []
     assert len(warned(lambda: ssnn.simulate(ssnn.SLIFNetwork(weights, mu=[(15.0, 5.0), (15.0, 0.0)]), **run))) == 1
+
+
+def excited(weight, neurons=20, **changes):
+    weights = weight * (1 - np.eye(neurons))
+    return ssnn.SLIFNetwork(weights, input_current=1.5, sigma=0.25, mu=(15.0, 5.0), **changes)
+
+
+@pytest.mark.parametrize("max_spikes", [None, 10**9])
+def test_runaway_excitation_is_told_with_the_weights_and_the_remedy(julia, max_spikes):
+    """With every spike making others follow, minutes of them would come before the memory is full."""
+    run = dict(t1=10.0, dt=0.01, num_samples=2, max_spikes=max_spikes)
+    with pytest.raises(ssnn.SSNNError, match=r"excitation runs away in sample [01]: 50 neurons fire") as caught:
+        ssnn.simulate(excited(50.0, 50), **run)
+    said = str(caught.value)
+    assert "more than 10101 times within the step" in said
+    assert "largest of the weights is 50, and all that leave a neuron add up to 2450" in said
+    for remedy in ("smaller weights", "inhibition", "mu2", "alpha", "smaller dt", "max_spikes"):
+        assert remedy in said
+
+
+def test_the_limit_of_spikes_in_a_step_is_that_of_numerics(engine):
+    """Up to it nothing changes, beyond it is an error, in both engines; without synapses there is none."""
+    ring = sparse.csr_matrix(np.roll(np.eye(450), 1, axis=1))
+
+    def count(rate):
+        constant = ssnn.ExponentialIntensity(beta=0.0, tau=0.1 / rate)
+        net = ssnn.SLIFNetwork(ring, mu=(15.0, 5.0), alpha=0.0, v_reset=0.0, intensity=constant)
+        return ssnn.simulate(net, t1=0.1, dt=0.1, engine=engine).num_spikes[0]
+
+    assert 2100 < count(4.8) <= 5 * 450
+    with pytest.raises(
+        ssnn.SSNNError, match=r"450 neurons fire more than 2250 times within the step from t = 0\.0: each"
+    ):
+        count(5.2)
+    for weights, limit in ((np.ones((20, 20)), 10**6 // (20 + 20)), (np.zeros((20, 20)), np.inf)):
+        assert ssnn.engine.spike_limit(ssnn.simulation.prepare(ssnn.SLIFNetwork(weights), 1.0, 0.1)[0]) == limit
+
+
+def test_a_neuron_that_excites_itself_without_end_is_told_of_its_weight(engine):
+    """More than 1000 spikes of one neuron within a step, as ever; now with what may be the reason."""
+    net = ssnn.SLIFNetwork([[50.0]], input_current=1.5, mu=(15.0, 5.0), alpha=0.0)
+    with pytest.raises(ssnn.SSNNError, match="dt is too large for its intensity: excitation may run away, where each"):
+        ssnn.simulate(net, t1=2.0, dt=0.05, engine=engine)
+
+
+def test_training_that_runs_away_keeps_its_result(julia):
+    """A step of the optimizer that makes spikes explode ends the training, and not the patience of its user."""
+    loss = ssnn.SampleMean(lambda trains: (-trains.num_spikes, None))
+    with pytest.raises(ssnn.DivergedError, match="excitation"):
+        ssnn.fit(
+            excited(0.01), None, loss, "weights", steps=20, num_samples=2, optimizer=ssnn.SGD(1e3), t1=2.0, dt=0.02
+        )
