@@ -12,8 +12,9 @@ demo: $(VENV)/installed
 	$(BIN)/ssnn setup
 	$(BIN)/ssnn reproduce figure1 --out $(OUT)
 
+# A file's tests run in one process: what Julia has compiled for one of them serves the next.
 test: lint julia-test
-	$(BIN)/python -m pytest -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
