@@ -222,6 +222,19 @@ def _num_samples(name: str, data: Any) -> int:
     return trains.num_samples
 
 
+def step_seed(seed: int, step: int) -> int:
+    """Seed of the noise of one training step: a 64-bit mix of the two, so that no two steps share noise.
+
+    The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) on ``seed + (step + 1)·golden ratio``: for a given
+    seed a bijection of the step.
+    """
+    mask = (1 << 64) - 1
+    z = (seed + (step + 1) * 0x9E3779B97F4A7C15) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    return z ^ (z >> 31)
+
+
 def npz(path: str | os.PathLike[str]) -> Path:
     """`path` with the suffix of NumPy's archives."""
     path = Path(path)

@@ -26,6 +26,7 @@ LAYERS = (
     {"losses", "multilevel", "recommendation", "unbiased"},
     {"count_losses", "expectations", "gradients", "jax", "potential_losses", "torch"},
     {"training_plan"},
+    {"diagnosis"},
     {"training"},
     {"plotting", "saving"},
     {"experiments"},
