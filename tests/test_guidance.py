@@ -50,6 +50,73 @@ def test_the_two_sample_test_is_scaled_by_default():
     assert swapped == pytest.approx(statistic, rel=1e-9)
 
 
+def trains_of(counts, t1=1.0):
+    return ssnn.SpikeTrains.from_lists([[np.linspace(0.1 * t1, 0.9 * t1, count)] for count in counts], 0.0, t1)
+
+
+def test_kernels_that_cannot_be_floats_are_refused_before_they_are_computed(monkeypatch):
+    """k is at least I₀(2n) for trains of n spikes each: beyond n = 357 no float64 holds it."""
+    from ssnn_py import signature_kernels
+
+    def compute(*arguments, **named):
+        raise AssertionError("it is computed")
+
+    monkeypatch.setattr(signature_kernels.SignatureKernel, "_in_numpy", compute)
+    few, many = trains_of([3, 5]), trains_of([3, 420])
+    refused = dict(match=r"too large for float64, more than 10\^36\d: give smaller scales \(see median_scales\)")
+    for call in (
+        lambda: ssnn.signature_kernel_gram(many, engine="reference"),
+        lambda: ssnn.signature_mmd(few, many, engine="reference"),
+        lambda: ssnn.SignatureMMD()(many, many),
+        lambda: ssnn.two_sample_test(few, many, scales=1.0, engine="reference"),
+        lambda: ssnn.signature_kernel(many, many, engine="reference"),
+    ):
+        with pytest.raises(ssnn.ValidationError, **refused):
+            call()
+    # Each of them is computed: another pair, other scales, normalised, cut at a depth.
+    monkeypatch.undo()
+    assert np.isfinite(ssnn.signature_kernel_gram(few, scales=[1.0, 0.1], engine="reference")).all()
+    assert np.isfinite(ssnn.signature_kernel(many, trains_of([2, 2]), engine="julia")).all()
+
+
+def test_the_bound_that_refuses_kernels_is_below_them(julia):
+    """Whatever is refused would have overflowed; and what is just below the bound is computed."""
+    for count, t1 in ((300, 1.0), (40, 80.0)):
+        trains = trains_of([count], t1)
+        kernel = ssnn.signature_kernel(trains, trains)[0]
+        bound = 2 * max(count, t1)
+        assert np.log(kernel) > bound - 0.5 * np.log(2 * np.pi * bound)
+
+
+def test_a_statistic_of_one_train_alone_is_told():
+    """Kernels at scale 1 of 13 spikes are e^16 times those of five."""
+    X, Y = trains_of([5, 4, 6]), trains_of([4, 5, 13])
+    same = dict(engine="reference")
+    for compare in (
+        lambda **scales: ssnn.signature_mmd(X, Y, **scales, **same),
+        lambda **scales: ssnn.two_sample_test(X, Y, **({"scales": 1.0} | scales), num_permutations=5, **same),
+    ):
+        (told,) = warned(compare)
+        assert "that of the train with the most spikes is about e^26, that of the median one e^10" in told
+        assert "median_scales" in told
+        assert warned(lambda compare=compare: compare(scales=ssnn.median_scales(X))) == []
+        assert warned(lambda compare=compare: compare(normalize=True)) == []
+    assert warned(lambda: ssnn.signature_mmd(X, trains_of([4, 5, 7]), **same)) == []
+    assert warned(lambda: ssnn.two_sample_test(X, Y, num_permutations=5, **same)) == []
+
+
+def test_progress_changes_nothing(capsys):
+    X, Y = trains_of([3, 2, 4, 1, 5]), trains_of([4, 2, 2])
+    same = dict(num_permutations=30, engine="reference")
+    quiet, told = (ssnn.two_sample_test(X, Y, progress=progress, **same) for progress in (False, True))
+    assert told.p_value == quiet.p_value
+    assert told.statistic == pytest.approx(quiet.statistic, rel=1e-12)
+    assert "block" in capsys.readouterr().err
+    swapped = dict(same, normalize=True)
+    quiet, told = (ssnn.two_sample_test(X, Y, progress=progress, **swapped) for progress in (False, True))
+    assert told.statistic == pytest.approx(quiet.statistic, rel=1e-9)
+
+
 def warned(simulate):
     """What a function warns of as likely mistakes."""
     with warnings.catch_warnings(record=True) as caught:
