@@ -12,9 +12,14 @@ demo: $(VENV)/installed
 	$(BIN)/ssnn setup
 	$(BIN)/ssnn reproduce figure1 --out $(OUT)
 
-# A file's tests run in one process: what Julia has compiled for one of them serves the next.
+# A file's tests run in one process: what Julia has compiled for one of them serves the next. Where they are of many
+# small models, their time is Julia's compiler: less optimisation halves it, and would cost the others more.
+MANY_MODELS := tests/test_formula_networks.py tests/test_shelf.py tests/test_formula_derivatives.py
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 test: lint julia-test
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	SSNN_JULIA_OPTIMIZE=1 $(PYTEST) $(MANY_MODELS)
+	$(PYTEST) $(MANY_MODELS:%=--ignore=%)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import sketches
 from .diagnosis import Diagnosis, diagnose
 from .errors import SSNNError, ValidationError
 from .gradients import Outcome, differentiate, warn_of_fallback
@@ -23,7 +24,7 @@ from .optimizers import Optimizer
 from .recordings import Recordings
 from .simulation import Solution, renewed
 from .training_plan import Bounds, LossFunction, Plan, checked_plan, npz, step_seed, write_npz
-from .validation import describe
+from .validation import counted, describe
 from .values import Record
 
 Array = NDArray[np.float64]
@@ -114,6 +115,24 @@ class FitResult(Record):
     gradient: str = "pathwise"
     state: dict[str, Array] = field(default_factory=dict, repr=False)
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        losses, why = self.history["loss"], self.stopped
+        ended = f"stopped by {why}" if why in ("callback", "patience") else why
+        made = f"{counted(self.num_steps, 'step')}{'' if why == 'steps' else f', {ended}'}, {self.gradient} gradient"
+        path = f", loss {losses[0]:.4g} → {losses[-1]:.4g}" if losses.size else ""
+        lines = [f"FitResult({made}{path})"]
+        for name, value in self.parameters.items():
+            if value.size <= 8:
+                text = np.array2string(value, precision=4, separator=", ").replace("\n", "")
+            else:
+                text = f"{' × '.join(map(str, value.shape))} numbers from {value.min():.4g} to {value.max():.4g}"
+            lines.append(f"  {name}: {text}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what it is, and how the loss went."""
+        return sketches.beside_text(repr(self), sketches.line(np.asarray(self.history["loss"]), "loss"))
 
     @property
     def num_steps(self) -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .engine import Problem
 from .errors import ValidationError
-from .gradients import Objective, checked_gradient, checked_names
+from .gradients import NO_SYNAPSE, Objective, checked_gradient, checked_names
 from .losses import Loss
 from .network import Network
 from .optimizers import Optimizer, RMSProp
@@ -166,10 +166,7 @@ def checked_plan(
     network.check_gradients()
     start = {name: np.array(problem.parameters[name]) for name in checked_names(wrt, problem.parameters)}
     if "weights" in start and not network.synapses.targets.size:
-        raise ValidationError(
-            "wrt names 'weights', but the network has no synapse, and so nothing to train: a weight of 0 is none. "
-            "Start from small weights, or from a sparse matrix, whose stored zeros are synapses"
-        )
+        raise ValidationError(NO_SYNAPSE)
     limits = _checked_bounds(bounds, network, start)
     kept = 8.0 * sum(value.size for value in start.values()) * math.ceil(steps / record_every)
     require_memory("the history of the parameters", kept, "take a larger record_every")

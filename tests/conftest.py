@@ -1,13 +1,8 @@
 """Fixtures: every test that takes `engine` runs in NumPy, and in Julia where there is one."""
 
-import os
-
 import pytest
 
 from ssnn_py.engine import boot
-
-# Most of the tests' time is Julia's compiler: half of that is saved. The core's own tests run as users run it.
-os.environ.setdefault("SSNN_JULIA_OPTIMIZE", "1")
 
 JULIA, WHY_NOT = boot.available()
 needs_julia = pytest.mark.skipif(not JULIA, reason=f"no Julia: {WHY_NOT}")

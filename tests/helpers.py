@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -125,26 +124,6 @@ def run_julia(how, *options, **environment):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
-
-
-def at_full_speed(request):
-    """Run a test that computes much in a process of its own, where Julia optimises as it does for users; whether it
-    has been run there.
-    """
-    if os.environ.get("SSNN_JULIA_OPTIMIZE", "3") == "3":
-        return False
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", request.node.nodeid],
-        env={**environment, "SSNN_JULIA_OPTIMIZE": "3"},
-        cwd=request.config.rootpath,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return True
 
 
 def formula_network():

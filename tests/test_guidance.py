@@ -24,7 +24,13 @@ def test_weights_are_not_trained_where_there_is_no_synapse():
     for wrt in ("weights", ["mu", "weights"]):
         with pytest.raises(ssnn.ValidationError, match=r"wrt names 'weights', but the network has no synapse.*sparse"):
             ssnn.fit(one_neuron(), None, loss, wrt, **run)
+    run.pop("steps")
+    (told,) = warned(lambda: ssnn.value_and_grad(loss, one_neuron(), "weights", **run))
+    assert "no synapse" in told
+    assert told.endswith("stored zeros are synapses: the gradient is 0")
     stored = sparse.csr_matrix((np.zeros(1), ([0], [0])), shape=(1, 1))
+    assert warned(lambda: ssnn.value_and_grad(loss, one_neuron(weights=stored), "weights", **run)) == []
+    run["steps"] = 1
     assert ssnn.fit(one_neuron(weights=stored), None, loss, "weights", **run).parameters["weights"].shape == (1,)
 
 

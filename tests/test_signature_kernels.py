@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from conftest import needs_julia
-from helpers import at_full_speed, random_trains
+from helpers import random_trains
 from scipy import special
 
 import ssnn_py as ssnn
@@ -449,9 +449,7 @@ def test_weights_and_samples_that_do_not_fit_are_refused():
 
 @needs_julia
 @pytest.mark.parametrize(("neurons", "spikes", "ties"), [(2, 40, False), (1, 100, False), (2, 40, True)])
-def test_one_more_spike_at_the_end_of_trains_whose_kernels_exceed_float64(neurons, spikes, ties, request):
-    if neurons > 1 and at_full_speed(request):
-        return
+def test_one_more_spike_at_the_end_of_trains_whose_kernels_exceed_float64(neurons, spikes, ties):
     # By tables of cells, by series as there are too many spikes of one neuron, and by series as spikes coincide.
     rng = np.random.default_rng(2)
     X, Y = (uniform_trains(rng, samples, spikes, neurons, t1=330.0) for samples in (2, 1))
