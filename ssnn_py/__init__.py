@@ -7,6 +7,7 @@ from .brian2 import from_brian2
 from .builders import feedforward_weights, random_weights, recurrent_weights
 from .count_losses import CountCrossEntropy, SpikeCountLoss
 from .currents import ConstantCurrent, FormulaCurrent, InputCurrent, JuliaFunction, SampledCurrent
+from .diagnosis import Diagnosis
 from .diffusions import AffineDiffusion, ConstantDiffusion, Diffusion
 from .engine.packages import install_sciml
 from .errors import JuliaError, LikelyMistakeWarning, NoGradientError, SSNNError, ValidationError
@@ -50,6 +51,7 @@ __all__ = [
     "ConstantCurrent",
     "ConstantDiffusion",
     "CountCrossEntropy",
+    "Diagnosis",
     "Diffusion",
     "DiscontinuousStepWarning",
     "DivergedError",

@@ -12,12 +12,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
+from . import sketches
 from .engine import Cotangents, Problem, RawSolution
 from .errors import LikelyMistakeWarning, NoGradientError, ValidationError, warn_caller
 from .network import Network
 from .solver_checks import check_solver, engine_of
 from .spike_trains import SpikeTrains
-from .validation import all_finite, as_float, as_int, as_names, as_real_array, describe, is_real, require_memory
+from .validation import (
+    all_finite,
+    as_float,
+    as_int,
+    as_names,
+    as_real_array,
+    counted,
+    describe,
+    is_real,
+    require_memory,
+)
 from .values import Record, frozen
 
 Array = NDArray[np.float64]
@@ -60,6 +71,21 @@ class Solution(Record):
     problem: Problem = field(repr=False)
     engine: str
     raw: RawSolution = field(repr=False)
+
+    def __repr__(self) -> str:
+        problem = self.problem
+        size = f"{counted(problem.num_samples, 'sample')} of {counted(self.network.num_neurons, 'neuron')}"
+        cut = int(self.truncated.sum())
+        recorded = f"; {', '.join(self.states)} at {counted(self.ts.size, 'time')}" if self.ts.size else ""
+        return (
+            f"Solution({size} from {problem.t0:g} to {problem.t1:g} in steps of {problem.dt:g}, {problem.solver}, "
+            f"engine {self.engine!r}: {counted(int(self.num_spikes.sum()), 'spike')}"
+            f"{f', {cut} of the samples cut at max_spikes' if cut else ''}{recorded})"
+        )
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what it is, and a raster."""
+        return sketches.beside_text(repr(self), self.spike_trains.sketch())
 
     @property
     def spike_times(self) -> Array:

@@ -12,7 +12,7 @@ ROOT = Path(ssnn_py.__file__).parent
 #: From the ground to the roof. Modules of one layer do not know each other; `engine` and `experiments` are one room
 #: each here.
 LAYERS = (
-    {"errors", "solvers"},
+    {"errors", "sketches", "solvers"},
     {"validation", "values"},
     {"interop"},
     {"builders", "components", "optimizers", "spike_trains"},
@@ -26,6 +26,7 @@ LAYERS = (
     {"losses", "multilevel", "recommendation", "unbiased"},
     {"count_losses", "expectations", "gradients", "jax", "potential_losses", "torch"},
     {"training_plan"},
+    {"diagnosis"},
     {"training"},
     {"plotting", "saving"},
     {"experiments"},

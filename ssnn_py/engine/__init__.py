@@ -213,6 +213,36 @@ def not_finite_because(problem: Problem) -> str:
     return ""
 
 
+#: As in ``julia/src/modes/run.jl``: neurons that excite each other may have so many spikes in a step, on average, or as
+#: many more as cost no more than this work.
+MAX_MEAN_SPIKES_IN_STEP, RUNAWAY_WORK = 5, 1_000_000
+
+
+def spike_limit(problem: Problem) -> float:
+    """How many spikes all neurons of a sample together may have within one step."""
+    neurons, targets = problem.network.num_neurons, problem.network.synapses.targets.size
+    if targets == 0:
+        return math.inf
+    return max(MAX_MEAN_SPIKES_IN_STEP * neurons, RUNAWAY_WORK // (neurons + -(-targets // neurons)))
+
+
+def runaway_because(problem: Problem) -> str:
+    """What lets excitation run away, and what to do, where neurons excite each other; else nothing."""
+    network = problem.network
+    if not network.synapses.targets.size:
+        return ""
+    values = np.asarray(network.parameters["weights"].ravel()[network.synapses.position])
+    sources = np.repeat(np.arange(network.num_neurons), np.diff(network.synapses.indptr))
+    sums = np.bincount(sources, values, network.num_neurons)
+    slif = network.core.model == "slif"
+    decay, pause = ("larger mu2", "a larger alpha") if slif else ("synapses that decay faster", "a larger dead zone")
+    return (
+        f"each spike lets others follow at once. The largest of the weights is {values.max():.4g}, and all that leave "
+        f"a neuron add up to {sums.max():.4g}: take smaller weights, or negative ones for inhibition, {decay}, {pause}"
+        ", or a smaller dt, which allows as many spikes in a shorter time. max_spikes ends a sample without an error"
+    )
+
+
 class Engine(abc.ABC):
     """Base class of engines."""
 

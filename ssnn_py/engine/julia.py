@@ -17,7 +17,18 @@ from numpy.typing import NDArray
 
 from ..errors import JuliaError
 from ..validation import require_memory
-from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, Tangents, not_finite_because, structs
+from . import (
+    Array,
+    Cotangents,
+    Engine,
+    Insertions,
+    Problem,
+    RawSolution,
+    Tangents,
+    not_finite_because,
+    runaway_because,
+    structs,
+)
 from .boot import runtime
 from .julia_functions import define
 from .structs import BYTES, Coefficient, address, coefficient
@@ -255,10 +266,14 @@ def _insertions(given: Insertions | None) -> structs.Insertions:
 
 @contextlib.contextmanager
 def _blaming(problem: Problem) -> Iterator[None]:
-    """Say so where the input current is why a solution is no longer finite."""
+    """Say so where the input current is why a solution is no longer finite, or weights are why spikes explode."""
     try:
         yield
     except JuliaError as error:
+        if " times within the step from " in str(error):
+            because = runaway_because(problem)
+            also = "excitation may run away, where " if "runs away" not in str(error) else ""
+            raise JuliaError(f"{error}{f': {also}{because}' if because else ''}") from None
         subject, found, _ = str(error).partition(" is no longer finite: ")
         because = not_finite_because(problem) if found else ""
         if not because:

@@ -14,7 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SSNNError
-from . import Array, Engine, Insertions, Problem, RawSolution, Tangents, grid_tolerance, not_finite_because
+from . import (
+    Array,
+    Engine,
+    Insertions,
+    Problem,
+    RawSolution,
+    Tangents,
+    grid_tolerance,
+    not_finite_because,
+    runaway_because,
+    spike_limit,
+)
 from .reference_duals import Dual, select
 from .reference_models import Equations, FormulaEquations, SLIFEquations, State
 from .reference_noise import At, BrownianPath, Noise
@@ -305,7 +316,7 @@ class _Run:
     def events(self, sample: int, saves: list[tuple[int, float]]) -> None:
         """All spikes of one sample within the step, in the order of time."""
         network, problem = self.problem.network, self.problem
-        before = self.fired[sample].copy()
+        before, number, limit = self.fired[sample].copy(), len(self.spikes[sample]), spike_limit(problem)
         while True:
             j = int(np.argmin(self.spike.value[sample]))
             tau = float(self.spike.value[sample, j])
@@ -340,9 +351,16 @@ class _Run:
                 self.alive[sample] = False
                 return
             if self.fired[sample, j] - before[j] > MAX_SPIKES_IN_STEP:
+                because = runaway_because(problem)
                 raise SSNNError(
-                    f"neuron {j} fires more than {MAX_SPIKES_IN_STEP} times within the step to t = {self.step.stop}: "
-                    "dt is too large for its intensity"
+                    f"neuron {j} fires more than {MAX_SPIKES_IN_STEP} times within the step from t = "
+                    f"{self.step.start}: dt is too large for its intensity"
+                    + (f": excitation may run away, where {because}" if because else "")
+                )
+            if len(self.spikes[sample]) - number > limit:
+                raise SSNNError(
+                    f"excitation runs away in sample {sample}: {network.num_neurons} neurons fire more than {limit} "
+                    f"times within the step from t = {self.step.start}: {runaway_because(problem)}"
                 )
             self.look_ahead(touched)
             given = problem.insertions

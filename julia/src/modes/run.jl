@@ -26,6 +26,18 @@ takes_event_free_steps(::NoObserver) = true
 # A neuron that fires more often than this within one step shows that the step is too large for the intensity.
 const MAX_SPIKES_IN_STEP = 1000
 
+# Neurons that excite each other have more spikes in a step than these where excitation runs away: so many on average,
+# or as many more as cost no more than this work, in neurons and targets looked at.
+const MAX_MEAN_SPIKES_IN_STEP = 5
+const RUNAWAY_WORK = 1_000_000
+
+"""How many spikes all neurons of a sample together may have within one step."""
+function spike_limit(synapses::Synapses, neurons)
+    targets = length(synapses.targets)
+    targets == 0 && return typemax(Int)
+    return max(MAX_MEAN_SPIKES_IN_STEP * neurons, RUNAWAY_WORK ÷ (neurons + cld(targets, neurons)))
+end
+
 # Neurons of a full step are looked at in blocks of this size, so that finding those that fire costs little where few
 # do.
 const BLOCK = 256
@@ -242,6 +254,7 @@ end
 """Let all neurons fire that fire in this step, in the order of time."""
 function resolve_events!(run::Run, observer::Observer, step::Step)
     x, θ, synapses = run.x, run.θ, run.synapses
+    limit, before = spike_limit(synapses, num_neurons(x)), run.num_spikes
     while !isempty(run.firing)
         spike = next_spike(run)
         τ, j = spike.time, spike.k
@@ -283,6 +296,10 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
         x.spikes_in_step[j] > MAX_SPIKES_IN_STEP && throw(ErrorException(
             "neuron $(j - 1) fires more than $MAX_SPIKES_IN_STEP times within the step from t = $(step.start): " *
             "dt is too large for its intensity",
+        ))
+        run.num_spikes - before > limit && throw(ErrorException(
+            "excitation runs away in sample $(run.key[2] - run.problem.first_sample): $(num_neurons(x)) neurons fire " *
+            "more than $limit times within the step from t = $(step.start)",
         ))
     end
 end
