@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from . import engine as engines
 from .errors import NoGradientError, ValidationError
 from .gradients import differentiate
-from .simulation import Solution, renewed
+from .simulation import Solution
 from .spike_trains import SpikeTrains
 from .training_plan import Plan, step_seed
 from .validation import as_float, as_int, as_names
@@ -179,11 +178,9 @@ class _Coordinates:
             sizes.append(np.maximum(own, 0.1 * largest) if largest > 0 else np.ones(own.size))
         self.scales = np.concatenate(sizes)
 
-    def vector(self, arrays: Mapping[str, Any]) -> Array:
+    def vector(self, arrays: Mapping[str, Array]) -> Array:
         """Entries of arrays of these names that are coordinates."""
-        flat = {name: getattr(arrays[name], "data", arrays[name]) if hasattr(arrays[name], "tocsr") else arrays[name]
-                for name in self.places}  # fmt: skip
-        return np.concatenate([np.ravel(flat[name])[place] for name, place in self.places.items()])
+        return np.concatenate([np.ravel(arrays[name])[place] for name, place in self.places.items()])
 
     def at(self, vector: Array) -> dict[str, Array]:
         """The parameters with other coordinates."""
@@ -214,17 +211,18 @@ def diagnose(
             f"wrt must name parameters of at most {MAX_COORDINATES} entries in all, got {count}: their curvature would "
             f"take {2 * count * repeats} simulations"
         )
-    evaluate = _Evaluation(plan, coordinates, names)
+    from tqdm.auto import tqdm
+
+    evaluate = _Evaluation(plan, coordinates)
     total = repeats * (2 + 2 * count)
     kinds, losses, gradients, own_losses, own_gradients = set(), [], [], [], []
     hessians = np.zeros((repeats, count, count))
-    with _bar(total) if progress else contextlib.nullcontext() as bar:
+    with tqdm(total=total, unit="simulation", mininterval=0.5, disable=not progress) as bar:
 
         def measured(vector: Array, repeat: int, data: Any) -> tuple[float, Array]:
             value, gradient, kind = evaluate(vector, repeat, data)
             kinds.add(kind)
-            if bar is not None:
-                bar.update()
+            bar.update()
             return value, gradient
 
         for r in range(repeats):
@@ -252,28 +250,21 @@ def diagnose(
     )
 
 
-def _bar(total: int) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, unit="simulation", mininterval=0.5)
-
-
 class _Evaluation:
     """Loss and gradient at any coordinates, with the noise of any repeat."""
 
-    def __init__(self, plan: Plan, coordinates: _Coordinates, names: Sequence[str]) -> None:
-        self.plan, self.coordinates, self.names = plan, coordinates, names
+    def __init__(self, plan: Plan, coordinates: _Coordinates) -> None:
+        self.plan, self.coordinates, self.names = plan, coordinates, tuple(coordinates.places)
 
     def problem(self, vector: Array, seed: int) -> engines.Problem:
-        plan, parameters = self.plan, self.coordinates.at(vector)
-        initial = {name: parameters[name] for name in plan.problem.initial if name in parameters}
-        return renewed(plan.problem, plan.network_at(parameters), seed, initial)
+        parameters = self.coordinates.at(vector)
+        return self.plan.problem_at(parameters, self.plan.network_at(parameters), seed)
 
     def __call__(self, vector: Array, repeat: int, data: Any) -> tuple[float, Array, str]:
         plan = self.plan
         problem = self.problem(vector, step_seed(plan.seed, _GENERATED + repeat))
         outcome = differentiate(plan.objective(data), problem, plan.engine, self.names, plan.gradient)
-        gradient = self.coordinates.vector(outcome.gradients)
+        gradient = self.coordinates.vector(outcome.plain_gradients)
         if not (math.isfinite(outcome.value) and np.isfinite(gradient).all()):
             raise NoGradientError(f"the loss near the fitted parameters is {outcome.value}, its gradient {gradient}")
         return outcome.value, gradient, outcome.gradient

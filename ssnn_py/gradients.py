@@ -189,6 +189,11 @@ class Outcome:
     gradient: str
     fallback: str = ""
 
+    @property
+    def plain_gradients(self) -> dict[str, Array]:
+        """The gradients as arrays of the parameters' shapes: of sparse weights, those at stored entries."""
+        return {name: g.data if hasattr(g, "tocsr") else g for name, g in self.gradients.items()}
+
 
 def differentiate(
     objective: Objective, problem: engines.Problem, engine_name: str, names: Sequence[str], gradient: str = "auto"

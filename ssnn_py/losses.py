@@ -87,9 +87,8 @@ class Loss(abc.ABC):
     edges: tuple[float, ...] = ()
 
     def __repr__(self) -> str:
-        shown = []
+        shown, held = [], {**getattr(self, "options", {}), **self.__dict__}
         for name, argument in inspect.signature(type(self)).parameters.items():
-            held = {**getattr(self, "options", {}), **self.__dict__}
             if name in held and not equal(held[name], argument.default):
                 shown.append(f"{name}={short(held[name])}")
         return f"{type(self).__name__}({', '.join(shown)})"

@@ -168,12 +168,9 @@ def recommend_solver(
 
 def _followed(solvers: list[SolverInfo], progress: bool) -> Iterable[SolverInfo]:
     """One after the other, with a bar that says which is tried."""
-    if not progress:
-        yield from solvers
-        return
     from tqdm.auto import tqdm
 
-    with tqdm(solvers, unit="solver") as bar:
+    with tqdm(solvers, unit="solver", disable=not progress) as bar:
         for solver in bar:
             bar.set_postfix_str(solver.name)
             yield solver

@@ -234,17 +234,24 @@ class SignatureKernel:
             raise ValidationError(f"Y must have the {len(x)} samples of X, got {len(y)}")
         return x, y
 
-    def check_range(self, X: SpikeTrains | Array, Y: SpikeTrains | Array, layout: int) -> None:
+    @property
+    def _unbounded(self) -> bool:
+        """Whether kernels of trains grow exponentially with their spikes."""
+        return not self.normalize and self.depth is None and self.lift == "linear"
+
+    @property
+    def _squared_scales(self) -> Any:
+        return 1.0 if self.scales is None else np.asarray(self.scales, dtype=np.float64) ** 2
+
+    def _check_range(self, X: SpikeTrains | Array, Y: SpikeTrains | Array, layout: int) -> None:
         """Raise where a kernel of two trains is certain to exceed float64, before it is computed.
 
         Trains only rise, so that no word's coefficient is negative: k is at least what the words of one letter alone
         make, I₀(2·√(v·w)) with v and w the scaled total variations in that channel.
         """
-        if not (isinstance(X, SpikeTrains) and isinstance(Y, SpikeTrains)) or self.normalize:
+        if not (self._unbounded and isinstance(X, SpikeTrains) and isinstance(Y, SpikeTrains)):
             return
-        if self.depth is not None or self.lift != "linear":
-            return
-        squares = 1.0 if self.scales is None else np.asarray(self.scales, dtype=np.float64) ** 2
+        squares = self._squared_scales
         longest = max(max(Z.times.shape[1], Z.t1 - Z.t0) for Z in (X, Y))
         if 2 * longest * float(np.max(squares)) < _LARGEST_ARGUMENT:
             return
@@ -292,7 +299,7 @@ class SignatureKernel:
         if self.depth is not None:
             return self._truncated(X, Y, layout, self.depth, scales, weights, logarithmic, both)
         trains = isinstance(X, SpikeTrains) and isinstance(Y, SpikeTrains) and self.lift == "linear"
-        self.check_range(X, Y, layout)
+        self._check_range(X, Y, layout)
         in_julia = engines.resolve(self.engine) == "julia"
         if trains and in_julia:
             return self._in_julia(X, Y, layout, scales, weights, logarithmic, both, shape, ends)
@@ -833,13 +840,11 @@ def _check_sizes(kernel: SignatureKernel, x: SpikeTrains | Array, y: SpikeTrains
     """Raise where kernels exceed float64, and warn where one train has so many more spikes than most that a statistic
     of kernels shows that one alone.
     """
-    for part in (x, y):
-        kernel.check_range(part, part, SYMMETRIC)
-    trains = isinstance(x, SpikeTrains) and isinstance(y, SpikeTrains)
-    if not trains or kernel.normalize or kernel.lift != "linear" or kernel.depth is not None:
+    if not (kernel._unbounded and isinstance(x, SpikeTrains) and isinstance(y, SpikeTrains)):
         return
-    squares = 1.0 if kernel.scales is None else np.asarray(kernel.scales, dtype=np.float64) ** 2
-    size = (2 * squares * np.vstack([_variations(x), _variations(y)])).max(axis=1)
+    for part in (x, y):
+        kernel._check_range(part, part, SYMMETRIC)
+    size = (2 * kernel._squared_scales * np.vstack([_variations(x), _variations(y)])).max(axis=1)
     middle, largest = float(np.median(size)), float(size.max())
     if largest - middle > _DOMINANCE:
         warn_caller(

@@ -32,7 +32,7 @@ def raster(times: NDArray[np.float64], rows: NDArray[np.int64], num_rows: int, t
     named = f"{label}s 0 to {shown - 1}" if shown > 1 else f"{label} 0"
     if shown < num_rows or kept.sum() > MOST_MARKS:
         named += f" of {num_rows}, the first {min(int(kept.sum()), MOST_MARKS)} spikes"
-    return _framed(f'<path d="{marks}"/>', shown * height, f"{t0:g}", f"{named}", f"{t1:g}")
+    return _framed(f'<path d="{marks}"/>', shown * height, f"{t0:g}", named, f"{t1:g}")
 
 
 def line(values: NDArray[np.float64], label: str) -> str:

@@ -22,7 +22,7 @@ from .gradients import Outcome, differentiate, warn_of_fallback
 from .network import Network
 from .optimizers import Optimizer
 from .recordings import Recordings
-from .simulation import Solution, renewed
+from .simulation import Solution
 from .training_plan import Bounds, LossFunction, Plan, checked_plan, npz, step_seed, write_npz
 from .validation import counted, describe
 from .values import Record
@@ -459,11 +459,8 @@ class _Training:
         plan, batch, tested = self.plan, self.plan.data, None
         if plan.batch_size < plan.num_recorded:
             batch = _samples(batch, batch_indices(plan.num_recorded, plan.batch_size, plan.seed, self.step))
-        initial: dict[str, Any] = {
-            name: self.parameters[name] for name in plan.problem.initial if name in self.parameters
-        }
         try:
-            problem = renewed(plan.problem, self.network, step_seed(plan.seed, self.step), initial)
+            problem = plan.problem_at(self.parameters, self.network, step_seed(plan.seed, self.step))
             self.network.check_gradients()
             outcome = differentiate(plan.objective(batch), problem, plan.engine, plan.names, plan.gradient)
             if plan.test_data is not None:
@@ -476,7 +473,7 @@ class _Training:
 
     def _clipped(self, outcome: Outcome) -> dict[str, Array]:
         """The gradients as plain arrays, scaled down to the greatest norm that is allowed."""
-        flat = {name: g.data if hasattr(g, "tocsr") else g for name, g in outcome.gradients.items()}
+        flat = outcome.plain_gradients
         norm = math.sqrt(sum(float(np.vdot(g, g)) for g in flat.values()))
         if not math.isfinite(outcome.value):
             here = f"the loss is {outcome.value}, though the simulation is finite"

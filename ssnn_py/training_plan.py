@@ -20,7 +20,7 @@ from .gradients import NO_SYNAPSE, Objective, checked_gradient, checked_names
 from .losses import Loss
 from .network import Network
 from .optimizers import Optimizer, RMSProp
-from .simulation import prepare, simulate, warn_of_likely_mistakes
+from .simulation import prepare, renewed, simulate, warn_of_likely_mistakes
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, describe, require_memory
 
@@ -100,6 +100,11 @@ class Plan:
     def network_at(self, parameters: Mapping[str, Array]) -> Network:
         """The network with trained parameters."""
         return self.network.replace(**{name: x for name, x in parameters.items() if name in self.network.parameters})
+
+    def problem_at(self, parameters: Mapping[str, Array], network: Network, seed: int) -> Problem:
+        """The simulation with trained parameters, `network` being that :meth:`network_at` them, and noise of `seed`."""
+        initial = {name: parameters[name] for name in self.problem.initial if name in parameters}
+        return renewed(self.problem, network, seed, initial)
 
 
 def checked_plan(

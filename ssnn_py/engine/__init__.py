@@ -226,20 +226,22 @@ def spike_limit(problem: Problem) -> float:
     return max(MAX_MEAN_SPIKES_IN_STEP * neurons, RUNAWAY_WORK // (neurons + -(-targets // neurons)))
 
 
-def runaway_because(problem: Problem) -> str:
-    """What lets excitation run away, and what to do, where neurons excite each other; else nothing."""
+def with_cause_of_runaway(said: str, problem: Problem) -> str:
+    """An error of too many spikes in a step, and what lets them be so many where neurons excite each other."""
     network = problem.network
     if not network.synapses.targets.size:
-        return ""
+        return said
     values = np.asarray(network.parameters["weights"].ravel()[network.synapses.position])
     sources = np.repeat(np.arange(network.num_neurons), np.diff(network.synapses.indptr))
     sums = np.bincount(sources, values, network.num_neurons)
     slif = network.core.model == "slif"
     decay, pause = ("larger mu2", "a larger alpha") if slif else ("synapses that decay faster", "a larger dead zone")
+    perhaps = "" if said.startswith("excitation runs away") else "excitation may run away, where "
     return (
-        f"each spike lets others follow at once. The largest of the weights is {values.max():.4g}, and all that leave "
-        f"a neuron add up to {sums.max():.4g}: take smaller weights, or negative ones for inhibition, {decay}, {pause}"
-        ", or a smaller dt, which allows as many spikes in a shorter time. max_spikes ends a sample without an error"
+        f"{said}: {perhaps}each spike lets others follow at once. The largest of the weights is {values.max():.4g}, "
+        f"and all that leave a neuron add up to {sums.max():.4g}: take smaller weights, or negative ones for "
+        f"inhibition, {decay}, {pause}, or a smaller dt, which allows as many spikes in a shorter time. max_spikes "
+        "ends a sample without an error"
     )
 
 

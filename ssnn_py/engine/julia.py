@@ -26,8 +26,8 @@ from . import (
     RawSolution,
     Tangents,
     not_finite_because,
-    runaway_because,
     structs,
+    with_cause_of_runaway,
 )
 from .boot import runtime
 from .julia_functions import define
@@ -271,9 +271,7 @@ def _blaming(problem: Problem) -> Iterator[None]:
         yield
     except JuliaError as error:
         if " times within the step from " in str(error):
-            because = runaway_because(problem)
-            also = "excitation may run away, where " if "runs away" not in str(error) else ""
-            raise JuliaError(f"{error}{f': {also}{because}' if because else ''}") from None
+            raise JuliaError(with_cause_of_runaway(str(error), problem)) from None
         subject, found, _ = str(error).partition(" is no longer finite: ")
         because = not_finite_because(problem) if found else ""
         if not because:

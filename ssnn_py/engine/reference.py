@@ -23,8 +23,8 @@ from . import (
     Tangents,
     grid_tolerance,
     not_finite_because,
-    runaway_because,
     spike_limit,
+    with_cause_of_runaway,
 )
 from .reference_duals import Dual, select
 from .reference_models import Equations, FormulaEquations, SLIFEquations, State
@@ -351,17 +351,17 @@ class _Run:
                 self.alive[sample] = False
                 return
             if self.fired[sample, j] - before[j] > MAX_SPIKES_IN_STEP:
-                because = runaway_because(problem)
-                raise SSNNError(
+                said = (
                     f"neuron {j} fires more than {MAX_SPIKES_IN_STEP} times within the step from t = "
                     f"{self.step.start}: dt is too large for its intensity"
-                    + (f": excitation may run away, where {because}" if because else "")
                 )
+                raise SSNNError(with_cause_of_runaway(said, problem))
             if len(self.spikes[sample]) - number > limit:
-                raise SSNNError(
+                said = (
                     f"excitation runs away in sample {sample}: {network.num_neurons} neurons fire more than {limit} "
-                    f"times within the step from t = {self.step.start}: {runaway_because(problem)}"
+                    f"times within the step from t = {self.step.start}"
                 )
+                raise SSNNError(with_cause_of_runaway(said, problem))
             self.look_ahead(touched)
             given = problem.insertions
             if given is not None and given.spikes[sample] == len(self.spikes[sample]) - 1:
