@@ -39,6 +39,7 @@ from .simulation import Solution, simulate
 from .slif import SLIFNetwork
 from .solvers import SolverInfo, solvers
 from .spike_trains import PSTH, Rates, SpikeTrains
+from .synapses import SpikeInput
 from .training import DivergedError, FitResult, TrainingInterrupted, fit
 
 __version__ = "0.1.0"
@@ -89,6 +90,7 @@ __all__ = [
     "SolverChoice",
     "SolverInfo",
     "SpikeCountLoss",
+    "SpikeInput",
     "SpikeTrains",
     "SumLoss",
     "ThresholdIntensity",

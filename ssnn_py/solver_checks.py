@@ -26,6 +26,11 @@ def engine_of(solver: object, engine: str) -> str:
 def check_solver(name: object, engine: str, network: Network, options: Mapping[str, Any]) -> str:
     """`name` itself if that solver exists, the engine has it, and it takes the network's noise and the options."""
     if engine == "sciml":
+        if network.inputs is not None or "delays" in network.parameters:
+            raise ValidationError(
+                f"solver {name!r}, as every solver of DifferentialEquations.jl, takes no inputs and no delays; take a "
+                "native solver (ssnn.solvers())"
+            )
         if network.model is not None and (network.has_crossings or network.num_events > 1):
             kinds = [event.kind for event in network.model.events]
             raise ValidationError(

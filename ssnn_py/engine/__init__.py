@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import JuliaError, NoGradientError, ValidationError
+from ..spike_trains import SpikeTrains
 from ..validation import all_finite, describe
 from ..values import Named, Record
 
@@ -85,6 +86,8 @@ class Problem(Record):
         Further arguments of a solver of DifferentialEquations.jl.
     insertions : Insertions or None
         Spikes that happen besides those of the noise; only where nothing is differentiated.
+    input_spikes : SpikeTrains or None
+        The spikes on the network's input channels: of every sample, or one for all.
     """
 
     network: Network
@@ -103,6 +106,7 @@ class Problem(Record):
     noise_levels: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     insertions: Insertions | None = None
+    input_spikes: SpikeTrains | None = None
 
     @property
     def num_columns(self) -> int | None:
@@ -112,8 +116,9 @@ class Problem(Record):
 
     @property
     def parameters(self) -> dict[str, Array]:
-        """All that one may differentiate with respect to: the network's parameters and initial values."""
-        return {**self.network.parameters, **self.initial}
+        """All that one may differentiate with respect to: the network's parameters, initial values, times of inputs."""
+        times = {} if self.input_spikes is None else {"input_times": self.input_spikes.times}
+        return {**self.network.parameters, **self.initial, **times}
 
 
 @dataclass(frozen=True, eq=False)
