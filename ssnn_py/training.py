@@ -461,7 +461,7 @@ class _Training:
             batch = _samples(batch, batch_indices(plan.num_recorded, plan.batch_size, plan.seed, self.step))
         try:
             problem = plan.problem_at(self.parameters, self.network, step_seed(plan.seed, self.step))
-            self.network.check_gradients()
+            self.network.check_gradients(wrt=plan.names)
             outcome = differentiate(plan.objective(batch), problem, plan.engine, plan.names, plan.gradient)
             if plan.test_data is not None:
                 tested = _tested(plan.test_loss(outcome.solution, plan.test_data))

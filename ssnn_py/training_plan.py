@@ -22,6 +22,7 @@ from .network import Network
 from .optimizers import Optimizer, RMSProp
 from .simulation import prepare, renewed, simulate, warn_of_likely_mistakes
 from .spike_trains import SpikeTrains
+from .synapses import SYNAPTIC
 from .validation import as_float, as_int, describe, require_memory
 
 Array = NDArray[np.float64]
@@ -168,10 +169,10 @@ def checked_plan(
         raise ValidationError(f"arguments of simulate: {error}") from None
     problem, engine = prepare(network, **run)
     warn_of_likely_mistakes(problem)
-    network.check_gradients()
     start = {name: np.array(problem.parameters[name]) for name in checked_names(wrt, problem.parameters)}
     if "weights" in start and not network.synapses.targets.size:
         raise ValidationError(NO_SYNAPSE)
+    network.check_gradients(wrt=tuple(start))
     limits = _checked_bounds(bounds, network, start)
     kept = 8.0 * sum(value.size for value in start.values()) * math.ceil(steps / record_every)
     require_memory("the history of the parameters", kept, "take a larger record_every")
@@ -280,9 +281,9 @@ def _checked_bounds(
         if low > high:
             raise ValidationError(f"bounds of {name} must have low ≤ high, got {describe(pair)}")
         bounded = np.ones(start[name].shape, dtype=bool)
-        if name == "weights" and bounded.ndim == 2:
+        if name in SYNAPTIC and bounded.ndim == 2:
             bounded[:] = False
-            bounded.ravel()[network.synapses.position] = True
+            bounded.ravel()[network.synapses_of(name).position] = True
         outside = start[name][bounded & ((start[name] < low) | (start[name] > high))]
         if outside.size:
             raise ValidationError(
