@@ -620,6 +620,18 @@ def _input_spikes(network: Network, given: Any, num_samples: int, t0: float) -> 
     )
 
 
+def with_input_times(arguments: Mapping[str, Any], times: ArrayLike | None) -> dict[str, Any]:
+    """Arguments of :func:`simulate` whose input spikes come at these `times`, shape (S, K), in the same order."""
+    spikes = arguments.get("input_spikes")
+    if times is None:
+        return dict(arguments)
+    if not isinstance(spikes, SpikeTrains) or np.shape(times) != spikes.times.shape:
+        what = f"of shape {spikes.times.shape}" if isinstance(spikes, SpikeTrains) else "given with input_spikes"
+        raise ValidationError(f"input_times must be {what}, got {describe(times)}")
+    moved = SpikeTrains(np.asarray(times, dtype=np.float64), spikes.neurons, spikes.num_neurons, spikes.t0, spikes.t1)
+    return {**arguments, "input_spikes": moved}
+
+
 def renewed(problem: Problem, network: Network, seed: int, initial: Mapping[str, ArrayLike]) -> Problem:
     """A checked problem with other noise and other values of parameters, and of the `initial` values that are named."""
     arrays = {**problem.initial, **{name: _initial(name, value) for name, value in initial.items()}}

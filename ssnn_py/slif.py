@@ -312,8 +312,8 @@ class SLIFNetwork(Network):
         return failures
 
     def check_unbiased_gradients(self) -> None:
-        """Raise unless expectations have unbiased gradients: unless every event is driven by a hazard, and no spike from
-        outside moves a potential that a hard reset forgets.
+        """Raise unless expectations have unbiased gradients: unless every event is driven by a hazard, and no spike
+        from outside moves a potential that a hard reset forgets.
 
         A spike that enters or leaves an interval changes an expectation by its density there, which is known for the
         exponential thresholds of a hazard. A potential that reaches a threshold has none.
