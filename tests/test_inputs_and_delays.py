@@ -12,9 +12,9 @@ CHANNELS, NEURONS, SAMPLES = 4, 3, 3
 def trains(seed=0, samples=SAMPLES):
     """Arrivals at t0, at the ends of steps, several at once, near the end, and one after it."""
     rng = np.random.default_rng(seed)
-    times = np.full((samples, 13), np.inf)
+    times = np.full((samples, 16), np.inf)
     for s, row in enumerate(times):
-        given = [0.0, 0.1, 0.1, 0.2, 0.30000000000000004, 0.99, 1.7, *rng.uniform(0.05, 0.95, 4 + s)]
+        given = [0.0, 0.1, 0.1, 0.2, 0.3 - 1e-12, 0.3, 0.1 * 3, 0.3 + 1e-12, 0.99, 1.7, *rng.uniform(0.05, 0.95, 4 + s)]
         row[: len(given)] = np.sort(given)
     channels = np.where(np.isfinite(times), rng.integers(0, CHANNELS, times.shape), -1)
     return ssnn.SpikeTrains(times, channels, num_neurons=CHANNELS, t0=0.0, t1=2.0)
