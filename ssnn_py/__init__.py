@@ -8,6 +8,7 @@ from .builders import feedforward_weights, random_weights, recurrent_weights
 from .count_losses import CountCrossEntropy, SpikeCountLoss
 from .currents import ConstantCurrent, FormulaCurrent, InputCurrent, JuliaFunction, SampledCurrent
 from .diffusions import AffineDiffusion, ConstantDiffusion, Diffusion
+from .drivers import BrownianMotion, Driver, FractionalBrownianMotion, SampledPath
 from .engine.packages import install_sciml
 from .errors import JuliaError, LikelyMistakeWarning, NoGradientError, SSNNError, ValidationError
 from .expectations import SampleMean
@@ -47,12 +48,14 @@ __all__ = [
     "SGD",
     "Adam",
     "AffineDiffusion",
+    "BrownianMotion",
     "ConstantCurrent",
     "ConstantDiffusion",
     "CountCrossEntropy",
     "Diffusion",
     "DiscontinuousStepWarning",
     "DivergedError",
+    "Driver",
     "Event",
     "EventSDE",
     "ExpectedSignatureLoss",
@@ -61,6 +64,7 @@ __all__ = [
     "FitResult",
     "FormulaCurrent",
     "FormulaIntensity",
+    "FractionalBrownianMotion",
     "InputCurrent",
     "Intensity",
     "JuliaError",
@@ -81,6 +85,7 @@ __all__ = [
     "SSNNError",
     "SampleMean",
     "SampledCurrent",
+    "SampledPath",
     "SignatureKernel",
     "SignatureMMD",
     "Solution",

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .components import PER_NEURON, Component
 from .currents import InputCurrent, as_input_current
+from .drivers import PATH_SHAPES, BrownianMotion, Driver, NoiseDrivers, as_driver, spread
 from .errors import NoGradientError, ValidationError
 from .formulas.analysis import evaluated
 from .formulas.event_sde import EventSDE
@@ -56,6 +57,7 @@ class Core(NamedTuple):
     settings: tuple[float, ...]
     hard_reset: bool
     stratonovich: bool
+    driver: str = "brownian"
 
 
 class Network(Immutable):
@@ -75,6 +77,9 @@ class Network(Immutable):
         The number of neurons, where there are no weights; default 1.
     input_current : float, array_like of shape (N,) or (S, N), or InputCurrent
         I(t), for models whose equations have an ``I``. S is the number of samples of the simulation.
+    driver : Driver or mapping of str to Driver, optional
+        The paths whose increments are the noise, of all noises or by the name of the noise (``xi``, ``xi_1``, …);
+        default :class:`BrownianMotion`.
     **parameters : array_like, shape (), (N,) or (S, N)
         Other values of the model's parameters, initial values among them, than those it was made with.
 
@@ -113,6 +118,7 @@ class Network(Immutable):
 
     model: Any
     input_current: InputCurrent
+    driver: Driver
     num_neurons: int
     synapses: Synapses
     states: tuple[str, ...]
@@ -122,7 +128,7 @@ class Network(Immutable):
     #: Initial values that are no parameters of the network, but arguments of a simulation.
     initial_names: ClassVar[tuple[str, ...]] = ()
     #: The chosen parts of the model, by the argument that names them.
-    part_classes: ClassVar[Mapping[str, type[Component]]] = {"input_current": InputCurrent}
+    part_classes: ClassVar[Mapping[str, type[Component]]] = {"input_current": InputCurrent, "driver": Driver}
 
     def __init__(
         self,
@@ -131,6 +137,7 @@ class Network(Immutable):
         weights: Any = None,
         n: int | None = None,
         input_current: Any = None,
+        driver: Any = None,
         **parameters: Any,
     ) -> None:
         if not isinstance(model, EventSDE):
@@ -154,6 +161,7 @@ class Network(Immutable):
                 raise ValidationError(f"unknown parameter {name!r}; this model has {known}")
         own.update({name: self._own(name, value) for name, value in {**model.parameters, **parameters}.items()})
         self.input_current = part("input_current", as_input_current(0.0 if input_current is None else input_current))
+        self.driver = as_driver(driver)
         self._unite(own)
         model.check_dead_zones(self.parameters)
 
@@ -163,6 +171,14 @@ class Network(Immutable):
         self.parameters = self._united(own, {argument: getattr(self, argument) for argument in self.part_classes})
         for name, array in self.parameters.items():
             self._check_shape(name, array)
+        self._check_driver(self.driver)
+
+    def _check_driver(self, driver: Driver) -> None:
+        """Raise unless the noises that it names are the network's."""
+        for name in driver.names if isinstance(driver, NoiseDrivers) else ():
+            if name not in self.noise_names:
+                known = ", ".join(self.noise_names)
+                raise ValidationError(f"driver names the noise {name!r}, and this network has {known}")
 
     def _united(self, own: Mapping[str, Array], parts: Mapping[str, Component]) -> Arrays:
         """All parameters by name, if no two have the same; a current that nobody hears has none."""
@@ -204,12 +220,16 @@ class Network(Immutable):
 
     def _meant(self, name: str, array: Array) -> str:
         """The shapes that a parameter may have, in words."""
+        if name in self.driver.parameters:
+            return f"{PATH_SHAPES}, with N = {self.num_neurons} neurons and C = {self.num_noise_components} noises"
         if self._knot_axes(name, array):
             knots = self.input_current.knots.size
             return f"of shape (M,), (M, N) or (S, M, N), with M = {knots} times and N = {self.num_neurons} neurons"
         return "one value for all, one per neuron, or one per sample and neuron"
 
     def _has_sample_axis(self, name: str, array: Array) -> bool:
+        if name in self.driver.parameters:
+            return array.ndim > 2 and array.shape[0] > 1
         return array.ndim == 2 + len(self._tail(name, array)) + self._knot_axes(name, array)
 
     def _knot_axes(self, name: str, array: Array) -> int:
@@ -235,6 +255,10 @@ class Network(Immutable):
         Views, not copies: a broadcast axis has stride 0, so the same strides scatter a gradient back.
         """
         shape = (num_samples, self.num_neurons)
+        if name in self.driver.parameters:  # no coefficient of an equation: engines ask the driver's path
+            values = spread(array)
+            np.broadcast_to(values, (*shape, self.num_noise_components, values.shape[-1]))
+            return {}
         if name in self.input_current.parameters:
             return {name: self.input_current.slots(name, array, *shape)}
         return {name: np.broadcast_to(array, shape)}
@@ -255,7 +279,21 @@ class Network(Immutable):
     def core(self) -> Core:
         """By which names the Julia core knows the model and its parts."""
         stratonovich = self.model.interpretation == "stratonovich"
-        return Core(f"formula_{self.model.key}", "", self.input_current.kind, "", (), False, stratonovich)
+        return Core(f"formula_{self.model.key}", "", self.input_current.kind, "", (), False, stratonovich, self._core_driver)
+
+    @property
+    def _core_driver(self) -> str:
+        """By which name the core knows what drives all noises."""
+        if isinstance(self.driver, BrownianMotion):
+            return "brownian"
+        kinds = [{term.kind == "brownian" for term in self.driver.of_noise(noise).terms} for noise in self.noise_names]
+        brownian, others = any(True in kind for kind in kinds), any(False in kind for kind in kinds)
+        return "+".join(["brownian"] * brownian + ["sampled"] * others)
+
+    @property
+    def noise_names(self) -> tuple[str, ...]:
+        """The noises of a neuron by name, as :attr:`driver` may name them."""
+        return self.model.noises or ("xi",)
 
     @property
     def coefficient_names(self) -> tuple[str, ...]:
@@ -337,8 +375,8 @@ class Network(Immutable):
         Parameters
         ----------
         **parameters : array_like
-            Any names of :attr:`parameters`, or the name of a part of the model (``input_current``; of SLIF networks
-            ``intensity`` and ``diffusion``, too). Weights of a sparse network may be given as a sparse matrix or as
+            Any names of :attr:`parameters`, or the name of a part of the model (``input_current``, ``driver``; of SLIF
+            networks ``intensity`` and ``diffusion``, too). Weights of a sparse network may be given as a sparse matrix or as
             its stored values. Dense weights keep the network's synapses, also those whose weight becomes zero.
 
         Returns
@@ -376,6 +414,8 @@ class Network(Immutable):
             own["weights"], connections = self._other_weights(parameters["weights"])
             attributes |= connections
         everything = self._united(own, {argument: attributes[argument] for argument in self.part_classes})
+        if "driver" in parameters:
+            self._check_driver(attributes["driver"])
         new = self._changed(**attributes, parameters=everything)
         for name, array in everything.items():
             before = self.parameters.get(name)
@@ -394,7 +434,8 @@ class Network(Immutable):
             return here
         given = parameters.get(argument)
         if argument in parameters and (argument not in here.parameters or isinstance(given, Component)):
-            here = part(argument, as_input_current(given) if argument == "input_current" else given, self.part_classes)
+            given = {"input_current": as_input_current, "driver": as_driver}.get(argument, lambda same: same)(given)
+            here = part(argument, given, self.part_classes)
             parameters = {name: value for name, value in parameters.items() if name != argument}
         values = {name: value for name, value in parameters.items() if name in here.parameters}
         return here.replace(**values) if values else here

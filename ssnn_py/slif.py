@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .components import Component
 from .currents import InputCurrent, as_input_current
 from .diffusions import ConstantDiffusion, Diffusion
+from .drivers import Driver, as_driver
 from .errors import NoGradientError, ValidationError
 from .intensities import ExponentialIntensity, Intensity
 from .network import Core, Network, part, read_weights
@@ -73,6 +74,8 @@ class SLIFNetwork(Network):
         there are pathwise gradients only if spikes leave the potential alone (``v_reset = 0``).
     interpretation : {"ito", "stratonovich"}
         Of the stochastic differential equation where g varies; every solver solves the equation that is meant.
+    driver : Driver or mapping of str to Driver, optional
+        The paths B of each neuron, or by the noises' names, ``"B1"`` and ``"B2"``; default :class:`BrownianMotion`.
 
     Raises
     ------
@@ -100,6 +103,7 @@ class SLIFNetwork(Network):
         "intensity": Intensity,
         "input_current": InputCurrent,
         "diffusion": Diffusion,
+        "driver": Driver,
     }
 
     def __init__(
@@ -114,6 +118,7 @@ class SLIFNetwork(Network):
         reset: str = "subtract",
         diffusion: Diffusion | None = None,
         interpretation: str = "ito",
+        driver: Any = None,
     ) -> None:
         for argument, choice, allowed in (
             ("reset", reset, ("subtract", "hard")),
@@ -128,6 +133,7 @@ class SLIFNetwork(Network):
         self.intensity = self._part("intensity", ExponentialIntensity() if intensity is None else intensity)
         self.input_current = self._part("input_current", as_input_current(input_current))
         self.diffusion = self._part("diffusion", ConstantDiffusion() if diffusion is None else diffusion)
+        self.driver = as_driver(driver)
         self._unite({"weights": values, **{name: self._own(name, value) for name, value in given.items()}})
 
     def _part(self, argument: str, given: Any) -> Any:
@@ -171,7 +177,11 @@ class SLIFNetwork(Network):
     def core(self) -> Core:
         kinds = (self.intensity.kind, self.input_current.kind, self.diffusion.kind)
         stratonovich = self.interpretation == "stratonovich"
-        return Core("slif", *kinds, self.intensity.settings, self.reset == "hard", stratonovich)
+        return Core("slif", *kinds, self.intensity.settings, self.reset == "hard", stratonovich, self._core_driver)
+
+    @property
+    def noise_names(self) -> tuple[str, ...]:
+        return ("B1", "B2")[: self.num_noise_components]
 
     @property
     def coefficient_names(self) -> tuple[str, ...]:

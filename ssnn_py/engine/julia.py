@@ -19,6 +19,7 @@ from ..errors import JuliaError
 from ..validation import require_memory
 from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, Tangents, not_finite_because, structs
 from .boot import runtime
+from .driver_paths import DriverPath, driver_path
 from .julia_functions import define
 from .structs import BYTES, Coefficient, address, coefficient
 
@@ -102,7 +103,7 @@ class _Plan:
             num_components=network.num_noise_components,
             noise_levels=problem.noise_levels,
             hard_reset=int(core.hard_reset),
-            stratonovich=int(core.stratonovich),
+            stratonovich=int(problem.stratonovich),
             solver=problem.solver.encode(),
             model=core.model.encode(),
             intensity=core.intensity.encode(),
@@ -112,7 +113,9 @@ class _Plan:
             coefficient_names="\n".join(names).encode(),
             settings=address(self.settings),
             num_settings=self.settings.size,
+            driver=core.driver.encode(),
         )
+        self.path: DriverPath | None = None
         self.directions, self.capacity = directions, -1  # the capacity of the outputs
         self.states = network.states
         self.bars = (ctypes.c_void_p * len(self.states))()
@@ -178,6 +181,28 @@ class _Plan:
             struct.saveat, struct.num_saves = address(saveat), saveat.size
             self._structure = tuple(weakref.ref(part) for part in (synapses, knots, saveat))
         struct.insertions = _insertions(problem.insertions)
+        if struct.driver != b"brownian":
+            self.path = driver_path(problem)
+            self._point_to_path(self.path, problem)
+
+    def _point_to_path(self, path: DriverPath | None, problem: Problem) -> None:
+        assert path is not None
+        self._times, self._brownian = path.times, np.array(path.brownian, dtype=np.int64)
+        self._values = _path_table(path, path.values, problem)
+        self.struct.path = structs.PathData(
+            times=address(self._times),
+            num_times=self._times.size,
+            values=ctypes.addressof(self._values),
+            brownian=address(self._brownian),
+        )
+
+
+def _path_table(path: DriverPath, values: Array, problem: Problem) -> ctypes.Array[Coefficient]:
+    """Of every component the values at the knots, of shape ([P,] S or 1, N or 1, C or 1, M), as the core reads them."""
+    spread = path.spread(values, problem.num_samples, problem.network.num_neurons)
+    stride = spread.strides[0] // BYTES if spread.ndim == 5 else 0
+    first = spread[0] if spread.ndim == 5 else spread
+    return (Coefficient * first.shape[2])(*(coefficient(first[:, :, c], stride) for c in range(first.shape[2])))
 
 
 class _Results:
@@ -340,6 +365,9 @@ class JuliaEngine(Engine):
         )
         plan.moving.fill(problem, blocks)
         tangents.weights, tangents.insertions = plan.moving.weights, _insertions(insertions)
+        moved = None if plan.path is None else plan.path.moved(blocks)
+        along_path = None if moved is None or plan.path is None else _path_table(plan.path, moved, problem)
+        tangents.path_values = None if along_path is None else ctypes.addressof(along_path)
         with _blaming(problem):
             self._solve_tangent(plan.struct, plan.outputs.struct, tangents)
         _give_back(plan)
@@ -372,8 +400,18 @@ class JuliaEngine(Engine):
             setattr(data, name, address(bar))
         for place, name in enumerate(plan.states):
             plan.bars[place] = address(of_states.get(name))
+        path, path_bar, data.path_values = plan.path, None, None
+        if path is not None and not set(path.parameters).isdisjoint(wrt):
+            require_memory("the driver's gradient", 8.0 * problem.num_samples * path.values[0].size, "take fewer samples")
+            path_bar = np.zeros((problem.num_samples, *path.values.shape[1:]))
+            along_path = _path_table(path, path_bar, problem)
+            data.path_values = ctypes.addressof(along_path)
         self._adjoint(plan.struct, data)
         _give_back(plan)
+        if path is not None and path_bar is not None:
+            for name, gradient in path.pulled_back(path_bar, len(path.brownian)).items():
+                if name in gradients:
+                    gradients[name] = gradient
         return gradients
 
 

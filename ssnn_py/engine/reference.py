@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from ..errors import SSNNError
 from . import Array, Engine, Insertions, Problem, RawSolution, Tangents, grid_tolerance, not_finite_because
+from .driver_paths import driver_path
 from .reference_duals import Dual, select
 from .reference_models import Equations, FormulaEquations, SLIFEquations, State
 from .reference_noise import At, BrownianPath, Noise
+from .reference_paths import PathNoise
 from .reference_solvers import STEPS, Interval, Transitions, linear_piece
 
 MAX_SPIKES_IN_STEP = 1000
@@ -63,7 +65,9 @@ class _Run:
         steps = (problem.t1 - problem.t0) / problem.dt
         self.last_is_shorter = problem.num_steps - steps > grid_tolerance(steps)
         areas = problem.solver in STEPS or problem.noise_levels > 0 or self.last_is_shorter
-        self.path = BrownianPath(problem, areas)
+        brownian = BrownianPath(problem, areas)
+        path = driver_path(problem)
+        self.path = brownian if path is None else PathNoise(problem, brownian, path, path.moved(directions))
         if network.core.model == "slif":
             self.transitions = Transitions(self.slots["mu1"].value, self.slots["mu2"].value)
         self.fired = np.zeros(shape, dtype=np.int64)
@@ -107,9 +111,14 @@ class _Run:
 
     def neurons(self, at: At) -> Equations:
         network, slots = self.problem.network, {name: slot[at] for name, slot in self.slots.items()}
-        if network.core.model == "slif":
-            return SLIFEquations(network, slots, lambda h: self.transitions(at, h))
-        return FormulaEquations(network, slots)
+        equations = (
+            SLIFEquations(network, slots, lambda h: self.transitions(at, h))
+            if network.core.model == "slif"
+            else FormulaEquations(network, slots)
+        )
+        equations.stratonovich = self.problem.stratonovich
+        equations.leaves_variance = self.path.leaves_variance
+        return equations
 
     # --- refinement inside a step
     # ---------------------------------------------------------------------------------------------------

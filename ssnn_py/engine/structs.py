@@ -34,6 +34,17 @@ class Insertions(Structure):
     _fields_ = [(name, c_void_p) for name in ("neurons", "spikes", "saves")]
 
 
+class PathData(Structure):
+    """A part of the driver: a path with knots."""
+
+    _fields_ = [
+        ("times", c_void_p),
+        ("num_times", c_int64),
+        ("values", c_void_p),
+        ("brownian", c_void_p),
+    ]
+
+
 class Problem(Structure):
     """A simulation."""
 
@@ -70,6 +81,8 @@ class Problem(Structure):
         ("saveat", c_void_p),
         ("num_saves", c_int64),
         ("insertions", Insertions),
+        ("driver", c_char_p),
+        ("path", PathData),
     ]
 
 
@@ -97,6 +110,7 @@ class TangentOutputs(Structure):
         ("s_at_saves", c_void_p),
         ("s_at_insertions", c_void_p),
         ("insertions", Insertions),
+        ("path_values", c_void_p),
     ]
 
 
@@ -113,6 +127,7 @@ class AdjointData(Structure):
         ("entries_at_saves", c_void_p),
         ("entries_at_insertions", c_void_p),
         ("insertions", Insertions),
+        ("path_values", c_void_p),
     ]
 
 
@@ -158,6 +173,7 @@ class KernelJob(Structure):
 STRUCTS: tuple[type[Structure], ...] = (
     Coefficient,
     Insertions,
+    PathData,
     Problem,
     Outputs,
     TangentOutputs,

@@ -26,7 +26,20 @@ struct Insertions
     saves::Ptr{Int64}
 end
 
-push!(BOUNDARY_STRUCTS, Coefficient, Insertions)
+"""
+The part of the driver that the host gives, as a path that is linear between knots: their times, a table of values per
+component, and which components have a Brownian motion added to them (1, else 0).
+"""
+struct PathData
+    times::Ptr{Float64}
+    num_times::Int64
+    values::Ptr{Coefficient}
+    brownian::Ptr{Int64}
+end
+
+push!(BOUNDARY_STRUCTS, Coefficient, Insertions, PathData)
+
+const NO_PATH = PathData(C_NULL, 0, C_NULL, C_NULL)
 
 const NO_INSERTIONS = Insertions(C_NULL, C_NULL, C_NULL)
 
@@ -74,6 +87,8 @@ struct Problem
     saveat::Ptr{Float64}
     num_saves::Int64
     insertions::Insertions          # spikes that happen besides those of the noise; for `ssnn_solve` alone, after t0
+    driver::Ptr{UInt8}
+    path::PathData
 end
 
 push!(BOUNDARY_STRUCTS, Problem)
@@ -219,4 +234,4 @@ end
 Model(problem::Problem) = lookup(MODELS, "model", unsafe_string(problem.model))(problem)
 
 """The driver of a problem, before its first sample."""
-Driver(problem::Problem) = DRIVERS["brownian"](problem)
+Driver(problem::Problem) = lookup(DRIVERS, "driver", unsafe_string(problem.driver))(problem)

@@ -77,10 +77,13 @@ zero_vectors(::Val{M}, n) where {M} = ntuple(_ -> zeros(n), Val(M))
 @inline tangents_of(y) = map(tangent, y)
 
 """Coefficients that move: what is computed from them comes with its tangent."""
-mutable struct DualModel{Θ<:Model}      # mutable, so that it is passed by reference
+mutable struct DualModel{Θ<:Model,P}    # mutable, so that it is passed by reference
     primal::Θ
     tangent::Θ
+    path::P                             # how the driver moves; nothing where it does not
 end
+
+DualModel(primal::Θ, tangent::Θ) where {Θ<:Model} = DualModel(primal, tangent, nothing)
 
 is_additive(θ::DualModel) = is_additive(θ.primal)
 is_stratonovich(θ::DualModel) = is_stratonovich(θ.primal)

@@ -17,12 +17,14 @@ struct AdjointData
     entries_at_saves::Ptr{Float64}
     entries_at_insertions::Ptr{Float64}
     insertions::Insertions
-end
+    path_values::Ptr{Coefficient}   # gradients by the values at the driver's knots, one per component, of each sample
+end                                 # its own; null likewise
 
 push!(BOUNDARY_STRUCTS, AdjointData)
 
 AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointData(
     spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
+    C_NULL,
 )
 
 """
@@ -328,7 +330,9 @@ function event_free_steps_back!(w::AdjointWorker{M,<:Run{M,C}}, column) where {M
     bar = state_at(w.bar.y, 1)
     @inbounds while column > 0 && tape.saved_at_end[column] == 0 && isempty(tape_entries(tape, column))
         t, x = t0 + (tape.first_step + column - 1) * dt, recorded_increment(solver, tape, column, Val(C))
-        bar = one_step_adjoint!(θ̄, solver, θ, 1, state_at(tape.y, column), bar, t, tape.length[column], x, wanted)
+        y, h = state_at(tape.y, column), tape.length[column]
+        one_step_path_adjoint!(run.driver, solver, θ, 1, y, bar, t, t0 + (tape.first_step + column) * dt, h, x)
+        bar = one_step_adjoint!(θ̄, solver, θ, 1, y, bar, t, h, x, wanted)
         column -= 1
     end
     set_state!(w.bar.y, 1, bar)
@@ -445,6 +449,7 @@ function adjoint(problem::Problem, data::AdjointData)
     end
     key = PlanKey(:adjoint, problem, problem.num_samples, threads, SEGMENT_BYTES[], data.entries_at_saves != C_NULL)
     with_workers(make, renew_plan!, key, 1) do plans
+        foreach(w -> want_gradients!(w.run.driver, data.path_values), plans[1].workers)
         adjoint(plans[1].workers, problem, data, threads, plans[1].partial)
     end
 end
@@ -468,6 +473,7 @@ function adjoint(
         for sample in samples
             check_cancelled()
             adjoint_sample!(w, data, sample)
+            scatter_path!(w.run.driver, data.path_values, sample)
             scatter!(w.list, data.weights, w.gradients, w.run.synapses, sample; per_sample = true)
             add!(partial[chunk], w.gradients)
             clear!(w.gradients)

@@ -77,6 +77,7 @@ Run(problem::Problem, solver::Solver, θ::Model) =
 
 function Run(problem::Problem, solver::Solver, θ::Model, driver::Driver{C}, ::Val{M}) where {C,M}
     n, places = Int(problem.num_neurons), coefficient_places(problem, θ)
+    suit!(solver, driver)
     return Run(
         problem, solver, Synapses(problem), places, host_table(problem.coefficients, places),
         host_array(problem.saveat, problem.num_saves), θ, NetworkState{M}(n), driver, zeros(n * C), zeros(n * C),
@@ -92,6 +93,7 @@ function renew!(run::Run, problem::Problem)
     read!(run.synapses, problem)
     read_table!(run.coefficients, problem.coefficients, run.places)
     run.saveat = host_array(problem.saveat, problem.num_saves)
+    renew!(run.driver, problem)
     return run
 end
 

@@ -16,19 +16,21 @@ struct TangentOutputs
     s_at_saves::Ptr{Float64}
     s_at_insertions::Ptr{Float64}
     insertions::Insertions
+    path_values::Ptr{Coefficient}   # directions of the values at the driver's knots, one per component; null likewise
 end
 
 push!(BOUNDARY_STRUCTS, TangentOutputs)
 
 TangentOutputs(count, directions, weights, spike_times, recorded, num_recorded) = TangentOutputs(
     count, directions, weights, spike_times, recorded, num_recorded, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
+    C_NULL,
 )
 
-mutable struct TangentObserver{M,Θ<:Model} <: Observer
+mutable struct TangentObserver{M,Θ<:Model,P} <: Observer
     outputs::TangentOutputs
     list::Vector{Coefficient}
     directions::Vector{Θ}
-    duals::Vector{DualModel{Θ}}     # the run's coefficients with each direction
+    duals::Vector{DualModel{Θ,P}}   # the run's coefficients with each direction
     states::Vector{StateTangent{M}}
     dτ::Vector{Float64}             # of the spike that is being handled
     sample::Int
@@ -40,7 +42,8 @@ function TangentObserver(run::Run{M}, outputs::TangentOutputs) where {M}
     number, n = outputs.num_directions, num_neurons(run.x)
     directions = [Model(run.problem)::typeof(run.θ) for _ in 1:number]
     return TangentObserver(
-        outputs, host_table(outputs.directions, run.places), directions, [DualModel(run.θ, dθ) for dθ in directions],
+        outputs, host_table(outputs.directions, run.places), directions,
+        [DualModel(run.θ, dθ, path_tangent(run.driver)) for dθ in directions],
         [StateTangent{M}(n) for _ in 1:number], zeros(number), 1, Insertion(0, 0, 0),
     )
 end
@@ -56,6 +59,7 @@ function begin_sample!(o::TangentObserver, run::Run)
     o.insertion = Insertion(o.outputs.insertions, o.sample)
     for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
         load!(θ.tangent, o.list, o.outputs.weights, run.synapses, o.sample, p)
+        load_path!(θ.path, o.outputs.path_values, o.sample, p)
         for k in 1:num_neurons(run.x)
             set_state!(dx.y, k, tangents_of(initial_state(θ, k, first_thresholds(run.θ, run.key, k))))
         end

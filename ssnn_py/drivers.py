@@ -1,0 +1,296 @@
+"""Drivers: the signals whose increments are the noise of a network, one path per noise of every neuron.
+
+A new driver is a subclass of :class:`Driver` here, made of the terms that ``engine/driver_paths.py`` knows how to lay
+out, or one file in ``julia/src/paths`` with its twin in ``engine/reference_noise.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .components import Component
+from .errors import ValidationError
+from .validation import as_float, as_real_array, describe
+
+Array = NDArray[np.float64]
+Same = TypeVar("Same", bound="Driver")
+
+#: The shapes of the values of a path, in words.
+PATH_SHAPES = "of shape (M,), (M, N), (S, M, N) or (S, M, N, C)"
+
+
+class Driver(Component):
+    """Base class of drivers; see :class:`ssnn_py.components.Component`.
+
+    The equation of a variable with the noise ``sigma*xi`` is dy = f dt + σ dX, with X the driver's path for that noise
+    and that neuron; paths of different noises, neurons and samples are independent where they are random. Drivers are
+    added with ``+``: the sum of the paths.
+    """
+
+    def __add__(self, other: object) -> Driver:
+        if not isinstance(other, Driver):
+            return NotImplemented
+        return DriverSum((*self.terms, *other.terms))
+
+    @property
+    def terms(self) -> tuple[Driver, ...]:
+        """What it is the sum of."""
+        return (self,)
+
+    def of_noise(self, noise: str) -> Driver:
+        """The driver of the noise of that name."""
+        return self
+
+    def named_terms(self, noise: str) -> list[tuple[Driver, str]]:
+        """What the driver of that noise is the sum of, each with the name of its parameter, if it has one."""
+        return [(self, next(iter(self.parameters), ""))]
+
+
+class BrownianMotion(Driver):
+    """Brownian motion, the default: white noise.
+
+    Its path is refined inside steps as far as anyone looks (docs/numerics.md).
+
+    Examples
+    --------
+    >>> BrownianMotion() == BrownianMotion()
+    True
+    """
+
+    kind = "brownian"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class FractionalBrownianMotion(Driver):
+    r"""Fractional Brownian motion: the Gaussian process with stationary increments and
+    :math:`\operatorname{Var} X(t) = \mathrm{scale}^2\,t^{2H}`.
+
+    Its increments are positively correlated where H > 1/2, negatively where H < 1/2; with H = 1/2 it is Brownian motion
+    in law. The path is exact on the noise grid, t0 + n·noise_dt (`simulate`'s ``noise_dt``, by default its ``dt``), and
+    linear within it: two steps see one and the same path if their ``noise_dt`` is the same. It is drawn at once for
+    the whole interval (Davies and Harte's circulant embedding), and so is another one where the number of noise steps
+    passes a power of 2.
+
+    Parameters
+    ----------
+    hurst : float
+        H, between 0 and 1. Nothing can be differentiated with respect to it.
+    scale : float
+        The standard deviation of X(1); of use in sums of drivers.
+
+    Raises
+    ------
+    ValidationError
+        If H is not between 0 and 1, or the scale is not positive.
+
+    References
+    ----------
+    Davies and Harte, "Tests for Hurst effect", Biometrika 74 (1987).
+
+    Examples
+    --------
+    >>> import ssnn_py as ssnn
+    >>> net = ssnn.SLIFNetwork([[0.0]], input_current=1.5, sigma=0.5, driver=FractionalBrownianMotion(0.7))
+    >>> ssnn.simulate(net, t1=2.0, dt=0.01, max_spikes=2, seed=1).spike_times.shape
+    (1, 2)
+    """
+
+    kind = "fractional"
+
+    def __init__(self, hurst: float, scale: float = 1.0) -> None:
+        self.hurst, self.scale = as_float("hurst", hurst), as_float("scale", scale, positive=True)
+        if not 0.0 < self.hurst < 1.0:
+            raise ValidationError(f"hurst must be between 0 and 1, got {hurst}")
+        super().__init__()
+
+    def _shown(self) -> dict[str, Any]:
+        return {"hurst": self.hurst, "scale": self.scale}
+
+
+class SampledPath(Driver):
+    """A path of one's own: linear between knots, constant beyond both ends.
+
+    Whatever the step, increments are those of the path itself, and a step that is coarser than the knots sees their
+    area, too (docs/numerics.md). Only increments matter: where the path starts does not.
+
+    Parameters
+    ----------
+    ts : array_like, shape (M,)
+        Increasing times of the knots, at least two.
+    xs : array_like, shape (M,), (M, N), (S, M, N) or (S, M, N, C)
+        The path there: one for all neurons, one per neuron, per sample and neuron, or per sample, neuron and noise, of
+        which a neuron has C. An axis of length 1 stands for all. This is the parameter ``"driver_values"`` of gradients.
+
+    Attributes
+    ----------
+    ts : ndarray, shape (M,)
+
+    Raises
+    ------
+    ValidationError
+        If the times do not increase, or the number of values is not that of the times.
+
+    Examples
+    --------
+    >>> import ssnn_py as ssnn
+    >>> path = SampledPath([0.0, 1.0, 2.0], [0.0, 1.0, 0.5])
+    >>> net = ssnn.SLIFNetwork([[0.0]], input_current=1.5, sigma=0.5, driver=path)
+    >>> sorted(name for name in net.parameters if name.startswith("driver"))
+    ['driver_values']
+    """
+
+    kind = "sampled"
+
+    def __init__(self, ts: ArrayLike, xs: ArrayLike) -> None:
+        self.ts = as_real_array("ts", ts, (1,), "an array of shape (M,)")
+        if self.ts.size < 2 or np.any(np.diff(self.ts) <= 0):
+            raise ValidationError("ts must be strictly increasing, and two times or more")
+        super().__init__({"driver_values": xs})
+
+    def checked(self, name: str, value: ArrayLike) -> Array:
+        array = as_real_array("xs", value, (1, 2, 3, 4), f"an array {PATH_SHAPES}")
+        if array.shape[min(max(array.ndim - 2, 0), 1)] != self.ts.size:
+            raise ValidationError(
+                f"xs must be {PATH_SHAPES}, with one entry for each of the M = {self.ts.size} times, got shape "
+                f"{array.shape}"
+            )
+        return array
+
+    def _shown(self) -> dict[str, Any]:
+        return {"ts": self.ts.tolist(), "xs": self.parameters["driver_values"].tolist()}
+
+
+def spread(xs: Array) -> Array:
+    """Values of a path as a view of shape (S or 1, N or 1, C or 1, M)."""
+    if xs.ndim == 1:
+        return xs[None, None, None, :]
+    if xs.ndim == 2:
+        return xs.T[None, :, None, :]
+    return np.moveaxis(xs if xs.ndim == 4 else xs[..., None], 1, -1)
+
+
+class DriverSum(Driver):
+    """The sum of several drivers, made by ``+``. The values of its second, third, … sampled path are the parameters
+    ``"driver_values_2"``, ``"driver_values_3"``, ….
+
+    Examples
+    --------
+    >>> BrownianMotion() + FractionalBrownianMotion(0.8, scale=0.5)
+    BrownianMotion() + FractionalBrownianMotion(hurst=0.8, scale=0.5)
+    """
+
+    kind = "sum"
+
+    def __init__(self, terms: Sequence[Driver]) -> None:
+        self._terms = tuple(terms)
+        if sum(isinstance(term, BrownianMotion) for term in self._terms) > 1:
+            raise ValidationError(
+                "two Brownian motions are one of another size: add one BrownianMotion(), and change sigma instead"
+            )
+        super().__init__(_united_parameters(self._terms))
+
+    def checked(self, name: str, value: ArrayLike) -> Array:
+        for known, place, of_term in _numbered(self._terms):
+            if known == name:
+                return self._terms[place].checked(of_term, value)
+        raise KeyError(name)
+
+    @property
+    def terms(self) -> tuple[Driver, ...]:
+        return _with_parameters(self._terms, self.parameters)
+
+    def named_terms(self, noise: str) -> list[tuple[Driver, str]]:
+        names = {place: known for known, place, _ in _numbered(self._terms)}
+        return [(term, names.get(place, "")) for place, term in enumerate(self.terms)]
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, self.terms))
+
+
+class NoiseDrivers(Driver):
+    """One driver for each noise of a neuron, by the noise's name: what a mapping given as ``driver`` becomes. Noises
+    that are not named are driven by Brownian motion.
+    """
+
+    kind = "noises"
+
+    def __init__(self, drivers: Mapping[str, Driver]) -> None:
+        for name, driver in drivers.items():
+            if not isinstance(driver, Driver) or isinstance(driver, NoiseDrivers):
+                raise ValidationError(f"driver[{name!r}] must be a Driver, got {describe(driver)}")
+        self._drivers = tuple(sorted(drivers.items()))
+        super().__init__(_united_parameters([driver for _, driver in self._drivers]))
+
+    def checked(self, name: str, value: ArrayLike) -> Array:
+        drivers = [driver for _, driver in self._drivers]
+        for known, place, of_term in _numbered(drivers):
+            if known == name:
+                return drivers[place].checked(of_term, value)
+        raise KeyError(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the noises that are named."""
+        return tuple(name for name, _ in self._drivers)
+
+    def of_noise(self, noise: str) -> Driver:
+        drivers = _with_parameters([driver for _, driver in self._drivers], self.parameters)
+        return dict(zip(self.names, drivers, strict=True)).get(noise, BrownianMotion())
+
+    def named_terms(self, noise: str) -> list[tuple[Driver, str]]:
+        if noise not in self.names:
+            return [(BrownianMotion(), "")]
+        mine = self.names.index(noise)
+        drivers = [driver for _, driver in self._drivers]
+        names = {name: known for known, place, name in _numbered(drivers) if place == mine}
+        return [(term, names.get(name, "")) for term, name in self.of_noise(noise).named_terms(noise)]
+
+    def __add__(self, other: object) -> Driver:
+        raise ValidationError("drivers by the names of noises have no sum: add the drivers of each noise")
+
+    def __repr__(self) -> str:
+        return repr({name: self.of_noise(name) for name in self.names})
+
+
+def _numbered(terms: Sequence[Driver]) -> list[tuple[str, int, str]]:
+    """Of every parameter of several drivers its name among those of all, the driver's place, and its name there."""
+    names: list[tuple[str, int, str]] = []
+    for place, term in enumerate(terms):
+        for name in term.parameters:
+            stem = name.rstrip("0123456789").rstrip("_")
+            count = 1 + sum(known.rstrip("0123456789").rstrip("_") == stem for known, *_ in names)
+            names.append((stem if count == 1 else f"{stem}_{count}", place, name))
+    return names
+
+
+def _united_parameters(terms: Sequence[Driver]) -> dict[str, Array]:
+    return {known: terms[place].parameters[name] for known, place, name in _numbered(terms)}
+
+
+def _with_parameters(terms: Sequence[Driver], parameters: Mapping[str, Array]) -> tuple[Driver, ...]:
+    """These drivers with the values that `parameters`, named as those of all, have."""
+    changes: list[dict[str, Array]] = [{} for _ in terms]
+    for known, place, name in _numbered(terms):
+        if parameters[known] is not terms[place].parameters[name]:
+            changes[place][name] = parameters[known]
+    return tuple(term.replace(**change) if change else term for term, change in zip(terms, changes, strict=True))
+
+
+def as_driver(driver: Any) -> Driver:
+    """`driver` itself, Brownian motion for None, or what a mapping of noises to drivers stands for."""
+    if driver is None:
+        return BrownianMotion()
+    if isinstance(driver, Mapping):
+        return NoiseDrivers(driver)
+    if not isinstance(driver, Driver):
+        raise ValidationError(
+            f"driver must be a Driver, such as BrownianMotion(), or a mapping of noises to drivers, got "
+            f"{describe(driver)}"
+        )
+    return driver

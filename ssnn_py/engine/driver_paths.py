@@ -1,0 +1,240 @@
+"""What of a problem's driver is given as a path with knots, laid out for engines: sampled paths as they are, fractional
+Brownian motions drawn as docs/numerics.md says.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..drivers import BrownianMotion, Driver, FractionalBrownianMotion, SampledPath, spread
+from ..validation import require_memory
+from . import Array, Problem
+from .reference_noise import threefry, uniform
+
+#: The purpose of its draws, as part of their counters.
+FRACTIONAL = 8
+#: Draws that are made at once.
+_BLOCK = 2**18
+
+
+@dataclass(frozen=True, eq=False)
+class _Term:
+    """A sampled path in the sum: where the merged knots lie between its own, and to which components it belongs."""
+
+    name: str
+    shape: tuple[int, ...]
+    components: tuple[int, ...]
+    left: NDArray[np.intp]
+    right_weight: Array
+    num_knots: int
+
+    def at_knots(self, values: Array) -> Array:
+        """Values at the merged knots, (…, M), from those at its own."""
+        if self.left.size == self.num_knots and not self.right_weight[:-1].any():
+            return values
+        return np.asarray(
+            values[..., self.left] * (1.0 - self.right_weight) + values[..., self.left + 1] * self.right_weight
+        )
+
+    def transposed(self, bar: Array) -> Array:
+        """Cotangents of its own values from those at the merged knots."""
+        own = np.zeros((*bar.shape[:-1], self.num_knots))
+        np.add.at(own, (..., self.left), bar * (1.0 - self.right_weight))
+        np.add.at(own, (..., self.left + 1), bar * self.right_weight)
+        return own
+
+
+@dataclass(frozen=True, eq=False)
+class DriverPath:
+    """A path that is linear between knots, constant beyond both ends.
+
+    Attributes
+    ----------
+    times : ndarray, shape (M,)
+        The knots, at least two.
+    values : ndarray, shape (S or 1, N or 1, C or 1, M)
+    brownian : tuple of bool
+        Which components have a Brownian motion added to them.
+    """
+
+    times: Array
+    values: Array
+    brownian: tuple[bool, ...]
+    _terms: tuple[_Term, ...]
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """What of the network's parameters it is made of."""
+        return tuple(dict.fromkeys(term.name for term in self._terms))
+
+    def spread(self, values: Array, num_samples: int, num_neurons: int) -> Array:
+        """A view of (…, S or 1, N or 1, C or 1, M) as (…, S, N, C, M)."""
+        shape = (num_samples, num_neurons, len(self.brownian), self.times.size)
+        return np.broadcast_to(values, (*values.shape[:-4], *shape))
+
+    def moved(self, directions: Mapping[str, Array]) -> Array | None:
+        """Tangents of the values, (P, S or 1, N or 1, C or 1, M), from those of parameters; None where none moves."""
+        blocks = [(term, directions[term.name]) for term in self._terms if term.name in directions]
+        if not blocks:
+            return None
+        tangents = [[_spread_term(term, part) for part in block] for term, block in blocks]
+        count = len(blocks[0][1])
+        return np.stack([_sum_of([parts[p] for parts in tangents], len(self.brownian)) for p in range(count)])
+
+    def pulled_back(self, bar: Array, num_components: int) -> dict[str, Array]:
+        """Gradients by the parameters from those by the values, (S, N or 1, C or 1, M)."""
+        gradients: dict[str, Array] = {}
+        for term in self._terms:
+            part = bar if bar.shape[2] == 1 else bar[:, :, list(term.components)]
+            own, like = term.transposed(part), spread(np.empty(term.shape))
+            if like.shape[2] > 1 and own.shape[2] != like.shape[2]:  # of components that are driven otherwise
+                padded = np.zeros((*own.shape[:2], num_components, own.shape[3]))
+                padded[:, :, list(term.components)] = own
+                own = padded
+            axes = tuple(axis for axis in range(3) if like.shape[axis] == 1)
+            own = np.broadcast_to(own.sum(axis=axes, keepdims=True), like.shape)
+            gradients[term.name] = gradients.get(term.name, 0.0) + _unspread(own, term.shape)
+        return gradients
+
+
+def _unspread(values: Array, shape: tuple[int, ...]) -> Array:
+    """The inverse of :func:`spread`."""
+    if len(shape) == 1:
+        return values[0, 0, 0]
+    if len(shape) == 2:
+        return values[0, :, 0].T
+    moved = np.moveaxis(values, -1, 1)
+    return moved if len(shape) == 4 else moved[..., 0]
+
+
+def _spread_term(term: _Term, xs: Array) -> tuple[Array, tuple[int, ...]]:
+    values = term.at_knots(spread(xs))
+    if values.shape[2] > 1:
+        values = values[:, :, list(term.components)]
+    return values, term.components
+
+
+def _sum_of(parts: list[tuple[Array, tuple[int, ...]]], num_components: int) -> Array:
+    """Their sum over all components; each comes with those that it belongs to."""
+    shapes = [values.shape for values, _ in parts]
+    everywhere = all(len(components) == num_components for _, components in parts)
+    alike = everywhere and all(shape[2] == 1 for shape in shapes)
+    outer = tuple(max(shape[axis] for shape in shapes) for axis in range(2))
+    if len(parts) == 1 and everywhere:
+        return np.ascontiguousarray(parts[0][0])
+    total = np.zeros((*outer, 1 if alike else num_components, shapes[0][3]))
+    for values, components in parts:
+        if alike:
+            total += values
+        else:
+            total[:, :, list(components)] += values
+    return total
+
+
+def driver_path(problem: Problem) -> DriverPath | None:
+    """The path that the problem's driver has besides Brownian motion; None where it has none."""
+    network = problem.network
+    if network.core.driver == "brownian":
+        return None
+    noises = network.noise_names
+    # A sampled path of several noises is one term, on all their components; of fractional Brownian motions each has its
+    # own, and its place among those of its noise.
+    found: dict[tuple[str, int, int], tuple[Driver, list[int]]] = {}
+    brownian = [False] * len(noises)
+    for c, noise in enumerate(noises):
+        fractional = 0
+        for term, name in network.driver.named_terms(noise):
+            if isinstance(term, BrownianMotion):
+                brownian[c] = True
+            elif isinstance(term, FractionalBrownianMotion):
+                found["", c, fractional] = (term, [c])
+                fractional += 1
+            else:
+                assert isinstance(term, SampledPath)
+                found.setdefault((name, 0, 0), (term, []))[1].append(c)
+    grid = _noise_grid(problem)
+    knots = [grid if isinstance(term, FractionalBrownianMotion) else term.ts for term, _ in found.values()]
+    times = knots[0] if all(np.array_equal(part, knots[0]) for part in knots) else np.unique(np.concatenate(knots))
+    parts, terms = [], []
+    for ((name, _, ordinal), (term, components)), own in zip(found.items(), knots, strict=True):
+        left, weight = _places(own, times)
+        if isinstance(term, FractionalBrownianMotion):
+            values = _fractional(problem, term, components[0], ordinal, grid.size - 1)
+            as_term = _Term("", values.shape, tuple(components), left, weight, own.size)
+            parts.append((as_term.at_knots(values), tuple(components)))
+        else:
+            xs = term.parameters["driver_values"]
+            terms.append(_Term(name, xs.shape, tuple(components), left, weight, own.size))
+            parts.append(_spread_term(terms[-1], xs))
+    return DriverPath(times, _sum_of(parts, len(noises)), tuple(brownian), tuple(terms))
+
+
+def _places(own: Array, times: Array) -> tuple[NDArray[np.intp], Array]:
+    """Of each time the knot to its left, and the weight of the next one."""
+    left = np.clip(np.searchsorted(own, times, side="right") - 1, 0, own.size - 2)
+    weight = np.clip((times - own[left]) / (own[left + 1] - own[left]), 0.0, 1.0)
+    if own is times:
+        left, weight = np.arange(own.size), np.zeros(own.size)
+        left[-1], weight[-1] = own.size - 2, 1.0
+    return left, weight
+
+
+# --- fractional Brownian motion ---------------------------------------------------------------------------------------
+
+
+def _noise_grid(problem: Problem) -> Array:
+    steps = -(-problem.num_steps >> problem.noise_levels)
+    return problem.t0 + np.arange(steps + 1) * (problem.dt * 2.0**problem.noise_levels)
+
+
+def _fractional(problem: Problem, term: FractionalBrownianMotion, component: int, ordinal: int, steps: int) -> Array:
+    """Values on the noise grid, shape (S, N, 1, L + 1)."""
+    shape = (problem.num_samples, problem.network.num_neurons)
+    require_memory("the fractional paths", 16.0 * shape[0] * shape[1] * (steps + 1), "simulate fewer samples at once")
+    unit = _fractional_paths(term.hurst, problem.seed, problem.first_sample, *shape, component, ordinal, steps)
+    step = problem.dt * 2.0**problem.noise_levels
+    return (term.scale * step**term.hurst) * unit[:, :, None, :]
+
+
+@functools.lru_cache(maxsize=2)
+def _fractional_paths(
+    hurst: float, seed: int, first_sample: int, num_samples: int, num_neurons: int, component: int, ordinal: int, steps: int
+) -> Array:
+    """On a grid of spacing 1, shape (S, N, L + 1); kept for the gradient of the same solve."""
+    half = 1 << (steps - 1).bit_length()
+    roots = _embedding(hurst, half)
+    values = np.zeros((num_samples, num_neurons, steps + 1))
+    draws = np.arange(half + 1, dtype=np.uint64)
+    pairs = max(1, _BLOCK // (half + 1))
+    flat = values.reshape(-1, steps + 1)
+    for start in range(0, len(flat), pairs):
+        rows = np.arange(start, min(start + pairs, len(flat)))
+        samples, neurons = (part.astype(np.uint64)[:, None] for part in np.divmod(rows, num_neurons))
+        word = neurons | np.uint64(component << 32 | FRACTIONAL << 36 | ordinal << 40)
+        word0, word1 = threefry((seed, np.uint64(first_sample) + samples), (draws, word))
+        radius, angle = np.sqrt(-2.0 * np.log(uniform(word0))), 2.0 * np.pi * uniform(word1)
+        z = radius * np.cos(angle) + 1j * (radius * np.sin(angle))
+        z[:, 1:half] *= np.sqrt(0.5)
+        z[:, [0, half]] = z[:, [0, half]].real
+        increments = np.fft.irfft(roots * z, 2 * half, axis=1)[:, :steps]
+        flat[rows, 1:] = np.cumsum(increments, axis=1)
+    values.flags.writeable = False
+    return values
+
+
+@functools.lru_cache(maxsize=16)
+def _embedding(hurst: float, half: int) -> Array:
+    """The square roots of the eigenvalues of the circulant covariance of 2·half increments, times that of their number,
+    as :func:`numpy.fft.irfft` takes them.
+    """
+    lags = np.arange(2.0, half + 1.0)
+    later = 0.5 * lags ** (2 * hurst)
+    later *= np.expm1(2 * hurst * np.log1p(1 / lags)) + np.expm1(2 * hurst * np.log1p(-1 / lags))
+    covariance = np.concatenate([[1.0, 2.0 ** (2 * hurst - 1) - 1.0], later])
+    eigenvalues = np.fft.rfft(np.concatenate([covariance, covariance[half - 1 : 0 : -1]])).real
+    return np.asarray(np.sqrt(2 * half * np.maximum(eigenvalues, 0.0)))
