@@ -125,7 +125,7 @@ class SampledPath(Driver):
         Increasing times of the knots, at least two.
     xs : array_like, shape (M,), (M, N), (S, M, N) or (S, M, N, C)
         The path there: one for all neurons, one per neuron, per sample and neuron, or per sample, neuron and noise, of
-        which a neuron has C. An axis of length 1 stands for all. This is the parameter ``"driver_values"`` of gradients.
+        which a neuron has C. An axis of length 1 stands for all. This is the parameter ``"driver_values"``.
 
     Attributes
     ----------
@@ -169,10 +169,10 @@ class SampledPath(Driver):
 def spread(xs: Array) -> Array:
     """Values of a path as a view of shape (S or 1, N or 1, C or 1, M)."""
     if xs.ndim == 1:
-        return xs[None, None, None, :]
+        return np.asarray(xs[None, None, None, :])
     if xs.ndim == 2:
-        return xs.T[None, :, None, :]
-    return np.moveaxis(xs if xs.ndim == 4 else xs[..., None], 1, -1)
+        return np.asarray(xs.T[None, :, None, :])
+    return np.asarray(np.moveaxis(xs if xs.ndim == 4 else xs[..., None], 1, -1))
 
 
 class DriverSum(Driver):
@@ -239,6 +239,11 @@ class NoiseDrivers(Driver):
         """Of the noises that are named."""
         return tuple(name for name, _ in self._drivers)
 
+    @property
+    def drivers(self) -> dict[str, Driver]:
+        """By the names of noises."""
+        return {name: self.of_noise(name) for name in self.names}
+
     def of_noise(self, noise: str) -> Driver:
         drivers = _with_parameters([driver for _, driver in self._drivers], self.parameters)
         return dict(zip(self.names, drivers, strict=True)).get(noise, BrownianMotion())
@@ -255,7 +260,7 @@ class NoiseDrivers(Driver):
         raise ValidationError("drivers by the names of noises have no sum: add the drivers of each noise")
 
     def __repr__(self) -> str:
-        return repr({name: self.of_noise(name) for name in self.names})
+        return repr(self.drivers)
 
 
 def _numbered(terms: Sequence[Driver]) -> list[tuple[str, int, str]]:

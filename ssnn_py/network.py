@@ -279,7 +279,8 @@ class Network(Immutable):
     def core(self) -> Core:
         """By which names the Julia core knows the model and its parts."""
         stratonovich = self.model.interpretation == "stratonovich"
-        return Core(f"formula_{self.model.key}", "", self.input_current.kind, "", (), False, stratonovich, self._core_driver)
+        model, current = f"formula_{self.model.key}", self.input_current.kind
+        return Core(model, "", current, "", (), False, stratonovich, self._core_driver)
 
     @property
     def _core_driver(self) -> str:
@@ -376,8 +377,8 @@ class Network(Immutable):
         ----------
         **parameters : array_like
             Any names of :attr:`parameters`, or the name of a part of the model (``input_current``, ``driver``; of SLIF
-            networks ``intensity`` and ``diffusion``, too). Weights of a sparse network may be given as a sparse matrix or as
-            its stored values. Dense weights keep the network's synapses, also those whose weight becomes zero.
+            networks ``intensity`` and ``diffusion``, too). Weights of a sparse network may be given as a sparse matrix
+            or as its stored values. Dense weights keep the network's synapses, also those whose weight becomes zero.
 
         Returns
         -------
@@ -434,7 +435,8 @@ class Network(Immutable):
             return here
         given = parameters.get(argument)
         if argument in parameters and (argument not in here.parameters or isinstance(given, Component)):
-            given = {"input_current": as_input_current, "driver": as_driver}.get(argument, lambda same: same)(given)
+            if argument in ("input_current", "driver"):
+                given = as_input_current(given) if argument == "input_current" else as_driver(given)
             here = part(argument, given, self.part_classes)
             parameters = {name: value for name, value in parameters.items() if name != argument}
         values = {name: value for name, value in parameters.items() if name in here.parameters}

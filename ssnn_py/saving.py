@@ -1,10 +1,10 @@
 """Networks, spike trains, solutions and trainings in files: :func:`save` and :func:`load`.
 
-Format "ssnn", version 1
+Format "ssnn", version 2
 ------------------------
 
 An archive of NumPy's (``.npz``) without pickles. Its entry ``header`` is a text in JSON,
-``{"format": "ssnn", "version": 1, "object": VALUE}``; every other entry is an array of numbers. VALUE is
+``{"format": "ssnn", "version": 2, "object": VALUE}``; every other entry is an array of numbers. VALUE is
 
 * null, true, false, a whole number, a text, or a finite number, as JSON has them;
 * ``{"number": "inf"}``, ``"-inf"`` or ``"nan"``;
@@ -15,8 +15,9 @@ An archive of NumPy's (``.npz``) without pickles. Its entry ``header`` is a text
 ======================  ============================================================================================
 KIND                    fields
 ======================  ============================================================================================
-SLIFNetwork             weights, mu, sigma, v_reset, alpha, input_current, intensity, diffusion, reset, interpretation
-Network                 model, weights (null: none), n, input_current (null: not heard), parameters
+SLIFNetwork             weights, mu, sigma, v_reset, alpha, input_current, intensity, diffusion, reset, interpretation,
+                        driver
+Network                 model, weights (null: none), n, input_current (null: not heard), driver, parameters
 weights                 sparse (null: dense; else "csr_matrix" or "csr_array"), n, indptr, targets, values: of every
                         synapse, row by row
 EventSDE                equations, events, synapse, parameters, initial, interpretation
@@ -30,6 +31,11 @@ FormulaIntensity        formula, parameters
 ThresholdIntensity      v_th
 ConstantDiffusion
 AffineDiffusion         offset, slope
+BrownianMotion
+FractionalBrownianMotion  hurst, scale
+SampledPath             xs, ts
+DriverSum               terms
+NoiseDrivers            drivers
 SpikeTrains             times, neurons, num_neurons, t0, t1
 Solution                problem, engine, raw
 Problem                 network, t0, t1, dt, num_steps, num_samples, first_sample, seed, max_spikes, initial, saveat,
@@ -41,7 +47,7 @@ FitResult               network, parameters, history, stopped, gradient, state, 
 ======================  ============================================================================================
 
 The fields are the arguments, or the attributes, of the classes of these names. A change to any of this is a new
-version.
+version. Older ones are read, too: in version 1 networks have no driver, which is Brownian motion.
 """
 
 from __future__ import annotations
@@ -61,6 +67,7 @@ from . import engine as engines
 from .components import Component
 from .currents import ConstantCurrent, FormulaCurrent, JuliaFunction, SampledCurrent
 from .diffusions import AffineDiffusion, ConstantDiffusion
+from .drivers import BrownianMotion, DriverSum, FractionalBrownianMotion, NoiseDrivers, SampledPath
 from .engine import Insertions, Problem, RawSolution, Tangents
 from .errors import ValidationError
 from .formulas.event_sde import Event, EventSDE
@@ -74,7 +81,10 @@ from .training import FitResult
 from .training_plan import npz, write_npz
 from .validation import as_int, describe
 
-FORMAT, VERSION = "ssnn", 1
+FORMAT, VERSION = "ssnn", 2
+
+#: The fields that came with a later version, by what they are in files of an older one.
+ADDED: dict[str, dict[str, Any]] = {"SLIFNetwork": {"driver": None}, "Network": {"driver": None}}
 
 #: What one may save by itself.
 SAVED = (Network, SpikeTrains, Solution, FitResult)
@@ -149,7 +159,7 @@ def load(path: str | os.PathLike[str], *, allow_code: bool = False) -> Any:
         raise ValidationError(f"path must be that of a saved object, but there is no {file}")
     header, arrays = _contents(file)
     try:
-        return _Reader(arrays, allow_code).whole(header["object"])
+        return _Reader(arrays, allow_code, header["version"]).whole(header["object"])
     except _RefusedError as error:
         raise ValidationError(f"{file} {error}") from None
     except Exception as error:
@@ -191,7 +201,7 @@ def _contents(file: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             raise ValidationError(f"{file} is a checkpoint of fit: read it with FitResult.load(path, network)")
         if format != FORMAT:
             raise ValidationError(foreign)
-        if version != VERSION:
+        if isinstance(version, bool) or version not in range(1, VERSION + 1):
             newer = isinstance(version, int) and version > VERSION
             advice = "install a newer ssnn_py" if newer else "this ssnn_py cannot read it"
             raise ValidationError(f"{file} has version {version!r} of the format, not {VERSION}: {advice}")
@@ -230,10 +240,15 @@ COMPONENTS: dict[type[Component], tuple[dict[str, str], dict[str, str]] | None] 
     ThresholdIntensity: ({"v_th": "v_th"}, {}),
     ConstantDiffusion: ({}, {}),
     AffineDiffusion: ({"offset": "diffusion_offset", "slope": "diffusion_slope"}, {}),
+    BrownianMotion: ({}, {}),
+    FractionalBrownianMotion: ({}, {"hurst": "hurst", "scale": "scale"}),
+    SampledPath: ({"xs": "driver_values"}, {"ts": "ts"}),
+    DriverSum: ({}, {"terms": "terms"}),
+    NoiseDrivers: ({}, {"drivers": "drivers"}),
 }
 
 _SLIF_PARAMETERS = ("mu", "sigma", "v_reset", "alpha")
-_SLIF_ATTRIBUTES = ("input_current", "intensity", "diffusion", "reset", "interpretation")
+_SLIF_ATTRIBUTES = ("input_current", "intensity", "diffusion", "reset", "interpretation", "driver")
 _SPARSE = ("csr_matrix", "csr_array")
 
 #: The fields of every kind of object.
@@ -244,7 +259,7 @@ SCHEMA: dict[str, tuple[str, ...]] = {
         for kind, names in COMPONENTS.items()
     },
     "SLIFNetwork": ("weights", *_SLIF_PARAMETERS, *_SLIF_ATTRIBUTES),
-    "Network": ("model", "weights", "n", "input_current", "parameters"),
+    "Network": ("model", "weights", "n", "input_current", "driver", "parameters"),
     "weights": ("sparse", "n", "indptr", "targets", "values"),
     "EventSDE": ("equations", "events", "synapse", "parameters", "initial", "interpretation"),
     "Event": ("hazard", "crossing", "then", "dead_zone"),
@@ -340,6 +355,7 @@ class _Writer:
                 "weights": _Weights(value) if "weights" in value.parameters else None,
                 "n": value.num_neurons,
                 "input_current": value.input_current if value.model.uses_input else None,
+                "driver": value.driver,
                 "parameters": {name: value.parameters[name] for name in value.model.parameters},
             }
         if kind is EventSDE:
@@ -357,8 +373,8 @@ class _Writer:
 class _Reader:
     """Makes objects again, by the constructors of the classes that the format knows, and by no other function."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], allow_code: bool) -> None:
-        self.arrays, self.allow_code = arrays, allow_code
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], allow_code: bool, version: int = VERSION) -> None:
+        self.arrays, self.allow_code, self.version = arrays, allow_code, version
 
     def whole(self, value: Any) -> Any:
         """What was saved."""
@@ -397,6 +413,8 @@ class _Reader:
             )
         if kind not in SCHEMA:
             raise ValueError(f"it has an unknown kind {kind!r}")
+        if self.version < VERSION:
+            fields = {**ADDED.get(kind, {}), **fields}
         if fields.keys() != set(SCHEMA[kind]):
             raise ValueError(f"{kind} has the fields {', '.join(fields)}")
         return _MAKERS[kind](fields)
@@ -449,7 +467,7 @@ def _slif(fields: dict[str, Any]) -> SLIFNetwork:
 def _network(fields: dict[str, Any]) -> Network:
     weights, values = (None, None) if fields["weights"] is None else fields["weights"]
     named = fields["parameters"]
-    network = Network(fields["model"], weights, fields["n"], fields["input_current"], **named)
+    network = Network(fields["model"], weights, fields["n"], fields["input_current"], fields["driver"], **named)
     return network if values is None else network.replace(weights=values)
 
 

@@ -206,8 +206,8 @@ def rewritten(path, change, **arrays):
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (lambda header: header.update(version=2), "version 2 of the format, not 1: install a newer ssnn_py"),
-        (lambda header: header.update(version=0), "version 0 of the format, not 1: this ssnn_py cannot read it"),
+        (lambda header: header.update(version=3), "version 3 of the format, not 2: install a newer ssnn_py"),
+        (lambda header: header.update(version=0), "version 0 of the format, not 2: this ssnn_py cannot read it"),
         (lambda header: header.update(format="other"), "is not a file of ssnn_py"),
         (lambda header: header.pop("object"), "is damaged: it has no 'object'"),
         (lambda header: header.update(object=3), "is damaged: it holds 3"),

@@ -43,10 +43,10 @@ class _Term:
 
     def transposed(self, bar: Array) -> Array:
         """Cotangents of its own values from those at the merged knots."""
-        own = np.zeros((*bar.shape[:-1], self.num_knots))
-        np.add.at(own, (..., self.left), bar * (1.0 - self.right_weight))
-        np.add.at(own, (..., self.left + 1), bar * self.right_weight)
-        return own
+        own = np.zeros((self.num_knots, *bar.shape[:-1]))
+        for knots, weight in ((self.left, 1.0 - self.right_weight), (self.left + 1, self.right_weight)):
+            np.add.at(own, knots, np.moveaxis(bar * weight, -1, 0))
+        return np.moveaxis(own, 0, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +105,11 @@ class DriverPath:
 def _unspread(values: Array, shape: tuple[int, ...]) -> Array:
     """The inverse of :func:`spread`."""
     if len(shape) == 1:
-        return values[0, 0, 0]
+        return np.asarray(values[0, 0, 0])
     if len(shape) == 2:
-        return values[0, :, 0].T
+        return np.asarray(values[0, :, 0].T)
     moved = np.moveaxis(values, -1, 1)
-    return moved if len(shape) == 4 else moved[..., 0]
+    return np.asarray(moved if len(shape) == 4 else moved[..., 0])
 
 
 def _spread_term(term: _Term, xs: Array) -> tuple[Array, tuple[int, ...]]:
@@ -158,7 +158,7 @@ def driver_path(problem: Problem) -> DriverPath | None:
                 assert isinstance(term, SampledPath)
                 found.setdefault((name, 0, 0), (term, []))[1].append(c)
     grid = _noise_grid(problem)
-    knots = [grid if isinstance(term, FractionalBrownianMotion) else term.ts for term, _ in found.values()]
+    knots = [term.ts if isinstance(term, SampledPath) else grid for term, _ in found.values()]
     times = knots[0] if all(np.array_equal(part, knots[0]) for part in knots) else np.unique(np.concatenate(knots))
     parts, terms = [], []
     for ((name, _, ordinal), (term, components)), own in zip(found.items(), knots, strict=True):
@@ -189,7 +189,7 @@ def _places(own: Array, times: Array) -> tuple[NDArray[np.intp], Array]:
 
 def _noise_grid(problem: Problem) -> Array:
     steps = -(-problem.num_steps >> problem.noise_levels)
-    return problem.t0 + np.arange(steps + 1) * (problem.dt * 2.0**problem.noise_levels)
+    return np.asarray(problem.t0 + np.arange(steps + 1.0) * (problem.dt * 2.0**problem.noise_levels))
 
 
 def _fractional(problem: Problem, term: FractionalBrownianMotion, component: int, ordinal: int, steps: int) -> Array:
@@ -198,12 +198,19 @@ def _fractional(problem: Problem, term: FractionalBrownianMotion, component: int
     require_memory("the fractional paths", 16.0 * shape[0] * shape[1] * (steps + 1), "simulate fewer samples at once")
     unit = _fractional_paths(term.hurst, problem.seed, problem.first_sample, *shape, component, ordinal, steps)
     step = problem.dt * 2.0**problem.noise_levels
-    return (term.scale * step**term.hurst) * unit[:, :, None, :]
+    return np.asarray((term.scale * step**term.hurst) * unit[:, :, None, :])
 
 
 @functools.lru_cache(maxsize=2)
 def _fractional_paths(
-    hurst: float, seed: int, first_sample: int, num_samples: int, num_neurons: int, component: int, ordinal: int, steps: int
+    hurst: float,
+    seed: int,
+    first_sample: int,
+    num_samples: int,
+    num_neurons: int,
+    component: int,
+    ordinal: int,
+    steps: int,
 ) -> Array:
     """On a grid of spacing 1, shape (S, N, L + 1); kept for the gradient of the same solve."""
     half = 1 << (steps - 1).bit_length()

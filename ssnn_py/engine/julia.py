@@ -202,7 +202,9 @@ def _path_table(path: DriverPath, values: Array, problem: Problem) -> ctypes.Arr
     spread = path.spread(values, problem.num_samples, problem.network.num_neurons)
     stride = spread.strides[0] // BYTES if spread.ndim == 5 else 0
     first = spread[0] if spread.ndim == 5 else spread
-    return (Coefficient * first.shape[2])(*(coefficient(first[:, :, c], stride) for c in range(first.shape[2])))
+    entries = [coefficient(first[:, :, c], stride) for c in range(first.shape[2])]
+    table: ctypes.Array[Coefficient] = (Coefficient * len(entries))(*entries)
+    return table
 
 
 class _Results:
@@ -402,7 +404,8 @@ class JuliaEngine(Engine):
             plan.bars[place] = address(of_states.get(name))
         path, path_bar, data.path_values = plan.path, None, None
         if path is not None and not set(path.parameters).isdisjoint(wrt):
-            require_memory("the driver's gradient", 8.0 * problem.num_samples * path.values[0].size, "take fewer samples")
+            size = 8.0 * problem.num_samples * path.values[0].size
+            require_memory("the driver's gradient", size, "simulate fewer samples at once")
             path_bar = np.zeros((problem.num_samples, *path.values.shape[1:]))
             along_path = _path_table(path, path_bar, problem)
             data.path_values = ctypes.addressof(along_path)

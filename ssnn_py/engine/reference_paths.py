@@ -70,11 +70,13 @@ class PathNoise:
             x = np.swapaxes(x, -2, -3)
             mean = 0.5 * ((x[..., 1:] + x[..., :-1]) * np.diff(points)).sum(axis=-1)
             span = b - a if b > a else 1.0
-            return x[..., -1] - x[..., 0], mean / span - 0.5 * (x[..., -1] + x[..., 0])
+            increment: Array = x[..., -1] - x[..., 0]
+            area: Array = mean / span - 0.5 * (x[..., -1] + x[..., 0])
+            return increment, area
 
         W, H = of(self.values[at])
         if self.tangents is None:
             return W, H
-        dW, dH = of(self.tangents[(slice(None), *at)])
-        moved: Any = Dual(W, dW), Dual(H, dH)
+        dW, dH = of(self.tangents[:, at[0], at[1]])
+        moved: tuple[Any, Any] = Dual(W, dW), Dual(H, dH)
         return moved
