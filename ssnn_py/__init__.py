@@ -8,7 +8,16 @@ from .builders import feedforward_weights, random_weights, recurrent_weights
 from .count_losses import CountCrossEntropy, SpikeCountLoss
 from .currents import ConstantCurrent, FormulaCurrent, InputCurrent, JuliaFunction, SampledCurrent
 from .diffusions import AffineDiffusion, ConstantDiffusion, Diffusion
-from .drivers import BrownianMotion, Driver, FractionalBrownianMotion, SampledPath
+from .drivers import (
+    BrownianMotion,
+    Driver,
+    ExponentialJumps,
+    FractionalBrownianMotion,
+    GivenJumps,
+    JumpProcess,
+    NormalJumps,
+    SampledPath,
+)
 from .engine.packages import install_sciml
 from .errors import JuliaError, LikelyMistakeWarning, NoGradientError, SSNNError, ValidationError
 from .expectations import SampleMean
@@ -60,15 +69,18 @@ __all__ = [
     "EventSDE",
     "ExpectedSignatureLoss",
     "ExponentialIntensity",
+    "ExponentialJumps",
     "FirstSpikeLoss",
     "FitResult",
     "FormulaCurrent",
     "FormulaIntensity",
     "FractionalBrownianMotion",
+    "GivenJumps",
     "InputCurrent",
     "Intensity",
     "JuliaError",
     "JuliaFunction",
+    "JumpProcess",
     "Level",
     "LikelyMistakeWarning",
     "Loss",
@@ -76,6 +88,7 @@ __all__ = [
     "MultilevelEstimate",
     "Network",
     "NoGradientError",
+    "NormalJumps",
     "PathwiseGradientWarning",
     "PotentialLoss",
     "RMSProp",

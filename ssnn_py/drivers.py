@@ -7,6 +7,8 @@ out, or one file in ``julia/src/paths`` with its twin in ``engine/reference_nois
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, TypeVar
 
 import numpy as np
@@ -44,6 +46,18 @@ class Driver(Component):
     def of_noise(self, noise: str) -> Driver:
         """The driver of the noise of that name."""
         return self
+
+    #: Whether the path jumps, and whether it moves in between.
+    has_jumps: bool = False
+    flows: bool = True
+
+    def check_fit(self, name: str, array: Array, num_samples: int, num_neurons: int, num_noises: int) -> None:
+        """Raise ValueError unless a parameter's value fits so many samples, neurons and noises."""
+        if name.startswith("jump_sizes"):
+            np.broadcast_to(array, (num_samples, num_neurons, array.shape[-1]))
+        else:
+            values = spread(array)
+            np.broadcast_to(values, (num_samples, num_neurons, num_noises, values.shape[-1]))
 
     def named_terms(self, noise: str) -> list[tuple[Driver, str]]:
         """What the driver of that noise is the sum of, each with the name of its parameter, if it has one."""
@@ -114,22 +128,28 @@ class FractionalBrownianMotion(Driver):
 
 
 class SampledPath(Driver):
-    """A path of one's own: linear between knots, constant beyond both ends.
+    """A path of one's own: linear between knots, constant beyond both ends; with jumps where a time comes twice.
 
     Whatever the step, increments are those of the path itself, and a step that is coarser than the knots sees their
-    area, too (docs/numerics.md). Only increments matter: where the path starts does not.
+    area, too (docs/numerics.md). Only increments matter: where the path starts does not. Jumps come when they do, also
+    within steps, and move the state in Marcus's sense (:class:`JumpProcess`).
 
     Parameters
     ----------
     ts : array_like, shape (M,)
-        Increasing times of the knots, at least two.
+        Increasing times of the knots, at least two. A time that is there twice is a jump, from the first of its values
+        to the second.
     xs : array_like, shape (M,), (M, N), (S, M, N) or (S, M, N, C)
         The path there: one for all neurons, one per neuron, per sample and neuron, or per sample, neuron and noise, of
         which a neuron has C. An axis of length 1 stands for all. This is the parameter ``"driver_values"``.
+    interpolation : {"linear", "previous"}
+        Between two knots: a straight line, or the earlier value, so that the path jumps at every knot.
 
     Attributes
     ----------
     ts : ndarray, shape (M,)
+    jumps : ndarray of bool, shape (M - 1,)
+        Whether the path jumps from a knot's value to the next one's.
 
     Raises
     ------
@@ -147,10 +167,20 @@ class SampledPath(Driver):
 
     kind = "sampled"
 
-    def __init__(self, ts: ArrayLike, xs: ArrayLike) -> None:
+    def __init__(self, ts: ArrayLike, xs: ArrayLike, interpolation: str = "linear") -> None:
         self.ts = as_real_array("ts", ts, (1,), "an array of shape (M,)")
-        if self.ts.size < 2 or np.any(np.diff(self.ts) <= 0):
-            raise ValidationError("ts must be strictly increasing, and two times or more")
+        if interpolation not in ("linear", "previous"):
+            raise ValidationError(f'interpolation must be "linear" or "previous", got {describe(interpolation)}')
+        steps = np.diff(self.ts)
+        if self.ts.size < 2 or np.any(steps < 0) or np.any((steps[1:] == 0) & (steps[:-1] == 0)):
+            raise ValidationError(
+                "ts must be increasing, and two times or more; a time may come twice where the path jumps"
+            )
+        if interpolation == "previous" and np.any(steps == 0):
+            raise ValidationError('ts must be strictly increasing where interpolation is "previous"')
+        self.interpolation = interpolation
+        self.jumps = np.ones(steps.size, dtype=bool) if interpolation == "previous" else steps == 0
+        self.has_jumps, self.flows = bool(self.jumps.any()), interpolation == "linear"
         super().__init__({"driver_values": xs})
 
     def checked(self, name: str, value: ArrayLike) -> Array:
@@ -163,7 +193,164 @@ class SampledPath(Driver):
         return array
 
     def _shown(self) -> dict[str, Any]:
-        return {"ts": self.ts.tolist(), "xs": self.parameters["driver_values"].tolist()}
+        shown = {"ts": self.ts.tolist(), "xs": self.parameters["driver_values"].tolist()}
+        return {**shown, "interpolation": repr(self.interpolation)} if self.interpolation != "linear" else shown
+
+
+class JumpProcess(Driver):
+    r"""A compound Poisson process: jumps at random times, of random sizes, independent for every neuron.
+
+    Jumps come when they do, also within steps. A jump ΔX moves the state in Marcus's sense, along ẏ = g(y)·ΔX for a
+    unit of fictitious time: the limit of ever steeper paths that climb ΔX. Where the noise is additive this adds g·ΔX.
+    The process is not compensated: it drifts at the rate times the mean jump.
+
+    Parameters
+    ----------
+    rate : array_like, shape () or (N,)
+        How many jumps come per unit of time. Nothing can be differentiated with respect to it.
+    jumps : float, NormalJumps, ExponentialJumps or callable
+        The size of a jump: always the same; drawn from that law; or from the law whose quantile function this is, which
+        takes an array of numbers in (0, 1) and gives an array of sizes.
+
+    Raises
+    ------
+    ValidationError
+        If a rate is negative, or `jumps` is no law.
+
+    References
+    ----------
+    Marcus, "Modeling and analysis of stochastic differential equations driven by point processes", IEEE Transactions on
+    Information Theory 24 (1978).
+
+    Examples
+    --------
+    >>> import ssnn_py as ssnn
+    >>> shots = JumpProcess(rate=5.0, jumps=ExponentialJumps(0.3))
+    >>> net = ssnn.SLIFNetwork([[0.0]], input_current=1.0, sigma=0.5, driver=ssnn.BrownianMotion() + shots)
+    >>> ssnn.simulate(net, t1=2.0, dt=0.01, max_spikes=2, seed=1).spike_times.shape
+    (1, 2)
+    """
+
+    kind = "jumps"
+    has_jumps, flows = True, False
+
+    def __init__(self, rate: ArrayLike, jumps: Any) -> None:
+        self.rate = as_real_array("rate", rate, (0, 1), "a number or an array of shape (N,)")
+        if np.any(self.rate < 0):
+            raise ValidationError(f"rate must be at least 0, got {describe(rate)}")
+        if not callable(jumps):
+            jumps = as_float("jumps", jumps)
+        self.law = jumps
+        super().__init__()
+
+    def _shown(self) -> dict[str, Any]:
+        return {"rate": self.rate.tolist(), "jumps": repr(self.law)}
+
+    def sizes(self, u: Array, other: Array) -> Array:
+        """Sizes of jumps from two numbers in (0, 1) for each, of which quantile functions take the first."""
+        if not callable(self.law):
+            return np.full(u.shape, self.law)
+        if isinstance(self.law, NormalJumps):
+            return np.asarray(self.law.mean + self.law.std * np.sqrt(-2.0 * np.log(u)) * np.cos(2.0 * np.pi * other))
+        found = np.asarray(self.law(u))
+        if found.shape != u.shape or found.dtype.kind not in "fiu" or not np.isfinite(found).all():
+            raise ValidationError(
+                f"jumps must give a finite size for each of {u.shape} numbers in (0, 1), got {describe(found)}"
+            )
+        return np.asarray(found, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class NormalJumps:
+    """Sizes of jumps from the normal law.
+
+    Examples
+    --------
+    >>> float(np.round(NormalJumps(1.0, 2.0)(np.array([0.975])), 4)[0])
+    4.9199
+    """
+
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        as_float("mean", self.mean)
+        as_float("std", self.std, positive=True)
+
+    def __call__(self, u: Array) -> Array:
+        quantile = NormalDist().inv_cdf
+        return np.array([self.mean + self.std * quantile(p) for p in u.ravel().tolist()]).reshape(u.shape)
+
+
+@dataclass(frozen=True)
+class ExponentialJumps:
+    """Sizes of jumps from the exponential law; with a negative mean they go down.
+
+    Examples
+    --------
+    >>> float(np.round(ExponentialJumps(2.0)(np.array([0.5])), 4)[0])
+    1.3863
+    """
+
+    mean: float = 1.0
+
+    def __post_init__(self) -> None:
+        if as_float("mean", self.mean) == 0.0:
+            raise ValidationError("mean must not be 0")
+
+    def __call__(self, u: Array) -> Array:
+        return np.asarray(-self.mean * np.log1p(-u))
+
+
+class GivenJumps(Driver):
+    """A path that is constant but for jumps at times of one's own, which move the state as those of a
+    :class:`JumpProcess` do.
+
+    Parameters
+    ----------
+    times : array_like, shape (J,), (N, J) or (S, N, J)
+        The times of jumps of all neurons, per neuron, or per sample and neuron, in any order; inf is no jump. Those up
+        to t0 and after t1 do not count.
+    sizes : array_like of the same shape, or a number for all
+        This is the parameter ``"jump_sizes"`` of gradients.
+
+    Raises
+    ------
+    ValidationError
+        If the shapes differ, or a size is not finite.
+
+    Examples
+    --------
+    >>> import ssnn_py as ssnn
+    >>> net = ssnn.SLIFNetwork([[0.0]], mu=(0.0, 0.0), sigma=2.0, driver=GivenJumps([0.25, 0.5], [0.1, 0.2]))
+    >>> ssnn.simulate(net, t1=1.0, dt=0.1, saveat=[0.2, 0.25, 1.0], engine="reference").v[0, :, 0].round(6).tolist()
+    [0.0, 0.2, 0.6]
+    """
+
+    kind = "given_jumps"
+    has_jumps, flows = True, False
+
+    def __init__(self, times: ArrayLike, sizes: ArrayLike) -> None:
+        given = np.asarray(times)
+        finite = given[np.isfinite(given)] if given.dtype.kind in "fiu" else given
+        as_real_array("times", finite, (1,), "an array of shape (J,), (N, J) or (S, N, J)")
+        if given.ndim not in (1, 2, 3) or np.isnan(given).any() or (given == -np.inf).any():
+            raise ValidationError("times must be an array of shape (J,), (N, J) or (S, N, J), with inf for no jump")
+        self.times = np.array(given, dtype=np.float64)
+        super().__init__({"jump_sizes": sizes})
+
+    def checked(self, name: str, value: ArrayLike) -> Array:
+        array = as_real_array("sizes", value, (0, 1, 2, 3))
+        if array.ndim == 0:
+            array = np.full(self.times.shape, array)
+        if array.shape != self.times.shape:
+            raise ValidationError(
+                f"sizes must be of the shape of times, {self.times.shape}, or a number, got shape {array.shape}"
+            )
+        return array
+
+    def _shown(self) -> dict[str, Any]:
+        return {"times": self.times.tolist(), "sizes": self.parameters["jump_sizes"].tolist()}
 
 
 def spread(xs: Array) -> Array:

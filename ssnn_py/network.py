@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .components import PER_NEURON, Component
 from .currents import InputCurrent, as_input_current
-from .drivers import PATH_SHAPES, BrownianMotion, Driver, NoiseDrivers, as_driver, spread
+from .drivers import PATH_SHAPES, BrownianMotion, Driver, JumpProcess, NoiseDrivers, as_driver
 from .errors import NoGradientError, ValidationError
 from .formulas.analysis import evaluated
 from .formulas.event_sde import EventSDE
@@ -179,6 +179,11 @@ class Network(Immutable):
             if name not in self.noise_names:
                 known = ", ".join(self.noise_names)
                 raise ValidationError(f"driver names the noise {name!r}, and this network has {known}")
+        for noise in self.noise_names:
+            for term in driver.of_noise(noise).terms:
+                if isinstance(term, JumpProcess) and term.rate.size not in (1, self.num_neurons):
+                    n, given = self.num_neurons, describe(term.rate)
+                    raise ValidationError(f"rate must be a number or one for each of {n} neurons, got {given}")
 
     def _united(self, own: Mapping[str, Array], parts: Mapping[str, Component]) -> Arrays:
         """All parameters by name, if no two have the same; a current that nobody hears has none."""
@@ -221,7 +226,8 @@ class Network(Immutable):
     def _meant(self, name: str, array: Array) -> str:
         """The shapes that a parameter may have, in words."""
         if name in self.driver.parameters:
-            return f"{PATH_SHAPES}, with N = {self.num_neurons} neurons and C = {self.num_noise_components} noises"
+            shapes = "of shape (J,), (N, J) or (S, N, J)" if name.startswith("jump_sizes") else PATH_SHAPES
+            return f"{shapes}, with N = {self.num_neurons} neurons and C = {self.num_noise_components} noises"
         if self._knot_axes(name, array):
             knots = self.input_current.knots.size
             return f"of shape (M,), (M, N) or (S, M, N), with M = {knots} times and N = {self.num_neurons} neurons"
@@ -256,8 +262,7 @@ class Network(Immutable):
         """
         shape = (num_samples, self.num_neurons)
         if name in self.driver.parameters:  # no coefficient of an equation: engines ask the driver's path
-            values = spread(array)
-            np.broadcast_to(values, (*shape, self.num_noise_components, values.shape[-1]))
+            self.driver.check_fit(name, array, *shape, self.num_noise_components)
             return {}
         if name in self.input_current.parameters:
             return {name: self.input_current.slots(name, array, *shape)}
@@ -287,9 +292,18 @@ class Network(Immutable):
         """By which name the core knows what drives all noises."""
         if isinstance(self.driver, BrownianMotion):
             return "brownian"
-        kinds = [{term.kind == "brownian" for term in self.driver.of_noise(noise).terms} for noise in self.noise_names]
-        brownian, others = any(True in kind for kind in kinds), any(False in kind for kind in kinds)
-        return "+".join(["brownian"] * brownian + ["sampled"] * others)
+        every = [self.driver.of_noise(noise).terms for noise in self.noise_names]
+        brownian = [any(term.kind == "brownian" for term in terms) for terms in every]
+        flows = any(term.flows and term.kind != "brownian" for terms in every for term in terms)
+        # A path that stands still, between jumps, is one that is sampled.
+        return "+".join(["brownian"] * any(brownian) + ["sampled"] * (flows or not all(brownian)))
+
+    @property
+    def driver_has_jumps(self) -> bool:
+        """Whether the path of any noise jumps."""
+        if isinstance(self.driver, BrownianMotion):
+            return False
+        return any(term.has_jumps for noise in self.noise_names for term in self.driver.of_noise(noise).terms)
 
     @property
     def noise_names(self) -> tuple[str, ...]:

@@ -33,7 +33,11 @@ ConstantDiffusion
 AffineDiffusion         offset, slope
 BrownianMotion
 FractionalBrownianMotion  hurst, scale
-SampledPath             xs, ts
+SampledPath             xs, ts, interpolation
+JumpProcess             rate, jumps
+GivenJumps              sizes, times
+NormalJumps             mean, std
+ExponentialJumps        mean
 DriverSum               terms
 NoiseDrivers            drivers
 SpikeTrains             times, neurons, num_neurons, t0, t1
@@ -67,7 +71,17 @@ from . import engine as engines
 from .components import Component
 from .currents import ConstantCurrent, FormulaCurrent, JuliaFunction, SampledCurrent
 from .diffusions import AffineDiffusion, ConstantDiffusion
-from .drivers import BrownianMotion, DriverSum, FractionalBrownianMotion, NoiseDrivers, SampledPath
+from .drivers import (
+    BrownianMotion,
+    DriverSum,
+    ExponentialJumps,
+    FractionalBrownianMotion,
+    GivenJumps,
+    JumpProcess,
+    NoiseDrivers,
+    NormalJumps,
+    SampledPath,
+)
 from .engine import Insertions, Problem, RawSolution, Tangents
 from .errors import ValidationError
 from .formulas.event_sde import Event, EventSDE
@@ -225,6 +239,8 @@ RECORDS: dict[type, tuple[str, ...]] = {
     RawSolution: ("spike_times", "spike_neurons", "num_spikes", "truncated", "states", "tangents", "spike_events"),
     Tangents: ("spike_times", "states", "s", "s_at_saves", "s_at_insertions"),
     Insertions: ("neurons", "spikes", "saves"),
+    NormalJumps: ("mean", "std"),
+    ExponentialJumps: ("mean",),
     FitResult: ("network", "parameters", "history", "stopped", "gradient", "state", "settings"),
 }
 
@@ -242,7 +258,9 @@ COMPONENTS: dict[type[Component], tuple[dict[str, str], dict[str, str]] | None] 
     AffineDiffusion: ({"offset": "diffusion_offset", "slope": "diffusion_slope"}, {}),
     BrownianMotion: ({}, {}),
     FractionalBrownianMotion: ({}, {"hurst": "hurst", "scale": "scale"}),
-    SampledPath: ({"xs": "driver_values"}, {"ts": "ts"}),
+    SampledPath: ({"xs": "driver_values"}, {"ts": "ts", "interpolation": "interpolation"}),
+    JumpProcess: ({}, {"rate": "rate", "jumps": "law"}),
+    GivenJumps: ({"sizes": "jump_sizes"}, {"times": "times"}),
     DriverSum: ({}, {"terms": "terms"}),
     NoiseDrivers: ({}, {"drivers": "drivers"}),
 }

@@ -7,17 +7,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..drivers import BrownianMotion, Driver, FractionalBrownianMotion, SampledPath, spread
+from ..drivers import BrownianMotion, Driver, FractionalBrownianMotion, GivenJumps, JumpProcess, SampledPath, spread
 from ..validation import require_memory
 from . import Array, Problem
 from .reference_noise import threefry, uniform
 
-#: The purpose of its draws, as part of their counters.
-FRACTIONAL = 8
+#: The purposes of draws, as parts of their counters: fractional Brownian motion, times of jumps, their sizes.
+FRACTIONAL, JUMP_TIME, JUMP_SIZE = 8, 9, 10
 #: Draws that are made at once.
 _BLOCK = 2**18
 
@@ -32,9 +33,14 @@ class _Term:
     left: NDArray[np.intp]
     right_weight: Array
     num_knots: int
+    jumps: NDArray[np.bool_] | None = None  # between its knots, where it has any
 
     def at_knots(self, values: Array) -> Array:
         """Values at the merged knots, (…, M), from those at its own."""
+        if self.jumps is not None:
+            steps = np.where(self.jumps, 0.0, np.diff(values))
+            kept = np.append(True, ~self.jumps)
+            values = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(steps, axis=-1)], axis=-1)[..., kept]
         if self.left.size == self.num_knots and not self.right_weight[:-1].any():
             return values
         return np.asarray(
@@ -46,7 +52,14 @@ class _Term:
         own = np.zeros((self.num_knots, *bar.shape[:-1]))
         for knots, weight in ((self.left, 1.0 - self.right_weight), (self.left + 1, self.right_weight)):
             np.add.at(own, knots, np.moveaxis(bar * weight, -1, 0))
-        return np.moveaxis(own, 0, -1)
+        own = np.moveaxis(own, 0, -1)
+        if self.jumps is None:
+            return own
+        kept = np.append(True, ~self.jumps)
+        every = np.zeros((*own.shape[:-1], kept.size))
+        every[..., kept] = own
+        steps = np.where(self.jumps, 0.0, np.cumsum(every[..., :0:-1], axis=-1)[..., ::-1])
+        return np.diff(np.pad(-steps, [(0, 0)] * (own.ndim - 1) + [(1, 1)]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +150,7 @@ def _sum_of(parts: list[tuple[Array, tuple[int, ...]]], num_components: int) -> 
 
 
 def driver_path(problem: Problem) -> DriverPath | None:
-    """The path that the problem's driver has besides Brownian motion; None where it has none."""
+    """The path that the problem's driver has besides Brownian motion and jumps; None where it has none."""
     network = problem.network
     if network.core.driver == "brownian":
         return None
@@ -154,11 +167,13 @@ def driver_path(problem: Problem) -> DriverPath | None:
             elif isinstance(term, FractionalBrownianMotion):
                 found["", c, fractional] = (term, [c])
                 fractional += 1
-            else:
-                assert isinstance(term, SampledPath)
+            elif isinstance(term, SampledPath) and term.flows:
                 found.setdefault((name, 0, 0), (term, []))[1].append(c)
+    if not found:  # a path that stands still between its jumps
+        still = np.zeros((1, 1, 1, 2))
+        return DriverPath(np.array([problem.t0, problem.t1]), still, tuple(brownian), ())
     grid = _noise_grid(problem)
-    knots = [term.ts if isinstance(term, SampledPath) else grid for term, _ in found.values()]
+    knots = [_knots(term) if isinstance(term, SampledPath) else grid for term, _ in found.values()]
     times = knots[0] if all(np.array_equal(part, knots[0]) for part in knots) else np.unique(np.concatenate(knots))
     parts, terms = [], []
     for ((name, _, ordinal), (term, components)), own in zip(found.items(), knots, strict=True):
@@ -169,9 +184,15 @@ def driver_path(problem: Problem) -> DriverPath | None:
             parts.append((as_term.at_knots(values), tuple(components)))
         else:
             xs = term.parameters["driver_values"]
-            terms.append(_Term(name, xs.shape, tuple(components), left, weight, own.size))
+            jumps = term.jumps if isinstance(term, SampledPath) and term.has_jumps else None
+            terms.append(_Term(name, xs.shape, tuple(components), left, weight, own.size, jumps))
             parts.append(_spread_term(terms[-1], xs))
     return DriverPath(times, _sum_of(parts, len(noises)), tuple(brownian), tuple(terms))
+
+
+def _knots(term: SampledPath) -> Array:
+    """The knots of what is continuous of a path."""
+    return term.ts[np.append(True, ~term.jumps)] if term.has_jumps else term.ts
 
 
 def _places(own: Array, times: Array) -> tuple[NDArray[np.intp], Array]:
@@ -182,6 +203,173 @@ def _places(own: Array, times: Array) -> tuple[NDArray[np.intp], Array]:
         left, weight = np.arange(own.size), np.zeros(own.size)
         left[-1], weight[-1] = own.size - 2, 1.0
     return left, weight
+
+
+# --- jumps ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class DriverJumps:
+    """The jumps of a driver within (t0, t1], those of one sample after the other, in the order of time and of neurons.
+
+    Attributes
+    ----------
+    times : ndarray, shape (J,)
+    neurons : ndarray of int64, shape (J,)
+    sizes : ndarray, shape (J, C)
+        How far the path of every noise jumps.
+    first, counts : ndarray of int64, shape (S,)
+        Where those of a sample begin, and how many there are; samples may share theirs.
+    """
+
+    times: Array
+    neurons: NDArray[np.int64]
+    sizes: Array
+    first: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    _sources: tuple[tuple[str, tuple[int, ...], Any], ...]
+
+    def moved(self, directions: Mapping[str, Array]) -> Array | None:
+        """Tangents of the sizes, (P, J, C), from those of parameters; None where none moves."""
+        moving = [(directions[name], source) for name, _, source in self._sources if name in directions]
+        if not moving:
+            return None
+        tangents = np.zeros((len(moving[0][0]), *self.sizes.shape))
+        for block, (entries, components, plus, minus) in moving:
+            flat = block.reshape(len(block), -1)
+            change = flat[:, plus] - np.where(minus < 0, 0.0, flat[:, minus])
+            for p in range(len(block)):
+                np.add.at(tangents[p], (entries, components), change[p])
+        return tangents
+
+    def pulled_back(self, bar: Array) -> dict[str, Array]:
+        """Gradients by the parameters from those by the sizes, (J, C)."""
+        gradients: dict[str, Array] = {}
+        for name, shape, (entries, components, plus, minus) in self._sources:
+            gradient, change = gradients.setdefault(name, np.zeros(shape)).reshape(-1), bar[entries, components]
+            np.add.at(gradient, plus, change)
+            np.subtract.at(gradient, minus[minus >= 0], change[minus >= 0])
+        return gradients
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """What of the network's parameters they are made of."""
+        return tuple(dict.fromkeys(name for name, *_ in self._sources))
+
+
+#: Jumps of one noise: samples (or 0 for all), times, neurons, sizes, and the places in a parameter of which their sizes
+#: are the difference (−1 for none).
+_Found = tuple[NDArray[np.int64], Array, NDArray[np.int64], Array, NDArray[np.int64], NDArray[np.int64]]
+
+
+def driver_jumps(problem: Problem) -> DriverJumps | None:
+    """The jumps that the problem's driver has; None where it can have none."""
+    network = problem.network
+    if not network.driver_has_jumps:
+        return None
+    found: list[tuple[str, tuple[int, ...], int, bool, _Found]] = []
+    for c, noise in enumerate(network.noise_names):
+        ordinal = 0
+        for term, name in network.driver.named_terms(noise):
+            if isinstance(term, JumpProcess):
+                found.append(("", (), c, False, _drawn_jumps(problem, term, c, ordinal)))
+                ordinal += 1
+            elif isinstance(term, SampledPath) and term.has_jumps:
+                xs = term.parameters["driver_values"]
+                found.append((name, xs.shape, c, spread(xs).shape[0] == 1, _jumps_of_path(problem, term, c)))
+            elif isinstance(term, GivenJumps):
+                found.append((name, term.times.shape, c, term.times.ndim < 3, _given_jumps(problem, term)))
+    shared = all(part[3] for part in found)
+    samples = 1 if shared else problem.num_samples
+    parts = [_repeated(part[4], samples if part[3] else 1) for part in found]
+    rows, times, neurons = (np.concatenate([part[n] for part in parts]) for n in range(3))
+    order = np.lexsort((neurons, times, rows))
+    keys = np.stack([rows[order], times[order], neurons[order]])
+    begins = np.append(True, (keys[:, 1:] != keys[:, :-1]).any(axis=0)) if order.size else np.zeros(0, dtype=bool)
+    entry = np.empty(order.size, dtype=np.int64)
+    entry[order] = np.cumsum(begins) - 1
+    kept = order[begins]
+    sizes = np.zeros((kept.size, len(network.noise_names)))
+    sources, start = [], 0
+    for (name, shape, c, _, _), (_, _, _, change, plus, minus) in zip(found, parts, strict=True):
+        entries = entry[start : start + change.size]
+        start += change.size
+        np.add.at(sizes[:, c], entries, change)
+        if name:
+            sources.append((name, shape, (entries, np.full(entries.size, c), plus, minus)))
+    counts = np.bincount(rows[kept], minlength=samples).astype(np.int64)
+    first = np.cumsum(counts) - counts
+    if shared:
+        first, counts = (np.repeat(part, problem.num_samples) for part in (first, counts))
+    return DriverJumps(times[kept], neurons[kept].astype(np.int64), sizes, first, counts, tuple(sources))
+
+
+def _repeated(part: _Found, samples: int) -> _Found:
+    """Jumps that samples share, once for each of them."""
+    if samples == 1:
+        return part
+    count = part[0].size
+    tiled = tuple(np.tile(column, samples) for column in part)
+    return np.repeat(np.arange(samples), count), *tiled[1:]  # type: ignore[return-value]
+
+
+def _within(problem: Problem, part: _Found) -> _Found:
+    inside = (part[1] > problem.t0) & (part[1] <= problem.t1)
+    return tuple(column[inside] for column in part)  # type: ignore[return-value]
+
+
+def _jumps_of_path(problem: Problem, term: SampledPath, component: int) -> _Found:
+    xs, neurons = term.parameters["driver_values"], problem.network.num_neurons
+    every: Any = np.arange(xs.size).reshape(xs.shape)
+    places = spread(every)
+    places = places[:, :, component if places.shape[2] > 1 else 0]
+    before = np.flatnonzero(term.jumps)
+    shape = (places.shape[0], neurons, before.size)
+    ends: list[Any] = [np.broadcast_to(places[:, :, m], shape).ravel() for m in (before, before + 1)]
+    rows, columns, jump = (part.ravel() for part in np.indices(shape))
+    sizes = xs.reshape(-1)[ends[1]] - xs.reshape(-1)[ends[0]]
+    return _within(problem, (rows, term.ts[before + 1][jump], columns, sizes, ends[1], ends[0]))
+
+
+def _given_jumps(problem: Problem, term: GivenJumps) -> _Found:
+    sizes, neurons = term.parameters["jump_sizes"], problem.network.num_neurons
+    lead = term.times.shape[0] if term.times.ndim == 3 else 1
+    shape = (lead, neurons, term.times.shape[-1])
+    rows, columns, _ = np.indices(shape)
+    place = np.broadcast_to(np.arange(sizes.size).reshape(sizes.shape), shape).ravel()
+    times = np.broadcast_to(term.times, shape).ravel()
+    nothing = np.full(place.size, -1)
+    return _within(problem, (rows.ravel(), times, columns.ravel(), sizes.reshape(-1)[place], place, nothing))
+
+
+def _drawn_jumps(problem: Problem, term: JumpProcess, component: int, ordinal: int) -> _Found:
+    """Of every neuron a Poisson process from t0 on, its waiting times one after the other."""
+    shape = (problem.num_samples, problem.network.num_neurons)
+    rows, columns = (part.ravel() for part in np.indices(shape))
+    rates = np.broadcast_to(term.rate, shape)[rows, columns]
+    mean = float(rates.max(initial=0.0)) * (problem.t1 - problem.t0)
+    block = int(mean + 6.0 * np.sqrt(mean)) + 8
+    require_memory("the driver's jumps", 64.0 * rows.size * block, "simulate fewer samples at once")
+    key = (problem.seed, np.uint64(problem.first_sample) + rows.astype(np.uint64)[:, None])
+    parts, last, start = [], np.full(rows.size, problem.t0), 0
+    while (last < problem.t1).any():
+        draws = np.arange(start, start + block, dtype=np.uint64)
+        words = [
+            columns.astype(np.uint64)[:, None] | np.uint64(component << 32 | purpose << 36 | ordinal << 40)
+            for purpose in (JUMP_TIME, JUMP_SIZE)
+        ]
+        with np.errstate(divide="ignore"):
+            waits = -np.log(uniform(threefry(key, (draws, words[0]))[0])) / rates[:, None]
+        waits[:, 0] += last
+        times = np.cumsum(waits, axis=1)
+        u, other = (uniform(word) for word in threefry(key, (draws, words[1])))
+        who, which = np.nonzero(times <= problem.t1)
+        sizes = term.sizes(u[who, which], other[who, which])
+        parts.append((rows[who], times[who, which], columns[who], sizes))
+        last, start = times[:, -1], start + block
+    columns_found = [np.concatenate([part[n] for part in parts]) for n in range(4)]
+    nothing = np.full(columns_found[0].size, -1)
+    return (*columns_found, nothing, nothing)  # type: ignore[return-value]
 
 
 # --- fractional Brownian motion ---------------------------------------------------------------------------------------
