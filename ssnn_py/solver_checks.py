@@ -101,6 +101,15 @@ def driver_objection(network: Network) -> str:
     return ""
 
 
+def check_refinable(network: Network, who: str) -> None:
+    """Raise where a path depends on the noise step, so that finer steps along one path would not be of the equation."""
+    if _hursts(network):
+        raise ValidationError(
+            f"{who} compares finer and finer steps along one path, and a FractionalBrownianMotion is linear within the "
+            "coarsest: compare solves with other noise_dt instead"
+        )
+
+
 def _driver_of_solver(solver: SolverInfo, network: Network) -> str:
     """Why a native solver does not take a network's driver, or nothing."""
     kinds = [any(term.kind == "brownian" for term in terms) for terms in _terms(network)]
