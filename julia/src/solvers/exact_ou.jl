@@ -113,7 +113,10 @@ responses(mu1, mu2, h) = (
 )
 
 """The same without the variances, where the driver has none that they would be of."""
-responses(solver::ExactOU, mu1, mu2, h) = (r = responses(mu1, mu2, h); solver.leaves_variance ? r : without_variances(r))
+@noinline function responses(solver::ExactOU, mu1, mu2, h)
+    r = responses(mu1, mu2, h)
+    return solver.leaves_variance ? r : without_variances(r)
+end
 
 without_variances(r::NTuple{30,T}) where {T} = ntuple(n -> n < 28 ? r[n] : convert(T, 0.0), Val(30))
 
