@@ -33,7 +33,7 @@ registers in `DRIVERS` a constructor of the driver from a `Problem`, which write
 Everything is a function of the key and the place in the path, never of the order in which it is asked for.
 
 A driver with values that one may differentiate by says how they move (`path_tangent`, `with_tangent`) and collects their
-gradients (`want_gradients!`, `path_adjoint!`, `scatter_path!`).
+gradients (`want_gradients!`, `wants_gradients`, `path_adjoint!`, `scatter_path!`).
 """
 abstract type Driver{C} end
 
@@ -47,5 +47,6 @@ path_tangent(::Driver) = nothing
 load_path!(::Nothing, tables, sample, direction) = nothing
 @inline with_tangent(::Nothing, x, k, a, b) = x
 want_gradients!(driver::Driver, tables) = driver
+wants_gradients(::Driver) = false
 @inline path_adjoint!(result, ::Driver, k, bar, x, a, b, with_areas) = nothing
 scatter_path!(::Driver, tables, sample) = nothing

@@ -245,6 +245,8 @@ function want_gradients!(path::SampledPath, tables::Ptr{Coefficient})
     return path
 end
 
+wants_gradients(path::SampledPath) = !isempty(path.gradients)
+
 """Add those of one sample to the host's arrays, and clear them here."""
 function scatter_path!(path::SampledPath, tables::Ptr{Coefficient}, sample)
     tables == C_NULL && return
@@ -264,7 +266,6 @@ Add to the gradients what the cotangent `bar` of `result(x)`, a state, says of i
 from a to b of neuron k. Areas count only if `with_areas`.
 """
 function path_adjoint!(result, path::SampledPath{C}, k, bar, x::Increment{C}, a, b, with_areas) where {C}
-    isempty(path.gradients) && return
     weigh!(path, a, b)
     rest = ntuple(_ -> 0.0, Val(C))
     for c in 1:C

@@ -177,9 +177,10 @@ end
 end
 
 """Adds to the driver's gradients what a part, from a to b, of a leaf that ends at `to` says of its increment."""
-@inline leaf_path_adjoint!(driver::Driver, solver, θ, k, y, bar, a, b, to, x, span) = path_adjoint!(
-    x -> leaf_piece(solver, θ, k, y, a, b, to, map(w -> w / span, x.w)), driver, k, bar, x, to - span, to, false,
-)
+@inline leaf_path_adjoint!(driver::Driver, solver, θ, k, y, bar, a, b, to, x, span) =
+    wants_gradients(driver) && path_adjoint!(
+        x -> leaf_piece(solver, θ, k, y, a, b, to, map(w -> w / span, x.w)), driver, k, bar, x, to - span, to, false,
+    )
 
 """
 The neuron's first spike before the end of the step, from its state y at a, or the state at the end. `firing` where a is

@@ -191,17 +191,22 @@ Turns the cotangent `bar` of the state at the end of the step into that at its s
 """
 function full_step_adjoint!(bar::StateAdjoint, θ̄::Model, solver::Solver, y, θ::Model, step::Step, wanted)
     at_end = bar.y
+    if wants_gradients(step.driver)
+        for k in eachindex(bar.start)
+            y_k, bar_k, x_k = state_at(y, k), state_at(at_end, k), step_increment(solver, step, k)
+            one_step_path_adjoint!(step.driver, solver, θ, k, y_k, bar_k, step.start, step.stop, step.length, x_k)
+        end
+    end
     @inbounds @simd ivdep for k in eachindex(bar.start)
         y_k, bar_k, x_k = state_at(y, k), state_at(at_end, k), step_increment(solver, step, k)
         before = one_step_adjoint!(θ̄, solver, θ, k, y_k, bar_k, step.start, step.length, x_k, wanted)
-        one_step_path_adjoint!(step.driver, solver, θ, k, y_k, bar_k, step.start, step.stop, step.length, x_k)
         set_state!(at_end, k, before)
     end
 end
 
 """Adds to the driver's gradients what one step from t to `stop` says of its increment x."""
 @inline one_step_path_adjoint!(driver::Driver, solver, θ, k, y, bar, t, stop, h, x) =
-    path_adjoint!(x -> one_step(solver, θ, k, y, t, h, x), driver, k, bar, x, t, stop, uses_area(solver))
+    wants_gradients(driver) && path_adjoint!(x -> one_step(solver, θ, k, y, t, h, x), driver, k, bar, x, t, stop, uses_area(solver))
 
 # --- steps without events ---------------------------------------------------------------------------------------------
 # A network of one neuron takes as many of them as come before its next event with its state in registers.
