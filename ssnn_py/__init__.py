@@ -7,6 +7,7 @@ from .brian2 import from_brian2
 from .builders import feedforward_weights, random_weights, recurrent_weights
 from .count_losses import CountCrossEntropy, SpikeCountLoss
 from .currents import ConstantCurrent, FormulaCurrent, InputCurrent, JuliaFunction, SampledCurrent
+from .diagnosis import Diagnosis
 from .diffusions import AffineDiffusion, ConstantDiffusion, Diffusion
 from .drivers import (
     BrownianMotion,
@@ -48,6 +49,7 @@ from .simulation import Solution, simulate
 from .slif import SLIFNetwork
 from .solvers import SolverInfo, solvers
 from .spike_trains import PSTH, Rates, SpikeTrains
+from .synapses import SpikeInput
 from .training import DivergedError, FitResult, TrainingInterrupted, fit
 
 __version__ = "0.1.0"
@@ -61,6 +63,7 @@ __all__ = [
     "ConstantCurrent",
     "ConstantDiffusion",
     "CountCrossEntropy",
+    "Diagnosis",
     "Diffusion",
     "DiscontinuousStepWarning",
     "DivergedError",
@@ -105,6 +108,7 @@ __all__ = [
     "SolverChoice",
     "SolverInfo",
     "SpikeCountLoss",
+    "SpikeInput",
     "SpikeTrains",
     "SumLoss",
     "ThresholdIntensity",

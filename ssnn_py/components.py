@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import ValidationError
-from .validation import as_real_array, require
+from .validation import as_real_array, require, short
 from .values import Arrays, Immutable
 
 Array = NDArray[np.float64]
@@ -103,5 +103,6 @@ class Component(Immutable):
         return {name: value.tolist() for name, value in self.parameters.items()}
 
     def __repr__(self) -> str:
-        shown = (f"{name}={value}" if name else value for name, value in self._shown().items())
+        texts = {name: value if isinstance(value, str) else short(value) for name, value in self._shown().items()}
+        shown = (f"{name}={text}" if name else text for name, text in texts.items())
         return f"{type(self).__name__}({', '.join(shown)})"

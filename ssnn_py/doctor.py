@@ -55,7 +55,7 @@ def examine() -> dict[str, Any]:
     facts["openssl_limit"] = _openssl_limit((ssl.OPENSSL_VERSION_INFO[0], ssl.OPENSSL_VERSION_INFO[1]))
     private = debian.installed()
     facts["private_julia"] = private and private.version
-    ours = ("SSNN_ENGINE", "SSNN_JULIA", "SSNN_CACHE_DIR", "SSNN_NUM_THREADS")
+    ours = ("SSNN_ENGINE", "SSNN_JULIA", "SSNN_CACHE_DIR", "SSNN_NUM_THREADS", "SSNN_JULIA_OPTIMIZE")
     facts["settings"] = {
         name: value
         for name, value in sorted(os.environ.items())

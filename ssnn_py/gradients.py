@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import engine as engines
 from .engine import Cotangents, check_finite, contract
-from .errors import NoGradientError, ValidationError, warn_caller
+from .errors import LikelyMistakeWarning, NoGradientError, ValidationError, warn_caller
 from .losses import Loss
 from .network import Network
 from .simulation import Solution, prepare, warn_of_likely_mistakes
@@ -25,6 +25,11 @@ Array = NDArray[np.float64]
 
 # Up to so many directions, carrying tangents along with the solution costs less than a reverse sweep after it.
 FORWARD_DIRECTIONS = 2
+
+NO_SYNAPSE = (
+    "wrt names 'weights', but the network has no synapse, and so nothing to train: a weight of 0 is none. Start from "
+    "small weights, or from a sparse matrix, whose stored zeros are synapses"
+)
 
 GRADIENTS = ("auto", "unbiased", "pathwise")
 
@@ -74,6 +79,12 @@ def value_and_grad(
     NoGradientError
         If the model has no pathwise gradient, or none that is unbiased where that is asked for.
 
+    Warns
+    -----
+    LikelyMistakeWarning
+        Where `wrt` names the weights of a network without a synapse (:func:`fit` refuses it), and as for
+        :func:`simulate`.
+
     Examples
     --------
     The mean of the first spike time, and how it changes with the input current:
@@ -92,6 +103,8 @@ def value_and_grad(
     warn_of_likely_mistakes(problem)
     network.check_gradients()
     names = checked_names(wrt, problem.parameters)
+    if "weights" in names and not network.synapses.targets.size:
+        warn_caller(f"{NO_SYNAPSE}: the gradient is 0", LikelyMistakeWarning)
     outcome = differentiate(Objective(loss, data), problem, name, names, checked_gradient(gradient))
     if outcome.fallback:
         warn_of_fallback(outcome.fallback)
@@ -175,6 +188,11 @@ class Outcome:
     solution: Solution
     gradient: str
     fallback: str = ""
+
+    @property
+    def plain_gradients(self) -> dict[str, Array]:
+        """The gradients as arrays of the parameters' shapes: of sparse weights, those at stored entries."""
+        return {name: g.data if hasattr(g, "tocsr") else g for name, g in self.gradients.items()}
 
 
 def differentiate(

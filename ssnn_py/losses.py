@@ -6,6 +6,7 @@ A new loss is a subclass of :class:`Loss`, or any function ``(generated, data) -
 from __future__ import annotations
 
 import abc
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from .recordings import Recordings, with_spike_at_end
 from .signature_kernels import GRAM, SYMMETRIC, SignatureKernel, mmd_exchange, mmd_weights
 from .signatures import expected_signature, expected_signature_loss, signature
 from .spike_trains import SpikeTrains
-from .validation import as_int, as_real_array, describe, require
+from .validation import as_int, as_real_array, describe, require, short
 from .values import Remembered, equal, fingerprint
 
 Array = NDArray[np.float64]
@@ -84,6 +85,13 @@ class Loss(abc.ABC):
     has_entries: bool = True
     pathwise_by_design: bool = False
     edges: tuple[float, ...] = ()
+
+    def __repr__(self) -> str:
+        shown, held = [], {**getattr(self, "options", {}), **self.__dict__}
+        for name, argument in inspect.signature(type(self)).parameters.items():
+            if name in held and not equal(held[name], argument.default):
+                shown.append(f"{name}={short(held[name])}")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: Remembered() if isinstance(x, Remembered) else x for name, x in self.__dict__.items()}

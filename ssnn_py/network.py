@@ -15,36 +15,12 @@ from .drivers import PATH_SHAPES, BrownianMotion, Driver, JumpProcess, NoiseDriv
 from .errors import NoGradientError, ValidationError
 from .formulas.analysis import evaluated
 from .formulas.event_sde import EventSDE
+from .synapses import SYNAPTIC, SpikeInput, Synapses, like_matrix, read_delays, read_matrix
 from .validation import as_int, as_real_array, describe
 from .values import Arrays, Immutable
 
 Array = NDArray[np.float64]
 Same = TypeVar("Same", bound="Network")
-
-
-class Synapses(Immutable):
-    """The connections of a network in compressed sparse rows: row j lists the targets of neuron j.
-
-    Networks made of each other by :meth:`Network.replace` share the object, as long as they have the same synapses.
-    It is equal to itself alone, so that it can be a key.
-
-    Attributes
-    ----------
-    indptr : ndarray of int64, shape (N + 1,)
-        Where each row begins in `targets`.
-    targets : ndarray of int64, shape (nnz,)
-        The receiving neuron of each synapse.
-    position : ndarray of int64, shape (nnz,)
-        Where the synapse's weight stands in the flattened parameter ``"weights"``.
-    """
-
-    def __init__(self, indptr: ArrayLike, targets: ArrayLike, position: ArrayLike) -> None:
-        self.indptr, self.targets, self.position = (
-            np.ascontiguousarray(part, dtype=np.int64) for part in (indptr, targets, position)
-        )
-
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
 
 
 class Core(NamedTuple):
@@ -77,6 +53,11 @@ class Network(Immutable):
         The number of neurons, where there are no weights; default 1.
     input_current : float, array_like of shape (N,) or (S, N), or InputCurrent
         I(t), for models whose equations have an ``I``. S is the number of samples of the simulation.
+    delays : array_like or scipy.sparse matrix, shape () or (N, N), optional
+        How long a spike takes to each target, at least 0; for all synapses, or in the form of the weights. Default: 0,
+        and no parameter.
+    inputs : SpikeInput, optional
+        Channels of spikes from outside.
     driver : Driver or mapping of str to Driver, optional
         The paths whose increments are the noise, of all noises or by the name of the noise (``xi``, ``xi_1``, …);
         default :class:`BrownianMotion`.
@@ -90,6 +71,7 @@ class Network(Immutable):
     num_neurons : int
     synapses : Synapses
     input_current : InputCurrent
+    inputs : SpikeInput or None
     parameters : mapping of str to ndarray
         Every parameter one may differentiate with respect to, by name; read-only. Weights of a sparse matrix are its
         stored values.
@@ -118,6 +100,7 @@ class Network(Immutable):
 
     model: Any
     input_current: InputCurrent
+    inputs: SpikeInput | None
     driver: Driver
     num_neurons: int
     synapses: Synapses
@@ -128,7 +111,11 @@ class Network(Immutable):
     #: Initial values that are no parameters of the network, but arguments of a simulation.
     initial_names: ClassVar[tuple[str, ...]] = ()
     #: The chosen parts of the model, by the argument that names them.
-    part_classes: ClassVar[Mapping[str, type[Component]]] = {"input_current": InputCurrent, "driver": Driver}
+    part_classes: ClassVar[Mapping[str, type[Component]]] = {
+        "input_current": InputCurrent,
+        "inputs": SpikeInput,
+        "driver": Driver,
+    }
 
     def __init__(
         self,
@@ -137,6 +124,8 @@ class Network(Immutable):
         weights: Any = None,
         n: int | None = None,
         input_current: Any = None,
+        delays: Any = None,
+        inputs: SpikeInput | None = None,
         driver: Any = None,
         **parameters: Any,
     ) -> None:
@@ -150,7 +139,7 @@ class Network(Immutable):
         else:
             if not model.arrival:
                 raise ValidationError("weights must not be given for a model without a synapse statement")
-            self.num_neurons, self.synapses, own["weights"], self._sparse = read_weights(weights)
+            (self.num_neurons, _), self.synapses, own["weights"], self._sparse = read_matrix("weights", weights, True)
             if n is not None and as_int("n", n, 1, 2**31) != self.num_neurons:
                 raise ValidationError(f"n must be the number of neurons of weights, {self.num_neurons}, got {n}")
         if input_current is not None and not model.uses_input:
@@ -161,14 +150,44 @@ class Network(Immutable):
                 raise ValidationError(f"unknown parameter {name!r}; this model has {known}")
         own.update({name: self._own(name, value) for name, value in {**model.parameters, **parameters}.items()})
         self.input_current = part("input_current", as_input_current(0.0 if input_current is None else input_current))
+        self._connect(own, delays, inputs)
         self.driver = as_driver(driver)
         self._unite(own)
         model.check_dead_zones(self.parameters)
 
+    def _connect(self, own: dict[str, Array], delays: Any, inputs: SpikeInput | None) -> None:
+        """Have delays among these parameters of one's own, and inputs, where they are given."""
+        if delays is not None:
+            if "weights" not in own:
+                raise ValidationError("delays must not be given for a network without weights")
+            own["delays"] = read_delays("delays", delays, own["weights"], self.synapses, self._sparse)
+        self.inputs = None if inputs is None else part("inputs", inputs)
+        self._check_inputs(self.inputs)
+
+    def _check_inputs(self, inputs: SpikeInput | None) -> None:
+        if inputs is None:
+            return
+        if inputs.num_neurons != self.num_neurons:
+            raise ValidationError(
+                f"inputs must be for the network's {self.num_neurons} neurons, got weights for {inputs.num_neurons}"
+            )
+        if not inputs.variables(self.states).all() and not self._has_arrival:
+            raise ValidationError("inputs must name a target: the model has no synapse statement")
+
+    @property
+    def _has_arrival(self) -> bool:
+        """Whether the model says what a spike does to a target."""
+        return bool(self.model.arrival)
+
+    def _parts(self) -> dict[str, Component]:
+        """The parts of the model by the argument that names them."""
+        parts = {argument: getattr(self, argument) for argument in self.part_classes}
+        return {argument: one for argument, one in parts.items() if one is not None}
+
     def _unite(self, own: Mapping[str, Array]) -> None:
         """Have these parameters of one's own and those of the parts."""
         self._own_names = tuple(own)
-        self.parameters = self._united(own, {argument: getattr(self, argument) for argument in self.part_classes})
+        self.parameters = self._united(own, self._parts())
         for name, array in self.parameters.items():
             self._check_shape(name, array)
         self._check_driver(self.driver)
@@ -198,7 +217,7 @@ class Network(Immutable):
         synapses = self.synapses
         return (
             *(self.model, self.num_neurons, self._sparse, self.parameters),
-            *(getattr(self, argument) for argument in self.part_classes),
+            *(getattr(self, argument, None) for argument in self.part_classes),
             *(synapses.indptr, synapses.targets, synapses.position),
         )
 
@@ -213,7 +232,7 @@ class Network(Immutable):
         return ()
 
     def _check_shape(self, name: str, array: Array) -> None:
-        if name == "weights":
+        if name in SYNAPTIC:
             return
         try:
             self.slots(name, array, array.shape[0] if self._has_sample_axis(name, array) else 1)
@@ -245,7 +264,7 @@ class Network(Immutable):
         """Raise unless every parameter fits `num_samples` samples; `extra` are the initial values."""
         for name, array in {**self.parameters, **extra}.items():
             # What has no axis of samples was checked when the network was made.
-            if array.ndim == 0 or name == "weights" or not (name in extra or self._has_sample_axis(name, array)):
+            if array.ndim == 0 or name in SYNAPTIC or not (name in extra or self._has_sample_axis(name, array)):
                 continue
             try:
                 self.slots(name, array, num_samples)
@@ -378,11 +397,21 @@ class Network(Immutable):
         return np.asarray(self.parameters["weights"].ravel()[self.synapses.position])
 
     def like_weights(self, values: Array) -> Any:
-        """Values of the parameter ``"weights"`` in the form in which the weights were given, dense or sparse."""
-        if self._sparse is None:
-            return values
-        kind, shape = self._sparse
-        return kind((values, self.synapses.targets, self.synapses.indptr), shape=shape)
+        """Values of the parameters ``"weights"`` or ``"delays"`` in the form in which the weights were given."""
+        return like_matrix(values, self.synapses, self._sparse)
+
+    def like_parameter(self, name: str, values: Array) -> Any:
+        """Values of a parameter as they were given: those of synapses dense or sparse."""
+        if name in ("weights", "delays"):
+            return self.like_weights(values)
+        if self.inputs is not None and name in self.inputs.parameters:
+            return self.inputs.like_weights(values)
+        return values
+
+    @property
+    def delays(self) -> Any:
+        """The delays: a number, or in the form of the weights; None where there are none."""
+        return self.like_weights(self.parameters["delays"]) if "delays" in self.parameters else None
 
     def replace(self: Same, /, **parameters: Any) -> Same:
         """The same network with other values of some parameters.
@@ -419,16 +448,23 @@ class Network(Immutable):
         attributes: dict[str, Any] = {
             argument: self._other_part(argument, parameters) for argument in self.part_classes
         }
+        if "inputs" in parameters:
+            self._check_inputs(attributes["inputs"])
         own = {
             name: self._own(name, parameters[name])
-            if name in parameters and name != "weights"
+            if name in parameters and name not in SYNAPTIC
             else self.parameters[name]
             for name in self._own_names
         }
         if "weights" in parameters:
             own["weights"], connections = self._other_weights(parameters["weights"])
             attributes |= connections
-        everything = self._united(own, {argument: attributes[argument] for argument in self.part_classes})
+        if "delays" in own and ("weights" in parameters or "delays" in parameters):
+            synapses, sparse = attributes.get("synapses", self.synapses), attributes.get("_sparse", self._sparse)
+            own["delays"] = read_delays(
+                "delays", parameters.get("delays", own["delays"]), own["weights"], synapses, sparse
+            )
+        everything = self._united(own, {name: one for name, one in attributes.items() if isinstance(one, Component)})
         if "driver" in parameters:
             self._check_driver(attributes["driver"])
         new = self._changed(**attributes, parameters=everything)
@@ -440,11 +476,13 @@ class Network(Immutable):
             self.model.check_dead_zones(everything)
         return new
 
-    def _other_part(self, argument: str, parameters: Mapping[str, Any]) -> Component:
+    def _other_part(self, argument: str, parameters: Mapping[str, Any]) -> Component | None:
         """The part of the model with the values among `parameters` that are its own, or the one that stands there in
         its place.
         """
-        here: Component = getattr(self, argument)
+        here: Component | None = getattr(self, argument)
+        if here is None:
+            return None if argument not in parameters else part(argument, parameters[argument], self.part_classes)
         if parameters.keys().isdisjoint((argument, *here.parameters)):
             return here
         given = parameters.get(argument)
@@ -462,7 +500,7 @@ class Network(Immutable):
         """
         values = self.parameters["weights"]
         if hasattr(weights, "tocsr") or (values.ndim == 2 and np.shape(weights) != values.shape):
-            n, synapses, values, sparse = read_weights(weights)
+            (n, _), synapses, values, sparse = read_matrix("weights", weights, True)
             if n != self.num_neurons:
                 raise ValidationError(f"weights must keep the network's {self.num_neurons} neurons, got {n}")
             return values, {"synapses": synapses, "_sparse": sparse}
@@ -470,7 +508,7 @@ class Network(Immutable):
         if array.shape != values.shape:
             raise ValidationError(f"weights must have shape {values.shape}, got shape {array.shape}")
         if np.count_nonzero(array) > np.count_nonzero(array.ravel()[self.synapses.position]):
-            return array, {"synapses": read_weights(array)[1]}
+            return array, {"synapses": read_matrix("weights", array, True)[1]}
         return array, {}
 
     # --- gradients ----------------------------------------------------------------------------------------------------
@@ -597,24 +635,6 @@ def united(own: Mapping[str, Array], reserved: Sequence[str], parts: Mapping[str
             )
         taken.update({argument, *one.parameters})
     return Arrays(own, *(one.parameters for one in parts.values()))
-
-
-def read_weights(weights: Any) -> tuple[int, Synapses, Array, tuple[Any, tuple[int, int]] | None]:
-    """Number of neurons, synapses, values of the parameter, and how to rebuild a sparse matrix."""
-    if hasattr(weights, "tocsr"):
-        matrix = weights.tocsr().copy()
-        matrix.sum_duplicates()
-        values = as_real_array("weights", matrix.data, (1,))
-        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
-            raise ValidationError(f"weights must be a matrix of shape (N, N) with N ≥ 1, got shape {matrix.shape}")
-        synapses = Synapses(matrix.indptr, matrix.indices, np.arange(values.size))
-        return matrix.shape[0], synapses, values, (type(matrix), matrix.shape)
-    values = as_real_array("weights", weights, (2,), "a matrix of shape (N, N)")
-    if values.shape[0] != values.shape[1] or values.size == 0:
-        raise ValidationError(f"weights must be a matrix of shape (N, N) with N ≥ 1, got shape {values.shape}")
-    rows, targets = np.nonzero(values)
-    indptr = np.searchsorted(rows, np.arange(values.shape[0] + 1))
-    return values.shape[0], Synapses(indptr, targets, rows * values.shape[0] + targets), values, None
 
 
 # What conditions have been found to hold, by question, model and what its parameters are.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +76,7 @@ def recommend_solver(
     num_samples: int = 64,
     max_steps: int = 2000,
     seed: int = 0,
+    progress: bool = False,
     **simulate_arguments: Any,
 ) -> Recommendation:
     r"""The cheapest native solver and step for which a mean pathwise error is below `tol`.
@@ -99,6 +101,8 @@ def recommend_solver(
     max_steps : int
         Pilot runs take no more steps than this.
     seed : int
+    progress : bool
+        Show a progress bar, which says the solver that is tried.
     **simulate_arguments
         As for :func:`simulate`: ``t0``, ``v0``, ``i0``, ``max_spikes``, ``engine``.
 
@@ -150,7 +154,7 @@ def recommend_solver(
     reference = pilot.measured(finest.name, levels)
     if reference is None:
         raise SSNNError(f"{max_steps} steps are too few for this network: allow more (max_steps)")
-    found = [pilot.choose(solver, tol, reference, levels, solver is finest) for solver in allowed]
+    found = [pilot.choose(solver, tol, reference, levels, solver is finest) for solver in _followed(allowed, progress)]
     choices = [choice for choice in found if choice is not None]
     if not choices:
         raise SSNNError(
@@ -161,6 +165,16 @@ def recommend_solver(
     choices.sort(key=lambda choice: choice.seconds)
     best = choices[0]
     return Recommendation(best.solver, best.dt, best.error, best.seconds, best.extrapolated, tuple(choices))
+
+
+def _followed(solvers: list[SolverInfo], progress: bool) -> Iterable[SolverInfo]:
+    """One after the other, with a bar that says which is tried."""
+    from tqdm.auto import tqdm
+
+    with tqdm(solvers, unit="solver", disable=not progress) as bar:
+        for solver in bar:
+            bar.set_postfix_str(solver.name)
+            yield solver
 
 
 @dataclass(frozen=True)

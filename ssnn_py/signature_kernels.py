@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
 from .engine import core_function, default_threads, reference_signature, structs
-from .errors import JuliaError, ValidationError
+from .errors import JuliaError, LikelyMistakeWarning, ValidationError, warn_caller
 from .signatures import as_path_input, signature, signature_backprop
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, as_real_array, describe, require_memory
@@ -234,6 +234,38 @@ class SignatureKernel:
             raise ValidationError(f"Y must have the {len(x)} samples of X, got {len(y)}")
         return x, y
 
+    @property
+    def _unbounded(self) -> bool:
+        """Whether kernels of trains grow exponentially with their spikes."""
+        return not self.normalize and self.depth is None and self.lift == "linear"
+
+    @property
+    def _squared_scales(self) -> Any:
+        return 1.0 if self.scales is None else np.asarray(self.scales, dtype=np.float64) ** 2
+
+    def _check_range(self, X: SpikeTrains | Array, Y: SpikeTrains | Array, layout: int) -> None:
+        """Raise where a kernel of two trains is certain to exceed float64, before it is computed.
+
+        Trains only rise, so that no word's coefficient is negative: k is at least what the words of one letter alone
+        make, I₀(2·√(v·w)) with v and w the scaled total variations in that channel.
+        """
+        if not (self._unbounded and isinstance(X, SpikeTrains) and isinstance(Y, SpikeTrains)):
+            return
+        squares = self._squared_scales
+        longest = max(max(Z.times.shape[1], Z.t1 - Z.t0) for Z in (X, Y))
+        if 2 * longest * float(np.max(squares)) < _LARGEST_ARGUMENT:
+            return
+        v, w = (_variations(Z) for Z in (X, Y))
+        if layout != PAIRS:
+            v, w = (part.max(axis=0, initial=0.0)[None] for part in (v, w))
+        least = float((2 * squares * np.sqrt(v * w)).max(initial=0.0))
+        if least > _LARGEST_ARGUMENT:
+            digits = (least - 0.5 * math.log(2 * math.pi * least)) / math.log(10)
+            raise ValidationError(
+                f"the kernel is too large for float64, more than 10^{digits:.0f}: give smaller scales (see "
+                "median_scales), or normalize=True"
+            )
+
     def _values(self, X: SpikeTrains | Array, Y: SpikeTrains | Array, layout: int) -> Array:
         result = self._run(X, Y, layout)
         if not self.normalize:
@@ -267,6 +299,7 @@ class SignatureKernel:
         if self.depth is not None:
             return self._truncated(X, Y, layout, self.depth, scales, weights, logarithmic, both)
         trains = isinstance(X, SpikeTrains) and isinstance(Y, SpikeTrains) and self.lift == "linear"
+        self._check_range(X, Y, layout)
         in_julia = engines.resolve(self.engine) == "julia"
         if trains and in_julia:
             return self._in_julia(X, Y, layout, scales, weights, logarithmic, both, shape, ends)
@@ -610,6 +643,11 @@ def signature_mmd(X: Any, Y: Any, *, unbiased: bool = True, **options: Any) -> f
         As for :func:`signature_kernel`, if trains of X and Y are observed over intervals of different lengths, or if
         `unbiased` has fewer than 2 samples to work with.
 
+    Warns
+    -----
+    LikelyMistakeWarning
+        Where one train has so many more spikes than most that its kernels are all that is seen.
+
     References
     ----------
     Gretton, Borgwardt, Rasch, Schölkopf and Smola, "A kernel two-sample test", J. Mach. Learn. Res. 13, 2012.
@@ -621,7 +659,9 @@ def signature_mmd(X: Any, Y: Any, *, unbiased: bool = True, **options: Any) -> f
     True
     """
     kernel = SignatureKernel(**options)
-    _check_windows(*kernel.inputs(X, Y, GRAM))
+    x, y = kernel.inputs(X, Y, GRAM)
+    _check_windows(x, y)
+    _check_sizes(kernel, x, y)
     grams = kernel.gram(X), kernel.gram(Y), kernel.gram(X, Y)
     weights = mmd_weights(len(grams[0]), len(grams[1]), unbiased)
     return float(sum((w * K).sum() for w, K in zip(weights, grams, strict=True)))
@@ -648,7 +688,9 @@ class TwoSampleTest(NamedTuple):
     p_value: float
 
 
-def two_sample_test(X: Any, Y: Any, num_permutations: int = 1000, seed: int = 0, **options: Any) -> TwoSampleTest:
+def two_sample_test(
+    X: Any, Y: Any, num_permutations: int = 1000, seed: int = 0, *, progress: bool = False, **options: Any
+) -> TwoSampleTest:
     """Permutation test of whether X and Y have the same distribution, by the unbiased MMD² of the signature kernel.
 
     Parameters
@@ -659,6 +701,8 @@ def two_sample_test(X: Any, Y: Any, num_permutations: int = 1000, seed: int = 0,
         How often all samples are divided anew; the smallest possible p-value is 1/(1 + num_permutations).
     seed : int
         Of the permutations.
+    progress : bool
+        Show a progress bar of the kernels, which are most of the work.
     **options
         Those of :class:`SignatureKernel`; of "linear" lifts, `scales` are by default the :func:`median_scales` of X and
         Y together, which hold for every division. At scale 1 the largest kernel, of the two samples with the most
@@ -675,6 +719,11 @@ def two_sample_test(X: Any, Y: Any, num_permutations: int = 1000, seed: int = 0,
     ValidationError
         As for :func:`signature_mmd`.
 
+    Warns
+    -----
+    LikelyMistakeWarning
+        As for :func:`signature_mmd`, where `scales` are given.
+
     Examples
     --------
     >>> rng = np.random.default_rng(0)
@@ -689,10 +738,11 @@ def two_sample_test(X: Any, Y: Any, num_permutations: int = 1000, seed: int = 0,
     _check_windows(x, y)
     if kernel.scales is None and kernel.lift == "linear":
         kernel = replace(kernel, scales=_median_scales(np.vstack([_variations(x), _variations(y)])))
-    cross = kernel.gram(X, Y)
-    n, m = cross.shape
+    else:
+        _check_sizes(kernel, x, y)
+    n, m = len(x), len(y)
     mmd_weights(n, m, unbiased=True)
-    gram = np.block([[kernel.gram(X), cross], [cross.T, kernel.gram(Y)]])
+    gram = _gram(kernel, x, y, progress)
     np.fill_diagonal(gram, 0.0)
     rng = np.random.default_rng(as_int("seed", seed, 0))
     first = np.zeros((rounds + 1, n + m))
@@ -708,6 +758,30 @@ def two_sample_test(X: Any, Y: Any, num_permutations: int = 1000, seed: int = 0,
     # Equal divisions give equal statistics only up to rounding.
     exceeding = int(np.count_nonzero(statistics >= statistics[0] - 1e-12 * np.abs(gram).max()))
     return TwoSampleTest(float(statistics[0]), exceeding / (rounds + 1))
+
+
+def _gram(kernel: SignatureKernel, x: SpikeTrains | Array, y: SpikeTrains | Array, progress: bool) -> Array:
+    """The Gram matrix of all samples of x and y together; in blocks of rows where a progress bar is to move."""
+    if not progress:
+        cross = kernel.gram(x, y)
+        return np.block([[kernel.gram(x), cross], [cross.T, kernel.gram(y)]])
+    from tqdm.auto import tqdm
+
+    n, m = len(x), len(y)
+    gram = np.empty((n + m, n + m))
+    starts = range(0, n + m, max(1, (n + m) // 50))
+    for start in tqdm(starts, unit="block", mininterval=0.5):
+        for part, low, high in ((x, 0, n), (y, n, n + m)):
+            rows = slice(max(start, low), min(start + starts.step, high))
+            if rows.start >= rows.stop:
+                continue
+            mine = part[rows.start - low : rows.stop - low]
+            gram[rows, rows] = kernel.gram(mine)
+            for earlier, first, last in ((x, 0, min(rows.start, n)), (y, n, rows.start)):
+                if last > first:
+                    block = kernel.gram(mine, earlier[: last - first])
+                    gram[rows, first:last], gram[first:last, rows] = block, block.T
+    return gram
 
 
 def median_scales(X: Any) -> Array:
@@ -753,4 +827,29 @@ def _check_windows(x: SpikeTrains | Array, y: SpikeTrains | Array) -> None:
         raise ValidationError(
             "X and Y must be observed over intervals of one length, got "
             f"[{x.t0:g}, {x.t1:g}] and [{y.t0:g}, {y.t1:g}]: the longer alone would tell them apart; cut it"
+        )
+
+
+# I₀ of more than this is beyond float64: I₀(z) > exp(z)/√(2πz).
+_LARGEST_ARGUMENT = 714.0
+# Where the kernel of the longest train is so many times that of the median one (as a power of e), it is all one sees.
+_DOMINANCE = 7.0
+
+
+def _check_sizes(kernel: SignatureKernel, x: SpikeTrains | Array, y: SpikeTrains | Array) -> None:
+    """Raise where kernels exceed float64, and warn where one train has so many more spikes than most that a statistic
+    of kernels shows that one alone.
+    """
+    if not (kernel._unbounded and isinstance(x, SpikeTrains) and isinstance(y, SpikeTrains)):
+        return
+    for part in (x, y):
+        kernel._check_range(part, part, SYMMETRIC)
+    size = (2 * kernel._squared_scales * np.vstack([_variations(x), _variations(y)])).max(axis=1)
+    middle, largest = float(np.median(size)), float(size.max())
+    if largest - middle > _DOMINANCE:
+        warn_caller(
+            f"kernels grow exponentially with spikes: that of the train with the most spikes is about e^{largest:.0f}, "
+            f"that of the median one e^{middle:.0f}, and so the statistic shows a few trains and no others. Give "
+            "scales=ssnn.median_scales(data), or normalize=True",
+            LikelyMistakeWarning,
         )

@@ -12,12 +12,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
+from . import sketches
 from .engine import Cotangents, Problem, RawSolution
 from .errors import LikelyMistakeWarning, NoGradientError, ValidationError, warn_caller
 from .network import Network
 from .solver_checks import check_solver, engine_of
 from .spike_trains import SpikeTrains
-from .validation import all_finite, as_float, as_int, as_names, as_real_array, describe, is_real, require_memory
+from .synapses import SYNAPTIC
+from .validation import (
+    all_finite,
+    as_float,
+    as_int,
+    as_names,
+    as_real_array,
+    counted,
+    describe,
+    is_real,
+    require_memory,
+)
 from .values import Record, frozen
 
 Array = NDArray[np.float64]
@@ -60,6 +72,21 @@ class Solution(Record):
     problem: Problem = field(repr=False)
     engine: str
     raw: RawSolution = field(repr=False)
+
+    def __repr__(self) -> str:
+        problem = self.problem
+        size = f"{counted(problem.num_samples, 'sample')} of {counted(self.network.num_neurons, 'neuron')}"
+        cut = int(self.truncated.sum())
+        recorded = f"; {', '.join(self.states)} at {counted(self.ts.size, 'time')}" if self.ts.size else ""
+        return (
+            f"Solution({size} from {problem.t0:g} to {problem.t1:g} in steps of {problem.dt:g}, {problem.solver}, "
+            f"engine {self.engine!r}: {counted(int(self.num_spikes.sum()), 'spike')}"
+            f"{f', {cut} of the samples cut at max_spikes' if cut else ''}{recorded})"
+        )
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what it is, and a raster."""
+        return sketches.beside_text(repr(self), self.spike_trains.sketch())
 
     @property
     def spike_times(self) -> Array:
@@ -271,8 +298,8 @@ class Solution(Record):
     def _direction(self, name: str, value: Any) -> Array:
         as_names("directions", (name,), self.problem.parameters)
         shape = self.problem.parameters[name].shape
-        if name == "weights" and hasattr(value, "tocsr"):
-            value = _values_at_synapses(value, self.network)
+        if name in SYNAPTIC and hasattr(value, "tocsr"):
+            value = _values_at_synapses(value, self.network, name)
         what = (
             f"of shape {shape}, as {name} is, or of one that broadcasts to it" if shape else f"a number, as {name} is"
         )
@@ -349,19 +376,16 @@ class Solution(Record):
 
     def presented(self, gradients: dict[str, Array]) -> dict[str, Any]:
         """Gradients in the form in which the parameters were given: sparse weights as a sparse matrix."""
-        if "weights" in gradients:
-            return {**gradients, "weights": self.network.like_weights(gradients["weights"])}
-        return dict(gradients)
+        return {name: self.network.like_parameter(name, gradient) for name, gradient in gradients.items()}
 
 
-def _values_at_synapses(matrix: Any, network: Network) -> Array:
-    """Entries of a sparse matrix at the network's synapses, in the order of its parameter ``"weights"``."""
-    dense_like = network.parameters["weights"].ndim == 2
-    if dense_like:
+def _values_at_synapses(matrix: Any, network: Network, name: str) -> Array:
+    """Entries of a sparse matrix at the synapses of a parameter, in its order."""
+    if network.parameters[name].ndim == 2:
         return np.asarray(matrix.toarray(), dtype=np.float64)
-    synapses = network.synapses
-    rows = np.repeat(np.arange(network.num_neurons), np.diff(synapses.indptr))
-    return np.asarray(matrix.tocsr()[rows, synapses.targets], dtype=np.float64).ravel()
+    between = name in ("weights", "delays")
+    synapses = network.synapses if between or network.inputs is None else network.inputs.synapses
+    return np.asarray(matrix.tocsr()[synapses.sources, synapses.targets], dtype=np.float64).ravel()
 
 
 def simulate(
@@ -381,6 +405,7 @@ def simulate(
     threads: int | None = None,
     first_sample: int = 0,
     noise_dt: float | None = None,
+    input_spikes: SpikeTrains | None = None,
     **options: Any,
 ) -> Solution:
     r"""Simulate independent samples of a network from t0 to t1.
@@ -472,6 +497,7 @@ def simulate(
         threads=threads,
         first_sample=first_sample,
         noise_dt=noise_dt,
+        input_spikes=input_spikes,
         warn=True,
         **options,
     )
@@ -523,6 +549,7 @@ def prepare(
     threads: int | None = None,
     first_sample: int = 0,
     noise_dt: float | None = None,
+    input_spikes: SpikeTrains | None = None,
     **options: Any,
 ) -> tuple[Problem, str]:
     """The checked problem that arguments of :func:`simulate` describe, and the name of the engine to solve it."""
@@ -559,8 +586,32 @@ def prepare(
         noise_levels=_noise_levels(dt, noise_dt),
         options=options,
         threads=engines.default_threads() if threads is None else as_int("threads", threads, 1),
+        input_spikes=_input_spikes(network, input_spikes, num_samples, t0),
     )
     return problem, name
+
+
+def _input_spikes(network: Network, given: Any, num_samples: int, t0: float) -> SpikeTrains | None:
+    if network.inputs is None:
+        if given is not None:
+            raise ValidationError("input_spikes must not be given for a network without inputs (SpikeInput)")
+        return None
+    channels = network.inputs.num_channels
+    if not isinstance(given, SpikeTrains):
+        raise ValidationError(
+            f"input_spikes must be SpikeTrains of the network's {channels} input channels, got {describe(given)}"
+        )
+    if given.num_neurons != channels or given.num_samples not in (1, num_samples):
+        raise ValidationError(
+            f"input_spikes must be {channels} channels in {num_samples} samples, or in one for all, got "
+            f"{given.num_neurons} channels in {given.num_samples} samples"
+        )
+    first = float(given.times.min(initial=np.inf))
+    if first < t0:
+        raise ValidationError(f"input_spikes must not come before t0 = {t0}, got one at {first}")
+    return SpikeTrains.unchecked(
+        np.ascontiguousarray(given.times), np.ascontiguousarray(given.neurons), channels, given.t0, given.t1
+    )
 
 
 def renewed(problem: Problem, network: Network, seed: int, initial: Mapping[str, ArrayLike]) -> Problem:

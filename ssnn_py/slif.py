@@ -14,7 +14,8 @@ from .diffusions import ConstantDiffusion, Diffusion
 from .drivers import Driver, as_driver
 from .errors import NoGradientError, ValidationError
 from .intensities import ExponentialIntensity, Intensity
-from .network import Core, Network, part, read_weights
+from .network import Core, Network, part
+from .synapses import SpikeInput, read_matrix
 from .validation import as_real_array, describe, require
 
 Array = NDArray[np.float64]
@@ -74,6 +75,11 @@ class SLIFNetwork(Network):
         there are pathwise gradients only if spikes leave the potential alone (``v_reset = 0``).
     interpretation : {"ito", "stratonovich"}
         Of the stochastic differential equation where g varies; every solver solves the equation that is meant.
+    delays : array_like or scipy.sparse matrix, shape () or (N, N), optional
+        How long a spike takes to each target, at least 0; for all synapses, or in the form of the weights. Default: 0,
+        and no parameter.
+    inputs : SpikeInput, optional
+        Channels of spikes from outside.
     driver : Driver or mapping of str to Driver, optional
         The paths B of each neuron, or by the noises' names, ``"B1"`` and ``"B2"``; default :class:`BrownianMotion`.
 
@@ -103,6 +109,7 @@ class SLIFNetwork(Network):
         "intensity": Intensity,
         "input_current": InputCurrent,
         "diffusion": Diffusion,
+        "inputs": SpikeInput,
         "driver": Driver,
     }
 
@@ -118,6 +125,8 @@ class SLIFNetwork(Network):
         reset: str = "subtract",
         diffusion: Diffusion | None = None,
         interpretation: str = "ito",
+        delays: Any = None,
+        inputs: SpikeInput | None = None,
         driver: Any = None,
     ) -> None:
         for argument, choice, allowed in (
@@ -128,13 +137,19 @@ class SLIFNetwork(Network):
                 raise ValidationError(f'{argument} must be "{allowed[0]}" or "{allowed[1]}", got {describe(choice)}')
         self.reset, self.interpretation = reset, interpretation
         self.model, self.states = None, ("v", "i")
-        self.num_neurons, self.synapses, values, self._sparse = read_weights(weights)
+        (self.num_neurons, _), self.synapses, values, self._sparse = read_matrix("weights", weights, True)
         given = {"mu": mu, "sigma": sigma, "v_reset": v_reset, "alpha": alpha}
         self.intensity = self._part("intensity", ExponentialIntensity() if intensity is None else intensity)
         self.input_current = self._part("input_current", as_input_current(input_current))
         self.diffusion = self._part("diffusion", ConstantDiffusion() if diffusion is None else diffusion)
+        own = {"weights": values, **{name: self._own(name, value) for name, value in given.items()}}
         self.driver = as_driver(driver)
-        self._unite({"weights": values, **{name: self._own(name, value) for name, value in given.items()}})
+        self._connect(own, delays, inputs)
+        self._unite(own)
+
+    @property
+    def _has_arrival(self) -> bool:
+        return True
 
     def _part(self, argument: str, given: Any) -> Any:
         return part(argument, given, self.part_classes)
@@ -223,14 +238,22 @@ class SLIFNetwork(Network):
 
     def decay_rates(self) -> dict[str, Array]:
         mu = self.parameters["mu"]
-        return {"v": mu[..., 0], "i": mu[..., 1]} if self.synapses.targets.size else {"v": mu[..., 0]}
+        return {"v": mu[..., 0], "i": mu[..., 1]} if self._driven(0.0).size else {"v": mu[..., 0]}
+
+    def _driven(self, least: float) -> NDArray[np.int64]:
+        """Neurons whose synaptic current spikes move, by weights of that size or more."""
+        driven = [self.synapses.targets[np.abs(self.weight_values) >= least]]
+        if self.inputs is not None:
+            to_i = np.isin(self.inputs.variables(self.states), (0, 1 + self.states.index("i")))
+            driven.append(self.inputs.synapses.targets[to_i[self.inputs.synapses.sources]])
+        return np.unique(np.concatenate(driven))
 
     def likely_mistakes(self) -> list[str]:
         mu2 = self.parameters["mu"][..., 1]
-        if not self.synapses.targets.size or mu2.all():
+        if mu2.all():
             return []
         mu2 = np.broadcast_to(mu2, (*mu2.shape[:-1], self.num_neurons))
-        targets = np.unique(self.synapses.targets[self.weight_values != 0.0])
+        targets = self._driven(np.finfo(float).tiny)
         if targets.size == 0 or mu2[..., targets].all():
             return []
         return [

@@ -27,6 +27,11 @@ def engine_of(solver: object, engine: str) -> str:
 def check_solver(name: object, engine: str, network: Network, options: Mapping[str, Any]) -> str:
     """`name` itself if that solver exists, the engine has it, and it takes the network's noise and the options."""
     if engine == "sciml":
+        if network.inputs is not None or "delays" in network.parameters:
+            raise ValidationError(
+                f"solver {name!r}, as every solver of DifferentialEquations.jl, takes no inputs and no delays; take a "
+                "native solver (ssnn.solvers())"
+            )
         if network.core.driver != "brownian" or network.driver_has_jumps:
             raise ValidationError(
                 f"solver {name!r}, as every solver of DifferentialEquations.jl, is driven by Brownian motion here, and "

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import interop
+from . import interop, sketches
 from .errors import ValidationError
-from .validation import as_float, as_int, as_real_array, describe, require_memory
+from .validation import as_float, as_int, as_real_array, counted, describe, require_memory
 from .values import Record, frozen
 
 Array = NDArray[np.float64]
@@ -178,6 +178,28 @@ class SpikeTrains(Record):
             all_times[index, : joined.size] = joined
             all_neurons[index, : joined.size] = labels
         return cls(all_times, all_neurons, sizes.pop(), t0, t1)
+
+    def __repr__(self) -> str:
+        size = f"{counted(self.num_samples, 'sample')} of {counted(self.num_neurons, 'neuron')}"
+        spikes = int((self.neurons >= 0).sum())
+        rate = spikes / (max(1, self.num_samples) * self.num_neurons * (self.t1 - self.t0))
+        return (
+            f"SpikeTrains({size} from {self.t0:g} to {self.t1:g}: {counted(spikes, 'spike')}, "
+            f"on average {rate:.3g} per neuron and unit of time)"
+        )
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what it is, and a raster."""
+        return sketches.beside_text(repr(self), self.sketch())
+
+    def sketch(self) -> str:
+        """A small raster as SVG: of the first sample, or of all samples of a single neuron; nothing of no sample."""
+        one = self.num_neurons == 1 and self.num_samples > 1
+        shown = self.times if one else self.times[:1]
+        there = np.isfinite(shown)
+        rows = np.nonzero(there)[0] if one else self.neurons[:1][there]
+        count, label = (self.num_samples, "sample") if one else (self.num_neurons, "neuron")
+        return sketches.raster(shown[there], rows, count, self.t0, self.t1, label) if len(shown) else ""
 
     @property
     def num_samples(self) -> int:

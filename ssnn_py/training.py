@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import sketches
+from .diagnosis import Diagnosis, diagnose
 from .errors import SSNNError, ValidationError
 from .gradients import Outcome, differentiate, warn_of_fallback
 from .network import Network
 from .optimizers import Optimizer
 from .recordings import Recordings
-from .simulation import Solution, renewed
-from .training_plan import Bounds, LossFunction, Plan, checked_plan, npz, write_npz
-from .validation import describe
+from .simulation import Solution
+from .training_plan import Bounds, LossFunction, Plan, checked_plan, npz, step_seed, write_npz
+from .validation import counted, describe
 from .values import Record
 
 Array = NDArray[np.float64]
@@ -114,10 +116,97 @@ class FitResult(Record):
     state: dict[str, Array] = field(default_factory=dict, repr=False)
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    def __repr__(self) -> str:
+        losses, why = self.history["loss"], self.stopped
+        ended = f"stopped by {why}" if why in ("callback", "patience") else why
+        made = f"{counted(self.num_steps, 'step')}{'' if why == 'steps' else f', {ended}'}, {self.gradient} gradient"
+        path = f", loss {losses[0]:.4g} → {losses[-1]:.4g}" if losses.size else ""
+        lines = [f"FitResult({made}{path})"]
+        for name, value in self.parameters.items():
+            if value.size <= 8:
+                text = np.array2string(value, precision=4, separator=", ").replace("\n", "")
+            else:
+                text = f"{' × '.join(map(str, value.shape))} numbers from {value.min():.4g} to {value.max():.4g}"
+            lines.append(f"  {name}: {text}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what it is, and how the loss went."""
+        return sketches.beside_text(repr(self), sketches.line(np.asarray(self.history["loss"]), "loss"))
+
     @property
     def num_steps(self) -> int:
         """How many steps were made."""
         return int(self.history["loss"].size)
+
+    def diagnose(
+        self,
+        wrt: str | Sequence[str] | None = None,
+        *,
+        repeats: int = 16,
+        step: float = 0.05,
+        progress: bool = False,
+    ) -> Diagnosis:
+        r"""How well the data say what was fitted: curvature, standard errors, and the network's own data beside them.
+
+        At the fitted parameters θ the loss L is evaluated `repeats` times, each time with noise of its own, and
+
+        * its curvature H is the mean over the repeats of central differences of exact gradients, the noise frozen;
+        * G is the covariance of the gradient where the network's own simulated data, as many samples as were recorded,
+          take the place of the data (where data are neither spike trains nor a solution: of the noise alone);
+        * standard errors are the roots of the diagonal of :math:`H^{-1} G H^{-1}`, the sandwich formula: by how much
+          the θ at which one batch of noise has its least loss would scatter over repeated data and noise, if the
+          network were true;
+        * a combination of parameters is not identified where its curvature is not above twice its standard error over
+          the repeats, or its own standard error exceeds its size: then parameters in it have an infinite one;
+        * losses against the network's own data say where the loss would be if the data were the network's.
+
+        Parameters
+        ----------
+        wrt : str or sequence of str, optional
+            Trained parameters to look at, default all; those left out stay where they are.
+        repeats : int
+            How often noise and own data are drawn.
+        step : float
+            Of the central differences, in units of each parameter's size.
+        progress : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        Diagnosis
+            Printed, it is a table and its consequences in words.
+
+        Raises
+        ------
+        ValidationError
+            If this result was loaded or unpickled, and so does not know the data; or if an argument is wrong.
+
+        Notes
+        -----
+        It costs ``repeats·(2 + 2·P)`` simulations with gradients, P the number of trained entries. Where training
+        follows pathwise gradients, as of losses that match spikes, H is the curvature of the loss as they see it.
+
+        Examples
+        --------
+        A longer dead zone and a lower rate both make fewer spikes: mean counts alone cannot tell them apart.
+
+        >>> import ssnn_py as ssnn
+        >>> net = ssnn.SLIFNetwork([[0.0]], alpha=0.5, intensity=ssnn.ExponentialIntensity(beta=0.0, tau=1.0))
+        >>> run = dict(t1=10.0, dt=1.0, num_samples=100)
+        >>> data = ssnn.simulate(net, seed=1, **run).spike_trains
+        >>> fit = ssnn.fit(net, data, ssnn.SpikeCountLoss(), ["alpha", "tau"], steps=0, **run)
+        >>> found = fit.diagnose(repeats=8)
+        >>> found.identified.tolist(), found.p_value > 0.05
+        ([True, False], True)
+        """
+        plan = self.__dict__.get("_plan")
+        if plan is None:
+            raise ValidationError(
+                "diagnose needs the training that made this result, and a loaded one does not know its data: call "
+                "fit(result.network, data, loss, wrt, steps=0, ...).diagnose()"
+            )
+        return diagnose(plan, self.parameters, self.history, wrt, repeats, step, progress)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything but the network's fixed part to an ``.npz`` file: plain arrays, no pickle."""
@@ -157,19 +246,6 @@ class FitResult(Record):
         parameters = part("parameters/")
         own = {name: value for name, value in parameters.items() if name in network.parameters}
         return cls(network.replace(**own), parameters, part("history/"), stopped, gradient, part("state/"), settings)
-
-
-def step_seed(seed: int, step: int) -> int:
-    """Seed of the noise of one training step: a 64-bit mix of the two, so that no two steps share noise.
-
-    The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) on ``seed + (step + 1)·golden ratio``: for a given
-    seed a bijection of the step.
-    """
-    mask = (1 << 64) - 1
-    z = (seed + (step + 1) * 0x9E3779B97F4A7C15) & mask
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-    return z ^ (z >> 31)
 
 
 def fit(
@@ -383,11 +459,8 @@ class _Training:
         plan, batch, tested = self.plan, self.plan.data, None
         if plan.batch_size < plan.num_recorded:
             batch = _samples(batch, batch_indices(plan.num_recorded, plan.batch_size, plan.seed, self.step))
-        initial: dict[str, Any] = {
-            name: self.parameters[name] for name in plan.problem.initial if name in self.parameters
-        }
         try:
-            problem = renewed(plan.problem, self.network, step_seed(plan.seed, self.step), initial)
+            problem = plan.problem_at(self.parameters, self.network, step_seed(plan.seed, self.step))
             self.network.check_gradients()
             outcome = differentiate(plan.objective(batch), problem, plan.engine, plan.names, plan.gradient)
             if plan.test_data is not None:
@@ -400,7 +473,7 @@ class _Training:
 
     def _clipped(self, outcome: Outcome) -> dict[str, Array]:
         """The gradients as plain arrays, scaled down to the greatest norm that is allowed."""
-        flat = {name: g.data if hasattr(g, "tocsr") else g for name, g in outcome.gradients.items()}
+        flat = outcome.plain_gradients
         norm = math.sqrt(sum(float(np.vdot(g, g)) for g in flat.values()))
         if not math.isfinite(outcome.value):
             here = f"the loss is {outcome.value}, though the simulation is finite"
@@ -435,7 +508,9 @@ class _Training:
         kind = "mixed" if len(self.followed) > 1 else next(iter(self.followed), self.plan.gradient)
         state, settings = dict(self.memory), self.plan.settings
         stopped = self.stopped or "steps"
-        return FitResult(self.network, dict(self.parameters), history, stopped, kind, state, settings)
+        result = FitResult(self.network, dict(self.parameters), history, stopped, kind, state, settings)
+        object.__setattr__(result, "_plan", self.plan)  # for `diagnose`; no part of the value
+        return result
 
     def _diverged(
         self, why: object, advice: str = " (a smaller learning rate, clip_norm or bounds may help)"

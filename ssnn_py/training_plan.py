@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from .engine import Problem
 from .errors import ValidationError
-from .gradients import Objective, checked_gradient, checked_names
+from .gradients import NO_SYNAPSE, Objective, checked_gradient, checked_names
 from .losses import Loss
 from .network import Network
 from .optimizers import Optimizer, RMSProp
-from .simulation import prepare, simulate, warn_of_likely_mistakes
+from .simulation import prepare, renewed, simulate, warn_of_likely_mistakes
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, describe, require_memory
 
@@ -101,6 +101,11 @@ class Plan:
         """The network with trained parameters."""
         return self.network.replace(**{name: x for name, x in parameters.items() if name in self.network.parameters})
 
+    def problem_at(self, parameters: Mapping[str, Array], network: Network, seed: int) -> Problem:
+        """The simulation with trained parameters, `network` being that :meth:`network_at` them, and noise of `seed`."""
+        initial = {name: parameters[name] for name in self.problem.initial if name in parameters}
+        return renewed(self.problem, network, seed, initial)
+
 
 def checked_plan(
     network: Network,
@@ -166,10 +171,7 @@ def checked_plan(
     network.check_gradients()
     start = {name: np.array(problem.parameters[name]) for name in checked_names(wrt, problem.parameters)}
     if "weights" in start and not network.synapses.targets.size:
-        raise ValidationError(
-            "wrt names 'weights', but the network has no synapse, and so nothing to train: a weight of 0 is none. "
-            "Start from small weights, or from a sparse matrix, whose stored zeros are synapses"
-        )
+        raise ValidationError(NO_SYNAPSE)
     limits = _checked_bounds(bounds, network, start)
     kept = 8.0 * sum(value.size for value in start.values()) * math.ceil(steps / record_every)
     require_memory("the history of the parameters", kept, "take a larger record_every")
@@ -220,6 +222,19 @@ def _num_samples(name: str, data: Any) -> int:
             f"{name} must be a Solution, SpikeTrains or an array whose first axis counts samples, got {describe(data)}"
         )
     return trains.num_samples
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Seed of the noise of one training step: a 64-bit mix of the two, so that no two steps share noise.
+
+    The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) on ``seed + (step + 1)·golden ratio``: for a given
+    seed a bijection of the step.
+    """
+    mask = (1 << 64) - 1
+    z = (seed + (step + 1) * 0x9E3779B97F4A7C15) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    return z ^ (z >> 31)
 
 
 def npz(path: str | os.PathLike[str]) -> Path:

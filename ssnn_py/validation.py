@@ -23,6 +23,33 @@ def describe(value: Any) -> str:
     return text if len(text) <= 60 else f"a {type(value).__name__} ({text[:50]}…)"
 
 
+def short(value: Any) -> str:
+    """A value for a representation; of many numbers no more than how many there are, and their range.
+
+    Examples
+    --------
+    >>> short(np.zeros((2, 100))), short([1.0, 2.0]), short(short)
+    ('<2 × 100 numbers from 0 to 0>', '[1.0, 2.0]', 'short')
+    """
+    if isinstance(value, np.ndarray | list):
+        array = np.asarray(value)
+        if array.size > 8 and array.dtype.kind in "fiu":
+            return f"<{' × '.join(map(str, array.shape))} numbers from {array.min():.4g} to {array.max():.4g}>"
+        return repr(array.tolist())
+    return str(getattr(value, "__name__", None) or repr(value))
+
+
+def counted(number: int, what: str) -> str:
+    """A number and what there are so many of.
+
+    Examples
+    --------
+    >>> counted(1, "spike"), counted(0, "spike")
+    ('1 spike', '0 spikes')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def as_real_array(name: str, value: ArrayLike, ndims: Iterable[int] = (0, 1, 2), what: str = "") -> NDArray[np.float64]:
     """`value` as a finite, C-contiguous float64 array with one of the given numbers of dimensions."""
     try:

@@ -1,5 +1,6 @@
 """The command line: status, one line on standard error, and what `doctor` says."""
 
+import argparse
 import json
 import os
 import re
@@ -115,3 +116,17 @@ def test_an_option_that_does_not_exist_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(["setup", "--cuda"])
     assert "--cuda" in capsys.readouterr().err
+
+
+def test_the_page_of_the_command_line_has_every_command_and_option():
+    """Of each command its own options, and no others."""
+    page = (ROOT / "docs" / "reference" / "command_line.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## `ssnn (\w+).*?`$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    (commands,) = (part for part in cli.parser()._actions if isinstance(part, argparse._SubParsersAction))
+    assert set(sections) == set(commands.choices)
+    for name, command in commands.choices.items():
+        options = {option for part in command._actions for option in part.option_strings} - {"-h", "--help"}
+        assert set(re.findall(r"^\| `(--[\w-]+)", sections[name], re.MULTILINE)) == options
+        for part in command._actions:
+            for choice in part.choices or ():
+                assert f"`{choice}`" in sections[name] or f"`ssnn {name} {choice}`" in page

@@ -122,6 +122,7 @@ def test_without_julia_one_warning_and_the_same_numbers(monkeypatch):
         raise ssnn.JuliaError("there is none")
 
     expected = ssnn.simulate(one_neuron(), t1=1.0, dt=0.01, seed=2).spike_times
+    monkeypatch.delenv("SSNN_JULIA", raising=False)  # a Julia that is named has no fallback
     monkeypatch.setattr(boot, "runtime", no_julia)
     engines._best_engine.cache_clear()
     try:

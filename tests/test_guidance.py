@@ -24,7 +24,13 @@ def test_weights_are_not_trained_where_there_is_no_synapse():
     for wrt in ("weights", ["mu", "weights"]):
         with pytest.raises(ssnn.ValidationError, match=r"wrt names 'weights', but the network has no synapse.*sparse"):
             ssnn.fit(one_neuron(), None, loss, wrt, **run)
+    run.pop("steps")
+    (told,) = warned(lambda: ssnn.value_and_grad(loss, one_neuron(), "weights", **run))
+    assert "no synapse" in told
+    assert told.endswith("stored zeros are synapses: the gradient is 0")
     stored = sparse.csr_matrix((np.zeros(1), ([0], [0])), shape=(1, 1))
+    assert warned(lambda: ssnn.value_and_grad(loss, one_neuron(weights=stored), "weights", **run)) == []
+    run["steps"] = 1
     assert ssnn.fit(one_neuron(weights=stored), None, loss, "weights", **run).parameters["weights"].shape == (1,)
 
 
@@ -48,6 +54,73 @@ def test_the_two_sample_test_is_scaled_by_default():
     assert abs(ssnn.two_sample_test(X, Y, **same, scales=1.0).statistic) > 1e3
     swapped = ssnn.two_sample_test(Y, X, **same).statistic
     assert swapped == pytest.approx(statistic, rel=1e-9)
+
+
+def trains_of(counts, t1=1.0):
+    return ssnn.SpikeTrains.from_lists([[np.linspace(0.1 * t1, 0.9 * t1, count)] for count in counts], 0.0, t1)
+
+
+def test_kernels_that_cannot_be_floats_are_refused_before_they_are_computed(monkeypatch):
+    """k is at least I₀(2n) for trains of n spikes each: beyond n = 357 no float64 holds it."""
+    from ssnn_py import signature_kernels
+
+    def compute(*arguments, **named):
+        raise AssertionError("it is computed")
+
+    monkeypatch.setattr(signature_kernels.SignatureKernel, "_in_numpy", compute)
+    few, many = trains_of([3, 5]), trains_of([3, 420])
+    refused = dict(match=r"too large for float64, more than 10\^36\d: give smaller scales \(see median_scales\)")
+    for call in (
+        lambda: ssnn.signature_kernel_gram(many, engine="reference"),
+        lambda: ssnn.signature_mmd(few, many, engine="reference"),
+        lambda: ssnn.SignatureMMD()(many, many),
+        lambda: ssnn.two_sample_test(few, many, scales=1.0, engine="reference"),
+        lambda: ssnn.signature_kernel(many, many, engine="reference"),
+    ):
+        with pytest.raises(ssnn.ValidationError, **refused):
+            call()
+    # Each of them is computed: another pair, other scales, normalised, cut at a depth.
+    monkeypatch.undo()
+    assert np.isfinite(ssnn.signature_kernel_gram(few, scales=[1.0, 0.1], engine="reference")).all()
+    assert np.isfinite(ssnn.signature_kernel(many, trains_of([2, 2]), engine="julia")).all()
+
+
+def test_the_bound_that_refuses_kernels_is_below_them(julia):
+    """Whatever is refused would have overflowed; and what is just below the bound is computed."""
+    for count, t1 in ((300, 1.0), (40, 80.0)):
+        trains = trains_of([count], t1)
+        kernel = ssnn.signature_kernel(trains, trains)[0]
+        bound = 2 * max(count, t1)
+        assert np.log(kernel) > bound - 0.5 * np.log(2 * np.pi * bound)
+
+
+def test_a_statistic_of_one_train_alone_is_told():
+    """Kernels at scale 1 of 13 spikes are e^16 times those of five."""
+    X, Y = trains_of([5, 4, 6]), trains_of([4, 5, 13])
+    same = dict(engine="reference")
+    for compare in (
+        lambda **scales: ssnn.signature_mmd(X, Y, **scales, **same),
+        lambda **scales: ssnn.two_sample_test(X, Y, **({"scales": 1.0} | scales), num_permutations=5, **same),
+    ):
+        (told,) = warned(compare)
+        assert "that of the train with the most spikes is about e^26, that of the median one e^10" in told
+        assert "median_scales" in told
+        assert warned(lambda compare=compare: compare(scales=ssnn.median_scales(X))) == []
+        assert warned(lambda compare=compare: compare(normalize=True)) == []
+    assert warned(lambda: ssnn.signature_mmd(X, trains_of([4, 5, 7]), **same)) == []
+    assert warned(lambda: ssnn.two_sample_test(X, Y, num_permutations=5, **same)) == []
+
+
+def test_progress_changes_nothing(capsys):
+    X, Y = trains_of([3, 2, 4, 1, 5]), trains_of([4, 2, 2])
+    same = dict(num_permutations=30, engine="reference")
+    quiet, told = (ssnn.two_sample_test(X, Y, progress=progress, **same) for progress in (False, True))
+    assert told.p_value == quiet.p_value
+    assert told.statistic == pytest.approx(quiet.statistic, rel=1e-12)
+    assert "block" in capsys.readouterr().err
+    swapped = dict(same, normalize=True)
+    quiet, told = (ssnn.two_sample_test(X, Y, progress=progress, **swapped) for progress in (False, True))
+    assert told.statistic == pytest.approx(quiet.statistic, rel=1e-9)
 
 
 def warned(simulate):
@@ -111,3 +184,55 @@ def test_synaptic_currents_that_never_decay_are_told():
     ):
         assert warned(lambda quiet=quiet: ssnn.simulate(quiet, **run)) == []
     assert len(warned(lambda: ssnn.simulate(ssnn.SLIFNetwork(weights, mu=[(15.0, 5.0), (15.0, 0.0)]), **run))) == 1
+
+
+def excited(weight, neurons=20, **changes):
+    weights = weight * (1 - np.eye(neurons))
+    return ssnn.SLIFNetwork(weights, input_current=1.5, sigma=0.25, mu=(15.0, 5.0), **changes)
+
+
+@pytest.mark.parametrize("max_spikes", [None, 10**9])
+def test_runaway_excitation_is_told_with_the_weights_and_the_remedy(julia, max_spikes):
+    """With every spike making others follow, minutes of them would come before the memory is full."""
+    run = dict(t1=10.0, dt=0.01, num_samples=2, max_spikes=max_spikes)
+    with pytest.raises(ssnn.SSNNError, match=r"excitation runs away in sample [01]: 50 neurons fire") as caught:
+        ssnn.simulate(excited(50.0, 50), **run)
+    said = str(caught.value)
+    assert "more than 10101 times within the step" in said
+    assert "largest of the weights is 50, and all that leave a neuron add up to 2450" in said
+    for remedy in ("smaller weights", "inhibition", "mu2", "alpha", "smaller dt", "max_spikes"):
+        assert remedy in said
+
+
+def test_the_limit_of_spikes_in_a_step_is_that_of_numerics(engine):
+    """Up to it nothing changes, beyond it is an error, in both engines; without synapses there is none."""
+    ring = sparse.csr_matrix(np.roll(np.eye(450), 1, axis=1))
+
+    def count(rate):
+        constant = ssnn.ExponentialIntensity(beta=0.0, tau=0.1 / rate)
+        net = ssnn.SLIFNetwork(ring, mu=(15.0, 5.0), alpha=0.0, v_reset=0.0, intensity=constant)
+        return ssnn.simulate(net, t1=0.1, dt=0.1, engine=engine).num_spikes[0]
+
+    assert 2100 < count(4.8) <= 5 * 450
+    with pytest.raises(
+        ssnn.SSNNError, match=r"450 neurons fire more than 2250 times within the step from t = 0\.0: each"
+    ):
+        count(5.2)
+    for weights, limit in ((np.ones((20, 20)), 10**6 // (20 + 20)), (np.zeros((20, 20)), np.inf)):
+        assert ssnn.engine.spike_limit(ssnn.simulation.prepare(ssnn.SLIFNetwork(weights), 1.0, 0.1)[0]) == limit
+
+
+def test_a_neuron_that_excites_itself_without_end_is_told_of_its_weight(engine):
+    """More than 1000 spikes of one neuron within a step, as ever; now with what may be the reason."""
+    net = ssnn.SLIFNetwork([[50.0]], input_current=1.5, mu=(15.0, 5.0), alpha=0.0)
+    with pytest.raises(ssnn.SSNNError, match="dt is too large for its intensity: excitation may run away, where each"):
+        ssnn.simulate(net, t1=2.0, dt=0.05, engine=engine)
+
+
+def test_training_that_runs_away_keeps_its_result(julia):
+    """A step of the optimizer that makes spikes explode ends the training, and not the patience of its user."""
+    loss = ssnn.SampleMean(lambda trains: (-trains.num_spikes, None))
+    with pytest.raises(ssnn.DivergedError, match="excitation"):
+        ssnn.fit(
+            excited(0.01), None, loss, "weights", steps=20, num_samples=2, optimizer=ssnn.SGD(1e3), t1=2.0, dt=0.02
+        )

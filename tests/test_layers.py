@@ -12,12 +12,12 @@ ROOT = Path(ssnn_py.__file__).parent
 #: From the ground to the roof. Modules of one layer do not know each other; `engine` and `experiments` are one room
 #: each here.
 LAYERS = (
-    {"errors", "solvers"},
+    {"errors", "sketches", "solvers"},
     {"validation", "values"},
     {"interop"},
     {"builders", "components", "optimizers", "spike_trains"},
     {"formulas"},
-    {"currents", "diffusions", "drivers", "intensities", "recordings"},
+    {"currents", "diffusions", "drivers", "intensities", "recordings", "synapses"},
     {"models", "network"},
     {"brian2", "slif"},
     {"engine"},
@@ -26,6 +26,7 @@ LAYERS = (
     {"losses", "multilevel", "recommendation", "unbiased"},
     {"count_losses", "expectations", "gradients", "jax", "potential_losses", "torch"},
     {"training_plan"},
+    {"diagnosis"},
     {"training"},
     {"plotting", "saving"},
     {"experiments"},
@@ -38,7 +39,7 @@ HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in la
 #: The same within `engine`, whose `__init__` declares what engines are and loads them, and within its room `boot`.
 ENGINE = (
     {"debian", "reference_duals", "reference_noise", "reference_signature", "structs"},
-    {"boot", "driver_paths", "reference_models"},
+    {"boot", "driver_paths", "reference_models", "reference_signals"},
     {"reference_paths", "reference_solvers"},
     {"reference"},
     {"julia_functions", "packages"},

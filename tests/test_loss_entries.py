@@ -154,12 +154,12 @@ def test_a_class_that_is_certain_gains_what_it_should():
 
 
 @pytest.mark.parametrize(
-    ("windows", "targets"), [([(0.0, 2.0)], [3.0]), ([(0.0, 0.8), (0.8, 2.0)], [3.0, 0.5])], ids=["all", "two windows"]
+    ("windows", "targets"), [([(0.0, 2.0)], [3.0]), ([(0.0, 0.8), (0.8, 2.0)], [1.0, 0.0])], ids=["all", "two windows"]
 )
 def test_mean_square_of_poisson_counts_has_the_gradient_in_closed_form(windows, targets):
     # Counts are Poisson with means λ = length/τ; E(C − T)² = λ + (λ − T)².
     net = ssnn.SLIFNetwork([[0.0]], alpha=0.0, intensity=ssnn.ExponentialIntensity(beta=0.0, tau=0.5))
-    samples = 4000
+    samples = 700
     _, grads = ssnn.value_and_grad(
         ssnn.SpikeCountLoss("mse", windows=windows),
         net,

@@ -48,9 +48,9 @@ def test_gradient_in_parameters_against_finite_differences(name):
 
 
 def test_training_on_potentials():
-    quiet = ssnn.ExponentialIntensity(beta=0.0, tau=1e9)
+    quiet, run = ssnn.ExponentialIntensity(beta=0.0, tau=1e9), RUN | {"dt": 0.05}
     truth = one_neuron(mu=(3.0, 0.0), intensity=quiet)
-    data = ssnn.simulate(truth, num_samples=32, seed=1, **RUN)
+    data = ssnn.simulate(truth, num_samples=32, seed=1, **run)
     result = ssnn.fit(
         truth.replace(input_current=1.0),
         data,
@@ -58,7 +58,7 @@ def test_training_on_potentials():
         "input_current",
         steps=60,
         optimizer=ssnn.Adam(0.03),
-        **RUN,
+        **run,
     )
     assert abs(result.network.parameters["input_current"] - 1.5) < 0.15
 

@@ -5,6 +5,7 @@ import pytest
 from helpers import one_neuron
 
 import ssnn_py as ssnn
+from ssnn_py.engine.boot import libjulia
 
 
 @pytest.mark.parametrize(
@@ -135,6 +136,12 @@ def test_environment_variables_that_make_no_sense_are_named(monkeypatch):
     with pytest.raises(ssnn.ValidationError, match="SSNN_NUM_THREADS"):
         ssnn.simulate(one_neuron(), t1=1.0, dt=0.1, engine="reference")
     monkeypatch.setenv("SSNN_NUM_THREADS", "1")
+    for level in ("fast", "4", "-1"):
+        monkeypatch.setenv("SSNN_JULIA_OPTIMIZE", level)
+        with pytest.raises(ssnn.ValidationError, match="SSNN_JULIA_OPTIMIZE must be 0, 1, 2 or 3, got"):
+            libjulia.optimization_level()
+    monkeypatch.setenv("SSNN_JULIA_OPTIMIZE", "")
+    assert libjulia.optimization_level() == 3
     monkeypatch.setenv("SSNN_ENGINE", "abacus")
     with pytest.raises(ssnn.ValidationError, match="abacus"):
         ssnn.simulate(one_neuron(), t1=1.0, dt=0.1)

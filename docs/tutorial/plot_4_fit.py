@@ -48,4 +48,8 @@ plt.show()
 
 # %%
 # What is fitted together must be told apart by the data: a larger current and a larger weight both make the second
-# neuron fire more. Look at several starts before you trust a fit of both.
+# neuron fire more. :meth:`~ssnn_py.FitResult.diagnose` says how well the data tell: standard errors, combinations that
+# the loss does not identify, whether training was still under way, and where the loss would be if the network itself
+# had made the data.
+
+print(fit.diagnose())

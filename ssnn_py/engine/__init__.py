@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import JuliaError, NoGradientError, ValidationError
+from ..spike_trains import SpikeTrains
 from ..validation import all_finite, describe
 from ..values import Named, Record
 
@@ -85,6 +86,8 @@ class Problem(Record):
         Further arguments of a solver of DifferentialEquations.jl.
     insertions : Insertions or None
         Spikes that happen besides those of the noise; only where nothing is differentiated.
+    input_spikes : SpikeTrains or None
+        The spikes on the network's input channels: of every sample, or one for all.
     """
 
     network: Network
@@ -103,6 +106,7 @@ class Problem(Record):
     noise_levels: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     insertions: Insertions | None = None
+    input_spikes: SpikeTrains | None = None
 
     @property
     def stratonovich(self) -> bool:
@@ -120,8 +124,9 @@ class Problem(Record):
 
     @property
     def parameters(self) -> dict[str, Array]:
-        """All that one may differentiate with respect to: the network's parameters and initial values."""
-        return {**self.network.parameters, **self.initial}
+        """All that one may differentiate with respect to: the network's parameters, initial values, times of inputs."""
+        times = {} if self.input_spikes is None else {"input_times": self.input_spikes.times}
+        return {**self.network.parameters, **self.initial, **times}
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,6 +224,38 @@ def not_finite_because(problem: Problem) -> str:
             wrong = value[~np.isfinite(value)].flat[0]
             return f"input_current is {wrong} at t = {t:.6g}, {describe(current)}"
     return ""
+
+
+#: As in ``julia/src/modes/run.jl``: neurons that excite each other may have so many spikes in a step, on average, or as
+#: many more as cost no more than this work.
+MAX_MEAN_SPIKES_IN_STEP, RUNAWAY_WORK = 5, 1_000_000
+
+
+def spike_limit(problem: Problem) -> float:
+    """How many spikes all neurons of a sample together may have within one step."""
+    neurons, targets = problem.network.num_neurons, problem.network.synapses.targets.size
+    if targets == 0:
+        return math.inf
+    return max(MAX_MEAN_SPIKES_IN_STEP * neurons, RUNAWAY_WORK // (neurons + -(-targets // neurons)))
+
+
+def with_cause_of_runaway(said: str, problem: Problem) -> str:
+    """An error of too many spikes in a step, and what lets them be so many where neurons excite each other."""
+    network = problem.network
+    if not network.synapses.targets.size:
+        return said
+    values = np.asarray(network.parameters["weights"].ravel()[network.synapses.position])
+    sources = np.repeat(np.arange(network.num_neurons), np.diff(network.synapses.indptr))
+    sums = np.bincount(sources, values, network.num_neurons)
+    slif = network.core.model == "slif"
+    decay, pause = ("larger mu2", "a larger alpha") if slif else ("synapses that decay faster", "a larger dead zone")
+    perhaps = "" if said.startswith("excitation runs away") else "excitation may run away, where "
+    return (
+        f"{said}: {perhaps}each spike lets others follow at once. The largest of the weights is {values.max():.4g}, "
+        f"and all that leave a neuron add up to {sums.max():.4g}: take smaller weights, or negative ones for "
+        f"inhibition, {decay}, {pause}, or a smaller dt, which allows as many spikes in a shorter time. max_spikes "
+        "ends a sample without an error"
+    )
 
 
 class Engine(abc.ABC):

@@ -16,8 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import JuliaError
+from ..spike_trains import SpikeTrains
+from ..synapses import SYNAPTIC, SpikeInput, of_synapses
 from ..validation import require_memory
-from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, Tangents, not_finite_because, structs
+from . import (
+    Array,
+    Cotangents,
+    Engine,
+    Insertions,
+    Problem,
+    RawSolution,
+    Tangents,
+    not_finite_because,
+    structs,
+    with_cause_of_runaway,
+)
 from .boot import runtime
 from .driver_paths import DriverPath, driver_path
 from .julia_functions import define
@@ -42,7 +55,7 @@ class _Table:
     def __init__(self, rows: Sequence[str], default: Coefficient, directions: bool = False) -> None:
         self.rows = {name: row for row, name in enumerate(rows)}
         self.entries = (Coefficient * len(rows))(*[default] * len(rows))
-        self.weights = Coefficient()
+        self.weights, self.signals = Coefficient(), structs.SignalCoefficients()
         self.directions = directions  # arrays have a leading axis over directions
         # Of each parameter: its array, shape and strides, and where in the array its coefficients begin.
         self._filled: dict[str, tuple[weakref.ref[Array], Any, Any, list[tuple[Coefficient, int]]]] = {}
@@ -64,10 +77,17 @@ class _Table:
 
     def _views(self, problem: Problem, name: str, array: Array) -> list[tuple[Coefficient, int]]:
         start, stride = address(array) or 0, array.strides[0] // BYTES if self.directions else 0
-        if name == "weights":
-            # The parameter's elements are its knots.
-            self.weights = Coefficient(start, stride, 0, 0, 1)
-            return [(self.weights, 0)]
+        if name in SYNAPTIC or name == "input_times":
+            # The parameter's elements are its knots, the same one for all synapses where it is a number.
+            one = array.ndim == int(self.directions)
+            per_sample = array.shape[-1] if name == "input_times" and array.shape[-2] > 1 else 0
+            entry = Coefficient(start, stride, per_sample, 0, 0 if one else 1)
+            if name == "weights":
+                self.weights = entry
+            else:
+                setattr(self.signals, name, entry)
+                entry = getattr(self.signals, name)
+            return [(entry, 0)]
         slots = problem.network.slots(name, array[0, ...] if self.directions else array, problem.num_samples)
         offsets = []
         for slot, view in slots.items():
@@ -162,6 +182,9 @@ class _Plan:
             problem.noise_levels,
             problem.solver,
             problem.saveat.size,
+            *of_synapses(network.parameters),
+            problem.input_spikes is None,
+            None if network.inputs is None else network.inputs.num_channels,
         )
 
     def fill(self, problem: Problem, capacity: int) -> None:
@@ -180,7 +203,10 @@ class _Plan:
             struct.knots, struct.num_knots = address(knots), knots.size
             struct.saveat, struct.num_saves = address(saveat), saveat.size
             self._structure = tuple(weakref.ref(part) for part in (synapses, knots, saveat))
-        struct.insertions = _insertions(problem.insertions)
+        struct.insertions, struct.signals = _insertions(problem.insertions), self.table.signals
+        if network.inputs is not None and problem.input_spikes is not None:
+            self.variables = network.inputs.variables(network.states)
+            struct.inputs = _inputs(network.inputs, problem.input_spikes, self.variables)
         if struct.driver != b"brownian":
             self.path = driver_path(problem)
             self._point_to_path(self.path, problem)
@@ -280,12 +306,20 @@ def _insertions(given: Insertions | None) -> structs.Insertions:
     return structs.Insertions(*(address(part) for part in (given.neurons, given.spikes, given.saves)))
 
 
+def _inputs(inputs: SpikeInput, spikes: SpikeTrains, variables: NDArray[np.int64]) -> structs.Inputs:
+    synapses, (samples, count) = inputs.synapses, spikes.times.shape
+    arrays = (synapses.indptr, synapses.targets, synapses.position, variables, spikes.neurons)
+    return structs.Inputs(inputs.num_channels, *map(address, arrays), count, count if samples > 1 else 0)
+
+
 @contextlib.contextmanager
 def _blaming(problem: Problem) -> Iterator[None]:
-    """Say so where the input current is why a solution is no longer finite."""
+    """Say so where the input current is why a solution is no longer finite, or weights are why spikes explode."""
     try:
         yield
     except JuliaError as error:
+        if " times within the step from " in str(error):
+            raise JuliaError(with_cause_of_runaway(str(error), problem)) from None
         subject, found, _ = str(error).partition(" is no longer finite: ")
         because = not_finite_because(problem) if found else ""
         if not because:
@@ -366,7 +400,8 @@ class JuliaEngine(Engine):
             plan.tangents.struct,
         )
         plan.moving.fill(problem, blocks)
-        tangents.weights, tangents.insertions = plan.moving.weights, _insertions(insertions)
+        tangents.weights, tangents.signals = plan.moving.weights, plan.moving.signals
+        tangents.insertions = _insertions(insertions)
         moved = None if plan.path is None else plan.path.moved(blocks)
         along_path = None if moved is None or plan.path is None else _path_table(plan.path, moved, problem)
         tangents.path_values = None if along_path is None else ctypes.addressof(along_path)
@@ -394,10 +429,13 @@ class JuliaEngine(Engine):
         of_states = {name: np.ascontiguousarray(bar, dtype=np.float64) for name, bar in cotangents.states.items()}
         parameters = problem.parameters
         gradients = {name: np.zeros(parameters[name].shape) for name in wrt}
+        if "input_times" in gradients:  # samples that share their inputs add to one array each
+            gradients["input_times"] = np.zeros((problem.num_samples, parameters["input_times"].shape[1]))
         plan = _take_plan(problem, capacity, 0, ("gradients", *gradients))
         data = plan.data
         plan.gradients.fill(problem, gradients)
-        data.weights, data.insertions = plan.gradients.weights, _insertions(cotangents.insertions)
+        data.weights, data.signals = plan.gradients.weights, plan.gradients.signals
+        data.insertions = _insertions(cotangents.insertions)
         for name, bar in zip(_COTANGENTS, given, strict=True):
             setattr(data, name, address(bar))
         for place, name in enumerate(plan.states):
@@ -411,6 +449,8 @@ class JuliaEngine(Engine):
             data.path_values = ctypes.addressof(along_path)
         self._adjoint(plan.struct, data)
         _give_back(plan)
+        if "input_times" in gradients and len(parameters["input_times"]) == 1:
+            gradients["input_times"] = gradients["input_times"].sum(axis=0, keepdims=True)
         if path is not None and path_bar is not None:
             for name, gradient in path.pulled_back(path_bar, len(path.brownian)).items():
                 if name in gradients:

@@ -14,12 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SSNNError
-from . import Array, Engine, Insertions, Problem, RawSolution, Tangents, grid_tolerance, not_finite_because
+from ..synapses import SYNAPTIC, Synapses
+from . import (
+    Array,
+    Engine,
+    Insertions,
+    Problem,
+    RawSolution,
+    Tangents,
+    grid_tolerance,
+    not_finite_because,
+    spike_limit,
+    with_cause_of_runaway,
+)
 from .driver_paths import driver_path
 from .reference_duals import Dual, select
 from .reference_models import Equations, FormulaEquations, SLIFEquations, State
 from .reference_noise import At, BrownianPath, Noise
 from .reference_paths import PathNoise
+from .reference_signals import Signals
 from .reference_solvers import STEPS, Interval, Transitions, linear_piece
 
 MAX_SPIKES_IN_STEP = 1000
@@ -50,17 +63,15 @@ class _Run:
         self.slots = {
             name: self.zeros() for name in network.coefficient_names if name not in network.input_current.parameters
         }
+        others = (*SYNAPTIC, "input_times")
         for name, array in problem.parameters.items():
-            for slot, view in network.slots(name, array, shape[0]).items() if name != "weights" else ():
+            for slot, view in network.slots(name, array, shape[0]).items() if name not in others else ():
                 self.slots[slot] = Dual(view, np.zeros((self.num_directions, *view.shape)))
         for name, block in directions.items():
-            for p in range(self.num_directions if name != "weights" else 0):
+            for p in range(self.num_directions if name not in others else 0):
                 for slot, view in network.slots(name, block[p], shape[0]).items():
                     self.slots[slot].tangent[p] = view
-        weights = network.parameters.get("weights", np.empty(0))
-        moved = directions.get("weights", np.zeros((self.num_directions, weights.size)))
-        values = Dual(weights.ravel(), moved.reshape(self.num_directions, weights.size))
-        self.weights = values[network.synapses.position]
+        self.weights = self.at_synapses("weights", directions, network.synapses)
 
         steps = (problem.t1 - problem.t0) / problem.dt
         self.last_is_shorter = problem.num_steps - steps > grid_tolerance(steps)
@@ -83,8 +94,25 @@ class _Run:
         self.spikes: list[list[tuple[float, int, Array, int]]] = [[] for _ in range(shape[0])]
         recorded = (shape[0], problem.saveat.size, shape[1])
         self.saved = [self.zeros(recorded, np.nan) for _ in network.states]
+        self.signals = Signals(problem, lambda name, synapses: self.at_synapses(name, directions, synapses))
+        self.sent: list[list[Dual]] = [[] for _ in range(shape[0])]
+        if problem.input_spikes is not None:
+            times = problem.input_spikes.times
+            moved = directions.get("input_times", np.zeros((self.num_directions, *times.shape)))
+            self.input_times = Dual(
+                np.broadcast_to(times, (shape[0], times.shape[1])),
+                np.broadcast_to(moved, (self.num_directions, shape[0], times.shape[1])),
+            )
+            self.signals.send_inputs()
         self.insertions, self.hazards_at_saves = insertions, np.zeros((self.num_directions, *recorded))
         self.hazards_at_insertions = np.zeros((self.num_directions, shape[0]))
+
+    def at_synapses(self, name: str, directions: Mapping[str, Array], synapses: Synapses) -> Dual:
+        """The values of a parameter at every synapse; 0 where there is no such parameter."""
+        array = self.problem.parameters.get(name, np.zeros(()))
+        block = directions.get(name, np.zeros((self.num_directions, *array.shape)))
+        position = np.zeros_like(synapses.position) if array.ndim == 0 else synapses.position
+        return Dual(array.ravel(), block.reshape(self.num_directions, array.size))[position]
 
     def zeros(self, shape: tuple[int, ...] | None = None, value: float = 0.0) -> Dual:
         shape = self.shape if shape is None else shape
@@ -249,6 +277,7 @@ class _Run:
         self.spike.value[:] = np.inf
         self.look_ahead(self.pairs(np.flatnonzero(self.alive)))
         eventful = np.isfinite(self.spike.value).any(axis=1)
+        eventful |= self.alive & (self.signals.next_arrivals() <= stop)
         if problem.insertions is not None:
             eventful |= self.alive & np.isin(problem.insertions.saves, [index for index, _ in saves])
         for sample in np.flatnonzero(eventful):
@@ -311,18 +340,42 @@ class _Run:
             tangents = self.hazard_tangents(one, self.refine(one, time).y[-1])
             self.hazards_at_insertions[:, sample] = tangents[:, 0]
 
+    def deliver(self, sample: int) -> None:
+        """Let the spike that is next under way in this sample arrive at its target."""
+        source, index, synapse, target = self.signals.take(sample)
+        sent = self.sent[sample][index] if source < self.shape[1] else self.input_times[[sample], [index]]
+        time = sent + self.signals.delays[[synapse]]
+        one = (np.array([sample]), np.array([target]))
+        passage = self.refine(one, time)
+        self.a[one] = time
+        weight = self.signals.weights[[synapse]]
+        variable = self.signals.variable(source)
+        if variable is None:
+            after = self.neurons(one).arrival(weight, passage.y)
+        else:
+            after = [part + weight if n == variable else part for n, part in enumerate(passage.y)]
+        self.put(self.y, one, after)
+        self.look_ahead(one)
+
     def events(self, sample: int, saves: list[tuple[int, float]]) -> None:
         """All spikes of one sample within the step, in the order of time."""
         network, problem = self.problem.network, self.problem
-        before = self.fired[sample].copy()
+        before, number, limit = self.fired[sample].copy(), len(self.spikes[sample]), spike_limit(problem)
         while True:
             j = int(np.argmin(self.spike.value[sample]))
             tau = float(self.spike.value[sample, j])
+            arrival = self.signals.next_arrival(sample)
+            if arrival <= min(tau, self.step.stop):
+                if not self.save_before(sample, saves, arrival):
+                    self.deliver(sample)
+                continue
             if self.save_before(sample, saves, tau):
                 continue
             if not np.isfinite(tau):
                 return
             synapses = slice(network.synapses.indptr[j], network.synapses.indptr[j + 1])
+            if self.signals.delayed:
+                synapses = slice(0, 0)
             targets = network.synapses.targets[synapses]
             touched = self.pairs([sample], np.union1d(targets, [j]))
             times = self.spike[touched[0], np.full(touched[0].size, j)]
@@ -342,6 +395,9 @@ class _Run:
             arrived = self.neurons(here).arrival(self.weights[synapses], [part[here] for part in self.y])
             self.put(self.y, here, arrived)
             self.spikes[sample].append((tau, j, times.tangent[:, 0], event))
+            if self.signals.delayed:
+                self.sent[sample].append(times[:1])
+                self.signals.send(sample, j, len(self.spikes[sample]) - 1, tau)
             if len(self.spikes[sample]) == problem.max_spikes:
                 for index, t in saves:
                     if t == tau:
@@ -349,10 +405,17 @@ class _Run:
                 self.alive[sample] = False
                 return
             if self.fired[sample, j] - before[j] > MAX_SPIKES_IN_STEP:
-                raise SSNNError(
-                    f"neuron {j} fires more than {MAX_SPIKES_IN_STEP} times within the step to t = {self.step.stop}: "
-                    "dt is too large for its intensity"
+                said = (
+                    f"neuron {j} fires more than {MAX_SPIKES_IN_STEP} times within the step from t = "
+                    f"{self.step.start}: dt is too large for its intensity"
                 )
+                raise SSNNError(with_cause_of_runaway(said, problem))
+            if len(self.spikes[sample]) - number > limit:
+                said = (
+                    f"excitation runs away in sample {sample}: {network.num_neurons} neurons fire more than {limit} "
+                    f"times within the step from t = {self.step.start}"
+                )
+                raise SSNNError(with_cause_of_runaway(said, problem))
             self.look_ahead(touched)
             given = problem.insertions
             if given is not None and given.spikes[sample] == len(self.spikes[sample]) - 1:

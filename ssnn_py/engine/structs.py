@@ -34,6 +34,23 @@ class Insertions(Structure):
     _fields_ = [(name, c_void_p) for name in ("neurons", "spikes", "saves")]
 
 
+class SignalCoefficients(Structure):
+    """What may move of the signals that reach neurons, besides weights."""
+
+    _fields_ = [(name, Coefficient) for name in ("delays", "input_weights", "input_delays", "input_times")]
+
+
+class Inputs(Structure):
+    """Spikes from outside, and the synapses of their channels."""
+
+    _fields_ = [
+        ("num_channels", c_int64),
+        *((name, c_void_p) for name in ("indptr", "targets", "positions", "variables", "channels")),
+        ("num_spikes", c_int64),
+        ("stride_sample", c_int64),
+    ]
+
+
 class PathData(Structure):
     """A part of the driver: a path with knots."""
 
@@ -81,6 +98,8 @@ class Problem(Structure):
         ("saveat", c_void_p),
         ("num_saves", c_int64),
         ("insertions", Insertions),
+        ("inputs", Inputs),
+        ("signals", SignalCoefficients),
         ("driver", c_char_p),
         ("path", PathData),
     ]
@@ -110,6 +129,7 @@ class TangentOutputs(Structure):
         ("s_at_saves", c_void_p),
         ("s_at_insertions", c_void_p),
         ("insertions", Insertions),
+        ("signals", SignalCoefficients),
         ("path_values", c_void_p),
     ]
 
@@ -127,6 +147,7 @@ class AdjointData(Structure):
         ("entries_at_saves", c_void_p),
         ("entries_at_insertions", c_void_p),
         ("insertions", Insertions),
+        ("signals", SignalCoefficients),
         ("path_values", c_void_p),
     ]
 
@@ -173,6 +194,8 @@ class KernelJob(Structure):
 STRUCTS: tuple[type[Structure], ...] = (
     Coefficient,
     Insertions,
+    SignalCoefficients,
+    Inputs,
     PathData,
     Problem,
     Outputs,

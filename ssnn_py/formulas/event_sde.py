@@ -59,6 +59,11 @@ OF_NETWORKS = {
     "weights": "a parameter of networks",
     "input_current": "a parameter of networks",
     "n": "the number of neurons of a network",
+    "delays": "a parameter of networks",
+    "inputs": "the input of a network",
+    "input_weights": "a parameter of networks",
+    "input_delays": "a parameter of networks",
+    "input_times": "a parameter of simulations",
 }
 
 

@@ -16,6 +16,7 @@ The code defines, besides the protocol,
 struct Formula{Key,M,P,C<:InputCurrent,Stratonovich} <: Model
     values::NTuple{P,Vector{Float64}}
     weights::Vector{Float64}
+    delays::Vector{Float64}
     current::C
     num_neurons::Int
 end
@@ -26,7 +27,8 @@ function Formula{Key}(problem::Problem) where {Key}
     current = lookup(CURRENTS, "input current", unsafe_string(problem.current))(n, knots)
     M, P = num_variables(Formula{Key}), length(coefficient_names(Formula{Key}))
     values = ntuple(_ -> zeros(n), P)
-    return Formula{Key,M,P,typeof(current),problem.stratonovich == 1}(values, zeros(num_synapses(problem)), current, n)
+    weights, delays = zeros(num_synapses(problem)), zeros(num_delays(problem))
+    return Formula{Key,M,P,typeof(current),problem.stratonovich == 1}(values, weights, delays, current, n)
 end
 
 # What its formulas are written for: with or without tangents.

@@ -17,26 +17,29 @@ struct AdjointData
     entries_at_saves::Ptr{Float64}
     entries_at_insertions::Ptr{Float64}
     insertions::Insertions
+    signals::SignalCoefficients
     path_values::Ptr{Coefficient}   # gradients by the values at the driver's knots, one per component, of each sample
 end                                 # its own; null likewise
 
 push!(BOUNDARY_STRUCTS, AdjointData)
 
 AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointData(
-    spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
+    spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS, NO_SIGNALS,
     C_NULL,
 )
 
 """
 What happened to a neuron within a step: it reached the threshold (`CROSSING`) and made its transition (`TRANSITION`),
 was brought to the time of another's spike (`ADVANCE`) or to the end of the step (`FINISH`), was found there by a synapse
-(`TARGET`), or was looked at for what is recorded (`RECORD`) or for its hazard at another's spike (`HAZARD`).
+(`TARGET`) or by a spike that was under way (`DELIVERY`), or was looked at for what is recorded (`RECORD`) or for its
+hazard at another's spike (`HAZARD`).
 """
-@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET
+@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY
 
 """
 To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time;
-`event` says which of the model's events a spike is, y_b and ẏ the state and the speed there.
+`event` says which of the model's events a spike is, y_b and ẏ the state and the speed there; of a delivery, `index`
+says which spike it was, `event` by which synapse it came.
 """
 struct TapeEntry{M}
     what::Happening
@@ -138,6 +141,12 @@ function before_transition!(tape::Tape, run::Run, step, j, event)
     end
 end
 
+before_delivery!(tape::Tape, run::Run, step, spike, e, k, y) = record!(
+    tape, TapeEntry(
+        DELIVERY, k, state_at(run.x.y, k), piece_start(run.x, step, k), spike.arrival, spike.index, e, y, scaled(0.0, y),
+    ),
+)
+
 function at_save!(tape::Tape, run::Run, step::Step, index, t)
     t == run.problem.t0 && return   # the initial value itself: see `adjoint_sample!`
     if !isempty(tape.may_fire)
@@ -166,15 +175,22 @@ struct Checkpoint{M}
     spikes::Vector{Int}
     num_spikes::Int
     next_save::Int
+    under_way::Vector{SpikeUnderWay}
+    next_input::Int
 end
 
-Checkpoint(run::Run) = Checkpoint(map(copy, run.x.y), copy(run.x.spikes), run.num_spikes, run.next_save)
+Checkpoint(run::Run) = Checkpoint(
+    map(copy, run.x.y), copy(run.x.spikes), run.num_spikes, run.next_save, copy(run.deliveries.under_way),
+    run.deliveries.next_input,
+)
 
 function restore!(run::Run, c::Checkpoint)
     foreach(copyto!, run.x.y, c.y)
     copyto!(run.x.spikes, c.spikes)
     settle!(run.x)
     run.num_spikes, run.next_save, run.stopped = c.num_spikes, c.next_save, false
+    run.deliveries.next_input = c.next_input
+    copyto!(resize!(run.deliveries.under_way, length(c.under_way)), c.under_way)
 end
 
 # Memory for the record of a segment, per thread. Longer solves are cut into segments, at least the square root of their
@@ -198,6 +214,7 @@ mutable struct AdjointWorker{M,R<:Run{M},Θ<:Model,T}
     checkpoints::Vector{Checkpoint{M}}
     spike_times::Vector{Float64}
     spike_neurons::Vector{Int}
+    sent_bars::Vector{Float64}      # what the times of spikes owe to those that they reach later
     list::Vector{Coefficient}
     wanted::T                       # the terms of the equation whose gradients the host wants
 end
@@ -210,7 +227,8 @@ function AdjointWorker(run::Run{M,C}, data::AdjointData) where {M,C}
     data.entries_at_saves == C_NULL || (tape.may_fire = zeros(Bool, n, run.problem.num_saves))
     return AdjointWorker(
         run, tape, StateAdjoint{M}(n), StateAdjoint{M}(n), zero_vectors(Val(M), n), Model(run.problem)::typeof(run.θ),
-        Checkpoint{M}[], zeros(capacity), zeros(Int, capacity), table, wanted_terms(run.θ, table),
+        Checkpoint{M}[], zeros(capacity), zeros(Int, capacity),
+        zeros(run.synapses.delayed ? capacity : 0), table, wanted_terms(run.θ, table),
     )
 end
 
@@ -219,6 +237,7 @@ function renew!(w::AdjointWorker, problem::Problem, data::AdjointData)
     renew!(w.run, problem)
     resize!(w.spike_times, problem.max_spikes)
     resize!(w.spike_neurons, problem.max_spikes)
+    w.run.synapses.delayed && resize!(w.sent_bars, problem.max_spikes)
     read_table!(w.list, data.gradients, w.run.places)
     w.wanted = wanted_terms(w.run.θ, w.list)
     return w
@@ -230,6 +249,8 @@ struct SampleCotangents
     recorded::Vector{Matrix{Float64}}       # of each recorded variable, (neuron, saved time)
     hazards::Matrix{Float64}
     hazard_at_insertion::Float64
+    input_times::Coefficient                # where gradients by the times of inputs go,
+    sample::Int                             # of this sample
 end
 
 function SampleCotangents(run::Run, data::AdjointData, sample)
@@ -239,6 +260,7 @@ function SampleCotangents(run::Run, data::AdjointData, sample)
         data.spike_times == C_NULL ? data.spike_times : row(data.spike_times, problem.max_spikes, sample),
         [saved(array) for array in recorded(data)], saved(data.entries_at_saves),
         data.entries_at_insertions == C_NULL ? 0.0 : unsafe_load(data.entries_at_insertions, sample),
+        data.signals.input_times, sample,
     )
 end
 
@@ -264,6 +286,7 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
 
     clear!(w.bar)
     clear!(w.moved_bar)
+    fill!(w.sent_bars, 0.0)
     for segment in last_segment:-1:1
         restore!(run, w.checkpoints[segment])
         tape.first_step = starts[segment]
@@ -401,6 +424,7 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
             if cotangents.spike_times != C_NULL
                 τ_bar += finite_or_zero(unsafe_load(cotangents.spike_times, entry.index))
             end
+            isempty(w.sent_bars) || (τ_bar += w.sent_bars[entry.index])
             at_τ, start_bar = take_state!(moved, k)
             τ_bar += start_bar
             at_a, a_bar = spike_adjoint!(
@@ -410,6 +434,13 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
             at_b, start_bar = take_state!(moved, k)
             at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
             τ_bar += start_bar + b_bar
+        elseif what == DELIVERY
+            synapse = entry.event
+            found = delivery_adjoint!(gradients, θ, run.synapses, synapse, k, entry.y_b, state_at(moved.y, k))
+            set_state!(moved.y, k, found)
+            at_b, start_bar = take_state!(moved, k)
+            at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
+            delivered_adjoint!(w, cotangents, synapse, entry.index, start_bar + b_bar)
         elseif what == HAZARD
             at_b = ntuple(variable -> variable == M ? cotangents.hazard_at_insertion : 0.0, Val(M))
             at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
@@ -421,6 +452,18 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
         end
         add_state!(moved.y, k, at_a)
         moved.start[k] += a_bar
+    end
+end
+
+"""Of the time at which spike `index` came by that synapse, from its cotangent to that of the delay, and of the spike."""
+function delivered_adjoint!(w::AdjointWorker, cotangents::SampleCotangents, synapse, index, bar)
+    delays = w.gradients.delays
+    isempty(delays) || (delays[synapse] += bar)
+    if is_input(w.run.synapses, synapse)
+        to = cotangents.input_times
+        to.pointer == C_NULL || add_at!(to, position(to, cotangents.sample, 1, index), bar)
+    else
+        w.sent_bars[index] += bar
     end
 end
 
@@ -474,12 +517,13 @@ function adjoint(
             check_cancelled()
             adjoint_sample!(w, data, sample)
             scatter_path!(w.run.driver, data.path_values, sample)
-            scatter!(w.list, data.weights, w.gradients, w.run.synapses, sample; per_sample = true)
+            scatter!(w.list, data.weights, data.signals, w.gradients, w.run.synapses, sample; per_sample = true)
             add!(partial[chunk], w.gradients)
             clear!(w.gradients)
         end
     end
     total = workers[1].gradients
     foreach(part -> add!(total, part), partial)
-    scatter!(workers[1].list, data.weights, total, workers[1].run.synapses, 1; per_sample = false)
+    synapses = workers[1].run.synapses
+    scatter!(workers[1].list, data.weights, data.signals, total, synapses, 1; per_sample = false)
 end

@@ -3,7 +3,7 @@
 
 """
 Follows a run. Methods, all optional: `begin_sample!`, `after_full_step!`, `before_spike!`, `before_move!`,
-`before_transition!`, `at_save!`, `end_step!`, `end_sample!`; and `takes_event_free_steps` with
+`before_transition!`, `before_delivery!`, `at_save!`, `end_step!`, `end_sample!`; and `takes_event_free_steps` with
 `after_event_free_steps!` if it can follow several steps at once.
 """
 abstract type Observer end
@@ -15,6 +15,7 @@ after_full_step!(::Observer, run, step, n) = nothing
 before_spike!(::Observer, run, step, spike, y, a) = nothing
 before_move!(::Observer, run, step, k, y, a, τ) = nothing
 before_transition!(::Observer, run, step, j, event) = nothing
+before_delivery!(::Observer, run, step, spike, e, k, y) = nothing
 takes_event_free_steps(::Observer) = false
 after_event_free_steps!(::Observer, run, from, to) = nothing
 at_save!(::Observer, run, step, index, t) = nothing
@@ -25,6 +26,18 @@ takes_event_free_steps(::NoObserver) = true
 
 # A neuron that fires more often than this within one step shows that the step is too large for the intensity.
 const MAX_SPIKES_IN_STEP = 1000
+
+# Neurons that excite each other have more spikes in a step than these where excitation runs away: so many on average,
+# or as many more as cost no more than this work, in neurons and targets looked at.
+const MAX_MEAN_SPIKES_IN_STEP = 5
+const RUNAWAY_WORK = 1_000_000
+
+"""How many spikes all neurons of a sample together may have within one step."""
+function spike_limit(synapses::Synapses, neurons)
+    targets = length(synapses.targets)
+    targets == 0 && return typemax(Int)
+    return max(MAX_MEAN_SPIKES_IN_STEP * neurons, RUNAWAY_WORK ÷ (neurons + cld(targets, neurons)))
+end
 
 # Neurons of a full step are looked at in blocks of this size, so that finding those that fire costs little where few
 # do.
@@ -68,6 +81,7 @@ mutable struct Run{M,C,S<:Solver,Θ<:Model,D<:Driver{C}}
     stopped::Bool                       # as many spikes as the host has place for
     insertion::Insertion
     trail::Trail{M}
+    deliveries::Deliveries
 end
 
 Run(problem::Problem) = Run(problem, lookup(SOLVERS, "solver", unsafe_string(problem.solver))(), Model(problem))
@@ -83,7 +97,7 @@ function Run(problem::Problem, solver::Solver, θ::Model, driver::Driver{C}, ::V
         host_array(problem.saveat, problem.num_saves), θ, NetworkState{M}(n), driver, zeros(n * C), zeros(n * C),
         keeps_areas(solver, problem), RefinementMemory{M,C}(n, deepest_leaf(solver)), (UInt64(0), UInt64(0)),
         Spike{M}[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[], false, Insertion(0, 0, 0),
-        zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0),
+        zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0), Deliveries(problem),
     )
 end
 
@@ -91,6 +105,7 @@ end
 function renew!(run::Run, problem::Problem)
     run.problem = problem
     read!(run.synapses, problem)
+    renew!(run.deliveries, problem)
     read_table!(run.coefficients, problem.coefficients, run.places)
     run.saveat = host_array(problem.saveat, problem.num_saves)
     renew!(run.driver, problem)
@@ -100,7 +115,8 @@ end
 """Put the run at the start of `sample` (from 1); its spikes go to the given addresses."""
 function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_neurons, spike_events = C_NULL)
     problem, θ, x = run.problem, run.θ, run.x
-    load!(θ, run.coefficients, problem.weights, run.synapses, sample)
+    load!(θ, run.coefficients, problem.weights, problem.signals, run.synapses, sample)
+    begin_sample!(run.deliveries, θ, run.synapses, sample)
     run.key = (problem.seed, UInt64(problem.first_sample + sample - 1))
     reset!(run.driver, run.key)
     forget!(run.memory)
@@ -181,7 +197,8 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
             end
         end
         after_full_step!(observer, run, step, n)
-        isempty(run.firing) || resolve_events!(run, observer, step)
+        send_inputs!(run.deliveries, run.θ, run.synapses, step.stop)
+        isempty(run.firing) && next_arrival(run.deliveries) > step.stop || resolve_events!(run, observer, step)
         run.stopped && return n + 1 - from
         fires_at_end = 0
         while run.next_save <= length(run.saveat) && run.saveat[run.next_save] <= step.stop
@@ -204,14 +221,16 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
 end
 
 """
-Take as many steps at once as have no spike and nothing to record, up to the end of the noise window; returns the step
+Take as many steps at once as have no spike, nothing that arrives and nothing to record, up to the end of the noise window; returns the step
 reached, before `to`.
 """
 function take_event_free_steps!(run::Run, observer::Observer, from::Int, to::Int)
     problem, driver = run.problem, run.driver
     limit = min(to, Int(problem.num_steps)) - 1         # the last step may be shortened
-    if run.next_save <= length(run.saveat)
-        limit = min(limit, floor(Int, (run.saveat[run.next_save] - problem.t0) / problem.dt) - 1)
+    expected = min(next_arrival(run.deliveries), next_input_time(run.deliveries))
+    run.next_save <= length(run.saveat) && (expected = min(expected, run.saveat[run.next_save]))
+    if expected < Inf
+        limit = min(limit, floor(Int, (expected - problem.t0) / problem.dt) - 1)
     end
     limit <= from && return from
     increments!(driver, from)
@@ -241,10 +260,17 @@ function mark_moved!(x::NetworkState, k, a)
     push!(x.moved_neurons, k)
 end
 
-"""Let all neurons fire that fire in this step, in the order of time."""
+"""Let all neurons fire that fire in this step, and spikes arrive that do so, in the order of time."""
 function resolve_events!(run::Run, observer::Observer, step::Step)
     x, θ, synapses = run.x, run.θ, run.synapses
-    while !isempty(run.firing)
+    limit, before = spike_limit(synapses, num_neurons(x)), run.num_spikes
+    while true
+        arrival = next_arrival(run.deliveries)
+        if arrival <= step.stop && (isempty(run.firing) || arrival <= next_spike(run).time)
+            save_before!(run, observer, step, arrival) || deliver!(run, observer, step)
+            continue
+        end
+        isempty(run.firing) && return
         spike = next_spike(run)
         τ, j = spike.time, spike.k
         save_before!(run, observer, step, τ) && continue    # an inserted spike comes first
@@ -266,6 +292,7 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
         unsafe_store!(run.spike_times, τ, run.num_spikes)
         unsafe_store!(run.spike_neurons, j - 1, run.num_spikes)
         run.spike_events == C_NULL || unsafe_store!(run.spike_events, spike.event - 1, run.num_spikes)
+        synapses.delayed && send!(run.deliveries, θ, synapses, j, run.num_spikes, τ)
 
         restart!(run, step, j)
         for e in outgoing
@@ -286,7 +313,28 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
             "neuron $(j - 1) fires more than $MAX_SPIKES_IN_STEP times within the step from t = $(step.start): " *
             "dt is too large for its intensity",
         ))
+        run.num_spikes - before > limit && throw(ErrorException(
+            "excitation runs away in sample $(run.key[2] - run.problem.first_sample): $(num_neurons(x)) neurons fire " *
+            "more than $limit times within the step from t = $(step.start)",
+        ))
     end
+end
+
+"""Bring the spike under way that arrives first, within this step, to those targets that it reaches then."""
+function deliver!(run::Run, observer::Observer, step::Step)
+    x, θ, synapses, d = run.x, run.θ, run.synapses, run.deliveries
+    spike = d.under_way[1]
+    reached = reached_next(d, θ, synapses, spike)
+    for place in reached
+        e = d.order[place]
+        k = synapses.targets[e]
+        y = advance(run.solver, θ, step, k, state_at(x.y, k), piece_start(x, step, k), spike.arrival)
+        before_delivery!(observer, run, step, spike, e, k, y)
+        set_state!(x.y, k, delivery(θ, synapses, e, k, y))
+        mark_moved!(x, k, spike.arrival)
+        restart!(run, step, k)
+    end
+    go_on!(d, θ, synapses, last(reached))
 end
 
 """

@@ -16,6 +16,7 @@ struct TangentOutputs
     s_at_saves::Ptr{Float64}
     s_at_insertions::Ptr{Float64}
     insertions::Insertions
+    signals::SignalCoefficients
     path_values::Ptr{Coefficient}   # directions of the values at the driver's knots, one per component; null likewise
 end
 
@@ -23,7 +24,7 @@ push!(BOUNDARY_STRUCTS, TangentOutputs)
 
 TangentOutputs(count, directions, weights, spike_times, recorded, num_recorded) = TangentOutputs(
     count, directions, weights, spike_times, recorded, num_recorded, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
-    C_NULL,
+    NO_SIGNALS, C_NULL,
 )
 
 mutable struct TangentObserver{M,Θ<:Model,P} <: Observer
@@ -58,7 +59,7 @@ end
 function begin_sample!(o::TangentObserver, run::Run)
     o.insertion = Insertion(o.outputs.insertions, o.sample)
     for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
-        load!(θ.tangent, o.list, o.outputs.weights, run.synapses, o.sample, p)
+        load!(θ.tangent, o.list, o.outputs.weights, o.outputs.signals, run.synapses, o.sample, p)
         load_path!(θ.path, o.outputs.path_values, o.sample, p)
         for k in 1:num_neurons(run.x)
             set_state!(dx.y, k, tangents_of(initial_state(θ, k, first_thresholds(run.θ, run.key, k))))
@@ -118,6 +119,28 @@ function before_move!(o::TangentObserver, run::Run, step::Step, k, y, a, τ)
         dx.start[k] = o.dτ[p]
     end
 end
+
+function before_delivery!(o::TangentObserver, run::Run, step::Step, spike::SpikeUnderWay, e, k, y)
+    for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
+        dT = sent_tangent(o, run, spike, e, p) + delay_tangent(θ, e)
+        dy = tangent_within(run, step, θ, dx, k, spike.arrival, dT)
+        set_state!(dx.y, k, tangents_of(delivery(θ, run.synapses, e, k, duals(y, dy))))
+        dx.start[k] = dT
+    end
+end
+
+"""∂ of the time at which a spike was sent, in direction p: that of an input is the host's, that of a neuron is known."""
+function sent_tangent(o::TangentObserver, run::Run, spike::SpikeUnderWay, e, p)
+    if is_input(run.synapses, e)
+        moved = o.outputs.signals.input_times
+        moved.pointer == C_NULL && return 0.0
+        return unsafe_load(moved.pointer, position(moved, o.sample, 1, spike.index, p))
+    end
+    samples, capacity = run.problem.num_samples, run.problem.max_spikes
+    return unsafe_load(o.outputs.spike_times, spike.index + capacity * (o.sample - 1 + samples * (p - 1)))
+end
+
+delay_tangent(θ::DualModel, e) = isempty(θ.tangent.delays) ? 0.0 : θ.tangent.delays[e]
 
 function before_transition!(o::TangentObserver, run::Run, step::Step, j, event)
     for (θ, dx) in zip(o.duals, o.states)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import JuliaError
+from ...errors import JuliaError, ValidationError
 from .. import default_threads
 from .choice import ADVICE
 from .core import julia_string
@@ -45,6 +45,7 @@ class LibJulia:
             raise JuliaError(f"libjulia cannot be loaded ({error}): {ADVICE}") from None
         self.cpu_target = cpu_target()
         self.threads = default_threads()
+        level = optimization_level()
         library.jl_parse_opts.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
         library.jl_parse_opts.restype = None
         library.jl_init_with_image__threading.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
@@ -56,7 +57,8 @@ class LibJulia:
         library.jl_atexit_hook.argtypes = [ctypes.c_int]
         library.jl_atexit_hook.restype = None
 
-        options = ["-C", self.cpu_target, "-O3", f"--threads={self.threads}", "--startup-file=no", "--history-file=no"]
+        options = ["-C", self.cpu_target, f"-O{level}", f"--threads={self.threads}"]
+        options += ["--startup-file=no", "--history-file=no"]
         words = [word.encode() for word in (str(executable), *options)]
         vector = (ctypes.c_char_p * (len(words) + 1))(*words, None)
         count = ctypes.c_int(len(words))
@@ -135,6 +137,20 @@ def preload(libraries: Path) -> None:
         if len(left) == len(waiting):
             return
         waiting = left
+
+
+def optimization_level() -> int:
+    """How much Julia optimises what it compiles: ``SSNN_JULIA_OPTIMIZE``, from 0 to 3, else 3.
+
+    Raises
+    ------
+    ValidationError
+        If that is set to something else.
+    """
+    given = os.environ.get("SSNN_JULIA_OPTIMIZE", "").strip() or "3"
+    if given not in ("0", "1", "2", "3"):
+        raise ValidationError(f"SSNN_JULIA_OPTIMIZE must be 0, 1, 2 or 3, got {given!r}")
+    return int(given)
 
 
 def cpu_target() -> str:
