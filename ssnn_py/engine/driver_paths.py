@@ -242,8 +242,17 @@ class DriverJumps:
                 np.add.at(tangents[p], (entries, components), change[p])
         return tangents
 
+    def room_for_gradients(self) -> tuple[Array, NDArray[np.int64]]:
+        """Zeros for gradients by the sizes, (R, C), and the first row of every sample: none shares one with another."""
+        rows = np.cumsum(self.counts) - self.counts
+        total = int(self.counts.sum())
+        require_memory("the driver's gradient", 8.0 * total * self.sizes.shape[1], "simulate fewer samples at once")
+        return np.zeros((total, self.sizes.shape[1])), rows
+
     def pulled_back(self, bar: Array) -> dict[str, Array]:
-        """Gradients by the parameters from those by the sizes, (J, C)."""
+        """Gradients by the parameters from those that :meth:`room_for_gradients` has room for."""
+        if len(bar) != len(self.sizes):  # samples that share their jumps
+            bar = bar.reshape(len(self.counts), *self.sizes.shape).sum(axis=0)
         gradients: dict[str, Array] = {}
         for name, shape, (entries, components, plus, minus) in self._sources:
             gradient, change = gradients.setdefault(name, np.zeros(shape)).reshape(-1), bar[entries, components]

@@ -32,7 +32,7 @@ from . import (
     with_cause_of_runaway,
 )
 from .boot import runtime
-from .driver_paths import DriverPath, driver_path
+from .driver_paths import DriverJumps, DriverPath, driver_jumps, driver_path
 from .julia_functions import define
 from .structs import BYTES, Coefficient, address, coefficient
 
@@ -136,6 +136,7 @@ class _Plan:
             driver=core.driver.encode(),
         )
         self.path: DriverPath | None = None
+        self.jumps: DriverJumps | None = None
         self.directions, self.capacity = directions, -1  # the capacity of the outputs
         self.states = network.states
         self.bars = (ctypes.c_void_p * len(self.states))()
@@ -170,6 +171,7 @@ class _Plan:
         network = problem.network
         return (
             network.core,
+            network.driver_has_jumps,
             network.coefficient_names,
             network.num_neurons,
             network.num_noise_components,
@@ -210,6 +212,11 @@ class _Plan:
         if struct.driver != b"brownian":
             self.path = driver_path(problem)
             self._point_to_path(self.path, problem)
+        if problem.network.driver_has_jumps:
+            self.jumps = jumps = driver_jumps(problem)
+            assert jumps is not None
+            parts = (jumps.times, jumps.neurons, jumps.sizes, jumps.first, jumps.counts)
+            struct.jumps = structs.JumpData(*map(address, parts), jumps.times.size)
 
     def _point_to_path(self, path: DriverPath | None, problem: Problem) -> None:
         assert path is not None
@@ -405,6 +412,8 @@ class JuliaEngine(Engine):
         moved = None if plan.path is None else plan.path.moved(blocks)
         along_path = None if moved is None or plan.path is None else _path_table(plan.path, moved, problem)
         tangents.path_values = None if along_path is None else ctypes.addressof(along_path)
+        moved_jumps = None if plan.jumps is None else plan.jumps.moved(blocks)
+        tangents.jump_sizes = address(moved_jumps)
         with _blaming(problem):
             self._solve_tangent(plan.struct, plan.outputs.struct, tangents)
         _give_back(plan)
@@ -447,6 +456,10 @@ class JuliaEngine(Engine):
             path_bar = np.zeros((problem.num_samples, *path.values.shape[1:]))
             along_path = _path_table(path, path_bar, problem)
             data.path_values = ctypes.addressof(along_path)
+        jumps, jumps_bar, data.jump_sizes = plan.jumps, None, None
+        if jumps is not None and not set(jumps.parameters).isdisjoint(wrt):
+            jumps_bar, jump_rows = jumps.room_for_gradients()
+            data.jump_sizes, data.jump_rows = address(jumps_bar), address(jump_rows)
         self._adjoint(plan.struct, data)
         _give_back(plan)
         if "input_times" in gradients and len(parameters["input_times"]) == 1:
@@ -454,7 +467,11 @@ class JuliaEngine(Engine):
         if path is not None and path_bar is not None:
             for name, gradient in path.pulled_back(path_bar, len(path.brownian)).items():
                 if name in gradients:
-                    gradients[name] = gradient
+                    gradients[name] += gradient
+        if jumps is not None and jumps_bar is not None:
+            for name, gradient in jumps.pulled_back(jumps_bar).items():
+                if name in gradients:
+                    gradients[name] += gradient
         return gradients
 
 

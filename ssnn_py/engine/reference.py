@@ -27,11 +27,11 @@ from . import (
     spike_limit,
     with_cause_of_runaway,
 )
-from .driver_paths import driver_path
+from .driver_paths import driver_jumps, driver_path
 from .reference_duals import Dual, select
 from .reference_models import Equations, FormulaEquations, SLIFEquations, State
 from .reference_noise import At, BrownianPath, Noise
-from .reference_paths import PathNoise
+from .reference_paths import PathNoise, after_jump
 from .reference_signals import Signals
 from .reference_solvers import STEPS, Interval, Transitions, linear_piece
 
@@ -104,6 +104,14 @@ class _Run:
                 np.broadcast_to(moved, (self.num_directions, shape[0], times.shape[1])),
             )
             self.signals.send_inputs()
+        self.jumps = driver_jumps(problem)
+        self.next_jump = np.zeros(shape[0], dtype=np.int64)
+        moved_jumps = None if self.jumps is None else self.jumps.moved(directions)
+        if self.jumps is not None:
+            sizes = self.jumps.sizes
+            self.jump_sizes = Dual(sizes, np.zeros((self.num_directions, *sizes.shape)))
+            if moved_jumps is not None:
+                self.jump_sizes.tangent = moved_jumps
         self.insertions, self.hazards_at_saves = insertions, np.zeros((self.num_directions, *recorded))
         self.hazards_at_insertions = np.zeros((self.num_directions, shape[0]))
 
@@ -278,6 +286,8 @@ class _Run:
         self.look_ahead(self.pairs(np.flatnonzero(self.alive)))
         eventful = np.isfinite(self.spike.value).any(axis=1)
         eventful |= self.alive & (self.signals.next_arrivals() <= stop)
+        if self.jumps is not None:
+            eventful |= self.alive & (np.array([self.jump_time(s) for s in range(self.shape[0])]) <= stop)
         if problem.insertions is not None:
             eventful |= self.alive & np.isin(problem.insertions.saves, [index for index, _ in saves])
         for sample in np.flatnonzero(eventful):
@@ -340,6 +350,24 @@ class _Run:
             tangents = self.hazard_tangents(one, self.refine(one, time).y[-1])
             self.hazards_at_insertions[:, sample] = tangents[:, 0]
 
+    def jump_time(self, sample: int) -> float:
+        """When the driver jumps next in a sample; inf where it does not."""
+        if self.jumps is None or self.next_jump[sample] >= self.jumps.counts[sample]:
+            return np.inf
+        return float(self.jumps.times[self.jumps.first[sample] + self.next_jump[sample]])
+
+    def jump(self, sample: int) -> None:
+        """Let the driver's next jump in a sample move its neuron."""
+        assert self.jumps is not None
+        one_time = self.zeros((1,), self.jump_time(sample))
+        n = self.jumps.first[sample] + self.next_jump[sample]
+        self.next_jump[sample] += 1
+        one = (np.array([sample]), self.jumps.neurons[[n]])
+        passage = self.refine(one, one_time)
+        self.a[one] = one_time
+        self.put(self.y, one, after_jump(self.neurons(one), passage.y, self.jump_sizes[n][:, None]))
+        self.look_ahead(one)
+
     def deliver(self, sample: int) -> None:
         """Let the spike that is next under way in this sample arrive at its target."""
         source, index, synapse, target = self.signals.take(sample)
@@ -364,10 +392,10 @@ class _Run:
         while True:
             j = int(np.argmin(self.spike.value[sample]))
             tau = float(self.spike.value[sample, j])
-            arrival = self.signals.next_arrival(sample)
-            if arrival <= min(tau, self.step.stop):
-                if not self.save_before(sample, saves, arrival):
-                    self.deliver(sample)
+            arrival, jump = self.signals.next_arrival(sample), self.jump_time(sample)
+            if min(arrival, jump) <= min(tau, self.step.stop):
+                if not self.save_before(sample, saves, min(arrival, jump)):
+                    (self.jump if jump <= arrival else self.deliver)(sample)
                 continue
             if self.save_before(sample, saves, tau):
                 continue

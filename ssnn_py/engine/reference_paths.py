@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from . import Array, Problem
 from .driver_paths import DriverPath
 from .reference_duals import Dual
+from .reference_models import Equations, State, plus, scaled
 from .reference_noise import At, BrownianPath, Noise
 
 
@@ -80,3 +82,28 @@ class PathNoise:
         dW, dH = of(self.tangents[:, at[0], at[1]])
         moved: tuple[Any, Any] = Dual(W, dW), Dual(H, dH)
         return moved
+
+
+def after_jump(neurons: Equations, y: State, sizes: Any) -> State:
+    """The state after a jump of the driver by `sizes`, shape (C, n), in Marcus's sense (docs/numerics.md)."""
+    if neurons.additive:
+        return plus(y, neurons.noise(y, sizes))
+    part = sizes * 0.125
+    for _ in range(8):
+        y = _flow(neurons, y, part)
+    return y
+
+
+def _flow(neurons: Equations, y: State, sizes: Any) -> State:
+    """Along ẏ = g(y)·sizes for a unit of time, by the extrapolated midpoint rule."""
+    counts = (2, 4, 6, 8, 10, 12)
+    total: State | None = None
+    for n in counts:
+        before, at = y, plus(y, scaled(1 / n, neurons.noise(y, sizes)))
+        for _ in range(n - 1):
+            before, at = at, plus(before, scaled(2 / n, neurons.noise(at, sizes)))
+        end = scaled(0.5, plus(plus(before, at), scaled(1 / n, neurons.noise(at, sizes))))
+        weighted = scaled(math.prod(n**2 / (n**2 - m**2) for m in counts if m != n), end)
+        total = weighted if total is None else plus(total, weighted)
+    assert total is not None
+    return total

@@ -62,6 +62,15 @@ class PathData(Structure):
     ]
 
 
+class JumpData(Structure):
+    """The jumps of the driver."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("times", "neurons", "sizes", "first", "counts")),
+        ("num_jumps", c_int64),
+    ]
+
+
 class Problem(Structure):
     """A simulation."""
 
@@ -102,6 +111,7 @@ class Problem(Structure):
         ("signals", SignalCoefficients),
         ("driver", c_char_p),
         ("path", PathData),
+        ("jumps", JumpData),
     ]
 
 
@@ -131,6 +141,7 @@ class TangentOutputs(Structure):
         ("insertions", Insertions),
         ("signals", SignalCoefficients),
         ("path_values", c_void_p),
+        ("jump_sizes", c_void_p),
     ]
 
 
@@ -149,6 +160,8 @@ class AdjointData(Structure):
         ("insertions", Insertions),
         ("signals", SignalCoefficients),
         ("path_values", c_void_p),
+        ("jump_sizes", c_void_p),
+        ("jump_rows", c_void_p),
     ]
 
 
@@ -197,6 +210,7 @@ STRUCTS: tuple[type[Structure], ...] = (
     SignalCoefficients,
     Inputs,
     PathData,
+    JumpData,
     Problem,
     Outputs,
     TangentOutputs,

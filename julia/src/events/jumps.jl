@@ -1,17 +1,5 @@
 # Jumps of the driver, in Marcus's sense: a jump ΔX moves the state along ẏ = g(y)·ΔX for a unit of fictitious time.
 
-"""
-The jumps of all samples, as the host gives them: times, neurons and the sizes of all components, those of a sample from
-`first` on in the order of time. All indices from 0; null where the driver has none.
-"""
-struct JumpData
-    times::Ptr{Float64}             # (J,)
-    neurons::Ptr{Int64}
-    sizes::Ptr{Float64}             # (J, C)
-    first::Ptr{Int64}               # (S,)
-    counts::Ptr{Int64}
-end
-
 # --- the flow of a jump -----------------------------------------------------------------------------------------------
 # By Gragg's midpoint rule with 2, 4, …, 12 steps, extrapolated to step 0, in each of eight parts of the fictitious time:
 # a formula of fixed steps, so that it has a derivative, exact to about rounding for jumps that change g a few times.
@@ -92,16 +80,15 @@ end
 
 # --- the jumps of a sample --------------------------------------------------------------------------------------------
 
-"""Those of the sample at hand, and which comes next. Where their sizes move or have gradients, `tables` say how."""
+"""Those of the sample at hand, and which comes next."""
 mutable struct Jumps{C}
     data::JumpData
     first::Int
     count::Int
     next::Int                       # from 1; all have come where it is beyond the count
-    gradients::Vector{NTuple{C,Float64}}    # of the sample; empty where nobody asks
 end
 
-Jumps{C}(problem::Problem) where {C} = Jumps{C}(problem.jumps, 0, 0, 1, NTuple{C,Float64}[])
+Jumps{C}(problem::Problem) where {C} = Jumps{C}(problem.jumps, 0, 0, 1)
 
 function begin_sample!(jumps::Jumps, sample)
     jumps.next = 1
@@ -120,3 +107,9 @@ jump_row(jumps::Jumps{C}, array, n) where {C} =
     ntuple(c -> unsafe_load(array, c + C * (jumps.first + n - 1)), Val(C))
 
 jump_sizes(jumps::Jumps, n) = jump_row(jumps, jumps.data.sizes, n)
+
+"""How those of jump n move in direction p, from the host's array (P, J, C)."""
+function jump_tangents(jumps::Jumps{C}, array, n, p) where {C}
+    array == C_NULL && return ntuple(_ -> 0.0, Val(C))
+    return jump_row(jumps, array + sizeof(Float64) * C * jumps.data.num_jumps * (p - 1), n)
+end

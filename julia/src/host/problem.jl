@@ -39,6 +39,21 @@ end
 
 const NO_PATH = PathData(C_NULL, 0, C_NULL, C_NULL)
 
+"""
+The jumps of the driver in all samples, as the host gives them: times, neurons and the sizes of all components, those of
+a sample from `first` on in the order of time. All indices from 0; null where there are none.
+"""
+struct JumpData
+    times::Ptr{Float64}             # (J,)
+    neurons::Ptr{Int64}
+    sizes::Ptr{Float64}             # (J, C)
+    first::Ptr{Int64}               # (S,)
+    counts::Ptr{Int64}
+    num_jumps::Int64                # J
+end
+
+const NO_JUMPS = JumpData(C_NULL, C_NULL, C_NULL, C_NULL, C_NULL, 0)
+
 const NO_INSERTIONS = Insertions(C_NULL, C_NULL, C_NULL)
 
 """
@@ -75,7 +90,7 @@ end
 
 const NO_INPUTS = Inputs(0, C_NULL, C_NULL, C_NULL, C_NULL, C_NULL, 0, 0)
 
-push!(BOUNDARY_STRUCTS, Coefficient, Insertions, SignalCoefficients, Inputs, PathData)
+push!(BOUNDARY_STRUCTS, Coefficient, Insertions, SignalCoefficients, Inputs, PathData, JumpData)
 
 """Where one sample has its inserted spike: neuron, spike and saved time from 1; 0 for none."""
 struct Insertion
@@ -125,6 +140,7 @@ struct Problem
     signals::SignalCoefficients
     driver::Ptr{UInt8}
     path::PathData
+    jumps::JumpData
 end
 
 push!(BOUNDARY_STRUCTS, Problem)

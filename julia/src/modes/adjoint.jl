@@ -19,27 +19,30 @@ struct AdjointData
     insertions::Insertions
     signals::SignalCoefficients
     path_values::Ptr{Coefficient}   # gradients by the values at the driver's knots, one per component, of each sample
-end                                 # its own; null likewise
+                                    # its own; null likewise
+    jump_sizes::Ptr{Float64}        # those by the sizes of its jumps, each sample's from the row on that `jump_rows`
+    jump_rows::Ptr{Int64}           # says (from 0); null likewise
+end
 
 push!(BOUNDARY_STRUCTS, AdjointData)
 
 AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointData(
     spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS, NO_SIGNALS,
-    C_NULL,
+    C_NULL, C_NULL, C_NULL,
 )
 
 """
 What happened to a neuron within a step: it reached the threshold (`CROSSING`) and made its transition (`TRANSITION`),
 was brought to the time of another's spike (`ADVANCE`) or to the end of the step (`FINISH`), was found there by a synapse
 (`TARGET`) or by a spike that was under way (`DELIVERY`), or was looked at for what is recorded (`RECORD`) or for its
-hazard at another's spike (`HAZARD`).
+hazard at another's spike (`HAZARD`), or its driver jumped (`JUMP`).
 """
-@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY
+@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY JUMP
 
 """
 To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time;
 `event` says which of the model's events a spike is, y_b and ẏ the state and the speed there; of a delivery, `index`
-says which spike it was, `event` by which synapse it came.
+says which spike it was, `event` by which synapse it came; of a jump, `index` says which of the sample's.
 """
 struct TapeEntry{M}
     what::Happening
@@ -147,6 +150,11 @@ before_delivery!(tape::Tape, run::Run, step, spike, e, k, y) = record!(
     ),
 )
 
+before_jump!(tape::Tape, run::Run, step, n, k, τ, y) = record!(
+    tape,
+    TapeEntry(JUMP, k, state_at(run.x.y, k), piece_start(run.x, step, k), τ, n, 0, y, scaled(0.0, y)),
+)
+
 function at_save!(tape::Tape, run::Run, step::Step, index, t)
     t == run.problem.t0 && return   # the initial value itself: see `adjoint_sample!`
     if !isempty(tape.may_fire)
@@ -177,11 +185,12 @@ struct Checkpoint{M}
     next_save::Int
     under_way::Vector{SpikeUnderWay}
     next_input::Int
+    next_jump::Int
 end
 
 Checkpoint(run::Run) = Checkpoint(
     map(copy, run.x.y), copy(run.x.spikes), run.num_spikes, run.next_save, copy(run.deliveries.under_way),
-    run.deliveries.next_input,
+    run.deliveries.next_input, run.jumps.next,
 )
 
 function restore!(run::Run, c::Checkpoint)
@@ -189,7 +198,7 @@ function restore!(run::Run, c::Checkpoint)
     copyto!(run.x.spikes, c.spikes)
     settle!(run.x)
     run.num_spikes, run.next_save, run.stopped = c.num_spikes, c.next_save, false
-    run.deliveries.next_input = c.next_input
+    run.deliveries.next_input, run.jumps.next = c.next_input, c.next_jump
     copyto!(resize!(run.deliveries.under_way, length(c.under_way)), c.under_way)
 end
 
@@ -251,6 +260,7 @@ struct SampleCotangents
     hazard_at_insertion::Float64
     input_times::Coefficient                # where gradients by the times of inputs go,
     sample::Int                             # of this sample
+    jump_sizes::Ptr{Float64}                # and those by the sizes of its jumps, (jump, component)
 end
 
 function SampleCotangents(run::Run, data::AdjointData, sample)
@@ -261,6 +271,8 @@ function SampleCotangents(run::Run, data::AdjointData, sample)
         [saved(array) for array in recorded(data)], saved(data.entries_at_saves),
         data.entries_at_insertions == C_NULL ? 0.0 : unsafe_load(data.entries_at_insertions, sample),
         data.signals.input_times, sample,
+        data.jump_sizes == C_NULL ? data.jump_sizes :
+        row(data.jump_sizes, problem.num_components, 1 + unsafe_load(data.jump_rows, sample)),
     )
 end
 
@@ -441,6 +453,14 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
             at_b, start_bar = take_state!(moved, k)
             at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
             delivered_adjoint!(w, cotangents, synapse, entry.index, start_bar + b_bar)
+        elseif what == JUMP
+            sizes = jump_sizes(run.jumps, entry.index)
+            at_b, sizes_bar = after_jump_adjoint!(gradients, θ, k, entry.y_b, sizes, take_state!(moved, k)[1])
+            for c in eachindex(sizes_bar)
+                place = c + length(sizes) * (entry.index - 1)
+                cotangents.jump_sizes == C_NULL || unsafe_store!(cotangents.jump_sizes, sizes_bar[c], place)
+            end
+            at_a, a_bar, _ = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, false)
         elseif what == HAZARD
             at_b = ntuple(variable -> variable == M ? cotangents.hazard_at_insertion : 0.0, Val(M))
             at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)

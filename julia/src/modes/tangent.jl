@@ -18,13 +18,14 @@ struct TangentOutputs
     insertions::Insertions
     signals::SignalCoefficients
     path_values::Ptr{Coefficient}   # directions of the values at the driver's knots, one per component; null likewise
+    jump_sizes::Ptr{Float64}        # directions of the sizes of its jumps, (P, J, C); null likewise
 end
 
 push!(BOUNDARY_STRUCTS, TangentOutputs)
 
 TangentOutputs(count, directions, weights, spike_times, recorded, num_recorded) = TangentOutputs(
     count, directions, weights, spike_times, recorded, num_recorded, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
-    NO_SIGNALS, C_NULL,
+    NO_SIGNALS, C_NULL, C_NULL,
 )
 
 mutable struct TangentObserver{M,Θ<:Model,P} <: Observer
@@ -126,6 +127,16 @@ function before_delivery!(o::TangentObserver, run::Run, step::Step, spike::Spike
         dy = tangent_within(run, step, θ, dx, k, spike.arrival, dT)
         set_state!(dx.y, k, tangents_of(delivery(θ, run.synapses, e, k, duals(y, dy))))
         dx.start[k] = dT
+    end
+end
+
+function before_jump!(o::TangentObserver, run::Run, step::Step, n, k, τ, y)
+    sizes = jump_sizes(run.jumps, n)
+    for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
+        dy = tangent_within(run, step, θ, dx, k, τ, 0.0)
+        moved = duals(sizes, jump_tangents(run.jumps, o.outputs.jump_sizes, n, p))
+        set_state!(dx.y, k, tangents_of(after_jump(θ, k, duals(y, dy), moved)))
+        dx.start[k] = 0.0
     end
 end
 
