@@ -52,18 +52,8 @@ def takes(name, solver):
     return not (name == "by_noise" and solver == "exact_ou")
 
 
-@needs_julia
-@pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("name", drivers(1))
-def test_engines_agree_and_modes_are_transposes(name, solver):
-    # One neuron takes its steps without events by themselves; noise steps of several steps have nodes.
-    neurons, noise_dt = (1, None) if (len(name) + len(solver)) % 2 else (4, 0.08)
-    network = random_network(1, neurons=neurons).replace(driver=drivers(neurons)[name])
-    arguments = {**run_arguments(1, neurons), "noise_dt": noise_dt, "solver": solver}
-    if not takes(name, solver):
-        with pytest.raises(ssnn.ValidationError, match="only some noises of this network have a BrownianMotion"):
-            ssnn.simulate(network, **arguments)
-        return
+def check_engines_and_modes(network, arguments):
+    """Both engines give the same, and reverse mode is the transpose of forward mode."""
     one, two = (ssnn.simulate(network, engine=engine, **arguments) for engine in ("julia", "reference"))
     assert one.num_spikes.sum() > 3
     assert np.array_equal(one.spike_neurons, two.spike_neurons)
@@ -81,20 +71,17 @@ def test_engines_agree_and_modes_are_transposes(name, solver):
     assert backward == pytest.approx(forward, rel=1e-10, abs=1e-10)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("name", ["per_noise", "sum"])
-def test_gradients_by_the_values_are_finite_differences(name, solver, engine):
-    network = random_network(1, neurons=2).replace(driver=drivers(2)[name])
-    arguments = {**run_arguments(1, 2), "solver": solver, "engine": engine}
+def check_finite_differences(network, arguments):
+    """Gradients by what the driver is made of are central differences."""
     solution = ssnn.simulate(network, **arguments)
     rng = np.random.default_rng(3)
     bars = [rng.normal(size=part.shape) for part in (solution.spike_times, solution.v, solution.i)]
-    wanted = [parameter for parameter in network.parameters if parameter.startswith("driver")]
-    assert wanted == (["driver_values"] if name == "per_noise" else ["driver_values", "driver_values_2"])
+    wanted = network.driver.parameters
+    assert wanted
     for parameter in wanted:
         value = network.parameters[parameter]
         direction, errors = rng.normal(size=value.shape), []
-        if engine == "julia":
+        if arguments["engine"] == "julia":
             gradient = solution.vjp(bars[0], parameter, v_bar=bars[1], i_bar=bars[2])[parameter]
             assert gradient.shape == value.shape
             moved = (gradient * direction).sum()
@@ -109,6 +96,29 @@ def test_gradients_by_the_values_are_finite_differences(name, solver, engine):
             )
             errors.append(abs((up - down) / (2 * step) - moved))
         assert min(errors) < 1e-6 * max(1.0, abs(moved))
+
+
+@needs_julia
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("name", drivers(1))
+def test_engines_agree_and_modes_are_transposes(name, solver):
+    # One neuron takes its steps without events by themselves; noise steps of several steps have nodes.
+    neurons, noise_dt = (1, None) if (len(name) + len(solver)) % 2 else (4, 0.08)
+    network = random_network(1, neurons=neurons).replace(driver=drivers(neurons)[name])
+    arguments = {**run_arguments(1, neurons), "noise_dt": noise_dt, "solver": solver}
+    if takes(name, solver):
+        check_engines_and_modes(network, arguments)
+        return
+    with pytest.raises(ssnn.ValidationError, match="only some noises of this network have a BrownianMotion"):
+        ssnn.simulate(network, **arguments)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("name", ["per_noise", "sum"])
+def test_gradients_by_the_values_are_finite_differences(name, solver, engine):
+    network = random_network(1, neurons=2).replace(driver=drivers(2)[name])
+    assert list(network.driver.parameters) == ["driver_values", "driver_values_2"][: 1 + (name == "sum")]
+    check_finite_differences(network, {**run_arguments(1, 2), "solver": solver, "engine": engine})
 
 
 @needs_julia
@@ -321,6 +331,191 @@ def test_an_ornstein_uhlenbeck_neuron_with_h_one_half_is_the_brownian_one():
     assert abs(one.mean() - two.mean()) < 4 * np.sqrt((one.var() + two.var()) / samples)
 
 
+# --- jumps ------------------------------------------------------------------------------------------------------------
+
+
+JUMP_KNOTS = np.array([-0.1, 0.1, 0.1, 0.35, 0.5, 0.5, 0.77, 1.0, 1.2])  # 0.1 and 0.5 are edges of steps, twice
+
+
+def jumping(neurons):
+    rng = np.random.default_rng(10)
+    given = ssnn.GivenJumps(rng.uniform(0, 1.2, (3, neurons, 5)), rng.normal(0, 0.3, (3, neurons, 5)))
+    values = np.cumsum(rng.normal(0, 0.3, (3, JUMP_KNOTS.size, neurons, 2)), axis=1)
+    held = ssnn.SampledPath(np.linspace(0, 1, 7), rng.normal(0, 0.3, (7, neurons)), "previous")
+    poisson = ssnn.JumpProcess(5.0, ssnn.NormalJumps(0.0, 0.3)) + ssnn.JumpProcess(3.0, ssnn.ExponentialJumps(0.1))
+    return {
+        "given": given,
+        "shared": ssnn.GivenJumps([0.02, 0.3, 0.3 + 1e-12, 0.5, 1.0953], [0.3, -0.2, 0.1, 0.2, 0.1]) + held,
+        "cadlag": ssnn.SampledPath(JUMP_KNOTS, values) + ssnn.FractionalBrownianMotion(0.7),
+        "poisson": ssnn.BrownianMotion() + poisson,
+        "by_noise": {"B1": ssnn.JumpProcess(np.full(neurons, 5.0), 0.2), "B2": given},
+    }
+
+
+@needs_julia
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("name", jumping(1))
+def test_with_jumps_engines_agree_and_modes_are_transposes(name, solver):
+    neurons, noise_dt = (1, None) if (len(name) + len(solver)) % 2 else (3, 0.08)
+    network = random_network(1, neurons=neurons).replace(driver=jumping(neurons)[name])
+    check_engines_and_modes(network, {**run_arguments(1, neurons), "noise_dt": noise_dt, "solver": solver})
+
+
+@needs_julia
+@pytest.mark.parametrize("solver", SOLVERS[:3])
+def test_jumps_of_noise_that_depends_on_the_state(solver):
+    rng = np.random.default_rng(11)
+    given = ssnn.GivenJumps(rng.uniform(0, 1, (3, 2, 5)), rng.normal(0, 0.5, (3, 2, 5)))
+    for driver in ({"B1": given, "B2": path(1, 2)}, ssnn.BrownianMotion() + given):
+        network = ssnn.SLIFNetwork(
+            [[0.0, 0.3], [0.2, 0.0]],
+            input_current=0.9,
+            intensity=ssnn.ExponentialIntensity(beta=2.0),
+            sigma=[[0.4, 0.1], [0.1, 0.2]],
+            v_reset=0.0,
+            diffusion=ssnn.AffineDiffusion(0.5, 0.4),
+            mu=(6.0, 5.0),
+            driver=driver,
+        )
+        check_engines_and_modes(network, {**run_arguments(1, 2), "solver": solver})
+
+
+@pytest.mark.parametrize(("name", "solver"), [("given", "exact_ou"), ("cadlag", "shark"), ("shared", "euler_maruyama")])
+def test_gradients_by_sizes_of_jumps_are_finite_differences(name, solver, engine):
+    network = random_network(1, neurons=2).replace(driver=jumping(2)[name])
+    check_finite_differences(network, {**run_arguments(1, 2), "solver": solver, "engine": engine})
+
+
+@pytest.mark.parametrize("size", [1e-3, 0.5, 1.0, -2.0, 4.0])
+def test_a_scalar_marcus_jump_is_exact(size, engine):
+    """With g(y) = y the state is multiplied by exp(ΔX), and its gradient is that."""
+    model = ssnn.EventSDE("dy/dt = y*xi", (), initial=dict(y=1.5), interpretation="stratonovich")
+    network = ssnn.Network(model, driver=ssnn.GivenJumps([0.25], [size]))
+    for solver in ("euler_maruyama", "milstein", "stochastic_heun"):
+        solution = ssnn.simulate(network, 1.0, 0.1, solver=solver, engine=engine, saveat=[0.2499, 0.25, 1.0])
+        y = solution.states["y"][0, :, 0]
+        np.testing.assert_allclose(y, 1.5 * np.exp([0.0, size, size]), rtol=1e-12)
+        gradient = solution.vjp(wrt=("jump_sizes", "y0"), states_bar={"y": [[[0.0], [0.0], [1.0]]]})
+        np.testing.assert_allclose(gradient["jump_sizes"], y[2:], rtol=1e-11)
+        np.testing.assert_allclose(gradient["y0"], np.exp(size), rtol=1e-11)
+
+
+def test_simultaneous_jumps_of_noises_that_do_not_commute_are_one_flow(engine):
+    """That of a linear equation is a matrix exponential."""
+    model = ssnn.EventSDE(
+        "dx/dt = -y*xi + 0.3*x*xi_1\ndy/dt = x*xi + xi_1", (), initial=dict(x=1.0, y=0.2), interpretation="stratonovich"
+    )
+    first, second = 1.2, -0.7
+    driver = {"xi": ssnn.GivenJumps([0.5], [first]), "xi_1": ssnn.GivenJumps([0.5], [second])}
+    states = ssnn.simulate(
+        ssnn.Network(model, driver=driver), 1.0, 0.1, solver="stochastic_heun", engine=engine, saveat=[1.0]
+    ).states
+    matrix = np.array([[0.3 * second, -first, 0.0], [first, 0.0, second], [0.0, 0.0, 0.0]])
+    power = exponential = np.eye(3)
+    for n in range(1, 40):
+        power = power @ matrix / n
+        exponential = exponential + power
+    x, y, _ = exponential @ [1.0, 0.2, 1.0]
+    np.testing.assert_allclose([states["x"][0, 0, 0], states["y"][0, 0, 0]], [x, y], rtol=1e-12)
+
+
+def test_a_path_with_jumps_is_met_exactly(engine):
+    """The values that are recorded are those from the right, at edges of steps and within them."""
+    xs = np.random.default_rng(12).normal(size=(3, JUMP_KNOTS.size, 2))
+    driver, times = ssnn.SampledPath(JUMP_KNOTS, xs), np.array([0.05, 0.1, 0.11, 0.3, 0.5, 0.55, 1.0])
+    right = np.searchsorted(JUMP_KNOTS, times, side="right")
+    weight = (times - JUMP_KNOTS[right - 1]) / (JUMP_KNOTS[right] - JUMP_KNOTS[right - 1])
+    for dt in (0.05, 0.04, 0.7):
+        run = dict(num_samples=3, saveat=times, engine=engine, solver="exact_ou")
+        v = ssnn.simulate(free(driver, 2), 1.0, dt, **run).v
+        x = xs[:, right - 1] * (1 - weight)[:, None] + xs[:, right] * weight[:, None]
+        start = 0.5 * (xs[:, 0] + xs[:, 1])
+        exact = np.array([0.1, 0.5, 1.0])  # where the path is between knots, steps may see its mean alone
+        at = slice(None) if dt == 0.05 else [-1] if dt == 0.7 else np.isin(times, exact[2:])
+        np.testing.assert_allclose(v[:, at], (x - start[:, None])[:, at], atol=1e-12)
+
+
+def test_a_held_path_is_constant_between_its_jumps(engine):
+    driver = ssnn.SampledPath([0.1, 0.3, 0.55, 2.0], [5.0, 1.0, 2.0, 9.0], "previous")
+    v = ssnn.simulate(free(driver), 1.0, 0.1, saveat=[0.0, 0.2, 0.3, 0.5, 0.55, 1.0], engine=engine).v[0, :, 0]
+    np.testing.assert_allclose(v, [0.0, 0.0, -4.0, -4.0, -3.0, -3.0], atol=1e-13)
+
+
+def test_jumps_at_the_ends_of_the_interval(engine):
+    """One at t0 is over, one at t1 counts."""
+    driver = ssnn.GivenJumps([0.0, 1.0, np.inf, 1.0 + 1e-9], [1.0, 2.0, 4.0, 8.0])
+    v = ssnn.simulate(free(driver), 1.0, 0.3, saveat=[0.0, 0.999, 1.0], engine=engine).v[0, :, 0]
+    np.testing.assert_allclose(v, [0.0, 0.0, 2.0], atol=1e-13)
+
+
+def test_a_jump_over_a_threshold_is_a_spike_at_its_time(engine):
+    model = ssnn.EventSDE("dv/dt = -v + xi", ssnn.Event(crossing="v - 1", then="v -= 1"))
+    network = ssnn.Network(model, driver=ssnn.GivenJumps([0.333], [1.7]))
+    solution = ssnn.simulate(network, 1.0, 0.1, engine=engine, saveat=[0.333])
+    assert solution.spike_times.tolist() == [[0.333]]
+    np.testing.assert_allclose(solution.states["v"][0, 0, 0], 0.7, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("law", "mean", "second"),
+    [
+        (ssnn.NormalJumps(0.3, 0.4), 0.3, 0.09 + 0.16),
+        (ssnn.ExponentialJumps(-0.5), -0.5, 2 * 0.25),
+        (0.6, 0.6, 0.36),
+        (lambda u: np.where(u < 0.25, -1.0, 0.5), 0.125, 0.25 + 0.75 * 0.25),
+    ],
+)
+def test_a_linear_neuron_driven_by_a_compound_poisson_process_has_its_closed_form(law, mean, second):
+    """Campbell: mean σρE[Z](1 − e^(−μt))/μ and variance σ²ρE[Z²](1 − e^(−2μt))/(2μ)."""
+    mu, sigma, rates, samples = 3.0, 0.8, np.array([4.0, 12.0]), 40_000
+    times = np.array([0.3, 1.0])
+    network = ssnn.SLIFNetwork(
+        np.zeros((2, 2)),
+        mu=(mu, 0.0),
+        sigma=sigma,
+        intensity=ssnn.ExponentialIntensity(beta=0.0, tau=1e12),
+        driver=ssnn.JumpProcess(rates, law),
+    )
+    v = ssnn.simulate(network, 1.0, 0.25, num_samples=samples, solver="exact_ou", saveat=times, seed=3).v
+    exact_mean = sigma * mean * rates * (1 - np.exp(-mu * times[:, None])) / mu
+    exact_variance = sigma**2 * second * rates * (1 - np.exp(-2 * mu * times[:, None])) / (2 * mu)
+    error = v.std(axis=0) / np.sqrt(samples)
+    assert np.all(np.abs(v.mean(axis=0) - exact_mean) < 4 * error)
+    of_variance = ((v - v.mean(axis=0)) ** 2).std(axis=0) / np.sqrt(samples)
+    assert np.all(np.abs(v.var(axis=0) - exact_variance) < 4 * of_variance)
+    assert abs(np.corrcoef(v[:, 1].T)[0, 1]) < 4 / np.sqrt(samples)
+
+
+def test_jumps_are_those_of_the_seed_whatever_step_interval_threads_batch_and_engine():
+    network, saved = free(ssnn.JumpProcess(8.0, ssnn.NormalJumps()), 3), np.arange(9) * 0.25
+    run = dict(num_samples=6, seed=8, saveat=saved)
+    whole = ssnn.simulate(network, 2.0, 0.1, **run).v
+    for other in (
+        ssnn.simulate(network, 2.0, 0.0125, **run),
+        ssnn.simulate(network, 2.5, 0.1, **run),
+        ssnn.simulate(network, 2.0, 0.1, engine="reference", **run),
+    ):
+        np.testing.assert_allclose(other.v, whole, atol=1e-12)
+    assert np.array_equal(ssnn.simulate(network, 2.0, 0.1, threads=1, **run).v, whole)
+    parts = [ssnn.simulate(network, 2.0, 0.1, **{**run, "num_samples": 3}, first_sample=first).v for first in (0, 3)]
+    assert np.array_equal(np.concatenate(parts), whole)
+
+
+def test_segments_of_reverse_mode_do_not_change_gradients_along_paths_with_jumps(julia):
+    """Long solves are recorded in segments: each begins with the jump that comes next."""
+    network = random_network(1, neurons=2).replace(driver=jumping(2)["cadlag"])
+    solution = ssnn.simulate(network, **{**run_arguments(1, 2), "dt": 0.005}, solver="shark", engine="julia")
+    bar = np.ones(solution.spike_times.shape)
+    whole = solution.vjp(bar)
+    julia.eval("SSNN.SEGMENT_BYTES[] = 1")
+    try:
+        cut = solution.vjp(bar)
+    finally:
+        julia.eval("SSNN.SEGMENT_BYTES[] = 32 * 2^20")
+    for name, gradient in whole.items():
+        np.testing.assert_allclose(cut[name], gradient, rtol=1e-12, atol=1e-12, err_msg=name)
+
+
 # --- gradients of expectations ----------------------------------------------------------------------------------------
 
 
@@ -401,7 +596,21 @@ def test_solvers_of_differential_equations_jl_have_brownian_motion_only():
     [
         (lambda: ssnn.FractionalBrownianMotion(1.0), "hurst must be between 0 and 1"),
         (lambda: ssnn.FractionalBrownianMotion(0.5, scale=0.0), "scale must be"),
-        (lambda: ssnn.SampledPath([0.0, 0.0], [1.0, 2.0]), "ts must be strictly increasing"),
+        (lambda: ssnn.SampledPath([0.0, 1.0, 0.5], [1.0, 2.0, 3.0]), "ts must be increasing"),
+        (lambda: ssnn.SampledPath([0.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]), "ts must be increasing"),
+        (lambda: ssnn.SampledPath([0.0, 0.0], [1.0, 2.0], "previous"), "ts must be strictly increasing"),
+        (lambda: ssnn.SampledPath([0.0, 1.0], [1.0, 2.0], "cubic"), "interpolation must be"),
+        (lambda: ssnn.JumpProcess(-1.0, 1.0), "rate must be at least 0"),
+        (lambda: ssnn.JumpProcess(1.0, "normal"), "jumps must be"),
+        (lambda: ssnn.NormalJumps(0.0, 0.0), "std must be"),
+        (lambda: ssnn.GivenJumps([0.1, np.nan], 1.0), "times must be"),
+        (lambda: ssnn.GivenJumps([0.1, 0.2], [1.0]), "sizes must be of the shape of times"),
+        (lambda: one_neuron(driver=ssnn.JumpProcess([1.0, 2.0], 0.5)), "one for each of 1 neurons"),
+        (lambda: one_neuron(driver=ssnn.GivenJumps([[0.1], [0.2]], 1.0)), "jump_sizes has shape"),
+        (
+            lambda: ssnn.simulate(one_neuron(driver=ssnn.JumpProcess(9.0, lambda u: u[:1])), 1.0, 0.1),
+            "jumps must give a finite size for each",
+        ),
         (lambda: ssnn.SampledPath([0.0, 1.0], [1.0, 2.0, 3.0]), "one entry for each of the M = 2 times"),
         (lambda: ssnn.BrownianMotion() + ssnn.BrownianMotion(), "change sigma instead"),
         (lambda: one_neuron(driver={"xi": ssnn.BrownianMotion()}), "this network has B1"),
@@ -419,7 +628,7 @@ def test_mistakes_are_named(make, why):
 
 
 def test_drivers_are_values(tmp_path):
-    for name, driver in drivers(2).items():
+    for name, driver in {**drivers(2), **jumping(2)}.items():
         network = ssnn.SLIFNetwork(np.zeros((2, 2)), sigma=np.eye(2), driver=driver)
         same = network.replace(driver=network.driver)
         assert same == network
