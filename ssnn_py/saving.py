@@ -485,7 +485,7 @@ def _slif(fields: dict[str, Any]) -> SLIFNetwork:
 def _network(fields: dict[str, Any]) -> Network:
     weights, values = (None, None) if fields["weights"] is None else fields["weights"]
     named = fields["parameters"]
-    network = Network(fields["model"], weights, fields["n"], fields["input_current"], fields["driver"], **named)
+    network = Network(fields["model"], weights, fields["n"], fields["input_current"], driver=fields["driver"], **named)
     return network if values is None else network.replace(weights=values)
 
 
