@@ -53,15 +53,17 @@ class Driver(Component):
 
     def check_fit(self, name: str, array: Array, num_samples: int, num_neurons: int, num_noises: int) -> None:
         """Raise ValueError unless a parameter's value fits so many samples, neurons and noises."""
-        if name.startswith("jump_sizes"):
+        if stem(name) == "jump_rate":
+            np.broadcast_to(array, (num_neurons,))
+        elif stem(name) in ("jump_times", "jump_sizes"):
             np.broadcast_to(array, (num_samples, num_neurons, array.shape[-1]))
         else:
             values = spread(array)
             np.broadcast_to(values, (num_samples, num_neurons, num_noises, values.shape[-1]))
 
-    def named_terms(self, noise: str) -> list[tuple[Driver, str]]:
-        """What the driver of that noise is the sum of, each with the name of its parameter, if it has one."""
-        return [(self, next(iter(self.parameters), ""))]
+    def named_terms(self, noise: str) -> list[tuple[Driver, dict[str, str]]]:
+        """What the driver of that noise is the sum of, each with the names that its parameters have here."""
+        return [(self, {name: name for name in self.parameters})]
 
 
 class BrownianMotion(Driver):
@@ -207,7 +209,8 @@ class JumpProcess(Driver):
     Parameters
     ----------
     rate : array_like, shape () or (N,)
-        How many jumps come per unit of time. Nothing can be differentiated with respect to it.
+        How many jumps come per unit of time. This is the parameter ``"jump_rate"`` of gradients: with the seed's
+        numbers frozen, a larger rate has every jump come earlier.
     jumps : float, NormalJumps, ExponentialJumps or callable
         The size of a jump: always the same; drawn from that law; or from the law whose quantile function this is, which
         takes an array of numbers in (0, 1) and gives an array of sizes.
@@ -235,13 +238,20 @@ class JumpProcess(Driver):
     has_jumps, flows = True, False
 
     def __init__(self, rate: ArrayLike, jumps: Any) -> None:
-        self.rate = as_real_array("rate", rate, (0, 1), "a number or an array of shape (N,)")
-        if np.any(self.rate < 0):
-            raise ValidationError(f"rate must be at least 0, got {describe(rate)}")
         if not callable(jumps):
             jumps = as_float("jumps", jumps)
         self.law = jumps
-        super().__init__()
+        super().__init__({"jump_rate": rate})
+
+    @property
+    def rate(self) -> Array:
+        return self.parameters["jump_rate"]
+
+    def checked(self, name: str, value: ArrayLike) -> Array:
+        array = as_real_array("rate", value, (0, 1), "a number or an array of shape (N,)")
+        if np.any(array < 0):
+            raise ValidationError(f"rate must be at least 0, got {describe(value)}")
+        return array
 
     def _shown(self) -> dict[str, Any]:
         return {"rate": self.rate.tolist(), "jumps": repr(self.law)}
@@ -310,7 +320,7 @@ class GivenJumps(Driver):
     ----------
     times : array_like, shape (J,), (N, J) or (S, N, J)
         The times of jumps of all neurons, per neuron, or per sample and neuron, in any order; inf is no jump. Those up
-        to t0 and after t1 do not count.
+        to t0 and after t1 do not count. This is the parameter ``"jump_times"`` of gradients.
     sizes : array_like of the same shape, or a number for all
         This is the parameter ``"jump_sizes"`` of gradients.
 
@@ -331,26 +341,42 @@ class GivenJumps(Driver):
     has_jumps, flows = True, False
 
     def __init__(self, times: ArrayLike, sizes: ArrayLike) -> None:
-        given = np.asarray(times)
-        finite = given[np.isfinite(given)] if given.dtype.kind in "fiu" else given
-        as_real_array("times", finite, (1,), "an array of shape (J,), (N, J) or (S, N, J)")
-        if given.ndim not in (1, 2, 3) or np.isnan(given).any() or (given == -np.inf).any():
-            raise ValidationError("times must be an array of shape (J,), (N, J) or (S, N, J), with inf for no jump")
-        self.times = np.array(given, dtype=np.float64)
-        super().__init__({"jump_sizes": sizes})
+        self._shape = np.shape(times)
+        super().__init__({"jump_times": times, "jump_sizes": sizes})
+
+    @property
+    def times(self) -> Array:
+        return self.parameters["jump_times"]
 
     def checked(self, name: str, value: ArrayLike) -> Array:
+        if name == "jump_times":
+            return self._checked_times(value)
         array = as_real_array("sizes", value, (0, 1, 2, 3))
         if array.ndim == 0:
-            array = np.full(self.times.shape, array)
-        if array.shape != self.times.shape:
+            array = np.full(self._shape, array)
+        if array.shape != self._shape:
             raise ValidationError(
-                f"sizes must be of the shape of times, {self.times.shape}, or a number, got shape {array.shape}"
+                f"sizes must be of the shape of times, {self._shape}, or a number, got shape {array.shape}"
             )
         return array
 
+    def _checked_times(self, value: ArrayLike) -> Array:
+        given, what = np.asarray(value), "an array of shape (J,), (N, J) or (S, N, J)"
+        finite = given[np.isfinite(given)] if given.dtype.kind in "fiu" else given
+        as_real_array("times", finite, (1,), what)
+        if given.ndim not in (1, 2, 3) or np.isnan(given).any() or (given == -np.inf).any():
+            raise ValidationError(f"times must be {what}, with inf for no jump, got {describe(value)}")
+        if given.shape != self._shape:
+            raise ValidationError(f"times must keep their shape, {self._shape}, got shape {given.shape}")
+        return np.array(given, dtype=np.float64)
+
     def _shown(self) -> dict[str, Any]:
         return {"times": self.times.tolist(), "sizes": self.parameters["jump_sizes"].tolist()}
+
+
+def stem(name: str) -> str:
+    """The name of a driver's parameter without its number in a sum."""
+    return name.rstrip("0123456789").rstrip("_")
 
 
 def spread(xs: Array) -> Array:
@@ -392,9 +418,8 @@ class DriverSum(Driver):
     def terms(self) -> tuple[Driver, ...]:
         return _with_parameters(self._terms, self.parameters)
 
-    def named_terms(self, noise: str) -> list[tuple[Driver, str]]:
-        names = {place: known for known, place, _ in _numbered(self._terms)}
-        return [(term, names.get(place, "")) for place, term in enumerate(self.terms)]
+    def named_terms(self, noise: str) -> list[tuple[Driver, dict[str, str]]]:
+        return list(zip(self.terms, _names_of(self._terms), strict=True))
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.terms))
@@ -435,13 +460,14 @@ class NoiseDrivers(Driver):
         drivers = _with_parameters([driver for _, driver in self._drivers], self.parameters)
         return dict(zip(self.names, drivers, strict=True)).get(noise, BrownianMotion())
 
-    def named_terms(self, noise: str) -> list[tuple[Driver, str]]:
+    def named_terms(self, noise: str) -> list[tuple[Driver, dict[str, str]]]:
         if noise not in self.names:
-            return [(BrownianMotion(), "")]
-        mine = self.names.index(noise)
-        drivers = [driver for _, driver in self._drivers]
-        names = {name: known for known, place, name in _numbered(drivers) if place == mine}
-        return [(term, names.get(name, "")) for term, name in self.of_noise(noise).named_terms(noise)]
+            return [(BrownianMotion(), {})]
+        here = _names_of([driver for _, driver in self._drivers])[self.names.index(noise)]
+        return [
+            (term, {own: here[name] for own, name in names.items()})
+            for term, names in self.of_noise(noise).named_terms(noise)
+        ]
 
     def __add__(self, other: object) -> Driver:
         raise ValidationError("drivers by the names of noises have no sum: add the drivers of each noise")
@@ -455,10 +481,17 @@ def _numbered(terms: Sequence[Driver]) -> list[tuple[str, int, str]]:
     names: list[tuple[str, int, str]] = []
     for place, term in enumerate(terms):
         for name in term.parameters:
-            stem = name.rstrip("0123456789").rstrip("_")
-            count = 1 + sum(known.rstrip("0123456789").rstrip("_") == stem for known, *_ in names)
-            names.append((stem if count == 1 else f"{stem}_{count}", place, name))
+            count = 1 + sum(stem(known) == stem(name) for known, *_ in names)
+            names.append((stem(name) if count == 1 else f"{stem(name)}_{count}", place, name))
     return names
+
+
+def _names_of(terms: Sequence[Driver]) -> list[dict[str, str]]:
+    """Of each of several drivers, how its parameters are named among those of all."""
+    found: list[dict[str, str]] = [{} for _ in terms]
+    for known, place, name in _numbered(terms):
+        found[place][name] = known
+    return found
 
 
 def _united_parameters(terms: Sequence[Driver]) -> dict[str, Array]:

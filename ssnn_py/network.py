@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .components import PER_NEURON, Component
 from .currents import InputCurrent, as_input_current
-from .drivers import PATH_SHAPES, BrownianMotion, Driver, JumpProcess, NoiseDrivers, as_driver
+from .drivers import PATH_SHAPES, BrownianMotion, Driver, NoiseDrivers, as_driver, stem
 from .errors import NoGradientError, ValidationError
 from .formulas.analysis import evaluated
 from .formulas.event_sde import EventSDE
@@ -198,11 +198,6 @@ class Network(Immutable):
             if name not in self.noise_names:
                 known = ", ".join(self.noise_names)
                 raise ValidationError(f"driver names the noise {name!r}, and this network has {known}")
-        for noise in self.noise_names:
-            for term in driver.of_noise(noise).terms:
-                if isinstance(term, JumpProcess) and term.rate.size not in (1, self.num_neurons):
-                    n, given = self.num_neurons, describe(term.rate)
-                    raise ValidationError(f"rate must be a number or one for each of {n} neurons, got {given}")
 
     def _united(self, own: Mapping[str, Array], parts: Mapping[str, Component]) -> Arrays:
         """All parameters by name, if no two have the same; a current that nobody hears has none."""
@@ -245,7 +240,9 @@ class Network(Immutable):
     def _meant(self, name: str, array: Array) -> str:
         """The shapes that a parameter may have, in words."""
         if name in self.driver.parameters:
-            shapes = "of shape (J,), (N, J) or (S, N, J)" if name.startswith("jump_sizes") else PATH_SHAPES
+            if stem(name) == "jump_rate":
+                return "one value for all, or one per neuron"
+            shapes = "of shape (J,), (N, J) or (S, N, J)" if stem(name) != "driver_values" else PATH_SHAPES
             return f"{shapes}, with N = {self.num_neurons} neurons and C = {self.num_noise_components} noises"
         if self._knot_axes(name, array):
             knots = self.input_current.knots.size

@@ -259,8 +259,8 @@ COMPONENTS: dict[type[Component], tuple[dict[str, str], dict[str, str]] | None] 
     BrownianMotion: ({}, {}),
     FractionalBrownianMotion: ({}, {"hurst": "hurst", "scale": "scale"}),
     SampledPath: ({"xs": "driver_values"}, {"ts": "ts", "interpolation": "interpolation"}),
-    JumpProcess: ({}, {"rate": "rate", "jumps": "law"}),
-    GivenJumps: ({"sizes": "jump_sizes"}, {"times": "times"}),
+    JumpProcess: ({"rate": "jump_rate"}, {"jumps": "law"}),
+    GivenJumps: ({"times": "jump_times", "sizes": "jump_sizes"}, {}),
     DriverSum: ({}, {"terms": "terms"}),
     NoiseDrivers: ({}, {"drivers": "drivers"}),
 }

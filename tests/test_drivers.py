@@ -349,6 +349,7 @@ def jumping(neurons):
         "cadlag": ssnn.SampledPath(JUMP_KNOTS, values) + ssnn.FractionalBrownianMotion(0.7),
         "poisson": ssnn.BrownianMotion() + poisson,
         "by_noise": {"B1": ssnn.JumpProcess(np.full(neurons, 5.0), 0.2), "B2": given},
+        "edges": ssnn.GivenJumps([0.04, 0.3 - 1e-12, 0.5 + 1e-12], [0.3, -0.2, 0.2]),
     }
 
 
@@ -380,10 +381,67 @@ def test_jumps_of_noise_that_depends_on_the_state(solver):
         check_engines_and_modes(network, {**run_arguments(1, 2), "solver": solver})
 
 
-@pytest.mark.parametrize(("name", "solver"), [("given", "exact_ou"), ("cadlag", "shark"), ("shared", "euler_maruyama")])
-def test_gradients_by_sizes_of_jumps_are_finite_differences(name, solver, engine):
+@pytest.mark.parametrize(
+    ("name", "solver"),
+    [("given", "exact_ou"), ("cadlag", "shark"), ("by_noise", "euler_maruyama")],
+)
+def test_gradients_by_sizes_times_and_rates_of_jumps_are_finite_differences(name, solver, engine):
     network = random_network(1, neurons=2).replace(driver=jumping(2)[name])
-    check_finite_differences(network, {**run_arguments(1, 2), "solver": solver, "engine": engine})
+    # Where a jump passes a recorded time there is no derivative.
+    arguments = {**run_arguments(1, 2), "saveat": [0.0, 0.333, 1.0, 1.0953], "solver": solver, "engine": engine}
+    check_finite_differences(network, arguments)
+
+
+def test_a_gradient_by_the_time_of_a_jump_has_its_closed_form(engine):
+    """A linear neuron remembers a jump as e^(−μ(t − T)); those of a Poisson process move by −T/ρ with its rate."""
+    mu, sigma, jump, time, change = 3.0, 0.7, 0.4, 0.333, 1e-6
+    quiet = ssnn.ExponentialIntensity(beta=0.0, tau=1e12)
+    given = ssnn.GivenJumps([time, np.inf], [jump, 1.0])
+    network = one_neuron(mu=(mu, 0.0), sigma=sigma, driver=given, intensity=quiet)
+    run = dict(t1=1.0, dt=0.01, solver="exact_ou", saveat=[1.0], seed=1, engine=engine)
+    found = ssnn.simulate(network, **run).tangents({"jump_times": [1.0, 0.0]}).v[0, 0, 0, 0]
+    assert found == pytest.approx(mu * sigma * jump * np.exp(-mu * (1.0 - time)), rel=1e-4)
+    poisson = network.replace(driver=ssnn.JumpProcess(4.0, jump))
+    up, down = (ssnn.simulate(poisson.replace(jump_rate=4.0 + sign * change), **run).v[0, 0, 0] for sign in (1, -1))
+    moved = ssnn.simulate(poisson, **run).tangents({"jump_rate": 1.0}).v[0, 0, 0, 0]
+    assert moved == pytest.approx((up - down) / (2 * change), rel=1e-7)
+    assert moved < 0.0
+
+
+def test_there_is_no_gradient_by_the_time_of_a_jump_at_which_another_one_comes(engine):
+    driver = ssnn.GivenJumps([0.3, 0.5], [0.2, 0.1]) + ssnn.GivenJumps([0.5], 0.3)
+    network, run = one_neuron(driver=driver), dict(t1=1.0, dt=0.1, engine=engine, saveat=[1.0])
+    solution = ssnn.simulate(network, **run)
+    for name in ("jump_times", "jump_times_2"):
+        with pytest.raises(
+            ssnn.NoGradientError, match=f"no gradient in '{name}': neuron 0 jumps more than once at t = 0.5"
+        ):
+            solution.tangents({name: 1.0})
+    gradients = solution.vjp(v_bar=1.0)
+    assert "jump_sizes_2" in gradients
+    assert not {"jump_times", "jump_times_2"} & set(gradients)
+    # One jump of both noises of a neuron is moved by one number.
+    both = ssnn.simulate(network.replace(driver=ssnn.GivenJumps([0.3, 0.5], 0.2), sigma=np.eye(2)), **run)
+    assert np.any(both.vjp(v_bar=1.0)["jump_times"] != 0.0)
+
+
+def test_there_is_no_gradient_by_the_time_of_a_jump_beside_a_rough_path_that_does_not_commute():
+    model = ssnn.EventSDE(
+        "dv/dt = -v + a*xi\nda/dt = -a + (1 + v)*xi_1",
+        ssnn.Event(hazard="exp(v)", then=""),
+        interpretation="stratonovich",
+    )
+    network = ssnn.Network(model, driver=ssnn.BrownianMotion() + ssnn.GivenJumps([0.3], [0.5]))
+    solution = ssnn.simulate(network, 1.0, 0.1, solver="stochastic_heun", engine="reference")
+    with pytest.raises(ssnn.NoGradientError, match="the noises of this model do not commute"):
+        solution.jvp({"jump_times": 1.0})
+
+
+def test_a_jump_too_large_for_its_flow_is_refused(engine):
+    model = ssnn.EventSDE("dy/dt = y*xi", (), initial=dict(y=1.5), interpretation="stratonovich")
+    network = ssnn.Network(model, driver=ssnn.GivenJumps([0.25], [-20.0]))
+    with pytest.raises(ssnn.SSNNError, match="not resolved: give smaller jumps"):
+        ssnn.simulate(network, 1.0, 0.1, solver="stochastic_heun", engine=engine)
 
 
 @pytest.mark.parametrize("size", [1e-3, 0.5, 1.0, -2.0, 4.0])
@@ -539,6 +597,36 @@ def test_unbiased_gradients_hold_along_a_path():
     assert abs((gradient * direction).sum() - change.mean()) < 5 * error
 
 
+def test_unbiased_gradients_hold_by_the_rate_and_the_times_of_jumps():
+    """The mean number of spikes by the rate of jumps, and by the time of a given one, against finite differences."""
+    samples, h = 60_000, 0.05
+    run = dict(t1=0.6, dt=0.02, num_samples=samples, solver="exact_ou")
+    driver = ssnn.BrownianMotion() + ssnn.JumpProcess(3.0, 1.0) + ssnn.GivenJumps([0.2], [1.5])
+    network = one_neuron(driver=driver)
+    loss = ssnn.SampleMean(lambda trains: (trains.num_spikes, None), order_matters=False)
+    names = ("jump_rate", "jump_times")
+    _, gradients = ssnn.value_and_grad(loss, network, names, seed=1, gradient="unbiased", **run)
+    for name, step in (("jump_rate", 10 * h), ("jump_times", h)):
+        value = network.parameters[name]
+        up, down = (
+            ssnn.simulate(network.replace(**{name: value + sign * step}), seed=2, **run).num_spikes for sign in (1, -1)
+        )
+        change = (up - down) / (2 * step)
+        assert abs(gradients[name].sum() - change.mean()) < 5 * change.std() / np.sqrt(samples)
+        assert abs(change.mean()) > 5 * change.std() / np.sqrt(samples)
+
+
+def test_a_record_has_no_unbiased_gradient_by_the_rate_of_jumps():
+    def final_potential(solution):
+        v = solution.v
+        return v.mean(), None, np.full(v.shape, 1 / v.size), None, np.zeros((4, 1)), np.zeros(v.shape)
+
+    network = one_neuron(driver=ssnn.JumpProcess(3.0, 1.0))
+    run = dict(t1=0.6, dt=0.02, num_samples=4, saveat=[0.6], engine="reference", gradient="unbiased")
+    with pytest.raises(ssnn.NoGradientError, match="a jump that moves past a recorded time"):
+        ssnn.value_and_grad(final_potential, network, "jump_rate", **run)
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -605,8 +693,9 @@ def test_solvers_of_differential_equations_jl_have_brownian_motion_only():
         (lambda: ssnn.NormalJumps(0.0, 0.0), "std must be"),
         (lambda: ssnn.GivenJumps([0.1, np.nan], 1.0), "times must be"),
         (lambda: ssnn.GivenJumps([0.1, 0.2], [1.0]), "sizes must be of the shape of times"),
-        (lambda: one_neuron(driver=ssnn.JumpProcess([1.0, 2.0], 0.5)), "one for each of 1 neurons"),
-        (lambda: one_neuron(driver=ssnn.GivenJumps([[0.1], [0.2]], 1.0)), "jump_sizes has shape"),
+        (lambda: one_neuron(driver=ssnn.JumpProcess([1.0, 2.0], 0.5)), "jump_rate has shape"),
+        (lambda: one_neuron(driver=ssnn.GivenJumps([0.1], 1.0)).replace(jump_times=[0.1, 0.2]), "keep their shape"),
+        (lambda: one_neuron(driver=ssnn.GivenJumps([[0.1], [0.2]], 1.0)), "jump_times has shape"),
         (
             lambda: ssnn.simulate(one_neuron(driver=ssnn.JumpProcess(9.0, lambda u: u[:1])), 1.0, 0.1),
             "jumps must give a finite size for each",

@@ -5,14 +5,23 @@ Brownian motions drawn as docs/numerics.md says.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..drivers import BrownianMotion, Driver, FractionalBrownianMotion, GivenJumps, JumpProcess, SampledPath, spread
+from ..drivers import (
+    BrownianMotion,
+    Driver,
+    FractionalBrownianMotion,
+    GivenJumps,
+    JumpProcess,
+    SampledPath,
+    spread,
+    stem,
+)
 from ..validation import require_memory
 from . import Array, Problem
 from .reference_noise import threefry, uniform
@@ -161,14 +170,14 @@ def driver_path(problem: Problem) -> DriverPath | None:
     brownian = [False] * len(noises)
     for c, noise in enumerate(noises):
         fractional = 0
-        for term, name in network.driver.named_terms(noise):
+        for term, names in network.driver.named_terms(noise):
             if isinstance(term, BrownianMotion):
                 brownian[c] = True
             elif isinstance(term, FractionalBrownianMotion):
                 found["", c, fractional] = (term, [c])
                 fractional += 1
             elif isinstance(term, SampledPath) and term.flows:
-                found.setdefault((name, 0, 0), (term, []))[1].append(c)
+                found.setdefault((names["driver_values"], 0, 0), (term, []))[1].append(c)
     if not found:  # a path that stands still between its jumps
         still = np.zeros((1, 1, 1, 2))
         return DriverPath(np.array([problem.t0, problem.t1]), still, tuple(brownian), ())
@@ -208,6 +217,17 @@ def _places(own: Array, times: Array) -> tuple[NDArray[np.intp], Array]:
 # --- jumps ------------------------------------------------------------------------------------------------------------
 
 
+class _Source(NamedTuple):
+    """What jumps have of a parameter: their places among all jumps, the noise, where in the parameter, and how much."""
+
+    name: str
+    shape: tuple[int, ...]
+    entries: NDArray[np.int64]
+    component: int
+    places: NDArray[np.int64]
+    factors: Array
+
+
 @dataclass(frozen=True, eq=False)
 class DriverJumps:
     """The jumps of a driver within (t0, t1], those of one sample after the other, in the order of time and of neurons.
@@ -227,48 +247,102 @@ class DriverJumps:
     sizes: Array
     first: NDArray[np.int64]
     counts: NDArray[np.int64]
-    _sources: tuple[tuple[str, tuple[int, ...], Any], ...]
-
-    def moved(self, directions: Mapping[str, Array]) -> Array | None:
-        """Tangents of the sizes, (P, J, C), from those of parameters; None where none moves."""
-        moving = [(directions[name], source) for name, _, source in self._sources if name in directions]
-        if not moving:
-            return None
-        tangents = np.zeros((len(moving[0][0]), *self.sizes.shape))
-        for block, (entries, components, plus, minus) in moving:
-            flat = block.reshape(len(block), -1)
-            change = flat[:, plus] - np.where(minus < 0, 0.0, flat[:, minus])
-            for p in range(len(block)):
-                np.add.at(tangents[p], (entries, components), change[p])
-        return tangents
-
-    def room_for_gradients(self) -> tuple[Array, NDArray[np.int64]]:
-        """Zeros for gradients by the sizes, (R, C), and the first row of every sample: none shares one with another."""
-        rows = np.cumsum(self.counts) - self.counts
-        total = int(self.counts.sum())
-        require_memory("the driver's gradient", 8.0 * total * self.sizes.shape[1], "simulate fewer samples at once")
-        return np.zeros((total, self.sizes.shape[1])), rows
-
-    def pulled_back(self, bar: Array) -> dict[str, Array]:
-        """Gradients by the parameters from those that :meth:`room_for_gradients` has room for."""
-        if len(bar) != len(self.sizes):  # samples that share their jumps
-            bar = bar.reshape(len(self.counts), *self.sizes.shape).sum(axis=0)
-        gradients: dict[str, Array] = {}
-        for name, shape, (entries, components, plus, minus) in self._sources:
-            gradient, change = gradients.setdefault(name, np.zeros(shape)).reshape(-1), bar[entries, components]
-            np.add.at(gradient, plus, change)
-            np.subtract.at(gradient, minus[minus >= 0], change[minus >= 0])
-        return gradients
+    _sizes: tuple[_Source, ...]
+    _times: tuple[_Source, ...]
+    _fixed: NDArray[np.int64]  # jumps whose times nothing moves
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """What of the network's parameters they are made of."""
-        return tuple(dict.fromkeys(name for name, *_ in self._sources))
+        return tuple(dict.fromkeys(source.name for source in self._sizes + self._times))
+
+    def moved_sizes(self, directions: Mapping[str, Array]) -> Array | None:
+        """Tangents of the sizes, (P, J, C), from those of parameters; None where none moves."""
+        return _moved(self._sizes, self.sizes.shape, directions)
+
+    def moved_times(self, directions: Mapping[str, Array]) -> Array | None:
+        """The same of the times, (P, J)."""
+        moved = _moved(self._times, (self.times.size, 1), directions)
+        return None if moved is None else moved[..., 0]
+
+    def room_for_gradients(self, names: Sequence[str]) -> tuple[Array | None, Array | None, NDArray[np.int64]]:
+        """Zeros for gradients by the sizes, (R, C), and by the times, (R,), if `names` ask for them, and the first row
+        of every sample: none shares one with another.
+        """
+        total, num_components = int(self.counts.sum()), self.sizes.shape[1]
+        require_memory("the driver's gradient", 8.0 * total * (num_components + 1), "simulate fewer samples at once")
+        wanted = (not {source.name for source in part}.isdisjoint(names) for part in (self._sizes, self._times))
+        sizes, times = (
+            np.zeros(shape) if one else None
+            for shape, one in zip(((total, num_components), (total,)), wanted, strict=True)
+        )
+        return sizes, times, np.cumsum(self.counts) - self.counts
+
+    def pulled_back(self, sizes_bar: Array | None, times_bar: Array | None) -> dict[str, Array]:
+        """Gradients by the parameters from those that :meth:`room_for_gradients` has room for."""
+        gradients: dict[str, Array] = {}
+        for sources, bar in ((self._sizes, sizes_bar), (self._times, times_bar)):
+            if bar is None:
+                continue
+            bar = bar.reshape(len(bar), -1)
+            if len(bar) != self.times.size:  # samples that share their jumps
+                bar = bar.reshape(len(self.counts), self.times.size, -1).sum(axis=0)
+            for name, shape, entries, component, places, factors in sources:
+                flat = gradients.setdefault(name, np.zeros(shape)).reshape(-1)
+                np.add.at(flat, places, factors * bar[entries, component])
+        return gradients
+
+    def tie(self, name: str) -> int | None:
+        """A jump of which an element of the parameter `name` moves only a part in time: two jumps of a neuron that come
+        at one time are one. None if there is none.
+        """
+        times = np.bincount(
+            np.concatenate([self._fixed, *(source.entries for source in self._times)]), minlength=self.times.size
+        )
+        mine = (source.entries for source in self._times if source.name == name)
+        return next((int(entry) for entries in mine for entry in entries[times[entries] > 1]), None)
 
 
-#: Jumps of one noise: samples (or 0 for all), times, neurons, sizes, and the places in a parameter of which their sizes
-#: are the difference (−1 for none).
-_Found = tuple[NDArray[np.int64], Array, NDArray[np.int64], Array, NDArray[np.int64], NDArray[np.int64]]
+def _moved(sources: tuple[_Source, ...], shape: tuple[int, int], directions: Mapping[str, Array]) -> Array | None:
+    moving = [source for source in sources if source.name in directions]
+    if not moving:
+        return None
+    tangents = np.zeros((len(directions[moving[0].name]), *shape))
+    for name, _, entries, component, places, factors in moving:
+        for tangent, direction in zip(tangents, directions[name], strict=True):
+            np.add.at(tangent[:, component], entries, factors * direction.reshape(-1)[places])
+    return tangents
+
+
+class _Found(NamedTuple):
+    """Jumps of one noise: samples (or 0 for all), times, neurons, sizes; the place in a parameter of which a size is,
+    and of that whose value is subtracted from it (−1 for none); the place of the parameter that moves a time (−1 for
+    none), and its derivative.
+    """
+
+    rows: NDArray[np.int64]
+    times: Array
+    neurons: NDArray[np.int64]
+    sizes: Array
+    plus: NDArray[np.int64]
+    minus: NDArray[np.int64]
+    mover: NDArray[np.int64]
+    speed: Array
+
+    def at(self, which: Any) -> _Found:
+        return _Found(*(column[which] for column in self))
+
+
+class _Part(NamedTuple):
+    """Jumps of one term of one noise, whether samples share them, and by which parameters they are made."""
+
+    component: int
+    shared: bool
+    found: _Found
+    size_name: str = ""
+    size_shape: tuple[int, ...] = ()
+    time_name: str = ""
+    time_shape: tuple[int, ...] = ()
 
 
 def driver_jumps(problem: Problem) -> DriverJumps | None:
@@ -276,22 +350,11 @@ def driver_jumps(problem: Problem) -> DriverJumps | None:
     network = problem.network
     if not network.driver_has_jumps:
         return None
-    found: list[tuple[str, tuple[int, ...], int, bool, _Found]] = []
-    for c, noise in enumerate(network.noise_names):
-        ordinal = 0
-        for term, name in network.driver.named_terms(noise):
-            if isinstance(term, JumpProcess):
-                found.append(("", (), c, False, _drawn_jumps(problem, term, c, ordinal)))
-                ordinal += 1
-            elif isinstance(term, SampledPath) and term.has_jumps:
-                xs = term.parameters["driver_values"]
-                found.append((name, xs.shape, c, spread(xs).shape[0] == 1, _jumps_of_path(problem, term, c)))
-            elif isinstance(term, GivenJumps):
-                found.append((name, term.times.shape, c, term.times.ndim < 3, _given_jumps(problem, term)))
-    shared = all(part[3] for part in found)
+    parts = [part for c, noise in enumerate(network.noise_names) for part in _parts(problem, noise, c)]
+    shared = all(part.shared for part in parts)
     samples = 1 if shared else problem.num_samples
-    parts = [_repeated(part[4], samples if part[3] else 1) for part in found]
-    rows, times, neurons = (np.concatenate([part[n] for part in parts]) for n in range(3))
+    founds = [_repeated(part.found, samples if part.shared else 1) for part in parts]
+    rows, times, neurons = (np.concatenate([found[n] for found in founds]) for n in range(3))
     order = np.lexsort((neurons, times, rows))
     keys = np.stack([rows[order], times[order], neurons[order]])
     begins = np.append(True, (keys[:, 1:] != keys[:, :-1]).any(axis=0)) if order.size else np.zeros(0, dtype=bool)
@@ -299,32 +362,67 @@ def driver_jumps(problem: Problem) -> DriverJumps | None:
     entry[order] = np.cumsum(begins) - 1
     kept = order[begins]
     sizes = np.zeros((kept.size, len(network.noise_names)))
-    sources, start = [], 0
-    for (name, shape, c, _, _), (_, _, _, change, plus, minus) in zip(found, parts, strict=True):
-        entries = entry[start : start + change.size]
-        start += change.size
-        np.add.at(sizes[:, c], entries, change)
-        if name:
-            sources.append((name, shape, (entries, np.full(entries.size, c), plus, minus)))
+    of_sizes: list[_Source] = []
+    of_times: dict[str, list[tuple[NDArray[np.int64], _Part, _Found]]] = {}
+    fixed, start = [np.zeros(0, dtype=np.int64)], 0
+    for part, found in zip(parts, founds, strict=True):
+        entries = entry[start : start + found.times.size]
+        start += found.times.size
+        np.add.at(sizes[:, part.component], entries, found.sizes)
+        if part.size_name:
+            for places, sign in ((found.plus, 1.0), (found.minus, -1.0)):
+                of, where = entries[places >= 0], places[places >= 0]
+                one = part.size_name, part.size_shape, of, part.component, where, np.full(of.size, sign)
+                of_sizes.append(_Source(*one))
+        if part.time_name:
+            of_times.setdefault(part.time_name, []).append((entries, part, found))
+        else:
+            fixed.append(entries)
     counts = np.bincount(rows[kept], minlength=samples).astype(np.int64)
     first = np.cumsum(counts) - counts
     if shared:
         first, counts = (np.repeat(part, problem.num_samples) for part in (first, counts))
-    return DriverJumps(times[kept], neurons[kept].astype(np.int64), sizes, first, counts, tuple(sources))
+    moving, still = tuple(_mover(name, jumps) for name, jumps in of_times.items()), np.concatenate(fixed)
+    where = neurons[kept].astype(np.int64)
+    return DriverJumps(times[kept], where, sizes, first, counts, tuple(of_sizes), moving, still)
 
 
-def _repeated(part: _Found, samples: int) -> _Found:
+def _mover(name: str, jumps: list[tuple[NDArray[np.int64], _Part, _Found]]) -> _Source:
+    """What moves jumps in time; of several noises of a neuron that jump at one time of one parameter, once."""
+    entries = np.concatenate([entries for entries, *_ in jumps])
+    places, speeds = (np.concatenate([found[n] for *_, found in jumps]) for n in (6, 7))
+    _, once = np.unique(np.stack([entries, places]), axis=1, return_index=True)
+    return _Source(name, jumps[0][1].time_shape, entries[once], 0, places[once], speeds[once])
+
+
+def _parts(problem: Problem, noise: str, component: int) -> Iterator[_Part]:
+    """Of one noise."""
+    ordinal = 0
+    for term, names in problem.network.driver.named_terms(noise):
+        if isinstance(term, JumpProcess):
+            found = _drawn_jumps(problem, term, component, ordinal)
+            rate = names["jump_rate"], term.rate.shape
+            yield _Part(component, False, found, "", (), *rate)
+            ordinal += 1
+        elif isinstance(term, SampledPath) and term.has_jumps:
+            xs = term.parameters["driver_values"]
+            found = _jumps_of_path(problem, term, component)
+            yield _Part(component, spread(xs).shape[0] == 1, found, names["driver_values"], xs.shape)
+        elif isinstance(term, GivenJumps):
+            found, shape = _given_jumps(problem, term), term.times.shape
+            yield _Part(component, len(shape) < 3, found, names["jump_sizes"], shape, names["jump_times"], shape)
+
+
+def _repeated(found: _Found, samples: int) -> _Found:
     """Jumps that samples share, once for each of them."""
     if samples == 1:
-        return part
-    count = part[0].size
-    tiled = tuple(np.tile(column, samples) for column in part)
-    return np.repeat(np.arange(samples), count), *tiled[1:]  # type: ignore[return-value]
+        return found
+    count = found.times.size
+    return found.at(np.tile(np.arange(count), samples))._replace(rows=np.repeat(np.arange(samples), count))
 
 
-def _within(problem: Problem, part: _Found) -> _Found:
-    inside = (part[1] > problem.t0) & (part[1] <= problem.t1)
-    return tuple(column[inside] for column in part)  # type: ignore[return-value]
+def _within(problem: Problem, found: _Found) -> _Found:
+    return found.at((found.times > problem.t0) & (found.times <= problem.t1))
 
 
 def _jumps_of_path(problem: Problem, term: SampledPath, component: int) -> _Found:
@@ -337,7 +435,8 @@ def _jumps_of_path(problem: Problem, term: SampledPath, component: int) -> _Foun
     ends: list[Any] = [np.broadcast_to(places[:, :, m], shape).ravel() for m in (before, before + 1)]
     rows, columns, jump = (part.ravel() for part in np.indices(shape))
     sizes = xs.reshape(-1)[ends[1]] - xs.reshape(-1)[ends[0]]
-    return _within(problem, (rows, term.ts[before + 1][jump], columns, sizes, ends[1], ends[0]))
+    nothing, still = np.full(rows.size, -1), np.zeros(rows.size)
+    return _within(problem, _Found(rows, term.ts[before + 1][jump], columns, sizes, ends[1], ends[0], nothing, still))
 
 
 def _given_jumps(problem: Problem, term: GivenJumps) -> _Found:
@@ -347,8 +446,10 @@ def _given_jumps(problem: Problem, term: GivenJumps) -> _Found:
     rows, columns, _ = np.indices(shape)
     place = np.broadcast_to(np.arange(sizes.size).reshape(sizes.shape), shape).ravel()
     times = np.broadcast_to(term.times, shape).ravel()
-    nothing = np.full(place.size, -1)
-    return _within(problem, (rows.ravel(), times, columns.ravel(), sizes.reshape(-1)[place], place, nothing))
+    nothing, alike = np.full(place.size, -1), np.ones(place.size)
+    return _within(
+        problem, _Found(rows.ravel(), times, columns.ravel(), sizes.reshape(-1)[place], place, nothing, place, alike)
+    )
 
 
 def _drawn_jumps(problem: Problem, term: JumpProcess, component: int, ordinal: int) -> _Found:
@@ -376,9 +477,41 @@ def _drawn_jumps(problem: Problem, term: JumpProcess, component: int, ordinal: i
         sizes = term.sizes(u[who, which], other[who, which])
         parts.append((rows[who], times[who, which], columns[who], sizes))
         last, start = times[:, -1], start + block
-    columns_found = [np.concatenate([part[n] for part in parts]) for n in range(4)]
-    nothing = np.full(columns_found[0].size, -1)
-    return (*columns_found, nothing, nothing)  # type: ignore[return-value]
+    who, when, where, sizes = (np.concatenate([part[n] for part in parts]) for n in range(4))
+    nothing, mover = np.full(who.size, -1), where if term.rate.ndim and term.rate.size > 1 else np.zeros_like(where)
+    speed = (problem.t0 - when) / np.broadcast_to(term.rate, shape[1:])[where]  # t − t0 is inverse to the rate
+    return _Found(who, when, where, sizes, nothing, nothing, mover, speed)
+
+
+def movers_of_jumps(problem: Problem, names: Iterable[str]) -> list[str]:
+    """Those of `names` that move jumps of the driver in time."""
+    mine = problem.network.driver.parameters
+    return [name for name in names if name in mine and stem(name) in ("jump_times", "jump_rate")]
+
+
+def time_objection(problem: Problem, names: Iterable[str]) -> str:
+    """Why there is no pathwise derivative by those of `names` that move jumps in time, or nothing."""
+    network, moving = problem.network, movers_of_jumps(problem, names)
+    if not moving:
+        return ""
+    terms = [term for noise in network.noise_names for term in network.driver.of_noise(noise).terms]
+    rough = any(isinstance(term, (BrownianMotion, FractionalBrownianMotion)) for term in terms)
+    if rough and not network.has_commutative_noise:
+        return (
+            f"no gradient in {moving[0]!r}: the noises of this model do not commute, so that it matters on which side "
+            "of a jump a rough path moves, and of that there is no derivative by the time of the jump"
+        )
+    jumps = driver_jumps(problem)
+    for name in moving if jumps is not None else ():
+        assert jumps is not None
+        tied = jumps.tie(name)
+        if tied is not None:
+            return (
+                f"no gradient in {name!r}: neuron {jumps.neurons[tied]} jumps more than once at t = "
+                f"{jumps.times[tied]:g}, where the state has a kink as one jump passes another; give other times, or "
+                "one jump of the sum of the sizes"
+            )
+    return ""
 
 
 # --- fractional Brownian motion ---------------------------------------------------------------------------------------

@@ -412,8 +412,9 @@ class JuliaEngine(Engine):
         moved = None if plan.path is None else plan.path.moved(blocks)
         along_path = None if moved is None or plan.path is None else _path_table(plan.path, moved, problem)
         tangents.path_values = None if along_path is None else ctypes.addressof(along_path)
-        moved_jumps = None if plan.jumps is None else plan.jumps.moved(blocks)
-        tangents.jump_sizes = address(moved_jumps)
+        moved_sizes = None if plan.jumps is None else plan.jumps.moved_sizes(blocks)
+        moved_times = None if plan.jumps is None else plan.jumps.moved_times(blocks)
+        tangents.jump_sizes, tangents.jump_times = address(moved_sizes), address(moved_times)
         with _blaming(problem):
             self._solve_tangent(plan.struct, plan.outputs.struct, tangents)
         _give_back(plan)
@@ -456,10 +457,10 @@ class JuliaEngine(Engine):
             path_bar = np.zeros((problem.num_samples, *path.values.shape[1:]))
             along_path = _path_table(path, path_bar, problem)
             data.path_values = ctypes.addressof(along_path)
-        jumps, jumps_bar, data.jump_sizes = plan.jumps, None, None
+        jumps, jump_bars, data.jump_sizes, data.jump_times = plan.jumps, None, None, None
         if jumps is not None and not set(jumps.parameters).isdisjoint(wrt):
-            jumps_bar, jump_rows = jumps.room_for_gradients()
-            data.jump_sizes, data.jump_rows = address(jumps_bar), address(jump_rows)
+            jump_bars = jumps.room_for_gradients(wrt)
+            data.jump_sizes, data.jump_times, data.jump_rows = map(address, jump_bars)
         self._adjoint(plan.struct, data)
         _give_back(plan)
         if "input_times" in gradients and len(parameters["input_times"]) == 1:
@@ -468,8 +469,8 @@ class JuliaEngine(Engine):
             for name, gradient in path.pulled_back(path_bar, len(path.brownian)).items():
                 if name in gradients:
                     gradients[name] += gradient
-        if jumps is not None and jumps_bar is not None:
-            for name, gradient in jumps.pulled_back(jumps_bar).items():
+        if jumps is not None and jump_bars is not None:
+            for name, gradient in jumps.pulled_back(*jump_bars[:2]).items():
                 if name in gradients:
                     gradients[name] += gradient
         return gradients

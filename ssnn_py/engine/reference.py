@@ -106,12 +106,12 @@ class _Run:
             self.signals.send_inputs()
         self.jumps = driver_jumps(problem)
         self.next_jump = np.zeros(shape[0], dtype=np.int64)
-        moved_jumps = None if self.jumps is None else self.jumps.moved(directions)
         if self.jumps is not None:
-            sizes = self.jumps.sizes
-            self.jump_sizes = Dual(sizes, np.zeros((self.num_directions, *sizes.shape)))
-            if moved_jumps is not None:
-                self.jump_sizes.tangent = moved_jumps
+            jumps = self.jumps
+            moved_sizes, moved_times = jumps.moved_sizes(directions), jumps.moved_times(directions)
+            still = [np.zeros((self.num_directions, *array.shape)) for array in (jumps.sizes, jumps.times)]
+            self.jump_sizes = Dual(jumps.sizes, still[0] if moved_sizes is None else moved_sizes)
+            self.jump_times = Dual(jumps.times, still[1] if moved_times is None else moved_times)
         self.insertions, self.hazards_at_saves = insertions, np.zeros((self.num_directions, *recorded))
         self.hazards_at_insertions = np.zeros((self.num_directions, shape[0]))
 
@@ -359,12 +359,11 @@ class _Run:
     def jump(self, sample: int) -> None:
         """Let the driver's next jump in a sample move its neuron."""
         assert self.jumps is not None
-        one_time = self.zeros((1,), self.jump_time(sample))
         n = self.jumps.first[sample] + self.next_jump[sample]
         self.next_jump[sample] += 1
-        one = (np.array([sample]), self.jumps.neurons[[n]])
-        passage = self.refine(one, one_time)
-        self.a[one] = one_time
+        one, time = (np.array([sample]), self.jumps.neurons[[n]]), self.jump_times[[n]]
+        passage = self.refine(one, time)
+        self.a[one] = time
         self.put(self.y, one, after_jump(self.neurons(one), passage.y, self.jump_sizes[n][:, None]))
         self.look_ahead(one)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ..errors import SSNNError
 from . import Array, Problem
 from .driver_paths import DriverPath
 from .reference_duals import Dual
@@ -90,20 +93,33 @@ def after_jump(neurons: Equations, y: State, sizes: Any) -> State:
         return plus(y, neurons.noise(y, sizes))
     part = sizes * 0.125
     for _ in range(8):
-        y = _flow(neurons, y, part)
+        ends = {n: _midpoints(neurons, y, part, n) for n in (2, 4, 6, 8, 10, 12)}
+        before, y = y, _extrapolated(ends)
+        _check_resolved(before, y, _extrapolated({n: end for n, end in ends.items() if n > 2}))
     return y
 
 
-def _flow(neurons: Equations, y: State, sizes: Any) -> State:
-    """Along ẏ = g(y)·sizes for a unit of time, by the extrapolated midpoint rule."""
-    counts = (2, 4, 6, 8, 10, 12)
-    total: State | None = None
-    for n in counts:
-        before, at = y, plus(y, scaled(1 / n, neurons.noise(y, sizes)))
-        for _ in range(n - 1):
-            before, at = at, plus(before, scaled(2 / n, neurons.noise(at, sizes)))
-        end = scaled(0.5, plus(plus(before, at), scaled(1 / n, neurons.noise(at, sizes))))
-        weighted = scaled(math.prod(n**2 / (n**2 - m**2) for m in counts if m != n), end)
-        total = weighted if total is None else plus(total, weighted)
-    assert total is not None
-    return total
+def _midpoints(neurons: Equations, y: State, sizes: Any, n: int) -> State:
+    """Along ẏ = g(y)·sizes for a unit of time, by n steps of the midpoint rule."""
+    before, at = y, plus(y, scaled(1 / n, neurons.noise(y, sizes)))
+    for _ in range(n - 1):
+        before, at = at, plus(before, scaled(2 / n, neurons.noise(at, sizes)))
+    return scaled(0.5, plus(plus(before, at), scaled(1 / n, neurons.noise(at, sizes))))
+
+
+def _extrapolated(ends: Mapping[int, State]) -> State:
+    weighted = [scaled(math.prod(n**2 / (n**2 - m**2) for m in ends if m != n), end) for n, end in ends.items()]
+    return functools.reduce(plus, weighted)
+
+
+def _check_resolved(before: State, y: State, other: State) -> None:
+    """Raise unless two extrapolations agree."""
+    values = [
+        np.array([part.value if isinstance(part, Dual) else part for part in state]) for state in (before, y, other)
+    ]
+    size = np.abs(values[0]).sum(axis=0) + np.abs(values[1]).sum(axis=0)
+    if (np.abs(values[1] - values[2]).sum(axis=0) > 1e-8 * size).any():
+        raise SSNNError(
+            "a jump of the driver moves a neuron so far that the flow of g(y) along it is not resolved: give smaller "
+            "jumps, one shortly after the other"
+        )

@@ -142,6 +142,7 @@ class TangentOutputs(Structure):
         ("signals", SignalCoefficients),
         ("path_values", c_void_p),
         ("jump_sizes", c_void_p),
+        ("jump_times", c_void_p),
     ]
 
 
@@ -161,6 +162,7 @@ class AdjointData(Structure):
         ("signals", SignalCoefficients),
         ("path_values", c_void_p),
         ("jump_sizes", c_void_p),
+        ("jump_times", c_void_p),
         ("jump_rows", c_void_p),
     ]
 

@@ -6,9 +6,10 @@
 
 const JUMP_PARTS = 8
 const MIDPOINT_STEPS = (2, 4, 6, 8, 10, 12)
-const MIDPOINT_WEIGHTS = map(MIDPOINT_STEPS) do n
-    prod(n^2 / (n^2 - m^2) for m in MIDPOINT_STEPS if m != n)
-end
+midpoint_weights(steps) = map(n -> prod(n^2 / (n^2 - m^2) for m in steps if m != n), steps)
+const MIDPOINT_WEIGHTS = midpoint_weights(MIDPOINT_STEPS)
+const LATER_WEIGHTS = midpoint_weights(Base.tail(MIDPOINT_STEPS))
+const JUMP_TOLERANCE = 1e-8
 
 """y after n steps of the midpoint rule, along g·w."""
 @inline function midpoint_flow(θ, k, y, w, n)
@@ -25,10 +26,24 @@ function after_jump(θ, k, y, sizes)
     is_additive(θ) && return plus(y, noise(θ, k, y, sizes))
     w = map(size -> size * (1 / JUMP_PARTS), sizes)
     for _ in 1:JUMP_PARTS
-        y = weighted_sum(map(n -> midpoint_flow(θ, k, y, w, n), MIDPOINT_STEPS), MIDPOINT_WEIGHTS)
+        ends = map(n -> midpoint_flow(θ, k, y, w, n), MIDPOINT_STEPS)
+        before, y = y, weighted_sum(ends, MIDPOINT_WEIGHTS)
+        check_jump(k, sizes, before, y, weighted_sum(Base.tail(ends), LATER_WEIGHTS))
     end
     return y
 end
+
+"""Throw an error where the flow is not resolved: where `other`, with one column less of the extrapolation, differs."""
+function check_jump(k, sizes, before::NTuple{M,Float64}, y::NTuple{M,Float64}, other::NTuple{M,Float64}) where {M}
+    scale = sum(map(abs, before)) + sum(map(abs, y))
+    sum(map((a, b) -> abs(a - b), y, other)) > JUMP_TOLERANCE * scale && error(
+        "a jump of the driver, by $(join(sizes, ", ")), moves neuron $(k - 1) so far that the flow of g(y) along it is " *
+        "not resolved: give smaller jumps, one shortly after the other",
+    )
+    return nothing
+end
+
+check_jump(k, sizes, before, y, other) = nothing       # with tangents, of what has been checked
 
 weighted_sum(states, weights) = reduce(plus, map((weight, state) -> scaled(weight, state), weights, states))
 
@@ -113,3 +128,7 @@ function jump_tangents(jumps::Jumps{C}, array, n, p) where {C}
     array == C_NULL && return ntuple(_ -> 0.0, Val(C))
     return jump_row(jumps, array + sizeof(Float64) * C * jumps.data.num_jumps * (p - 1), n)
 end
+
+"""Likewise of its time, from (P, J)."""
+jump_time_tangent(jumps::Jumps, array, n, p) =
+    array == C_NULL ? 0.0 : unsafe_load(array, jumps.first + n + jumps.data.num_jumps * (p - 1))

@@ -21,14 +21,15 @@ struct AdjointData
     path_values::Ptr{Coefficient}   # gradients by the values at the driver's knots, one per component, of each sample
                                     # its own; null likewise
     jump_sizes::Ptr{Float64}        # those by the sizes of its jumps, each sample's from the row on that `jump_rows`
-    jump_rows::Ptr{Int64}           # says (from 0); null likewise
+    jump_times::Ptr{Float64}        # says (from 0), and those by their times; null likewise
+    jump_rows::Ptr{Int64}
 end
 
 push!(BOUNDARY_STRUCTS, AdjointData)
 
 AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointData(
     spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS, NO_SIGNALS,
-    C_NULL, C_NULL, C_NULL,
+    C_NULL, C_NULL, C_NULL, C_NULL,
 )
 
 """
@@ -260,7 +261,8 @@ struct SampleCotangents
     hazard_at_insertion::Float64
     input_times::Coefficient                # where gradients by the times of inputs go,
     sample::Int                             # of this sample
-    jump_sizes::Ptr{Float64}                # and those by the sizes of its jumps, (jump, component)
+    jump_sizes::Ptr{Float64}                # and those by the sizes of its jumps, (jump, component), and their times
+    jump_times::Ptr{Float64}
 end
 
 function SampleCotangents(run::Run, data::AdjointData, sample)
@@ -271,10 +273,13 @@ function SampleCotangents(run::Run, data::AdjointData, sample)
         [saved(array) for array in recorded(data)], saved(data.entries_at_saves),
         data.entries_at_insertions == C_NULL ? 0.0 : unsafe_load(data.entries_at_insertions, sample),
         data.signals.input_times, sample,
-        data.jump_sizes == C_NULL ? data.jump_sizes :
-        row(data.jump_sizes, problem.num_components, 1 + unsafe_load(data.jump_rows, sample)),
+        jump_row(data, data.jump_sizes, problem.num_components, sample), jump_row(data, data.jump_times, 1, sample),
     )
 end
+
+"""Where a sample has its gradients by jumps, of which the host has an array of so many columns; null if it has none."""
+jump_row(data::AdjointData, array, columns, sample) =
+    array == C_NULL ? array : row(array, columns, 1 + unsafe_load(data.jump_rows, sample))
 
 """Adds the gradients of one sample to the worker's."""
 function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
@@ -455,12 +460,15 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
             delivered_adjoint!(w, cotangents, synapse, entry.index, start_bar + b_bar)
         elseif what == JUMP
             sizes = jump_sizes(run.jumps, entry.index)
-            at_b, sizes_bar = after_jump_adjoint!(gradients, θ, k, entry.y_b, sizes, take_state!(moved, k)[1])
+            after, start_bar = take_state!(moved, k)
+            at_b, sizes_bar = after_jump_adjoint!(gradients, θ, k, entry.y_b, sizes, after)
+            moves = cotangents.jump_times != C_NULL
+            at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, moves)
+            moves && unsafe_store!(cotangents.jump_times, start_bar + b_bar, entry.index)
             for c in eachindex(sizes_bar)
                 place = c + length(sizes) * (entry.index - 1)
                 cotangents.jump_sizes == C_NULL || unsafe_store!(cotangents.jump_sizes, sizes_bar[c], place)
             end
-            at_a, a_bar, _ = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, false)
         elseif what == HAZARD
             at_b = ntuple(variable -> variable == M ? cotangents.hazard_at_insertion : 0.0, Val(M))
             at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)

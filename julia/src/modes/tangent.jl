@@ -19,13 +19,14 @@ struct TangentOutputs
     signals::SignalCoefficients
     path_values::Ptr{Coefficient}   # directions of the values at the driver's knots, one per component; null likewise
     jump_sizes::Ptr{Float64}        # directions of the sizes of its jumps, (P, J, C); null likewise
+    jump_times::Ptr{Float64}        # and of their times, (P, J)
 end
 
 push!(BOUNDARY_STRUCTS, TangentOutputs)
 
 TangentOutputs(count, directions, weights, spike_times, recorded, num_recorded) = TangentOutputs(
     count, directions, weights, spike_times, recorded, num_recorded, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
-    NO_SIGNALS, C_NULL, C_NULL,
+    NO_SIGNALS, C_NULL, C_NULL, C_NULL,
 )
 
 mutable struct TangentObserver{M,Θ<:Model,P} <: Observer
@@ -133,10 +134,11 @@ end
 function before_jump!(o::TangentObserver, run::Run, step::Step, n, k, τ, y)
     sizes = jump_sizes(run.jumps, n)
     for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
-        dy = tangent_within(run, step, θ, dx, k, τ, 0.0)
+        dT = jump_time_tangent(run.jumps, o.outputs.jump_times, n, p)
+        dy = tangent_within(run, step, θ, dx, k, τ, dT)
         moved = duals(sizes, jump_tangents(run.jumps, o.outputs.jump_sizes, n, p))
         set_state!(dx.y, k, tangents_of(after_jump(θ, k, duals(y, dy), moved)))
-        dx.start[k] = 0.0
+        dx.start[k] = dT
     end
 end
 
