@@ -1,8 +1,9 @@
 # Jumps of the driver, in Marcus's sense: a jump ΔX moves the state along ẏ = g(y)·ΔX for a unit of fictitious time.
 
 # --- the flow of a jump -----------------------------------------------------------------------------------------------
-# By Gragg's midpoint rule with 2, 4, …, 12 steps, extrapolated to step 0, in each of eight parts of the fictitious time:
-# a formula of fixed steps, so that it has a derivative, exact to about rounding for jumps that change g a few times.
+# By Gragg's midpoint rule with 2, 4, …, 12 steps, extrapolated to step 0, in each of eight parts of the fictitious
+# time: a formula of fixed steps, so that it has a derivative, exact to about rounding for jumps that change g a few
+# times.
 
 const JUMP_PARTS = 8
 const MIDPOINT_STEPS = (2, 4, 6, 8, 10, 12)
@@ -37,8 +38,8 @@ end
 function check_jump(k, sizes, before::NTuple{M,Float64}, y::NTuple{M,Float64}, other::NTuple{M,Float64}) where {M}
     scale = sum(map(abs, before)) + sum(map(abs, y))
     sum(map((a, b) -> abs(a - b), y, other)) > JUMP_TOLERANCE * scale && error(
-        "a jump of the driver, by $(join(sizes, ", ")), moves neuron $(k - 1) so far that the flow of g(y) along it is " *
-        "not resolved: give smaller jumps, one shortly after the other",
+        "a jump of the driver, by $(join(sizes, ", ")), moves neuron $(k - 1) so far that the flow of g(y) along it " *
+        "is not resolved: give smaller jumps, one shortly after the other",
     )
     return nothing
 end

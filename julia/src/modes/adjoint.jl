@@ -34,9 +34,9 @@ AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointDa
 
 """
 What happened to a neuron within a step: it reached the threshold (`CROSSING`) and made its transition (`TRANSITION`),
-was brought to the time of another's spike (`ADVANCE`) or to the end of the step (`FINISH`), was found there by a synapse
-(`TARGET`) or by a spike that was under way (`DELIVERY`), or was looked at for what is recorded (`RECORD`) or for its
-hazard at another's spike (`HAZARD`), or its driver jumped (`JUMP`).
+was brought to the time of another's spike (`ADVANCE`) or to the end of the step (`FINISH`), was found there by a
+synapse (`TARGET`) or by a spike that was under way (`DELIVERY`), or was looked at for what is recorded (`RECORD`) or
+for its hazard at another's spike (`HAZARD`), or its driver jumped (`JUMP`).
 """
 @enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY JUMP
 
@@ -147,7 +147,8 @@ end
 
 before_delivery!(tape::Tape, run::Run, step, spike, e, k, y) = record!(
     tape, TapeEntry(
-        DELIVERY, k, state_at(run.x.y, k), piece_start(run.x, step, k), spike.arrival, spike.index, e, y, scaled(0.0, y),
+        DELIVERY, k, state_at(run.x.y, k), piece_start(run.x, step, k), spike.arrival, spike.index, e, y,
+        scaled(0.0, y),
     ),
 )
 
@@ -483,7 +484,7 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
     end
 end
 
-"""Of the time at which spike `index` came by that synapse, from its cotangent to that of the delay, and of the spike."""
+"""From the cotangent of the time at which spike `index` came by that synapse to those of the delay and of the spike."""
 function delivered_adjoint!(w::AdjointWorker, cotangents::SampleCotangents, synapse, index, bar)
     delays = w.gradients.delays
     isempty(delays) || (delays[synapse] += bar)

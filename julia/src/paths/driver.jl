@@ -32,8 +32,8 @@ registers in `DRIVERS` a constructor of the driver from a `Problem`, which write
 
 Everything is a function of the key and the place in the path, never of the order in which it is asked for.
 
-A driver with values that one may differentiate by says how they move (`path_tangent`, `with_tangent`) and collects their
-gradients (`want_gradients!`, `wants_gradients`, `path_adjoint!`, `scatter_path!`).
+A driver with values that one may differentiate by says how they move (`path_tangent`, `with_tangent`) and collects
+their gradients (`want_gradients!`, `wants_gradients`, `path_adjoint!`, `scatter_path!`).
 """
 abstract type Driver{C} end
 

@@ -2,9 +2,9 @@
 # every interval, whatever the step.
 
 """
-A path that is linear between knots, the same for all neurons and samples, and constant beyond both ends; with a Brownian
-motion added to some components, if `base` is one. Over an interval from a to b, increment and area of component c of
-neuron k are
+A path that is linear between knots, whose times all neurons and samples share, and constant beyond both ends; with a
+Brownian motion added to some components, if `base` is one. Over an interval from a to b, increment and area of
+component c of neuron k are
 
     W = X(b) − X(a)        H = 1/(b − a)·∫X dt − (X(a) + X(b))/2
 
@@ -178,7 +178,7 @@ end
 
 # --- refinement -------------------------------------------------------------------------------------------------------
 
-"""Where interval `index` of `level` begins and ends, its length `span`; those of a shortened last step are its parts."""
+"""Where interval `index` of `level` begins and ends, its length `span`; a shortened last step has its own parts."""
 @inline function interval_times(path::SampledPath, level_here, index, span)
     problem, depth = path.problem, level_here - level(path)
     step = index >> depth

@@ -210,7 +210,8 @@ end
 function advance_tangent(solver::Solver, θ::DualModel, step::Step, k, y, dy, a, b, da, db)
     state = duals(y, dy)
     if is_straight(solver)
-        return tangents_of(leaf_piece(solver, θ, k, state, Dual(a, da), Dual(b, db), step.stop, moved_slopes(θ, step, k)))
+        slopes = moved_slopes(θ, step, k)
+        return tangents_of(leaf_piece(solver, θ, k, state, Dual(a, da), Dual(b, db), step.stop, slopes))
     end
     for piece in pieces_of(solver, θ.primal, step, k, y, a, b)
         # Inner ends of pieces are fixed edges of intervals.
@@ -265,8 +266,9 @@ function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar
             end
             one_step_path_adjoint!(step.driver, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.length, piece.x)
             bar = one_step_adjoint!(θ̄, solver, θ, k, piece.y, bar, piece.a, piece.length, piece.x, wanted)
-            # The start of the step is fixed.
-            step.start < piece.a == a && (a_bar = -along(bar, edge_velocity(solver, θ, step, k, y, a)))
+            # The start of a step is fixed; but a spike may arrive at t0.
+            moves_at_start = piece.a == a && (step.start < a || step.index == 0)
+            moves_at_start && (a_bar = -along(bar, edge_velocity(solver, θ, step, k, y, a)))
         end
     end
     return bar, a_bar, b_bar

@@ -206,7 +206,8 @@ end
 
 """Adds to the driver's gradients what one step from t to `stop` says of its increment x."""
 @inline one_step_path_adjoint!(driver::Driver, solver, θ, k, y, bar, t, stop, h, x) =
-    wants_gradients(driver) && path_adjoint!(x -> one_step(solver, θ, k, y, t, h, x), driver, k, bar, x, t, stop, uses_area(solver))
+    wants_gradients(driver) &&
+    path_adjoint!(x -> one_step(solver, θ, k, y, t, h, x), driver, k, bar, x, t, stop, uses_area(solver))
 
 # --- steps without events ---------------------------------------------------------------------------------------------
 # A network of one neuron takes as many of them as come before its next event with its state in registers.
