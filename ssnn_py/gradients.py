@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import engine as engines
+from .drivers import stem
 from .engine import Cotangents, check_finite, contract
+from .engine.driver_paths import movers_of_jumps, time_objection
 from .errors import LikelyMistakeWarning, NoGradientError, ValidationError, warn_caller
 from .losses import Loss
 from .network import Network
@@ -199,6 +201,9 @@ def differentiate(
     objective: Objective, problem: engines.Problem, engine_name: str, names: Sequence[str], gradient: str = "auto"
 ) -> Outcome:
     """The objective of a problem's solution and its gradient in the parameters `names`."""
+    meaningless = time_objection(problem, names)
+    if meaningless:
+        raise NoGradientError(meaningless)
     engine = engines.engine_for(engine_name, problem)
     shapes = {key: problem.parameters[key].shape for key in names}
     forward = sum(map(math.prod, shapes.values())) <= FORWARD_DIRECTIONS
@@ -210,7 +215,7 @@ def differentiate(
     if gradient != "pathwise":
         if not objective.is_loss:
             value, result = objective(solution, entries=True)
-        why = objective.why_pathwise(solution, result)
+        why = objective.why_pathwise(solution, result) or _why_jumps_are_missed(objective, problem, names, result)
         if why and gradient == "unbiased":
             raise NoGradientError(why)
     unbiased = gradient != "pathwise" and not why
@@ -242,6 +247,21 @@ def differentiate(
     if math.isfinite(value):
         check_finite(gradients)
     return Outcome(value, solution.presented(gradients), solution, "unbiased" if unbiased else "pathwise", why)
+
+
+def _why_jumps_are_missed(
+    objective: Objective, problem: engines.Problem, names: Sequence[str], result: Cotangents | None
+) -> str:
+    """Why a gradient by the rate of jumps is not unbiased, or nothing."""
+    loss = objective.loss
+    looks = loss.observes_states if isinstance(loss, Loss) else result is not None and bool(result.states)
+    rates = [name for name in movers_of_jumps(problem, names) if stem(name) == "jump_rate"]
+    if not (looks and rates):
+        return ""
+    return (
+        f"a jump that moves past a recorded time with {rates[0]!r} changes what is recorded there by its whole size, "
+        "which no pathwise derivative sees; take a loss of spikes alone"
+    )
 
 
 def _check_step(problem: engines.Problem) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .components import PER_NEURON, Component
 from .currents import InputCurrent, as_input_current
+from .drivers import PATH_SHAPES, BrownianMotion, Driver, NoiseDrivers, as_driver, stem
 from .errors import NoGradientError, ValidationError
 from .formulas.analysis import evaluated
 from .formulas.event_sde import EventSDE
@@ -32,6 +33,7 @@ class Core(NamedTuple):
     settings: tuple[float, ...]
     hard_reset: bool
     stratonovich: bool
+    driver: str = "brownian"
 
 
 class Network(Immutable):
@@ -56,6 +58,9 @@ class Network(Immutable):
         and no parameter.
     inputs : SpikeInput, optional
         Channels of spikes from outside.
+    driver : Driver or mapping of str to Driver, optional
+        The paths whose increments are the noise, of all noises or by the name of the noise (``xi``, ``xi_1``, …);
+        default :class:`BrownianMotion`.
     **parameters : array_like, shape (), (N,) or (S, N)
         Other values of the model's parameters, initial values among them, than those it was made with.
 
@@ -96,6 +101,7 @@ class Network(Immutable):
     model: Any
     input_current: InputCurrent
     inputs: SpikeInput | None
+    driver: Driver
     num_neurons: int
     synapses: Synapses
     states: tuple[str, ...]
@@ -105,7 +111,11 @@ class Network(Immutable):
     #: Initial values that are no parameters of the network, but arguments of a simulation.
     initial_names: ClassVar[tuple[str, ...]] = ()
     #: The chosen parts of the model, by the argument that names them.
-    part_classes: ClassVar[Mapping[str, type[Component]]] = {"input_current": InputCurrent, "inputs": SpikeInput}
+    part_classes: ClassVar[Mapping[str, type[Component]]] = {
+        "input_current": InputCurrent,
+        "inputs": SpikeInput,
+        "driver": Driver,
+    }
 
     def __init__(
         self,
@@ -116,6 +126,7 @@ class Network(Immutable):
         input_current: Any = None,
         delays: Any = None,
         inputs: SpikeInput | None = None,
+        driver: Any = None,
         **parameters: Any,
     ) -> None:
         if not isinstance(model, EventSDE):
@@ -140,6 +151,7 @@ class Network(Immutable):
         own.update({name: self._own(name, value) for name, value in {**model.parameters, **parameters}.items()})
         self.input_current = part("input_current", as_input_current(0.0 if input_current is None else input_current))
         self._connect(own, delays, inputs)
+        self.driver = as_driver(driver)
         self._unite(own)
         model.check_dead_zones(self.parameters)
 
@@ -178,6 +190,14 @@ class Network(Immutable):
         self.parameters = self._united(own, self._parts())
         for name, array in self.parameters.items():
             self._check_shape(name, array)
+        self._check_driver(self.driver)
+
+    def _check_driver(self, driver: Driver) -> None:
+        """Raise unless the noises that it names are the network's."""
+        for name in driver.names if isinstance(driver, NoiseDrivers) else ():
+            if name not in self.noise_names:
+                known = ", ".join(self.noise_names)
+                raise ValidationError(f"driver names the noise {name!r}, and this network has {known}")
 
     def _united(self, own: Mapping[str, Array], parts: Mapping[str, Component]) -> Arrays:
         """All parameters by name, if no two have the same; a current that nobody hears has none."""
@@ -219,6 +239,11 @@ class Network(Immutable):
 
     def _meant(self, name: str, array: Array) -> str:
         """The shapes that a parameter may have, in words."""
+        if name in self.driver.parameters:
+            if stem(name) == "jump_rate":
+                return "one value for all, or one per neuron"
+            shapes = "of shape (J,), (N, J) or (S, N, J)" if stem(name) != "driver_values" else PATH_SHAPES
+            return f"{shapes}, with N = {self.num_neurons} neurons and C = {self.num_noise_components} noises"
         if self.knot_axes(name, array):
             knots = self.input_current.knots.size
             return f"of shape (M,), (M, N) or (S, M, N), with M = {knots} times and N = {self.num_neurons} neurons"
@@ -226,6 +251,8 @@ class Network(Immutable):
 
     def has_sample_axis(self, name: str, array: Array) -> bool:
         """Whether a parameter, of neurons, has a value for each sample."""
+        if name in self.driver.parameters:
+            return array.ndim > 2 and array.shape[0] > 1
         return array.ndim == 2 + len(self.tail(name, array)) + self.knot_axes(name, array)
 
     def knot_axes(self, name: str, array: Array) -> int:
@@ -252,6 +279,9 @@ class Network(Immutable):
         Views, not copies: a broadcast axis has stride 0, so the same strides scatter a gradient back.
         """
         shape = (num_samples, self.num_neurons)
+        if name in self.driver.parameters:  # no coefficient of an equation: engines ask the driver's path
+            self.driver.check_fit(name, array, *shape, self.num_noise_components)
+            return {}
         if name in self.input_current.parameters:
             return {name: self.input_current.slots(name, array, *shape)}
         return {name: np.broadcast_to(array, shape)}
@@ -272,7 +302,31 @@ class Network(Immutable):
     def core(self) -> Core:
         """By which names the Julia core knows the model and its parts."""
         stratonovich = self.model.interpretation == "stratonovich"
-        return Core(f"formula_{self.model.key}", "", self.input_current.kind, "", (), False, stratonovich)
+        model, current = f"formula_{self.model.key}", self.input_current.kind
+        return Core(model, "", current, "", (), False, stratonovich, self._core_driver)
+
+    @property
+    def _core_driver(self) -> str:
+        """By which name the core knows what drives all noises."""
+        if isinstance(self.driver, BrownianMotion):
+            return "brownian"
+        every = [self.driver.of_noise(noise).terms for noise in self.noise_names]
+        brownian = [any(term.kind == "brownian" for term in terms) for terms in every]
+        flows = any(term.flows and term.kind != "brownian" for terms in every for term in terms)
+        # A path that stands still, between jumps, is one that is sampled.
+        return "+".join(["brownian"] * any(brownian) + ["sampled"] * (flows or not all(brownian)))
+
+    @property
+    def driver_has_jumps(self) -> bool:
+        """Whether the path of any noise jumps."""
+        if isinstance(self.driver, BrownianMotion):
+            return False
+        return any(term.has_jumps for noise in self.noise_names for term in self.driver.of_noise(noise).terms)
+
+    @property
+    def noise_names(self) -> tuple[str, ...]:
+        """The noises of a neuron by name, as :attr:`driver` may name them."""
+        return self.model.noises or ("xi",)
 
     @property
     def coefficient_names(self) -> tuple[str, ...]:
@@ -368,9 +422,9 @@ class Network(Immutable):
         Parameters
         ----------
         **parameters : array_like
-            Any names of :attr:`parameters`, or the name of a part of the model (``input_current``; of SLIF networks
-            ``intensity`` and ``diffusion``, too). Weights of a sparse network may be given as a sparse matrix or as
-            its stored values. Dense weights keep the network's synapses, also those whose weight becomes zero.
+            Any names of :attr:`parameters`, or the name of a part of the model (``input_current``, ``driver``; of SLIF
+            networks ``intensity`` and ``diffusion``, too). Weights of a sparse network may be given as a sparse matrix
+            or as its stored values. Dense weights keep the network's synapses, also those whose weight becomes zero.
 
         Returns
         -------
@@ -414,6 +468,8 @@ class Network(Immutable):
                 "delays", parameters.get("delays", own["delays"]), own["weights"], synapses, sparse
             )
         everything = self._united(own, {name: one for name, one in attributes.items() if isinstance(one, Component)})
+        if "driver" in parameters:
+            self._check_driver(attributes["driver"])
         new = self._changed(**attributes, parameters=everything)
         for name, array in everything.items():
             before = self.parameters.get(name)
@@ -434,7 +490,9 @@ class Network(Immutable):
             return here
         given = parameters.get(argument)
         if argument in parameters and (argument not in here.parameters or isinstance(given, Component)):
-            here = part(argument, as_input_current(given) if argument == "input_current" else given, self.part_classes)
+            if argument in ("input_current", "driver"):
+                given = as_input_current(given) if argument == "input_current" else as_driver(given)
+            here = part(argument, given, self.part_classes)
             parameters = {name: value for name, value in parameters.items() if name != argument}
         values = {name: value for name, value in parameters.items() if name in here.parameters}
         return here.replace(**values) if values else here

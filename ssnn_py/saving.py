@@ -16,8 +16,9 @@ An archive of NumPy's (``.npz``) without pickles. Its entry ``header`` is a text
 KIND                    fields
 ======================  ============================================================================================
 SLIFNetwork             weights, mu, sigma, v_reset, alpha, input_current, intensity, diffusion, reset, interpretation,
-                        inputs (null: none)
-Network                 model, weights (null: none), n, input_current (null: not heard), inputs (null: none), parameters
+                        driver, inputs (null: none)
+Network                 model, weights (null: none), n, input_current (null: not heard), driver, inputs (null: none),
+                        parameters
 weights                 sparse (null: dense; else "csr_matrix" or "csr_array"), n, indptr, targets, values and delays
                         (null: none, or a number): of every synapse, row by row
 SpikeInput              weights (of M channels, not of n neurons, by the size of indptr), target
@@ -32,6 +33,15 @@ FormulaIntensity        formula, parameters
 ThresholdIntensity      v_th
 ConstantDiffusion
 AffineDiffusion         offset, slope
+BrownianMotion
+FractionalBrownianMotion  hurst, scale
+SampledPath             xs, ts, interpolation
+JumpProcess             rate, jumps
+GivenJumps              times, sizes
+NormalJumps             mean, std
+ExponentialJumps        mean
+DriverSum               terms
+NoiseDrivers            drivers
 SpikeTrains             times, neurons, num_neurons, t0, t1
 Solution                problem, engine, raw
 Problem                 network, t0, t1, dt, num_steps, num_samples, first_sample, seed, max_spikes, initial, saveat,
@@ -43,7 +53,7 @@ FitResult               network, parameters, history, stopped, gradient, state, 
 ======================  ============================================================================================
 
 The fields are the arguments, or the attributes, of the classes of these names. A change to any of this is a new
-version. Older ones are read, too: in version 1 there are no delays and no inputs.
+version. Older ones are read, too: in version 1 there are no delays and no inputs, and drivers are Brownian motion.
 """
 
 from __future__ import annotations
@@ -63,6 +73,17 @@ from . import engine as engines
 from .components import Component
 from .currents import ConstantCurrent, FormulaCurrent, JuliaFunction, SampledCurrent
 from .diffusions import AffineDiffusion, ConstantDiffusion
+from .drivers import (
+    BrownianMotion,
+    DriverSum,
+    ExponentialJumps,
+    FractionalBrownianMotion,
+    GivenJumps,
+    JumpProcess,
+    NoiseDrivers,
+    NormalJumps,
+    SampledPath,
+)
 from .engine import Insertions, Problem, RawSolution, Tangents
 from .errors import ValidationError
 from .formulas.event_sde import Event, EventSDE
@@ -81,8 +102,8 @@ FORMAT, VERSION = "ssnn", 2
 
 #: The fields that came with a later version, by what they are in files of an older one.
 ADDED: dict[str, dict[str, Any]] = {
-    "SLIFNetwork": {"inputs": None},
-    "Network": {"inputs": None},
+    "SLIFNetwork": {"driver": None, "inputs": None},
+    "Network": {"driver": None, "inputs": None},
     "weights": {"delays": None},
     "Problem": {"input_spikes": None},
 }
@@ -226,6 +247,8 @@ RECORDS: dict[type, tuple[str, ...]] = {
     RawSolution: ("spike_times", "spike_neurons", "num_spikes", "truncated", "states", "tangents", "spike_events"),
     Tangents: ("spike_times", "states", "s", "s_at_saves", "s_at_insertions"),
     Insertions: ("neurons", "spikes", "saves"),
+    NormalJumps: ("mean", "std"),
+    ExponentialJumps: ("mean",),
     FitResult: ("network", "parameters", "history", "stopped", "gradient", "state", "settings"),
 }
 
@@ -241,10 +264,17 @@ COMPONENTS: dict[type[Component], tuple[dict[str, str], dict[str, str]] | None] 
     ThresholdIntensity: ({"v_th": "v_th"}, {}),
     ConstantDiffusion: ({}, {}),
     AffineDiffusion: ({"offset": "diffusion_offset", "slope": "diffusion_slope"}, {}),
+    BrownianMotion: ({}, {}),
+    FractionalBrownianMotion: ({}, {"hurst": "hurst", "scale": "scale"}),
+    SampledPath: ({"xs": "driver_values"}, {"ts": "ts", "interpolation": "interpolation"}),
+    JumpProcess: ({"rate": "jump_rate"}, {"jumps": "law"}),
+    GivenJumps: ({"times": "jump_times", "sizes": "jump_sizes"}, {}),
+    DriverSum: ({}, {"terms": "terms"}),
+    NoiseDrivers: ({}, {"drivers": "drivers"}),
 }
 
 _SLIF_PARAMETERS = ("mu", "sigma", "v_reset", "alpha")
-_SLIF_ATTRIBUTES = ("input_current", "intensity", "diffusion", "reset", "interpretation", "inputs")
+_SLIF_ATTRIBUTES = ("input_current", "intensity", "diffusion", "reset", "interpretation", "driver", "inputs")
 _SPARSE = ("csr_matrix", "csr_array")
 
 #: The fields of every kind of object.
@@ -255,7 +285,7 @@ SCHEMA: dict[str, tuple[str, ...]] = {
         for kind, names in COMPONENTS.items()
     },
     "SLIFNetwork": ("weights", *_SLIF_PARAMETERS, *_SLIF_ATTRIBUTES),
-    "Network": ("model", "weights", "n", "input_current", "inputs", "parameters"),
+    "Network": ("model", "weights", "n", "input_current", "driver", "inputs", "parameters"),
     "weights": ("sparse", "n", "indptr", "targets", "values", "delays"),
     "SpikeInput": ("weights", "target"),
     "EventSDE": ("equations", "events", "synapse", "parameters", "initial", "interpretation"),
@@ -359,6 +389,7 @@ class _Writer:
                 "weights": _Weights(value) if "weights" in value.parameters else None,
                 "n": value.num_neurons,
                 "input_current": value.input_current if value.model.uses_input else None,
+                "driver": value.driver,
                 "inputs": value.inputs,
                 "parameters": {name: value.parameters[name] for name in value.model.parameters},
             }
@@ -488,7 +519,7 @@ def _slif(fields: dict[str, Any]) -> SLIFNetwork:
 
 def _network(fields: dict[str, Any]) -> Network:
     read = _Read() if fields["weights"] is None else _between_neurons(fields["weights"])
-    parts = {"input_current": fields["input_current"], "inputs": fields["inputs"]}
+    parts = {"input_current": fields["input_current"], "driver": fields["driver"], "inputs": fields["inputs"]}
     network = Network(fields["model"], read.pattern, fields["n"], delays=read.delays, **parts, **fields["parameters"])
     return network if read.weights is None else network.replace(weights=read.weights)
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import engine as engines
 from . import sketches
 from .engine import Cotangents, Problem, RawSolution
+from .engine.driver_paths import movers_of_jumps, time_objection
 from .engine.executors import checked_executor
 from .errors import LikelyMistakeWarning, NoGradientError, ValidationError, warn_caller
 from .network import Network
@@ -206,7 +207,8 @@ class Solution(Record):
         spike_times_bar : array_like, shape (S, K), optional
             Cotangents of the spike times; those where there is no spike are ignored.
         wrt : str or sequence of str, optional
-            Parameters of the network, or initial values; default all of them.
+            Parameters of the network, or initial values; default all of them, but for times of jumps where there is no
+            derivative by them.
         v_bar, i_bar : array_like, shape (S, T, N), optional
             Cotangents of the recorded values; those after the end of a truncated sample are ignored.
         states_bar : mapping of str to array_like, shape (S, T, N), optional
@@ -233,6 +235,12 @@ class Solution(Record):
         known = self.problem.parameters
         names = tuple(known) if wrt is None else as_names("wrt", wrt, known)
         self.network.check_gradients(wrt=names)
+        why = time_objection(self.problem, names)
+        if why and wrt is not None:
+            raise NoGradientError(why)
+        if why:
+            moving = movers_of_jumps(self.problem, names)
+            names = tuple(name for name in names if name not in moving)
         cotangents = self.cotangents(spike_times_bar, v_bar, i_bar, entries, entries_at_saves, states_bar)
         if cotangents.entries is not None or cotangents.entries_at_saves is not None:
             self.check_entries(recorded=cotangents.entries_at_saves is not None or bool(cotangents.states))
@@ -284,6 +292,9 @@ class Solution(Record):
                 'directions must map names of parameters to tangents, as in {"alpha": 1.0}, got '
                 f"{describe(directions)}"
             )
+        why = time_objection(self.problem, directions)
+        if why:
+            raise NoGradientError(why)
         blocks = {name: self._direction(name, value)[None] for name, value in directions.items()}
         if not blocks:
             raise ValidationError("directions must name at least one parameter")

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .components import Component
 from .currents import InputCurrent, as_input_current
 from .diffusions import ConstantDiffusion, Diffusion
+from .drivers import Driver, as_driver
 from .errors import NoGradientError, ValidationError
 from .intensities import ExponentialIntensity, Intensity
 from .network import Core, Network, part
@@ -79,6 +80,8 @@ class SLIFNetwork(Network):
         and no parameter.
     inputs : SpikeInput, optional
         Channels of spikes from outside.
+    driver : Driver or mapping of str to Driver, optional
+        The paths B of each neuron, or by the noises' names, ``"B1"`` and ``"B2"``; default :class:`BrownianMotion`.
 
     Raises
     ------
@@ -107,6 +110,7 @@ class SLIFNetwork(Network):
         "input_current": InputCurrent,
         "diffusion": Diffusion,
         "inputs": SpikeInput,
+        "driver": Driver,
     }
 
     def __init__(
@@ -123,6 +127,7 @@ class SLIFNetwork(Network):
         interpretation: str = "ito",
         delays: Any = None,
         inputs: SpikeInput | None = None,
+        driver: Any = None,
     ) -> None:
         for argument, choice, allowed in (
             ("reset", reset, ("subtract", "hard")),
@@ -138,6 +143,7 @@ class SLIFNetwork(Network):
         self.input_current = self._part("input_current", as_input_current(input_current))
         self.diffusion = self._part("diffusion", ConstantDiffusion() if diffusion is None else diffusion)
         own = {"weights": values, **{name: self._own(name, value) for name, value in given.items()}}
+        self.driver = as_driver(driver)
         self._connect(own, delays, inputs)
         self._unite(own)
 
@@ -186,7 +192,11 @@ class SLIFNetwork(Network):
     def core(self) -> Core:
         kinds = (self.intensity.kind, self.input_current.kind, self.diffusion.kind)
         stratonovich = self.interpretation == "stratonovich"
-        return Core("slif", *kinds, self.intensity.settings, self.reset == "hard", stratonovich)
+        return Core("slif", *kinds, self.intensity.settings, self.reset == "hard", stratonovich, self._core_driver)
+
+    @property
+    def noise_names(self) -> tuple[str, ...]:
+        return ("B1", "B2")[: self.num_noise_components]
 
     @property
     def coefficient_names(self) -> tuple[str, ...]:

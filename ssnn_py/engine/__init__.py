@@ -112,6 +112,14 @@ class Problem(Record):
     executor: Any = field(default=None, compare=False, repr=False)
 
     @property
+    def stratonovich(self) -> bool:
+        """In whose sense solvers take a diffusion that depends on the state. Along paths that have no quadratic
+        variation the senses are one: then it is that of the solver's own formula, which needs no correction.
+        """
+        core = self.network.core
+        return core.stratonovich if "brownian" in core.driver else self.solver != "euler_maruyama"
+
+    @property
     def num_columns(self) -> int | None:
         """K, the length of a solution's arrays of spikes; None where it is the most spikes of any sample."""
         limit = self.max_spikes

@@ -72,13 +72,23 @@ class ExecutorEngine(Engine):
         return _joined(problem, self._all(_solve, parts))
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
+        # A driver's own sums over samples are this process's.
+        here = [name for name in wrt if name in problem.network.driver.parameters]
+        gradients = load(self.name).pull_back(replace(problem, executor=None), cotangents, here) if here else {}
+        there = tuple(name for name in wrt if name not in here)
+        return {name: {**gradients, **self._shared(problem, cotangents, there)}[name] for name in wrt}
+
+    def _shared(self, problem: Problem, cotangents: Cotangents, wrt: tuple[str, ...]) -> dict[str, Array]:
+        """The gradients that workers compute."""
+        if not wrt:
+            return {}
         calls = []
         for chunks in self._groups(problem):
             work = []
             for chunk in chunks:
                 rows = slice(chunk.start, chunk.stop)
                 work.append((rows.start, part_of(problem, rows), _cotangents_of(cotangents, rows)))
-            calls.append((self.name, work, tuple(wrt)))
+            calls.append((self.name, work, wrt))
         sums = [chunk for part in self._all(_pull_back, calls) for chunk in part]
         return {name: _gathered(problem, name, [chunk[name] for chunk in sums]) for name in wrt}
 

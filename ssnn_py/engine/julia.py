@@ -32,6 +32,7 @@ from . import (
     with_cause_of_runaway,
 )
 from .boot import runtime
+from .driver_paths import DriverJumps, DriverPath, driver_jumps, driver_path
 from .julia_functions import define
 from .structs import BYTES, Coefficient, address, coefficient
 
@@ -122,7 +123,7 @@ class _Plan:
             num_components=network.num_noise_components,
             noise_levels=problem.noise_levels,
             hard_reset=int(core.hard_reset),
-            stratonovich=int(core.stratonovich),
+            stratonovich=int(problem.stratonovich),
             solver=problem.solver.encode(),
             model=core.model.encode(),
             intensity=core.intensity.encode(),
@@ -132,7 +133,10 @@ class _Plan:
             coefficient_names="\n".join(names).encode(),
             settings=address(self.settings),
             num_settings=self.settings.size,
+            driver=core.driver.encode(),
         )
+        self.path: DriverPath | None = None
+        self.jumps: DriverJumps | None = None
         self.directions, self.capacity = directions, -1  # the capacity of the outputs
         self.states = network.states
         self.bars = (ctypes.c_void_p * len(self.states))()
@@ -167,6 +171,7 @@ class _Plan:
         network = problem.network
         return (
             network.core,
+            network.driver_has_jumps,
             network.coefficient_names,
             network.num_neurons,
             network.num_noise_components,
@@ -204,6 +209,35 @@ class _Plan:
         if network.inputs is not None and problem.input_spikes is not None:
             self.variables = network.inputs.variables(network.states)
             struct.inputs = _inputs(network.inputs, problem.input_spikes, self.variables)
+        if struct.driver != b"brownian":
+            self.path = driver_path(problem)
+            self._point_to_path(self.path, problem)
+        if problem.network.driver_has_jumps:
+            self.jumps = jumps = driver_jumps(problem)
+            assert jumps is not None
+            parts = (jumps.times, jumps.neurons, jumps.sizes, jumps.first, jumps.counts)
+            struct.jumps = structs.JumpData(*map(address, parts), jumps.times.size)
+
+    def _point_to_path(self, path: DriverPath | None, problem: Problem) -> None:
+        assert path is not None
+        self._times, self._brownian = path.times, np.array(path.brownian, dtype=np.int64)
+        self._values = _path_table(path, path.values, problem)
+        self.struct.path = structs.PathData(
+            times=address(self._times),
+            num_times=self._times.size,
+            values=ctypes.addressof(self._values),
+            brownian=address(self._brownian),
+        )
+
+
+def _path_table(path: DriverPath, values: Array, problem: Problem) -> ctypes.Array[Coefficient]:
+    """Of every component the values at the knots, of shape ([P,] S or 1, N or 1, C or 1, M), as the core reads them."""
+    spread = path.spread(values, problem.num_samples, problem.network.num_neurons)
+    stride = spread.strides[0] // BYTES if spread.ndim == 5 else 0
+    first = spread[0] if spread.ndim == 5 else spread
+    entries = [coefficient(first[:, :, c], stride) for c in range(first.shape[2])]
+    table: ctypes.Array[Coefficient] = (Coefficient * len(entries))(*entries)
+    return table
 
 
 class _Results:
@@ -375,6 +409,12 @@ class JuliaEngine(Engine):
         plan.moving.fill(problem, blocks)
         tangents.weights, tangents.signals = plan.moving.weights, plan.moving.signals
         tangents.insertions = _insertions(insertions)
+        moved = None if plan.path is None else plan.path.moved(blocks)
+        along_path = None if moved is None or plan.path is None else _path_table(plan.path, moved, problem)
+        tangents.path_values = None if along_path is None else ctypes.addressof(along_path)
+        moved_sizes = None if plan.jumps is None else plan.jumps.moved_sizes(blocks)
+        moved_times = None if plan.jumps is None else plan.jumps.moved_times(blocks)
+        tangents.jump_sizes, tangents.jump_times = address(moved_sizes), address(moved_times)
         with _blaming(problem):
             self._solve_tangent(plan.struct, plan.outputs.struct, tangents)
         _give_back(plan)
@@ -423,8 +463,27 @@ class JuliaEngine(Engine):
             setattr(data, name, address(bar))
         for place, name in enumerate(plan.states):
             plan.bars[place] = address(of_states.get(name))
+        path, path_bar, data.path_values = plan.path, None, None
+        if path is not None and not set(path.parameters).isdisjoint(gradients):
+            size = 8.0 * problem.num_samples * path.values[0].size
+            require_memory("the driver's gradient", size, "simulate fewer samples at once")
+            path_bar = np.zeros((problem.num_samples, *path.values.shape[1:]))
+            along_path = _path_table(path, path_bar, problem)
+            data.path_values = ctypes.addressof(along_path)
+        jumps, jump_bars, data.jump_sizes, data.jump_times = plan.jumps, None, None, None
+        if jumps is not None and not set(jumps.parameters).isdisjoint(gradients):
+            jump_bars = jumps.room_for_gradients(tuple(gradients))
+            data.jump_sizes, data.jump_times, data.jump_rows = map(address, jump_bars)
         self._adjoint(plan.struct, data)
         _give_back(plan)
+        if path is not None and path_bar is not None:
+            for name, gradient in path.pulled_back(path_bar, len(path.brownian)).items():
+                if name in gradients:
+                    gradients[name] += gradient
+        if jumps is not None and jump_bars is not None:
+            for name, gradient in jumps.pulled_back(*jump_bars[:2]).items():
+                if name in gradients:
+                    gradients[name] += gradient
 
 
 def _zero_input_times(problem: Problem) -> Array:

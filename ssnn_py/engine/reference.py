@@ -27,9 +27,11 @@ from . import (
     spike_limit,
     with_cause_of_runaway,
 )
+from .driver_paths import driver_jumps, driver_path
 from .reference_duals import Dual, select
 from .reference_models import Equations, FormulaEquations, SLIFEquations, State
 from .reference_noise import At, BrownianPath, Noise
+from .reference_paths import PathNoise, after_jump
 from .reference_signals import Signals
 from .reference_solvers import STEPS, Interval, Transitions, linear_piece
 
@@ -74,7 +76,9 @@ class _Run:
         steps = (problem.t1 - problem.t0) / problem.dt
         self.last_is_shorter = problem.num_steps - steps > grid_tolerance(steps)
         areas = problem.solver in STEPS or problem.noise_levels > 0 or self.last_is_shorter
-        self.path = BrownianPath(problem, areas)
+        brownian = BrownianPath(problem, areas)
+        path = driver_path(problem)
+        self.path = brownian if path is None else PathNoise(problem, brownian, path, path.moved(directions))
         if network.core.model == "slif":
             self.transitions = Transitions(self.slots["mu1"].value, self.slots["mu2"].value)
         self.fired = np.zeros(shape, dtype=np.int64)
@@ -100,6 +104,14 @@ class _Run:
                 np.broadcast_to(moved, (self.num_directions, shape[0], times.shape[1])),
             )
             self.signals.send_inputs()
+        self.jumps = driver_jumps(problem)
+        self.next_jump = np.zeros(shape[0], dtype=np.int64)
+        if self.jumps is not None:
+            jumps = self.jumps
+            moved_sizes, moved_times = jumps.moved_sizes(directions), jumps.moved_times(directions)
+            still = [np.zeros((self.num_directions, *array.shape)) for array in (jumps.sizes, jumps.times)]
+            self.jump_sizes = Dual(jumps.sizes, still[0] if moved_sizes is None else moved_sizes)
+            self.jump_times = Dual(jumps.times, still[1] if moved_times is None else moved_times)
         self.insertions, self.hazards_at_saves = insertions, np.zeros((self.num_directions, *recorded))
         self.hazards_at_insertions = np.zeros((self.num_directions, shape[0]))
 
@@ -135,9 +147,14 @@ class _Run:
 
     def neurons(self, at: At) -> Equations:
         network, slots = self.problem.network, {name: slot[at] for name, slot in self.slots.items()}
-        if network.core.model == "slif":
-            return SLIFEquations(network, slots, lambda h: self.transitions(at, h))
-        return FormulaEquations(network, slots)
+        equations = (
+            SLIFEquations(network, slots, lambda h: self.transitions(at, h))
+            if network.core.model == "slif"
+            else FormulaEquations(network, slots)
+        )
+        equations.stratonovich = self.problem.stratonovich
+        equations.leaves_variance = self.path.leaves_variance
+        return equations
 
     # --- refinement inside a step
     # ---------------------------------------------------------------------------------------------------
@@ -269,6 +286,8 @@ class _Run:
         self.look_ahead(self.pairs(np.flatnonzero(self.alive)))
         eventful = np.isfinite(self.spike.value).any(axis=1)
         eventful |= self.alive & (self.signals.next_arrivals() <= stop)
+        if self.jumps is not None:
+            eventful |= self.alive & (np.array([self.jump_time(s) for s in range(self.shape[0])]) <= stop)
         if problem.insertions is not None:
             eventful |= self.alive & np.isin(problem.insertions.saves, [index for index, _ in saves])
         for sample in np.flatnonzero(eventful):
@@ -331,6 +350,23 @@ class _Run:
             tangents = self.hazard_tangents(one, self.refine(one, time).y[-1])
             self.hazards_at_insertions[:, sample] = tangents[:, 0]
 
+    def jump_time(self, sample: int) -> float:
+        """When the driver jumps next in a sample; inf where it does not."""
+        if self.jumps is None or self.next_jump[sample] >= self.jumps.counts[sample]:
+            return np.inf
+        return float(self.jumps.times[self.jumps.first[sample] + self.next_jump[sample]])
+
+    def jump(self, sample: int) -> None:
+        """Let the driver's next jump in a sample move its neuron."""
+        assert self.jumps is not None
+        n = self.jumps.first[sample] + self.next_jump[sample]
+        self.next_jump[sample] += 1
+        one, time = (np.array([sample]), self.jumps.neurons[[n]]), self.jump_times[[n]]
+        passage = self.refine(one, time)
+        self.a[one] = time
+        self.put(self.y, one, after_jump(self.neurons(one), passage.y, self.jump_sizes[n][:, None]))
+        self.look_ahead(one)
+
     def deliver(self, sample: int) -> None:
         """Let the spike that is next under way in this sample arrive at its target."""
         source, index, synapse, target = self.signals.take(sample)
@@ -355,10 +391,10 @@ class _Run:
         while True:
             j = int(np.argmin(self.spike.value[sample]))
             tau = float(self.spike.value[sample, j])
-            arrival = self.signals.next_arrival(sample)
-            if arrival <= min(tau, self.step.stop):
-                if not self.save_before(sample, saves, arrival):
-                    self.deliver(sample)
+            arrival, jump = self.signals.next_arrival(sample), self.jump_time(sample)
+            if min(arrival, jump) <= min(tau, self.step.stop):
+                if not self.save_before(sample, saves, min(arrival, jump)):
+                    (self.jump if jump <= arrival else self.deliver)(sample)
                 continue
             if self.save_before(sample, saves, tau):
                 continue

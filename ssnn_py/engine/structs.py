@@ -51,6 +51,26 @@ class Inputs(Structure):
     ]
 
 
+class PathData(Structure):
+    """A part of the driver: a path with knots."""
+
+    _fields_ = [
+        ("times", c_void_p),
+        ("num_times", c_int64),
+        ("values", c_void_p),
+        ("brownian", c_void_p),
+    ]
+
+
+class JumpData(Structure):
+    """The jumps of the driver."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("times", "neurons", "sizes", "first", "counts")),
+        ("num_jumps", c_int64),
+    ]
+
+
 class Problem(Structure):
     """A simulation."""
 
@@ -89,6 +109,9 @@ class Problem(Structure):
         ("insertions", Insertions),
         ("inputs", Inputs),
         ("signals", SignalCoefficients),
+        ("driver", c_char_p),
+        ("path", PathData),
+        ("jumps", JumpData),
     ]
 
 
@@ -117,6 +140,9 @@ class TangentOutputs(Structure):
         ("s_at_insertions", c_void_p),
         ("insertions", Insertions),
         ("signals", SignalCoefficients),
+        ("path_values", c_void_p),
+        ("jump_sizes", c_void_p),
+        ("jump_times", c_void_p),
     ]
 
 
@@ -134,6 +160,10 @@ class AdjointData(Structure):
         ("entries_at_insertions", c_void_p),
         ("insertions", Insertions),
         ("signals", SignalCoefficients),
+        ("path_values", c_void_p),
+        ("jump_sizes", c_void_p),
+        ("jump_times", c_void_p),
+        ("jump_rows", c_void_p),
         ("num_chunks", c_int64),
     ]
 
@@ -182,6 +212,8 @@ STRUCTS: tuple[type[Structure], ...] = (
     Insertions,
     SignalCoefficients,
     Inputs,
+    PathData,
+    JumpData,
     Problem,
     Outputs,
     TangentOutputs,

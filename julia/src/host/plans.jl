@@ -15,17 +15,18 @@ Base.:(==)(a::PlanKey, b::PlanKey) = a.mode == b.mode && a.numbers == b.numbers 
 
 function PlanKey(mode::Symbol, problem::Problem, more::Real...)
     p = problem
-    texts = (p.solver, p.model, p.intensity, p.current, p.diffusion, p.coefficient_names)
+    texts = (p.solver, p.model, p.intensity, p.current, p.diffusion, p.coefficient_names, p.driver)
     names = String[unsafe_string(text) for text in texts]
     counts = (
         p.num_neurons, num_synapses_between_neurons(p), num_synapses(p), p.num_steps, p.num_components,
-        p.noise_levels, p.hard_reset, p.stratonovich, p.num_saves, p.num_settings, p.num_knots, p.inputs.num_channels, num_delays(p),
-        p.signals.delays.pointer != C_NULL, map(Int, more)...,
+        p.noise_levels, p.hard_reset, p.stratonovich, p.num_saves, p.num_settings, p.num_knots,
+        p.inputs.num_channels, num_delays(p), p.signals.delays.pointer != C_NULL, p.path.num_times, map(Int, more)...,
     )
     numbers = Float64[p.t0, p.t1, p.dt]
     foreach(x -> push!(numbers, x), counts)
     append!(numbers, host_array(p.settings, p.num_settings))
     append!(numbers, host_array(p.knots, p.num_knots))
+    p.path.brownian == C_NULL || append!(numbers, host_array(p.path.brownian, p.num_components))
     return PlanKey(mode, names, numbers)
 end
 

@@ -29,7 +29,7 @@ function RingHost(
     n; solver = "euler_maruyama", num_steps = 40, dt = 0.05, max_spikes = 8, saveat = [0.5], sigma22 = 0.0,
     values = nothing, num_components = 1, seed = 1, num_samples = 1,
 )
-    names = (solver, "slif", "exponential", "constant", "constant")
+    names = (solver, "slif", "exponential", "constant", "constant", "brownian")
     coefficient_names = join(keys(RING_COEFFICIENTS), '\n')
     numbers = something(values, collect(Float64, Base.values(merge(RING_COEFFICIENTS, (sigma22 = sigma22,)))))
     coefficients = [Coefficient(pointer(numbers, slot), 0, 0, 0, 0) for slot in eachindex(numbers)]
@@ -42,10 +42,11 @@ function RingHost(
     recorded = map(pointer, states)
     problem = Problem(
         n, num_samples, 0, seed, 0.0, num_steps * dt, dt, num_steps, max_spikes, num_samples, num_components, 0, 0, 0,
-        pointer.(names)..., pointer(coefficients), pointer(coefficient_names),
+        pointer.(names[1:5])..., pointer(coefficients), pointer(coefficient_names),
         Coefficient(pointer(weight), 0, 0, 0, 1), pointer(settings), 1, pointer(knots), 0,
         pointer(indptr), pointer(targets), pointer(positions),
-        pointer(saveat), length(saveat), NO_INSERTIONS, NO_INPUTS, NO_SIGNALS,
+        pointer(saveat), length(saveat), NO_INSERTIONS, NO_INPUTS, NO_SIGNALS, pointer(names[6]), NO_PATH,
+        NO_JUMPS,
     )
     outputs =
         Outputs(pointer.((spike_times, spike_neurons, num_spikes, truncated))..., C_NULL, pointer(recorded), 2)

@@ -26,6 +26,34 @@ struct Insertions
     saves::Ptr{Int64}
 end
 
+"""
+The part of the driver that the host gives, as a path that is linear between knots: their times, a table of values per
+component, and which components have a Brownian motion added to them (1, else 0).
+"""
+struct PathData
+    times::Ptr{Float64}
+    num_times::Int64
+    values::Ptr{Coefficient}
+    brownian::Ptr{Int64}
+end
+
+const NO_PATH = PathData(C_NULL, 0, C_NULL, C_NULL)
+
+"""
+The jumps of the driver in all samples, as the host gives them: times, neurons and the sizes of all components, those of
+a sample from `first` on in the order of time. All indices from 0; null where there are none.
+"""
+struct JumpData
+    times::Ptr{Float64}             # (J,)
+    neurons::Ptr{Int64}
+    sizes::Ptr{Float64}             # (J, C)
+    first::Ptr{Int64}               # (S,)
+    counts::Ptr{Int64}
+    num_jumps::Int64                # J
+end
+
+const NO_JUMPS = JumpData(C_NULL, C_NULL, C_NULL, C_NULL, C_NULL, 0)
+
 const NO_INSERTIONS = Insertions(C_NULL, C_NULL, C_NULL)
 
 """
@@ -62,7 +90,7 @@ end
 
 const NO_INPUTS = Inputs(0, C_NULL, C_NULL, C_NULL, C_NULL, C_NULL, 0, 0)
 
-push!(BOUNDARY_STRUCTS, Coefficient, Insertions, SignalCoefficients, Inputs)
+push!(BOUNDARY_STRUCTS, Coefficient, Insertions, SignalCoefficients, Inputs, PathData, JumpData)
 
 """Where one sample has its inserted spike: neuron, spike and saved time from 1; 0 for none."""
 struct Insertion
@@ -110,6 +138,9 @@ struct Problem
     insertions::Insertions          # spikes that happen besides those of the noise; for `ssnn_solve` alone, after t0
     inputs::Inputs
     signals::SignalCoefficients
+    driver::Ptr{UInt8}
+    path::PathData
+    jumps::JumpData
 end
 
 push!(BOUNDARY_STRUCTS, Problem)
@@ -308,4 +339,4 @@ end
 Model(problem::Problem) = lookup(MODELS, "model", unsafe_string(problem.model))(problem)
 
 """The driver of a problem, before its first sample."""
-Driver(problem::Problem) = DRIVERS["brownian"](problem)
+Driver(problem::Problem) = lookup(DRIVERS, "driver", unsafe_string(problem.driver))(problem)

@@ -1,9 +1,10 @@
 """
-    Formula{Key,M,P}
+    Formula{Key,M,P,C,Stratonovich}
 
 A model from formulas: its equations are Julia code that the host has made of the user's text (`ssnn_define`), as
-methods of the protocol for this `Key`. Its state is (y₁, …, armed₁, …, s₁, …): the user's variables, of each crossing
-whether it may come (1 or 0), and of each hazard what it has collected since its last event, less its threshold.
+methods of the protocol for this `Key`; in whose sense its noise is taken is part of the type. Its state is (y₁, …,
+armed₁, …, s₁, …): the user's variables, of each crossing whether it may come (1 or 0), and of each hazard what it has
+collected since its last event, less its threshold.
 
 The code defines, besides the protocol,
 
@@ -12,7 +13,7 @@ The code defines, besides the protocol,
     `crossing_gradient`, and `crossing_parameters_adjoint!`;
   * `event_kind(Formula{Key}, event)`: (true, c) for crossing c, (false, h) for hazard h.
 """
-struct Formula{Key,M,P,C<:InputCurrent} <: Model
+struct Formula{Key,M,P,C<:InputCurrent,Stratonovich} <: Model
     values::NTuple{P,Vector{Float64}}
     weights::Vector{Float64}
     delays::Vector{Float64}
@@ -27,7 +28,7 @@ function Formula{Key}(problem::Problem) where {Key}
     M, P = num_variables(Formula{Key}), length(coefficient_names(Formula{Key}))
     values = ntuple(_ -> zeros(n), P)
     weights, delays = zeros(num_synapses(problem)), zeros(num_delays(problem))
-    return Formula{Key,M,P,typeof(current)}(values, weights, delays, current, n)
+    return Formula{Key,M,P,typeof(current),problem.stratonovich == 1}(values, weights, delays, current, n)
 end
 
 # What its formulas are written for: with or without tangents.
@@ -36,6 +37,8 @@ const SomeFormula = Union{Formula,DualModel{<:Formula}}
 
 formula_type(θ::Formula{Key}) where {Key} = Formula{Key}
 formula_type(θ::DualModel) = formula_type(θ.primal)
+
+is_stratonovich(::Formula{Key,M,P,C,Stratonovich}) where {Key,M,P,C,Stratonovich} = Stratonovich
 
 coefficient_arrays(θ::Formula) =
     merge(NamedTuple{coefficient_names(formula_type(θ))}(θ.values), parameter_arrays(θ.current))

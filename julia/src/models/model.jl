@@ -6,8 +6,8 @@ and what a spike does to it and to its targets. A value of the type holds the co
 as one vector each; the same type holds their tangents in one direction, and their gradients.
 
 A file in `models/` defines a subtype with the fields `weights` and `delays`, a number per synapse, and registers in
-`MODELS` a constructor from a `Problem`. In the formulas θ is the model, or a [`DualModel`](@ref) and the numbers accordingly `Float64` or `Dual`, so that each is written once; y is
-the state of neuron k, a tuple. It writes
+`MODELS` a constructor from a `Problem`. In the formulas θ is the model, or a [`DualModel`](@ref) and the numbers
+accordingly `Float64` or `Dual`, so that each is written once; y is the state of neuron k, a tuple. It writes
 
   * `num_variables(typeof(θ))`: M; the first ones are recorded for the host, as many as it has arrays for;
   * `num_events(typeof(θ))`: how many kinds of events a neuron has, if it is not one;
@@ -77,10 +77,13 @@ zero_vectors(::Val{M}, n) where {M} = ntuple(_ -> zeros(n), Val(M))
 @inline tangents_of(y) = map(tangent, y)
 
 """Coefficients that move: what is computed from them comes with its tangent."""
-mutable struct DualModel{Θ<:Model}      # mutable, so that it is passed by reference
+mutable struct DualModel{Θ<:Model,P}    # mutable, so that it is passed by reference
     primal::Θ
     tangent::Θ
+    path::P                             # how the driver moves; nothing where it does not
 end
+
+DualModel(primal::Θ, tangent::Θ) where {Θ<:Model} = DualModel(primal, tangent, nothing)
 
 is_additive(θ::DualModel) = is_additive(θ.primal)
 is_stratonovich(θ::DualModel) = is_stratonovich(θ.primal)

@@ -135,6 +135,11 @@ end
 
 """Mean of λ over noise of that variance around v."""
 @inline mean_firing_rate(θ::SLIF, k, v, variance) = mean_rate(θ.intensity, k, v, variance)
+@inline function mean_firing_rate(θ::SLIF, k, v::Dual, variance::Float64)
+    λ = θ.intensity
+    slope_at, _ = mean_rate_adjoint!(λ, λ, k, v.value, variance, 1.0, false)
+    return Dual(mean_rate(λ, k, v.value, variance), slope_at * v.tangent)
+end
 @inline mean_firing_rate(θ::DualModel{<:SLIF}, k, v::Dual, variance::Dual) = Dual(mean_rate_with_tangent(
     θ.primal.intensity, θ.tangent.intensity, k, v.value, variance.value, v.tangent, variance.tangent,
 )...)
@@ -151,9 +156,9 @@ end
 
 # --- noise ------------------------------------------------------------------------------------------------------------
 
-@inline sigma_times(θ::AnySLIF, k, w::NTuple{1,Float64}) =
+@inline sigma_times(θ::AnySLIF, k, w::NTuple{1,Any}) =
     coefficient(θ, Val(:sigma11), k) * w[1], coefficient(θ, Val(:sigma21), k) * w[1]
-@inline sigma_times(θ::AnySLIF, k, w::NTuple{2,Float64}) =
+@inline sigma_times(θ::AnySLIF, k, w::NTuple{2,Any}) =
     coefficient(θ, Val(:sigma11), k) * w[1] + coefficient(θ, Val(:sigma12), k) * w[2],
     coefficient(θ, Val(:sigma21), k) * w[1] + coefficient(θ, Val(:sigma22), k) * w[2]
 

@@ -18,27 +18,33 @@ struct AdjointData
     entries_at_insertions::Ptr{Float64}
     insertions::Insertions
     signals::SignalCoefficients
+    path_values::Ptr{Coefficient}   # gradients by the values at the driver's knots, one per component, of each sample
+                                    # its own; null likewise
+    jump_sizes::Ptr{Float64}        # those by the sizes of its jumps, each sample's from the row on that `jump_rows`
+    jump_times::Ptr{Float64}        # says (from 0), and those by their times; null likewise
+    jump_rows::Ptr{Int64}
     num_chunks::Int64               # over which samples are summed; 0 leaves it to `chunk_limit`
 end
 
 push!(BOUNDARY_STRUCTS, AdjointData)
 
 AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointData(
-    spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS, NO_SIGNALS, 0,
+    spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS, NO_SIGNALS,
+    C_NULL, C_NULL, C_NULL, C_NULL, 0,
 )
 
 """
 What happened to a neuron within a step: it reached the threshold (`CROSSING`) and made its transition (`TRANSITION`),
 was brought to the time of another's spike (`ADVANCE`) or to the end of the step (`FINISH`), was found there by a
-synapse (`TARGET`) or by a spike that was under way (`DELIVERY`), or was looked at for what is recorded (`RECORD`) or for its
-hazard at another's spike (`HAZARD`).
+synapse (`TARGET`) or by a spike that was under way (`DELIVERY`), or was looked at for what is recorded (`RECORD`) or
+for its hazard at another's spike (`HAZARD`), or its driver jumped (`JUMP`).
 """
-@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY
+@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY JUMP
 
 """
 To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time;
 `event` says which of the model's events a spike is, y_b and ẏ the state and the speed there; of a delivery, `index`
-says which spike it was, `event` by which synapse it came.
+says which spike it was, `event` by which synapse it came; of a jump, `index` says which of the sample's.
 """
 struct TapeEntry{M}
     what::Happening
@@ -142,8 +148,14 @@ end
 
 before_delivery!(tape::Tape, run::Run, step, spike, e, k, y) = record!(
     tape, TapeEntry(
-        DELIVERY, k, state_at(run.x.y, k), piece_start(run.x, step, k), spike.arrival, spike.index, e, y, scaled(0.0, y),
+        DELIVERY, k, state_at(run.x.y, k), piece_start(run.x, step, k), spike.arrival, spike.index, e, y,
+        scaled(0.0, y),
     ),
+)
+
+before_jump!(tape::Tape, run::Run, step, n, k, τ, y) = record!(
+    tape,
+    TapeEntry(JUMP, k, state_at(run.x.y, k), piece_start(run.x, step, k), τ, n, 0, y, scaled(0.0, y)),
 )
 
 function at_save!(tape::Tape, run::Run, step::Step, index, t)
@@ -176,11 +188,12 @@ struct Checkpoint{M}
     next_save::Int
     under_way::Vector{SpikeUnderWay}
     next_input::Int
+    next_jump::Int
 end
 
 Checkpoint(run::Run) = Checkpoint(
     map(copy, run.x.y), copy(run.x.spikes), run.num_spikes, run.next_save, copy(run.deliveries.under_way),
-    run.deliveries.next_input,
+    run.deliveries.next_input, run.jumps.next,
 )
 
 function restore!(run::Run, c::Checkpoint)
@@ -188,7 +201,7 @@ function restore!(run::Run, c::Checkpoint)
     copyto!(run.x.spikes, c.spikes)
     settle!(run.x)
     run.num_spikes, run.next_save, run.stopped = c.num_spikes, c.next_save, false
-    run.deliveries.next_input = c.next_input
+    run.deliveries.next_input, run.jumps.next = c.next_input, c.next_jump
     copyto!(resize!(run.deliveries.under_way, length(c.under_way)), c.under_way)
 end
 
@@ -250,6 +263,8 @@ struct SampleCotangents
     hazard_at_insertion::Float64
     input_times::Coefficient                # where gradients by the times of inputs go,
     sample::Int                             # of this sample
+    jump_sizes::Ptr{Float64}                # and those by the sizes of its jumps, (jump, component), and their times
+    jump_times::Ptr{Float64}
 end
 
 function SampleCotangents(run::Run, data::AdjointData, sample)
@@ -260,8 +275,13 @@ function SampleCotangents(run::Run, data::AdjointData, sample)
         [saved(array) for array in recorded(data)], saved(data.entries_at_saves),
         data.entries_at_insertions == C_NULL ? 0.0 : unsafe_load(data.entries_at_insertions, sample),
         data.signals.input_times, sample,
+        jump_row(data, data.jump_sizes, problem.num_components, sample), jump_row(data, data.jump_times, 1, sample),
     )
 end
+
+"""Where a sample has its gradients by jumps, of which the host has an array of so many columns; null if it has none."""
+jump_row(data::AdjointData, array, columns, sample) =
+    array == C_NULL ? array : row(array, columns, 1 + unsafe_load(data.jump_rows, sample))
 
 """Adds the gradients of one sample to the worker's."""
 function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
@@ -352,7 +372,9 @@ function event_free_steps_back!(w::AdjointWorker{M,<:Run{M,C}}, column) where {M
     bar = state_at(w.bar.y, 1)
     @inbounds while column > 0 && tape.saved_at_end[column] == 0 && isempty(tape_entries(tape, column))
         t, x = t0 + (tape.first_step + column - 1) * dt, recorded_increment(solver, tape, column, Val(C))
-        bar = one_step_adjoint!(θ̄, solver, θ, 1, state_at(tape.y, column), bar, t, tape.length[column], x, wanted)
+        y, h = state_at(tape.y, column), tape.length[column]
+        one_step_path_adjoint!(run.driver, solver, θ, 1, y, bar, t, t0 + (tape.first_step + column) * dt, h, x)
+        bar = one_step_adjoint!(θ̄, solver, θ, 1, y, bar, t, h, x, wanted)
         column -= 1
     end
     set_state!(w.bar.y, 1, bar)
@@ -438,6 +460,17 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
             at_b, start_bar = take_state!(moved, k)
             at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
             delivered_adjoint!(w, cotangents, synapse, entry.index, start_bar + b_bar)
+        elseif what == JUMP
+            sizes = jump_sizes(run.jumps, entry.index)
+            after, start_bar = take_state!(moved, k)
+            at_b, sizes_bar = after_jump_adjoint!(gradients, θ, k, entry.y_b, sizes, after)
+            moves = cotangents.jump_times != C_NULL
+            at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, moves)
+            moves && unsafe_store!(cotangents.jump_times, start_bar + b_bar, entry.index)
+            for c in eachindex(sizes_bar)
+                place = c + length(sizes) * (entry.index - 1)
+                cotangents.jump_sizes == C_NULL || unsafe_store!(cotangents.jump_sizes, sizes_bar[c], place)
+            end
         elseif what == HAZARD
             at_b = ntuple(variable -> variable == M ? cotangents.hazard_at_insertion : 0.0, Val(M))
             at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
@@ -492,6 +525,7 @@ function adjoint(problem::Problem, data::AdjointData)
         data.num_chunks,
     )
     with_workers(make, renew_plan!, key, 1) do plans
+        foreach(w -> want_gradients!(w.run.driver, data.path_values), plans[1].workers)
         adjoint(plans[1].workers, problem, data, threads, plans[1].partial)
     end
 end
@@ -516,6 +550,7 @@ function adjoint(
         for sample in samples
             check_cancelled()
             adjoint_sample!(w, data, sample)
+            scatter_path!(w.run.driver, data.path_values, sample)
             scatter!(w.list, data.weights, data.signals, w.gradients, w.run.synapses, sample; per_sample = true)
             add!(partial[chunk], w.gradients)
             clear!(w.gradients)

@@ -3,8 +3,8 @@
 
 """
 Follows a run. Methods, all optional: `begin_sample!`, `after_full_step!`, `before_spike!`, `before_move!`,
-`before_transition!`, `before_delivery!`, `at_save!`, `end_step!`, `end_sample!`; and `takes_event_free_steps` with
-`after_event_free_steps!` if it can follow several steps at once.
+`before_transition!`, `before_delivery!`, `before_jump!`, `at_save!`, `end_step!`, `end_sample!`; and
+`takes_event_free_steps` with `after_event_free_steps!` if it can follow several steps at once.
 """
 abstract type Observer end
 
@@ -16,6 +16,7 @@ before_spike!(::Observer, run, step, spike, y, a) = nothing
 before_move!(::Observer, run, step, k, y, a, τ) = nothing
 before_transition!(::Observer, run, step, j, event) = nothing
 before_delivery!(::Observer, run, step, spike, e, k, y) = nothing
+before_jump!(::Observer, run, step, n, k, τ, y) = nothing
 takes_event_free_steps(::Observer) = false
 after_event_free_steps!(::Observer, run, from, to) = nothing
 at_save!(::Observer, run, step, index, t) = nothing
@@ -82,6 +83,7 @@ mutable struct Run{M,C,S<:Solver,Θ<:Model,D<:Driver{C}}
     insertion::Insertion
     trail::Trail{M}
     deliveries::Deliveries
+    jumps::Jumps{C}
 end
 
 Run(problem::Problem) = Run(problem, lookup(SOLVERS, "solver", unsafe_string(problem.solver))(), Model(problem))
@@ -91,12 +93,13 @@ Run(problem::Problem, solver::Solver, θ::Model) =
 
 function Run(problem::Problem, solver::Solver, θ::Model, driver::Driver{C}, ::Val{M}) where {C,M}
     n, places = Int(problem.num_neurons), coefficient_places(problem, θ)
+    suit!(solver, driver)
     return Run(
         problem, solver, Synapses(problem), places, host_table(problem.coefficients, places),
         host_array(problem.saveat, problem.num_saves), θ, NetworkState{M}(n), driver, zeros(n * C), zeros(n * C),
         keeps_areas(solver, problem), RefinementMemory{M,C}(n, deepest_leaf(solver)), (UInt64(0), UInt64(0)),
         Spike{M}[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[], false,
-        Insertion(0, 0, 0), zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0), Deliveries(problem),
+        Insertion(0, 0, 0), zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0), Deliveries(problem), Jumps{C}(problem),
     )
 end
 
@@ -105,8 +108,10 @@ function renew!(run::Run, problem::Problem)
     run.problem = problem
     read!(run.synapses, problem)
     renew!(run.deliveries, problem)
+    run.jumps.data = problem.jumps
     read_table!(run.coefficients, problem.coefficients, run.places)
     run.saveat = host_array(problem.saveat, problem.num_saves)
+    renew!(run.driver, problem)
     return run
 end
 
@@ -115,6 +120,7 @@ function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_
     problem, θ, x = run.problem, run.θ, run.x
     load!(θ, run.coefficients, problem.weights, problem.signals, run.synapses, sample)
     begin_sample!(run.deliveries, θ, run.synapses, sample)
+    begin_sample!(run.jumps, sample)
     run.key = (problem.seed, UInt64(problem.first_sample + sample - 1))
     reset!(run.driver, run.key)
     forget!(run.memory)
@@ -196,7 +202,7 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
         end
         after_full_step!(observer, run, step, n)
         send_inputs!(run.deliveries, run.θ, run.synapses, step.stop)
-        isempty(run.firing) && next_arrival(run.deliveries) > step.stop || resolve_events!(run, observer, step)
+        isempty(run.firing) && next_from_outside(run) > step.stop || resolve_events!(run, observer, step)
         run.stopped && return n + 1 - from
         fires_at_end = 0
         while run.next_save <= length(run.saveat) && run.saveat[run.next_save] <= step.stop
@@ -225,7 +231,7 @@ window; returns the step reached, before `to`.
 function take_event_free_steps!(run::Run, observer::Observer, from::Int, to::Int)
     problem, driver = run.problem, run.driver
     limit = min(to, Int(problem.num_steps)) - 1         # the last step may be shortened
-    expected = min(next_arrival(run.deliveries), next_input_time(run.deliveries))
+    expected = min(next_from_outside(run), next_input_time(run.deliveries))
     run.next_save <= length(run.saveat) && (expected = min(expected, run.saveat[run.next_save]))
     if expected < Inf
         limit = min(limit, floor(Int, (expected - problem.t0) / problem.dt) - 1)
@@ -263,9 +269,10 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
     x, θ, synapses = run.x, run.θ, run.synapses
     limit, before = spike_limit(synapses, num_neurons(x)), run.num_spikes
     while true
-        arrival = next_arrival(run.deliveries)
-        if arrival <= step.stop && (isempty(run.firing) || arrival <= next_spike(run).time)
-            save_before!(run, observer, step, arrival) || deliver!(run, observer, step)
+        coming = next_from_outside(run)
+        if coming <= step.stop && (isempty(run.firing) || coming <= next_spike(run).time)
+            save_before!(run, observer, step, coming) && continue
+            coming == next_jump_time(run.jumps) ? jump!(run, observer, step) : deliver!(run, observer, step)
             continue
         end
         isempty(run.firing) && return
@@ -316,6 +323,21 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
             "more than $limit times within the step from t = $(step.start)",
         ))
     end
+end
+
+"""When the next thing happens that no neuron's state decides: a jump of the driver, or the arrival of a spike."""
+@inline next_from_outside(run::Run) = min(next_jump_time(run.jumps), next_arrival(run.deliveries))
+
+"""Let the driver's next jump, within this step, move its neuron."""
+function jump!(run::Run, observer::Observer, step::Step)
+    x, θ, n, τ = run.x, run.θ, run.jumps.next, next_jump_time(run.jumps)
+    k = jump_neuron(run.jumps, n)
+    y = advance(run.solver, θ, step, k, state_at(x.y, k), piece_start(x, step, k), τ)
+    before_jump!(observer, run, step, n, k, τ, y)
+    set_state!(x.y, k, after_jump(θ, k, y, jump_sizes(run.jumps, n)))
+    mark_moved!(x, k, τ)
+    restart!(run, step, k)
+    run.jumps.next += 1
 end
 
 """Bring the spike under way that arrives first, within this step, to those targets that it reaches then."""

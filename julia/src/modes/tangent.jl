@@ -17,20 +17,23 @@ struct TangentOutputs
     s_at_insertions::Ptr{Float64}
     insertions::Insertions
     signals::SignalCoefficients
+    path_values::Ptr{Coefficient}   # directions of the values at the driver's knots, one per component; null likewise
+    jump_sizes::Ptr{Float64}        # directions of the sizes of its jumps, (P, J, C); null likewise
+    jump_times::Ptr{Float64}        # and of their times, (P, J)
 end
 
 push!(BOUNDARY_STRUCTS, TangentOutputs)
 
 TangentOutputs(count, directions, weights, spike_times, recorded, num_recorded) = TangentOutputs(
     count, directions, weights, spike_times, recorded, num_recorded, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
-    NO_SIGNALS,
+    NO_SIGNALS, C_NULL, C_NULL, C_NULL,
 )
 
-mutable struct TangentObserver{M,Θ<:Model} <: Observer
+mutable struct TangentObserver{M,Θ<:Model,P} <: Observer
     outputs::TangentOutputs
     list::Vector{Coefficient}
     directions::Vector{Θ}
-    duals::Vector{DualModel{Θ}}     # the run's coefficients with each direction
+    duals::Vector{DualModel{Θ,P}}   # the run's coefficients with each direction
     states::Vector{StateTangent{M}}
     dτ::Vector{Float64}             # of the spike that is being handled
     sample::Int
@@ -42,7 +45,8 @@ function TangentObserver(run::Run{M}, outputs::TangentOutputs) where {M}
     number, n = outputs.num_directions, num_neurons(run.x)
     directions = [Model(run.problem)::typeof(run.θ) for _ in 1:number]
     return TangentObserver(
-        outputs, host_table(outputs.directions, run.places), directions, [DualModel(run.θ, dθ) for dθ in directions],
+        outputs, host_table(outputs.directions, run.places), directions,
+        [DualModel(run.θ, dθ, path_tangent(run.driver)) for dθ in directions],
         [StateTangent{M}(n) for _ in 1:number], zeros(number), 1, Insertion(0, 0, 0),
     )
 end
@@ -58,6 +62,7 @@ function begin_sample!(o::TangentObserver, run::Run)
     o.insertion = Insertion(o.outputs.insertions, o.sample)
     for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
         load!(θ.tangent, o.list, o.outputs.weights, o.outputs.signals, run.synapses, o.sample, p)
+        load_path!(θ.path, o.outputs.path_values, o.sample, p)
         for k in 1:num_neurons(run.x)
             set_state!(dx.y, k, tangents_of(initial_state(θ, k, first_thresholds(run.θ, run.key, k))))
         end
@@ -122,6 +127,17 @@ function before_delivery!(o::TangentObserver, run::Run, step::Step, spike::Spike
         dT = sent_tangent(o, run, spike, e, p) + delay_tangent(θ, e)
         dy = tangent_within(run, step, θ, dx, k, spike.arrival, dT)
         set_state!(dx.y, k, tangents_of(delivery(θ, run.synapses, e, k, duals(y, dy))))
+        dx.start[k] = dT
+    end
+end
+
+function before_jump!(o::TangentObserver, run::Run, step::Step, n, k, τ, y)
+    sizes = jump_sizes(run.jumps, n)
+    for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
+        dT = jump_time_tangent(run.jumps, o.outputs.jump_times, n, p)
+        dy = tangent_within(run, step, θ, dx, k, τ, dT)
+        moved = duals(sizes, jump_tangents(run.jumps, o.outputs.jump_sizes, n, p))
+        set_state!(dx.y, k, tangents_of(after_jump(θ, k, duals(y, dy), moved)))
         dx.start[k] = dT
     end
 end

@@ -9,7 +9,9 @@ registers a constructor without arguments in `SOLVERS`, and writes
     adds to the wanted gradients θ̄;
   * `uses_area(solver)`, if it needs the driver's space-time areas;
   * `prepare!(solver, θ, h)`, if it computes something once for the coefficients of a sample and the length of its
-    steps.
+    steps; `suit!(solver, driver)`, if it depends on the kind of driver.
+
+The increment may be one of `Dual`s (`DualIncrement`), and the state and θ then of `Float64`.
 
 Events, restarts after them and recorded values inside a step are reached by refinement (`refinement.jl`), which a
 solver may tune: `leaf_depth`, or `deepest_leaf` where the whole step is one, and `leaf_velocity` with its adjoint.
@@ -17,6 +19,7 @@ solver may tune: `leaf_depth`, or `deepest_leaf` where the whole step is one, an
 abstract type Solver end
 
 prepare!(::Solver, θ::Model, h) = nothing
+suit!(solver::Solver, driver::Driver) = solver
 uses_area(::Solver) = false
 
 # No interval is split further than 2^-16 of a step; `leaf_depth` says where a neuron's leaves are.
@@ -176,7 +179,8 @@ function full_step_tangent!(solver::Solver, dx::StateTangent, x::NetworkState, �
     y, dy, dy_end = x.y, dx.y, dx.y_end
     @inbounds @simd ivdep for k in eachindex(dx.start)
         before = duals(state_at(y, k), state_at(dy, k))
-        after = one_step(solver, θ, k, before, step.start, step.length, step_increment(solver, step, k))
+        x_k = with_tangent(θ.path, step_increment(solver, step, k), k, step.start, step.stop)
+        after = one_step(solver, θ, k, before, step.start, step.length, x_k)
         set_state!(dy_end, k, tangents_of(after))
     end
 end
@@ -187,14 +191,23 @@ Turns the cotangent `bar` of the state at the end of the step into that at its s
 """
 function full_step_adjoint!(bar::StateAdjoint, θ̄::Model, solver::Solver, y, θ::Model, step::Step, wanted)
     at_end = bar.y
+    if wants_gradients(step.driver)
+        for k in eachindex(bar.start)
+            y_k, bar_k, x_k = state_at(y, k), state_at(at_end, k), step_increment(solver, step, k)
+            one_step_path_adjoint!(step.driver, solver, θ, k, y_k, bar_k, step.start, step.stop, step.length, x_k)
+        end
+    end
     @inbounds @simd ivdep for k in eachindex(bar.start)
-        before = one_step_adjoint!(
-            θ̄, solver, θ, k, state_at(y, k), state_at(at_end, k), step.start, step.length,
-            step_increment(solver, step, k), wanted,
-        )
+        y_k, bar_k, x_k = state_at(y, k), state_at(at_end, k), step_increment(solver, step, k)
+        before = one_step_adjoint!(θ̄, solver, θ, k, y_k, bar_k, step.start, step.length, x_k, wanted)
         set_state!(at_end, k, before)
     end
 end
+
+"""Adds to the driver's gradients what one step from t to `stop` says of its increment x."""
+@inline one_step_path_adjoint!(driver::Driver, solver, θ, k, y, bar, t, stop, h, x) =
+    wants_gradients(driver) &&
+    path_adjoint!(x -> one_step(solver, θ, k, y, t, h, x), driver, k, bar, x, t, stop, uses_area(solver))
 
 # --- steps without events ---------------------------------------------------------------------------------------------
 # A network of one neuron takes as many of them as come before its next event with its state in registers.
@@ -234,7 +247,8 @@ function event_free_steps_tangent!(
     dy = state_at(dx.y, 1)
     @inbounds for n in from:to-1
         before = duals(state_at(trail, n - from + 1), dy)
-        dy = tangents_of(one_step(solver, θ, 1, before, t0 + n * dt, dt, grid_increment(solver, driver, n)))
+        x = with_tangent(θ.path, grid_increment(solver, driver, n), 1, t0 + n * dt, t0 + (n + 1) * dt)
+        dy = tangents_of(one_step(solver, θ, 1, before, t0 + n * dt, dt, x))
     end
     set_state!(dx.y, 1, dy)
 end
