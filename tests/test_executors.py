@@ -64,11 +64,21 @@ def shared(samples):
     return network, dict(t1=1.0, dt=0.05, num_samples=samples, saveat=[0.3, 1.0], input_spikes=spikes, v0=0.2)
 
 
+def drivers(samples):
+    """A path of each sample's own, jumps that are drawn, and jumps that are given."""
+    rng = np.random.default_rng(6)
+    path = ssnn.SampledPath(np.linspace(0, 1, 5), rng.normal(size=(samples, 5, 2)))
+    drawn = ssnn.JumpProcess(2.0, ssnn.NormalJumps(0.1, 0.3))
+    driver = path + drawn + ssnn.GivenJumps([0.3, 0.55], [0.2, 0.4]) + ssnn.FractionalBrownianMotion(0.3)
+    network = ssnn.SLIFNetwork([[0.0, 0.3], [0.2, 0.0]], 1.2, mu=(6.0, 4.0), sigma=0.3, driver=driver)
+    return network, dict(t1=1.0, dt=0.05, num_samples=samples, saveat=[0.5], seed=3)
+
+
 def formulas(samples):
     return formula_network(), dict(t1=1.0, dt=0.05, num_samples=samples, saveat=[0.5], seed=3)
 
 
-@pytest.mark.parametrize("make", [per_sample, shared, formulas])
+@pytest.mark.parametrize("make", [per_sample, shared, drivers, formulas])
 @pytest.mark.parametrize("samples", [1, 7, 200])
 def test_numbers_are_the_same_to_the_last_bit(make, samples):
     network, run = make(samples)
