@@ -15,7 +15,9 @@ from .expectations import SampleMean
 from .formulas.event_sde import Event, EventSDE
 from .gradients import DiscontinuousStepWarning, PathwiseGradientWarning, value_and_grad
 from .intensities import ExponentialIntensity, FormulaIntensity, Intensity, ThresholdIntensity
+from .likelihoods import LogLikelihood, NegativeLogLikelihood, log_likelihood
 from .losses import ExpectedSignatureLoss, FirstSpikeLoss, Loss, LossValue, SignatureMMD
+from .maximum_likelihood import MaximumLikelihood, Profile, maximum_likelihood
 from .multilevel import Level, MultilevelEstimate, multilevel
 from .network import Network
 from .optimizers import SGD, Adam, RMSProp, piecewise_constant
@@ -70,13 +72,17 @@ __all__ = [
     "JuliaFunction",
     "Level",
     "LikelyMistakeWarning",
+    "LogLikelihood",
     "Loss",
     "LossValue",
+    "MaximumLikelihood",
     "MultilevelEstimate",
+    "NegativeLogLikelihood",
     "Network",
     "NoGradientError",
     "PathwiseGradientWarning",
     "PotentialLoss",
+    "Profile",
     "RMSProp",
     "Rates",
     "Recommendation",
@@ -104,6 +110,8 @@ __all__ = [
     "from_brian2",
     "install_sciml",
     "load",
+    "log_likelihood",
+    "maximum_likelihood",
     "median_scales",
     "models",
     "multilevel",

@@ -26,7 +26,7 @@ include_folder("models"; except = ("dual.jl", "formula_functions.jl", "model.jl"
 include("solvers/solver.jl")
 include("solvers/refinement.jl")
 include_folder("solvers"; except = ("solver.jl", "refinement.jl"))
-foreach(file -> include("events/$file.jl"), ("crossing", "transition", "deliveries"))
+foreach(file -> include("events/$file.jl"), ("crossing", "transition", "deliveries", "clamped"))
 foreach(file -> include("modes/$file.jl"), ("run", "tangent", "adjoint"))
 include("signatures/Signatures.jl")
 foreach(file -> include("sciml/$file.jl"), ("sciml", "adjoint"))

@@ -51,6 +51,22 @@ class Inputs(Structure):
     ]
 
 
+class Recording(Structure):
+    """Recorded spikes, and the neurons that are clamped to them."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("times", "neurons", "clamped")),
+        ("num_spikes", c_int64),
+        ("stride_sample", c_int64),
+    ]
+
+
+class AtRecordedSpikes(Structure):
+    """Log hazards at recorded spikes, and what the hazards have come to there."""
+
+    _fields_ = [("log_hazards", c_void_p), ("hazards", c_void_p)]
+
+
 class Problem(Structure):
     """A simulation."""
 
@@ -89,6 +105,8 @@ class Problem(Structure):
         ("insertions", Insertions),
         ("inputs", Inputs),
         ("signals", SignalCoefficients),
+        ("recording", Recording),
+        ("start", c_void_p),
     ]
 
 
@@ -99,6 +117,8 @@ class Outputs(Structure):
         *((name, c_void_p) for name in ("spike_times", "spike_neurons", "num_spikes", "truncated", "spike_events")),
         ("recorded", c_void_p),
         ("num_recorded", c_int64),
+        ("at_recorded_spikes", AtRecordedSpikes),
+        ("s", c_void_p),
     ]
 
 
@@ -117,6 +137,7 @@ class TangentOutputs(Structure):
         ("s_at_insertions", c_void_p),
         ("insertions", Insertions),
         ("signals", SignalCoefficients),
+        ("at_recorded_spikes", AtRecordedSpikes),
     ]
 
 
@@ -134,6 +155,7 @@ class AdjointData(Structure):
         ("entries_at_insertions", c_void_p),
         ("insertions", Insertions),
         ("signals", SignalCoefficients),
+        ("at_recorded_spikes", AtRecordedSpikes),
     ]
 
 
@@ -181,6 +203,8 @@ STRUCTS: tuple[type[Structure], ...] = (
     Insertions,
     SignalCoefficients,
     Inputs,
+    Recording,
+    AtRecordedSpikes,
     Problem,
     Outputs,
     TangentOutputs,

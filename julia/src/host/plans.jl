@@ -25,6 +25,8 @@ function PlanKey(mode::Symbol, problem::Problem, more::Real...)
     foreach(x -> push!(numbers, x), counts)
     append!(numbers, host_array(p.settings, p.num_settings))
     append!(numbers, host_array(p.knots, p.num_knots))
+    clamped = clamped_neurons(p)
+    clamped === nothing || append!(numbers, clamped)
     return PlanKey(mode, names, numbers)
 end
 

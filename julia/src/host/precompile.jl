@@ -45,7 +45,7 @@ function RingHost(
         pointer.(names)..., pointer(coefficients), pointer(coefficient_names),
         Coefficient(pointer(weight), 0, 0, 0, 1), pointer(settings), 1, pointer(knots), 0,
         pointer(indptr), pointer(targets), pointer(positions),
-        pointer(saveat), length(saveat), NO_INSERTIONS, NO_INPUTS, NO_SIGNALS,
+        pointer(saveat), length(saveat), NO_INSERTIONS, NO_INPUTS, NO_SIGNALS, NO_RECORDING, C_NULL,
     )
     outputs =
         Outputs(pointer.((spike_times, spike_neurons, num_spikes, truncated))..., C_NULL, pointer(recorded), 2)

@@ -18,26 +18,28 @@ struct AdjointData
     entries_at_insertions::Ptr{Float64}
     insertions::Insertions
     signals::SignalCoefficients
+    at_recorded_spikes::AtRecordedSpikes
 end
 
 push!(BOUNDARY_STRUCTS, AdjointData)
 
 AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointData(
     spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS, NO_SIGNALS,
+    NOT_WANTED,
 )
 
 """
 What happened to a neuron within a step: it reached the threshold (`CROSSING`) and made its transition (`TRANSITION`),
-was brought to the time of another's spike (`ADVANCE`) or to the end of the step (`FINISH`), was found there by a synapse
-(`TARGET`) or by a spike that was under way (`DELIVERY`), or was looked at for what is recorded (`RECORD`) or for its
-hazard at another's spike (`HAZARD`).
+was brought to the time of another's spike or of its own recorded one (`ADVANCE`) or to the end of the step (`FINISH`),
+was found there by a synapse (`TARGET`) or by a spike that was under way (`DELIVERY`), was about to fire as a recording
+says (`CLAMPED`), or was looked at for what is recorded (`RECORD`) or for its hazard at another's spike (`HAZARD`).
 """
-@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY
+@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY CLAMPED
 
 """
 To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time;
 `event` says which of the model's events a spike is, y_b and ẏ the state and the speed there; of a delivery, `index`
-says which spike it was, `event` by which synapse it came.
+says which spike it was, `event` by which synapse it came; of a recorded spike, which of the recording's it is.
 """
 struct TapeEntry{M}
     what::Happening
@@ -145,6 +147,8 @@ before_delivery!(tape::Tape, run::Run, step, spike, e, k, y) = record!(
     ),
 )
 
+at_recorded!(tape::Tape, run::Run, step, index, k, y, τ) = record!(tape, TapeEntry(CLAMPED, k, y, τ, τ, index))
+
 function at_save!(tape::Tape, run::Run, step::Step, index, t)
     t == run.problem.t0 && return   # the initial value itself: see `adjoint_sample!`
     if !isempty(tape.may_fire)
@@ -175,11 +179,12 @@ struct Checkpoint{M}
     next_save::Int
     under_way::Vector{SpikeUnderWay}
     next_input::Int
+    next_recorded::Int
 end
 
 Checkpoint(run::Run) = Checkpoint(
     map(copy, run.x.y), copy(run.x.spikes), run.num_spikes, run.next_save, copy(run.deliveries.under_way),
-    run.deliveries.next_input,
+    run.deliveries.next_input, run.recorded.next,
 )
 
 function restore!(run::Run, c::Checkpoint)
@@ -187,7 +192,7 @@ function restore!(run::Run, c::Checkpoint)
     copyto!(run.x.spikes, c.spikes)
     settle!(run.x)
     run.num_spikes, run.next_save, run.stopped = c.num_spikes, c.next_save, false
-    run.deliveries.next_input = c.next_input
+    run.deliveries.next_input, run.recorded.next = c.next_input, c.next_recorded
     copyto!(resize!(run.deliveries.under_way, length(c.under_way)), c.under_way)
 end
 
@@ -249,6 +254,7 @@ struct SampleCotangents
     hazard_at_insertion::Float64
     input_times::Coefficient                # where gradients by the times of inputs go,
     sample::Int                             # of this sample
+    at_recorded_spikes::AtRecordedSpikes
 end
 
 function SampleCotangents(run::Run, data::AdjointData, sample)
@@ -258,7 +264,7 @@ function SampleCotangents(run::Run, data::AdjointData, sample)
         data.spike_times == C_NULL ? data.spike_times : row(data.spike_times, problem.max_spikes, sample),
         [saved(array) for array in recorded(data)], saved(data.entries_at_saves),
         data.entries_at_insertions == C_NULL ? 0.0 : unsafe_load(data.entries_at_insertions, sample),
-        data.signals.input_times, sample,
+        data.signals.input_times, sample, data.at_recorded_spikes,
     )
 end
 
@@ -296,7 +302,7 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
     at_start = !isempty(run.saveat) && run.saveat[1] == problem.t0
     for k in 1:num_neurons(run.x)
         at_start && add_state!(w.bar.y, k, saved_bar(w, cotangents, k, 1))
-        initial_state_adjoint!(w.gradients, run.θ, k, state_at(w.bar.y, k))
+        problem.start == C_NULL && initial_state_adjoint!(w.gradients, run.θ, k, state_at(w.bar.y, k))
     end
     return w
 end
@@ -416,6 +422,9 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
             continue
         elseif what == TARGET
             continue
+        elseif what == CLAMPED
+            add_state!(moved.y, k, recorded_bar!(w, cotangents, k, y, a, entry.index))
+            continue
         elseif what == CROSSING
             if cotangents.spike_times != C_NULL
                 τ_bar += finite_or_zero(unsafe_load(cotangents.spike_times, entry.index))
@@ -449,6 +458,17 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
         add_state!(moved.y, k, at_a)
         moved.start[k] += a_bar
     end
+end
+
+"""The cotangent that neuron k's state has from its recorded spike `index` at τ; adds to the gradients."""
+function recorded_bar!(w::AdjointWorker{M}, cotangents::SampleCotangents, k, y, τ, index) where {M}
+    from, at = cotangents.at_recorded_spikes, place(w.run.recorded, index)
+    bar = zero_state(Val(M))
+    if from.log_hazards != C_NULL
+        bar = log_hazard_adjoint!(w.gradients, w.run.θ, k, y, τ, unsafe_load(from.log_hazards, at))
+    end
+    from.hazards == C_NULL && return bar
+    return plus(bar, ntuple(n -> n == M ? unsafe_load(from.hazards, at) : 0.0, Val(M)))
 end
 
 """Of the time at which spike `index` came by that synapse, from its cotangent to that of the delay, and of the spike."""

@@ -17,13 +17,14 @@ struct TangentOutputs
     s_at_insertions::Ptr{Float64}
     insertions::Insertions
     signals::SignalCoefficients
+    at_recorded_spikes::AtRecordedSpikes
 end
 
 push!(BOUNDARY_STRUCTS, TangentOutputs)
 
 TangentOutputs(count, directions, weights, spike_times, recorded, num_recorded) = TangentOutputs(
     count, directions, weights, spike_times, recorded, num_recorded, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
-    NO_SIGNALS,
+    NO_SIGNALS, NOT_WANTED,
 )
 
 mutable struct TangentObserver{M,Θ<:Model} <: Observer
@@ -59,8 +60,9 @@ function begin_sample!(o::TangentObserver, run::Run)
     for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
         load!(θ.tangent, o.list, o.outputs.weights, o.outputs.signals, run.synapses, o.sample, p)
         for k in 1:num_neurons(run.x)
-            set_state!(dx.y, k, tangents_of(initial_state(θ, k, first_thresholds(run.θ, run.key, k))))
+            set_state!(dx.y, k, tangents_of(initial_state(θ, k, first_log_u(run.θ, run.key, k))))
         end
+        run.problem.start == C_NULL || foreach(a -> fill!(a, 0.0), dx.y)
         fill!(dx.start, 0.0)
     end
 end
@@ -123,6 +125,25 @@ function before_delivery!(o::TangentObserver, run::Run, step::Step, spike::Spike
         dy = tangent_within(run, step, θ, dx, k, spike.arrival, dT)
         set_state!(dx.y, k, tangents_of(delivery(θ, run.synapses, e, k, duals(y, dy))))
         dx.start[k] = dT
+    end
+end
+
+function before_recorded!(o::TangentObserver, run::Run, step::Step, index)
+    fill!(o.dτ, 0.0)                # the recording does not move
+    samples, capacity = run.problem.num_samples, run.problem.max_spikes
+    spike = run.num_spikes + 1 + index - run.recorded.next
+    for p in eachindex(o.dτ)
+        unsafe_store!(o.outputs.spike_times, 0.0, spike + capacity * (o.sample - 1 + samples * (p - 1)))
+    end
+end
+
+function at_recorded!(o::TangentObserver, run::Run, step::Step, index, k, y, τ)
+    to = o.outputs.at_recorded_spikes
+    for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
+        at = place(run.recorded, index, Int(run.problem.num_samples), p)
+        dy = state_at(dx.y, k)
+        store_if_wanted!(to.log_hazards, log_hazard_tangent(θ, k, y, dy, τ), at)
+        store_if_wanted!(to.hazards, last(dy), at)
     end
 end
 
