@@ -13,6 +13,7 @@ from .engine.packages import install_sciml
 from .errors import JuliaError, LikelyMistakeWarning, NoGradientError, SSNNError, ValidationError
 from .expectations import SampleMean
 from .formulas.event_sde import Event, EventSDE
+from .goodness_of_fit import GoodnessOfFit, NeuronFit, goodness_of_fit
 from .gradients import DiscontinuousStepWarning, PathwiseGradientWarning, value_and_grad
 from .intensities import ExponentialIntensity, FormulaIntensity, Intensity, ThresholdIntensity
 from .likelihoods import LogLikelihood, NegativeLogLikelihood, log_likelihood
@@ -66,6 +67,7 @@ __all__ = [
     "FitResult",
     "FormulaCurrent",
     "FormulaIntensity",
+    "GoodnessOfFit",
     "InputCurrent",
     "Intensity",
     "JuliaError",
@@ -79,6 +81,7 @@ __all__ = [
     "MultilevelEstimate",
     "NegativeLogLikelihood",
     "Network",
+    "NeuronFit",
     "NoGradientError",
     "PathwiseGradientWarning",
     "PotentialLoss",
@@ -108,6 +111,7 @@ __all__ = [
     "feedforward_weights",
     "fit",
     "from_brian2",
+    "goodness_of_fit",
     "install_sciml",
     "load",
     "log_likelihood",

@@ -29,6 +29,7 @@ LAYERS = (
     {"diagnosis"},
     {"maximum_likelihood", "training"},
     {"plotting", "saving"},
+    {"goodness_of_fit"},
     {"experiments"},
     {"doctor"},
     {"cli"},
