@@ -15,7 +15,7 @@ import ssnn_py as ssnn
 
 TRUTH = np.array([1.5, 15.0, 5.0, 1.0])
 WRT = ["input_current", "mu", "beta", "v_th"]
-RUN = dict(t1=2.0, dt=0.01)
+RUN = dict(dt=0.02, solver="exact_ou")
 
 
 def neuron(c=1.5, mu=15.0, beta=5.0, v_th=1.0):
@@ -27,8 +27,8 @@ def main(repeats=200, trials=200):
     start, begin = neuron(1.3, 12.0, 4.0, 0.9), time.perf_counter()
     values, errors = np.empty((2, repeats, 4))
     for repeat in range(repeats):
-        trains = ssnn.simulate(neuron(), num_samples=trials, seed=1000 + repeat, **RUN).spike_trains
-        found = ssnn.maximum_likelihood(start, trains, WRT, dt=RUN["dt"])
+        trains = ssnn.simulate(neuron(), num_samples=trials, t1=2.0, seed=1000 + repeat, **RUN).spike_trains
+        found = ssnn.maximum_likelihood(start, trains, WRT, **RUN)
         known = [found.labels.index(label) for label in ("input_current", "mu[0]", "beta", "v_th")]
         values[repeat], errors[repeat] = found.values[known], found.standard_errors[known]
         assert found.converged

@@ -9,7 +9,8 @@ from helpers import one_neuron
 
 import ssnn_py as ssnn
 
-RUN = dict(t1=2.0, dt=0.01)
+FINE = dict(dt=0.02, solver="exact_ou")
+RUN = dict(t1=2.0, **FINE)
 WRT = ["input_current", "mu", "beta", "v_th"]
 
 
@@ -25,7 +26,7 @@ def trials():
 @pytest.fixture(scope="module")
 def found(trials):
     start = quiet(input_current=1.2, mu=(10.0, 0.0), intensity=ssnn.ExponentialIntensity(beta=3.0, v_th=0.8))
-    return ssnn.maximum_likelihood(start, trials, WRT, dt=0.01)
+    return ssnn.maximum_likelihood(start, trials, WRT, **FINE)
 
 
 def test_two_hundred_trials_give_back_what_made_them(found):
@@ -62,7 +63,7 @@ def test_a_profile_is_the_parabola_of_the_standard_error_near_its_top(found):
 
 def test_a_combination_that_the_data_do_not_identify_is_named(trials):
     """exp(β(v − v_th))/τ: a lower threshold and a longer τ are the same."""
-    found = ssnn.maximum_likelihood(quiet(), trials[:50], ["v_th", "tau"], dt=0.01)
+    found = ssnn.maximum_likelihood(quiet(), trials[:50], ["v_th", "tau"], **FINE)
     assert len(found.unidentified) == 1
     assert "v_th" in found.unidentified[0]
     assert "tau" in found.unidentified[0]
@@ -93,7 +94,7 @@ def test_a_result_comes_through_pickle_without_its_data(found):
 def test_standard_errors_say_where_a_dead_zone_makes_them_doubtful():
     net = quiet(alpha=0.03)
     trains = ssnn.simulate(net, num_samples=20, seed=1, **RUN).spike_trains
-    found = ssnn.maximum_likelihood(net, trains, "beta", dt=0.01)
+    found = ssnn.maximum_likelihood(net, trains, "beta", **FINE)
     assert found.has_dead_zone
     assert "Neurons have a dead zone" in repr(found)
 
@@ -109,7 +110,7 @@ def test_standard_errors_say_where_a_dead_zone_makes_them_doubtful():
 )
 def test_what_has_no_maximum_with_a_standard_error_is_refused(trials, net, wrt, message):
     with pytest.raises(ssnn.ValidationError, match=message):
-        ssnn.maximum_likelihood(net, trials[:2], wrt, dt=0.01)
+        ssnn.maximum_likelihood(net, trials[:2], wrt, **FINE)
 
 
 def test_labels_and_levels_are_checked(found):
