@@ -30,9 +30,12 @@ from .errors import (
 )
 from .expectations import SampleMean
 from .formulas.event_sde import Event, EventSDE
+from .goodness_of_fit import GoodnessOfFit, NeuronFit, goodness_of_fit
 from .gradients import DiscontinuousStepWarning, PathwiseGradientWarning, value_and_grad
 from .intensities import ExponentialIntensity, FormulaIntensity, Intensity, ThresholdIntensity
+from .likelihoods import LogLikelihood, NegativeLogLikelihood, log_likelihood
 from .losses import ExpectedSignatureLoss, FirstSpikeLoss, Loss, LossValue, SignatureMMD
+from .maximum_likelihood import MaximumLikelihood, Profile, maximum_likelihood
 from .multilevel import Level, MultilevelEstimate, multilevel
 from .network import Network
 from .optimizers import SGD, Adam, RMSProp, piecewise_constant
@@ -86,6 +89,7 @@ __all__ = [
     "FormulaIntensity",
     "FractionalBrownianMotion",
     "GivenJumps",
+    "GoodnessOfFit",
     "InputCurrent",
     "Intensity",
     "JuliaError",
@@ -93,14 +97,19 @@ __all__ = [
     "JumpProcess",
     "Level",
     "LikelyMistakeWarning",
+    "LogLikelihood",
     "Loss",
     "LossValue",
+    "MaximumLikelihood",
     "MultilevelEstimate",
+    "NegativeLogLikelihood",
     "Network",
+    "NeuronFit",
     "NoGradientError",
     "NormalJumps",
     "PathwiseGradientWarning",
     "PotentialLoss",
+    "Profile",
     "RMSProp",
     "Rates",
     "Recommendation",
@@ -128,8 +137,11 @@ __all__ = [
     "feedforward_weights",
     "fit",
     "from_brian2",
+    "goodness_of_fit",
     "install_sciml",
     "load",
+    "log_likelihood",
+    "maximum_likelihood",
     "median_scales",
     "models",
     "multilevel",

@@ -152,13 +152,24 @@ class Objective:
             result = (self.loss.with_entries if entries else self.loss)(solution, self.data)
         else:
             result = self.loss(solution)
-        value, (times, v, i, ends, saves, states) = _checked_loss(result)
-        if not entries:
+        value, (times, v, i, ends, saves, states, *recorded) = _checked_loss(result)
+        if not entries and not self.clamps:
             ends = saves = None
-        return value, solution.cotangents(times, v, i, ends, saves, states)
+        return value, solution.cotangents(times, v, i, ends, saves, states, *recorded)
+
+    @property
+    def clamps(self) -> bool:
+        """Whether the loss looks at runs clamped to its data."""
+        return isinstance(self.loss, Loss) and self.loss.clamps
+
+    def clamped(self, problem: engines.Problem) -> engines.Problem:
+        """The problem whose solution the loss looks at."""
+        return self.loss.clamped(problem, self.data) if isinstance(self.loss, Loss) else problem
 
     def why_pathwise(self, solution: Solution, result: Cotangents | None = None) -> str:
         """Why the unbiased gradient is not to be had, or nothing; `result` is what a function has returned."""
+        if self.clamps:
+            return 'a likelihood is no mean over samples: its own gradient is the pathwise one, say gradient="pathwise"'
         states = (
             self.loss.observes_states if isinstance(self.loss, Loss) else result is not None and bool(result.states)
         )
@@ -205,6 +216,7 @@ def differentiate(
     if meaningless:
         raise NoGradientError(meaningless)
     engine = engines.engine_for(engine_name, problem)
+    problem = objective.clamped(problem)
     shapes = {key: problem.parameters[key].shape for key in names}
     forward = sum(map(math.prod, shapes.values())) <= FORWARD_DIRECTIONS
     directions = _unit_directions(*shapes.items()) if forward else None
@@ -325,9 +337,9 @@ def _unit_directions(*shapes: tuple[str, tuple[int, ...]]) -> dict[str, Array]:
 def _checked_loss(result: Any) -> tuple[float, list[Any]]:
     try:
         value, *bars = result
-        return float(value), [*bars, *[None] * 6][:6]
+        return float(value), [*bars, *[None] * 8][:8]
     except (TypeError, ValueError):
         raise ValidationError(
-            "the loss must return (value, spike_times_bar[, v_bar[, i_bar[, entries[, entries_at_saves[, "
-            f"states_bar]]]]]), got {describe(result)}"
+            "the loss must return (value, spike_times_bar[, v_bar[, i_bar[, entries[, entries_at_saves[, states_bar[, "
+            f"log_hazards_bar[, hazards_bar]]]]]]]), got {describe(result)}"
         ) from None

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
 from . import sketches
-from .engine import Cotangents, Problem, RawSolution
+from .clamping import checked_recording
+from .engine import AtRecordedSpikes, Cotangents, Problem, RawSolution
 from .engine.driver_paths import movers_of_jumps, time_objection
 from .engine.executors import checked_executor
 from .errors import LikelyMistakeWarning, NoGradientError, ValidationError, warn_caller
@@ -133,6 +134,33 @@ class Solution(Record):
         return np.where(self.spike_neurons < 0, -1, 0) if given is None else given
 
     @property
+    def log_hazards(self) -> Array:
+        """log λ just before each spike of `observed`, shape (S, K′), K′ the length of its arrays; 0 where there is
+        none.
+
+        Spikes of one time are looked at before any of them has come.
+        """
+        return self._at_recorded.log_hazards
+
+    @property
+    def hazards(self) -> Array:
+        """Λ − α at each spike of `observed`, shape (S, K′): what its neuron's hazard has come to since its last spike
+        (t0 for the first), less the dead zone; negative where the spike is within it.
+        """
+        return self._at_recorded.hazards
+
+    @property
+    def end_hazards(self) -> Array:
+        """Λ − α of the observed neurons at t1, shape (S, N); of others Λ + log U − α, negative until they fire."""
+        return self._at_recorded.s
+
+    @property
+    def _at_recorded(self) -> AtRecordedSpikes:
+        if self.raw.at_recorded is None:
+            raise ValidationError("nothing was observed: give simulate a recording (observed)")
+        return self.raw.at_recorded
+
+    @property
     def recorded_shape(self) -> tuple[int, int, int]:
         """(S, T, N)."""
         return self.problem.num_samples, self.ts.size, self.network.num_neurons
@@ -191,6 +219,8 @@ class Solution(Record):
         states_bar: Mapping[str, ArrayLike] | None = None,
         entries: ArrayLike | None = None,
         entries_at_saves: ArrayLike | None = None,
+        log_hazards_bar: ArrayLike | None = None,
+        hazards_bar: ArrayLike | None = None,
     ) -> dict[str, Any]:
         r"""Reverse mode: the gradient of :math:`\sum \bar\tau\,\tau + \sum \bar v\,v + \sum \bar\imath\,i` in the
         parameters.
@@ -218,6 +248,9 @@ class Solution(Record):
         entries_at_saves : array_like, shape (S, T, N), optional
             By how much it changes where neuron k fires as the state is recorded, so that the record shows the state
             after its spike. Exact where the scalar is a sum over recorded times; see :func:`value_and_grad` for others.
+        log_hazards_bar, hazards_bar : array_like, shape (S, K′), optional
+            Cotangents of :attr:`log_hazards` and :attr:`hazards`, at the spikes of `observed`. Those of
+            :attr:`end_hazards` of observed neurons, where these are positive, are `entries`.
 
         Returns
         -------
@@ -241,7 +274,9 @@ class Solution(Record):
         if why:
             moving = movers_of_jumps(self.problem, names)
             names = tuple(name for name in names if name not in moving)
-        cotangents = self.cotangents(spike_times_bar, v_bar, i_bar, entries, entries_at_saves, states_bar)
+        cotangents = self.cotangents(
+            spike_times_bar, v_bar, i_bar, entries, entries_at_saves, states_bar, log_hazards_bar, hazards_bar
+        )
         if cotangents.entries is not None or cotangents.entries_at_saves is not None:
             self.check_entries(recorded=cotangents.entries_at_saves is not None or bool(cotangents.states))
         gradients = engines.engine_for(self.engine, self.problem).pull_back(self.problem, cotangents, names)
@@ -361,6 +396,8 @@ class Solution(Record):
         entries: ArrayLike | None = None,
         entries_at_saves: ArrayLike | None = None,
         states_bar: Mapping[str, ArrayLike] | None = None,
+        log_hazards_bar: ArrayLike | None = None,
+        hazards_bar: ArrayLike | None = None,
     ) -> Cotangents:
         """Derivatives of a scalar with respect to this solution, checked against its shapes."""
         everywhere = None if entries is None else np.zeros((self.problem.num_samples, self.network.num_neurons))
@@ -391,6 +428,12 @@ class Solution(Record):
             None
             if entries_at_saves is None
             else self._cotangent("entries_at_saves", entries_at_saves, np.zeros(self.recorded_shape)),
+            log_hazards=None
+            if log_hazards_bar is None
+            else self._cotangent("log_hazards_bar", log_hazards_bar, np.zeros(self.log_hazards.shape)),
+            hazards=None
+            if hazards_bar is None
+            else self._cotangent("hazards_bar", hazards_bar, np.zeros(self.hazards.shape)),
         )
 
     def presented(self, gradients: dict[str, Array]) -> dict[str, Any]:
@@ -424,6 +467,8 @@ def simulate(
     first_sample: int = 0,
     noise_dt: float | None = None,
     input_spikes: SpikeTrains | None = None,
+    observed: SpikeTrains | None = None,
+    observed_neurons: ArrayLike | None = None,
     executor: Any = None,
     **options: Any,
 ) -> Solution:
@@ -469,6 +514,12 @@ def simulate(
     input_spikes : SpikeTrains, optional
         The spikes on the channels of the network's `inputs`: of each of the `num_samples` samples, or one for all. None
         may come before t0.
+    observed : SpikeTrains, optional
+        A recording, of one sample for all or one for each, over [t0, t1]. Its neurons fire when it says so, and only
+        then; their hazards are integrated along the way (:attr:`Solution.log_hazards`, :attr:`Solution.hazards`).
+        Neurons that were not recorded run free. Needs neurons with one event, driven by a hazard, and no `max_spikes`.
+    observed_neurons : array_like of int, optional
+        Which of the network's neurons those of `observed` are; default all, in their order.
     executor : concurrent.futures.Executor or similar, optional
         Whose workers, other processes or machines, compute the samples: anything with its ``submit``, as a
         ProcessPoolExecutor, a Dask Client or an MPIPoolExecutor. The numbers are the same to the last bit. Gradients of
@@ -525,6 +576,8 @@ def simulate(
         first_sample=first_sample,
         noise_dt=noise_dt,
         input_spikes=input_spikes,
+        observed=observed,
+        observed_neurons=observed_neurons,
         executor=executor,
         warn=True,
         **options,
@@ -578,6 +631,8 @@ def prepare(
     first_sample: int = 0,
     noise_dt: float | None = None,
     input_spikes: SpikeTrains | None = None,
+    observed: SpikeTrains | None = None,
+    observed_neurons: ArrayLike | None = None,
     executor: Any = None,
     **options: Any,
 ) -> tuple[Problem, str]:
@@ -616,9 +671,25 @@ def prepare(
         options=options,
         threads=_threads(threads, executor),
         input_spikes=_input_spikes(network, input_spikes, num_samples, t0),
+        recording=checked_recording(network, observed, observed_neurons, num_samples, t0, t1),
         executor=checked_executor(executor),
     )
+    check_clamped_problem(problem, name)
     return problem, name
+
+
+def check_clamped_problem(problem: Problem, engine: str) -> None:
+    """Raise where a problem has a recording, and something that does not go with it."""
+    if problem.recording is None:
+        return
+    if engine == "sciml":
+        raise ValidationError(
+            f"observed does not go with solver {problem.solver!r}: take a native solver (ssnn.solvers())"
+        )
+    if problem.max_spikes is not None:
+        raise ValidationError(
+            "max_spikes must not be given with observed: what was recorded after a sample's last spike would be lost"
+        )
 
 
 def _threads(threads: int | None, executor: Any) -> int:

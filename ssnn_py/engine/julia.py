@@ -21,6 +21,7 @@ from ..synapses import SYNAPTIC, SpikeInput, of_synapses
 from ..validation import require_memory
 from . import (
     Array,
+    AtRecordedSpikes,
     Cotangents,
     Engine,
     Insertions,
@@ -40,6 +41,7 @@ _ZERO = np.zeros(())
 _SMALL = 2**14
 # Fields of the structs, in the order in which an engine's results and cotangents name them.
 _OUTPUTS = ("spike_times", "spike_neurons", "num_spikes", "truncated")
+_AT_RECORDED = ("log_hazards", "hazards")
 _BLANKS = (np.inf, -1, 0, False)  # in the outputs, where nothing happens
 _TANGENTS = ("spike_times", "s", "s_at_saves", "s_at_insertions")
 _COTANGENTS = ("spike_times", "entries", "entries_at_saves", "entries_at_insertions")
@@ -138,6 +140,9 @@ class _Plan:
         self.path: DriverPath | None = None
         self.jumps: DriverJumps | None = None
         self.directions, self.capacity = directions, -1  # the capacity of the outputs
+        if problem.recording is not None:
+            self.clamped = problem.recording.clamped.astype(np.uint8)
+            self.struct.recording.clamped = address(self.clamped)
         self.states = network.states
         self.bars = (ctypes.c_void_p * len(self.states))()
         self.data = structs.AdjointData(
@@ -156,8 +161,16 @@ class _Plan:
         values = list(zip(_OUTPUTS, (trains, trains, (samples,), (samples,)), _BLANKS, strict=True))
         if problem.network.num_events > 1:
             values.append(("spike_events", trains, -1))
+        recorded = None if problem.recording is None else (samples, problem.recording.trains.times.shape[1])
+        if recorded is not None:
+            values += [
+                ("s", (samples, neurons), np.nan),
+                *((f"at_recorded_spikes.{x}", recorded, 0.0) for x in _AT_RECORDED),
+            ]
         self.outputs = _Results(structs.Outputs(), values, [(states, np.nan)] * len(self.states))
-        shapes = zip(_TANGENTS, (trains, (samples, neurons), states, (samples,)), strict=True)
+        shapes = [*zip(_TANGENTS, (trains, (samples, neurons), states, (samples,)), strict=True)]
+        if recorded is not None:
+            shapes += [(f"at_recorded_spikes.{name}", recorded) for name in _AT_RECORDED]
         self.tangents = _Results(
             structs.TangentOutputs(num_directions=directions, directions=ctypes.addressof(self.moving.entries)),
             [(name, (directions, *shape), 0.0) for name, shape in shapes],
@@ -187,6 +200,9 @@ class _Plan:
             *of_synapses(network.parameters),
             problem.input_spikes is None,
             None if network.inputs is None else network.inputs.num_channels,
+            None
+            if problem.recording is None
+            else (problem.recording.trains.times.shape, problem.recording.clamped.tobytes()),
         )
 
     def fill(self, problem: Problem, capacity: int) -> None:
@@ -217,6 +233,12 @@ class _Plan:
             assert jumps is not None
             parts = (jumps.times, jumps.neurons, jumps.sizes, jumps.first, jumps.counts)
             struct.jumps = structs.JumpData(*map(address, parts), jumps.times.size)
+        if problem.recording is not None:
+            trains = problem.recording.trains
+            samples, count = trains.times.shape
+            struct.recording.times, struct.recording.neurons = address(trains.times), address(trains.neurons)
+            struct.recording.num_spikes, struct.recording.stride_sample = count, count if samples > 1 else 0
+        struct.start = address(problem.start)
 
     def _point_to_path(self, path: DriverPath | None, problem: Problem) -> None:
         assert path is not None
@@ -270,7 +292,8 @@ class _Results:
 
     def _point(self, place: int, name: str, array: NDArray[Any]) -> None:
         if name:
-            setattr(self.struct, name, address(array))
+            *inner, last = name.split(".")
+            setattr(functools.reduce(getattr, inner, self.struct), last, address(array))
         else:
             self._table[place - self._count] = address(array)
 
@@ -357,7 +380,8 @@ class JuliaEngine(Engine):
             return self._solve_with_capacity(problem, problem.num_columns, directions, insertions)
         most = math.inf if problem.max_spikes is None else problem.max_spikes
         # A guess that is generous for most networks; where a sample outgrows it, all is computed again with more.
-        capacity = min(64 + 4 * problem.network.num_neurons, most)
+        recorded = 0 if problem.recording is None else problem.recording.trains.times.shape[1]
+        capacity = min(64 + 4 * problem.network.num_neurons + recorded, most)
         while True:
             solution = self._solve_with_capacity(problem, int(capacity))
             if capacity == most or not solution.truncated.any():
@@ -377,6 +401,7 @@ class JuliaEngine(Engine):
             if solution.spike_events is None
             else np.ascontiguousarray(solution.spike_events[:, :longest]),
             tangents=tangents and replace(tangents, spike_times=tangents.spike_times[..., :longest]),
+            at_recorded=solution.at_recorded,
         )
 
     def _solve_with_capacity(
@@ -394,13 +419,18 @@ class JuliaEngine(Engine):
         plan = _take_plan(problem, capacity, count, () if blocks is None else ("directions", *blocks))
         plan.make_results(problem)
         fields, recorded = plan.outputs.fresh()
+        at_recorded = None
+        if problem.recording is not None:
+            *fields, s, log_hazards, hazards_there = fields
+            at_recorded = AtRecordedSpikes(log_hazards, hazards_there, s)
         spike_times, spike_neurons, num_spikes, truncated, *events = fields
         states = dict(zip(plan.states, recorded, strict=True))
+        kept = (events[0] if events else None, at_recorded)
         if blocks is None:
             with _blaming(problem):
                 self._solve(plan.struct, plan.outputs.struct)
             _give_back(plan)
-            return RawSolution(spike_times, spike_neurons, num_spikes, truncated, states, None, *events)
+            return RawSolution(spike_times, spike_neurons, num_spikes, truncated, states, None, *kept)
         (times_dot, *hazards), recorded = plan.tangents.fresh()
         dots, tangents = (
             Tangents(times_dot, dict(zip(plan.states, recorded, strict=True)), *hazards),
@@ -418,7 +448,7 @@ class JuliaEngine(Engine):
         with _blaming(problem):
             self._solve_tangent(plan.struct, plan.outputs.struct, tangents)
         _give_back(plan)
-        return RawSolution(spike_times, spike_neurons, num_spikes, truncated, states, dots, *events)
+        return RawSolution(spike_times, spike_neurons, num_spikes, truncated, states, dots, *kept)
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
         gradients = {name: np.zeros(problem.parameters[name].shape) for name in wrt}
@@ -461,6 +491,9 @@ class JuliaEngine(Engine):
         data.insertions, data.num_chunks = _insertions(cotangents.insertions), num_chunks
         for name, bar in zip(_COTANGENTS, given, strict=True):
             setattr(data, name, address(bar))
+        at_recorded = [getattr(cotangents, name) for name in _AT_RECORDED]
+        at_recorded = [None if bar is None else np.ascontiguousarray(bar, dtype=np.float64) for bar in at_recorded]
+        data.at_recorded_spikes = structs.AtRecordedSpikes(*map(address, at_recorded))
         for place, name in enumerate(plan.states):
             plan.bars[place] = address(of_states.get(name))
         path, path_bar, data.path_values = plan.path, None, None

@@ -17,6 +17,7 @@ from ..errors import SSNNError
 from ..synapses import SYNAPTIC, Synapses
 from . import (
     Array,
+    AtRecordedSpikes,
     Engine,
     Insertions,
     Problem,
@@ -28,7 +29,7 @@ from . import (
     with_cause_of_runaway,
 )
 from .driver_paths import driver_jumps, driver_path
-from .reference_duals import Dual, select
+from .reference_duals import Dual, chain, select
 from .reference_models import Equations, FormulaEquations, SLIFEquations, State
 from .reference_noise import At, BrownianPath, Noise
 from .reference_paths import PathNoise, after_jump
@@ -87,9 +88,16 @@ class _Run:
         everyone = self.path.everyone
         neurons = self.neurons(everyone)
         self.num_events = neurons.num_events
-        start = neurons.initial([self.path.log_uniforms(everyone, 0, h) for h in range(neurons.num_hazards)])
+        recording = problem.recording
+        self.clamped = np.zeros(shape[1], dtype=bool) if recording is None else recording.clamped
+        start = neurons.initial([self.log_uniforms(everyone, 0, h) for h in range(neurons.num_hazards)])
         self.y, self.ahead = ([self.zeros() for _ in start] for _ in range(2))
         self.put(self.y, everyone, start)
+        if problem.start is not None:
+            self.y = [Dual(values.copy(), np.zeros((self.num_directions, *shape))) for values in problem.start]
+        number = (shape[0], 0 if recording is None else recording.trains.times.shape[1])
+        self.log_hazards, self.hazards = self.zeros(number), self.zeros(number)
+        self.next_recorded = np.zeros(shape[0], dtype=np.int64)
         self.alive = np.ones(shape[0], dtype=bool)
         self.spikes: list[list[tuple[float, int, Array, int]]] = [[] for _ in range(shape[0])]
         recorded = (shape[0], problem.saveat.size, shape[1])
@@ -136,9 +144,13 @@ class _Run:
                 moved = part.tangent[:, at[0], at[1]] if len(at) == 2 else part.tangent[:, at[0]]
                 part[at] = Dual(part.value[at], np.zeros_like(moved))
 
+    def log_uniforms(self, at: At, spikes: Any, hazard: int = 0) -> Array:
+        """log U of each neuron's threshold after so many spikes; 0 of clamped ones."""
+        return np.where(self.clamped[at[1]], 0.0, self.path.log_uniforms(at, spikes, hazard))
+
     def hazard_tangents(self, at: At, s: Dual) -> Array:
         """∂s, where a spike could come: where Λ = s − log U + α exceeds α; else 0."""
-        return np.where(s.value > self.path.log_uniforms(at, self.fired[at]), s.tangent, 0.0)
+        return np.where(s.value > self.log_uniforms(at, self.fired[at]), s.tangent, 0.0)
 
     def pairs(self, samples: Any, neurons: Any = None) -> At:
         """Every one of `samples` with every one of `neurons`, default all."""
@@ -226,7 +238,7 @@ class _Run:
         neurons, start, stop = self.neurons(at), interval.start, interval.stop
         y = self.at_edge(at, passage.start[k], neurons.fixed(start), [part[k] for part in passage.y])
         y = STEPS[self.problem.solver](neurons, interval, y, noise)
-        fires = self.fires(neurons, y)
+        fires = self.fires(neurons, y) & ~self.clamped[at[1]]
         y = self.at_edge(at, neurons.fixed(stop), passage.end[k], y)
         self.put(passage.y, (k[~fires],), [part[~fires] if isinstance(part, Dual) else part for part in y])
         return fires
@@ -250,7 +262,7 @@ class _Run:
         if passage.stops_at_spike:
             before, after = neurons.event_values(y), neurons.event_values(new)
             for event in range(self.num_events):
-                fires = after[event] >= 0.0
+                fires = (after[event] >= 0.0) & ~self.clamped[passage.at[1][k]]
                 if not fires.any():
                     continue
                 with np.errstate(divide="ignore", invalid="ignore"):  # where it does not come, or is due at a already
@@ -288,6 +300,7 @@ class _Run:
         eventful |= self.alive & (self.signals.next_arrivals() <= stop)
         if self.jumps is not None:
             eventful |= self.alive & (np.array([self.jump_time(s) for s in range(self.shape[0])]) <= stop)
+        eventful |= self.alive & ([self.recorded_time(sample) <= stop for sample in range(self.shape[0])])
         if problem.insertions is not None:
             eventful |= self.alive & np.isin(problem.insertions.saves, [index for index, _ in saves])
         for sample in np.flatnonzero(eventful):
@@ -392,6 +405,11 @@ class _Run:
             j = int(np.argmin(self.spike.value[sample]))
             tau = float(self.spike.value[sample, j])
             arrival, jump = self.signals.next_arrival(sample), self.jump_time(sample)
+            recorded = self.recorded_time(sample)
+            if recorded <= min(tau, arrival, jump, self.step.stop):
+                if not self.save_before(sample, saves, recorded):
+                    self.fire_recorded(sample, recorded)
+                continue
             if min(arrival, jump) <= min(tau, self.step.stop):
                 if not self.save_before(sample, saves, min(arrival, jump)):
                     (self.jump if jump <= arrival else self.deliver)(sample)
@@ -400,31 +418,9 @@ class _Run:
                 continue
             if not np.isfinite(tau):
                 return
-            synapses = slice(network.synapses.indptr[j], network.synapses.indptr[j + 1])
-            if self.signals.delayed:
-                synapses = slice(0, 0)
-            targets = network.synapses.targets[synapses]
-            touched = self.pairs([sample], np.union1d(targets, [j]))
-            times = self.spike[touched[0], np.full(touched[0].size, j)]
-            self.see_hazard(sample, times[:1])
-            passage = self.refine(touched, times)
-            self.a[touched] = times
-            for part, new in zip(self.y, passage.y, strict=True):
-                part[touched] = new
-            one, event = (np.array([sample]), np.array([j])), int(self.event[sample, j])
-            if not all(np.isfinite(part.value[one]).all() for part in self.y):
-                raise not_finite(problem, sample)  # what the transition resets would not show it
-            self.fired[one] += 1
-            neuron = self.neurons(one)
-            log_u = self.path.log_uniforms(one, self.fired[one], max(neuron.hazard_of(event), 0))
-            self.put(self.y, one, neuron.transition(event, [part[one] for part in self.y], log_u))
-            here = self.pairs([sample], targets)
-            arrived = self.neurons(here).arrival(self.weights[synapses], [part[here] for part in self.y])
-            self.put(self.y, here, arrived)
-            self.spikes[sample].append((tau, j, times.tangent[:, 0], event))
-            if self.signals.delayed:
-                self.sent[sample].append(times[:1])
-                self.signals.send(sample, j, len(self.spikes[sample]) - 1, tau)
+            time = self.spike[(np.array([sample]), np.array([j]))]
+            self.see_hazard(sample, time)
+            touched = self.fire(sample, j, int(self.event[sample, j]), time)
             if len(self.spikes[sample]) == problem.max_spikes:
                 for index, t in saves:
                     if t == tau:
@@ -446,7 +442,74 @@ class _Run:
             self.look_ahead(touched)
             given = problem.insertions
             if given is not None and given.spikes[sample] == len(self.spikes[sample]) - 1:
-                self.insert(sample, int(given.neurons[sample]), times[:1])
+                self.insert(sample, int(given.neurons[sample]), time)
+
+    def fire(self, sample: int, j: int, event: int, time: Dual) -> At:
+        """Let neuron j of a sample fire at `time`; returns it and its targets."""
+        network, problem = self.problem.network, self.problem
+        synapses = slice(network.synapses.indptr[j], network.synapses.indptr[j + 1])
+        if self.signals.delayed:
+            synapses = slice(0, 0)
+        targets = network.synapses.targets[synapses]
+        touched = self.pairs([sample], np.union1d(targets, [j]))
+        self.bring(touched, time[np.zeros(touched[0].size, dtype=np.intp)])
+        one = (np.array([sample]), np.array([j]))
+        if not all(np.isfinite(part.value[one]).all() for part in self.y):
+            raise not_finite(problem, sample)  # what the transition resets would not show it
+        self.fired[one] += 1
+        neuron = self.neurons(one)
+        log_u = self.log_uniforms(one, self.fired[one], max(neuron.hazard_of(event), 0))
+        self.put(self.y, one, neuron.transition(event, [part[one] for part in self.y], log_u))
+        here = self.pairs([sample], targets)
+        arrived = self.neurons(here).arrival(self.weights[synapses], [part[here] for part in self.y])
+        self.put(self.y, here, arrived)
+        self.spikes[sample].append((float(time.value[0]), j, time.tangent[:, 0], event))
+        if self.signals.delayed:
+            self.sent[sample].append(time)
+            self.signals.send(sample, j, len(self.spikes[sample]) - 1, float(time.value[0]))
+        return touched
+
+    def bring(self, at: At, times: Dual) -> None:
+        """Bring neurons to these times."""
+        passage = self.refine(at, times)
+        self.a[at] = times
+        for part, new in zip(self.y, passage.y, strict=True):
+            part[at] = new
+
+    # --- neurons that are clamped to a recording
+    # ------------------------------------------------------------------------------------
+
+    def recorded(self, sample: int, index: int) -> tuple[float, int]:
+        """Time and neuron of a recorded spike; (inf, −1) after the last."""
+        recording = self.problem.recording
+        if recording is None or index >= recording.trains.times.shape[1]:
+            return np.inf, -1
+        row = sample if recording.trains.num_samples > 1 else 0
+        return float(recording.trains.times[row, index]), int(recording.trains.neurons[row, index])
+
+    def recorded_time(self, sample: int) -> float:
+        """When the next one comes."""
+        return self.recorded(sample, int(self.next_recorded[sample]))[0]
+
+    def fire_recorded(self, sample: int, tau: float) -> None:
+        """Let the recorded spikes of that time come; each finds its neuron as it is before any of them."""
+        first = stop = int(self.next_recorded[sample])
+        while self.recorded(sample, stop)[0] == tau:
+            stop += 1
+        time, firing = self.zeros((1,), tau), [self.recorded(sample, index)[1] for index in range(first, stop)]
+        for index, k in zip(range(first, stop), firing, strict=True):
+            one = (np.array([sample]), np.array([k]))
+            self.bring(one, time)
+            y = [part[one] for part in self.y]
+            neuron = self.neurons(one)
+            rate = neuron.drift(time, y)[-1]
+            rate = rate if isinstance(rate, Dual) else neuron.fixed(rate)
+            place = (np.array([sample]), np.array([index]))
+            self.log_hazards[place] = chain(np.log(rate.value), (1.0 / rate.value, rate))
+            self.hazards[place] = y[-1]
+        for k in firing:
+            self.look_ahead(self.fire(sample, k, 0, time))
+        self.next_recorded[sample] = stop
 
 
 def not_finite(problem: Problem, sample: int) -> SSNNError:
@@ -498,6 +561,11 @@ class ReferenceEngine(Engine):
             hazards = run.hazard_tangents(run.path.everyone, run.y[-1][run.path.everyone]).reshape(-1, *run.shape)
             hazards = np.where(run.alive[:, None], hazards, 0.0)
             moved = {name: part.tangent for name, part in recorded.items()}
-            tangents = Tangents(dtimes, moved, hazards, run.hazards_at_saves, run.hazards_at_insertions)
+            at_spikes = (None, None) if problem.recording is None else (run.log_hazards.tangent, run.hazards.tangent)
+            tangents = Tangents(dtimes, moved, hazards, run.hazards_at_saves, run.hazards_at_insertions, *at_spikes)
         states = {name: part.value for name, part in recorded.items()}
-        return RawSolution(times, neurons, counts, ~run.alive, states, tangents, events if run.num_events > 1 else None)
+        at_recorded = None
+        if problem.recording is not None:
+            at_recorded = AtRecordedSpikes(run.log_hazards.value, run.hazards.value, run.y[-1].value)
+        kept = (events if run.num_events > 1 else None, at_recorded)
+        return RawSolution(times, neurons, counts, ~run.alive, states, tangents, *kept)

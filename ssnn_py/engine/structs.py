@@ -71,6 +71,22 @@ class JumpData(Structure):
     ]
 
 
+class Recording(Structure):
+    """Recorded spikes, and the neurons that are clamped to them."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("times", "neurons", "clamped")),
+        ("num_spikes", c_int64),
+        ("stride_sample", c_int64),
+    ]
+
+
+class AtRecordedSpikes(Structure):
+    """Log hazards at recorded spikes, and what the hazards have come to there."""
+
+    _fields_ = [("log_hazards", c_void_p), ("hazards", c_void_p)]
+
+
 class Problem(Structure):
     """A simulation."""
 
@@ -112,6 +128,8 @@ class Problem(Structure):
         ("driver", c_char_p),
         ("path", PathData),
         ("jumps", JumpData),
+        ("recording", Recording),
+        ("start", c_void_p),
     ]
 
 
@@ -122,6 +140,8 @@ class Outputs(Structure):
         *((name, c_void_p) for name in ("spike_times", "spike_neurons", "num_spikes", "truncated", "spike_events")),
         ("recorded", c_void_p),
         ("num_recorded", c_int64),
+        ("at_recorded_spikes", AtRecordedSpikes),
+        ("s", c_void_p),
     ]
 
 
@@ -143,6 +163,7 @@ class TangentOutputs(Structure):
         ("path_values", c_void_p),
         ("jump_sizes", c_void_p),
         ("jump_times", c_void_p),
+        ("at_recorded_spikes", AtRecordedSpikes),
     ]
 
 
@@ -165,6 +186,7 @@ class AdjointData(Structure):
         ("jump_times", c_void_p),
         ("jump_rows", c_void_p),
         ("num_chunks", c_int64),
+        ("at_recorded_spikes", AtRecordedSpikes),
     ]
 
 
@@ -214,6 +236,8 @@ STRUCTS: tuple[type[Structure], ...] = (
     Inputs,
     PathData,
     JumpData,
+    Recording,
+    AtRecordedSpikes,
     Problem,
     Outputs,
     TangentOutputs,

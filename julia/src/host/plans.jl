@@ -27,6 +27,8 @@ function PlanKey(mode::Symbol, problem::Problem, more::Real...)
     append!(numbers, host_array(p.settings, p.num_settings))
     append!(numbers, host_array(p.knots, p.num_knots))
     p.path.brownian == C_NULL || append!(numbers, host_array(p.path.brownian, p.num_components))
+    clamped = clamped_neurons(p)
+    clamped === nothing || append!(numbers, clamped)
     return PlanKey(mode, names, numbers)
 end
 

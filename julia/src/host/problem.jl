@@ -90,7 +90,36 @@ end
 
 const NO_INPUTS = Inputs(0, C_NULL, C_NULL, C_NULL, C_NULL, C_NULL, 0, 0)
 
-push!(BOUNDARY_STRUCTS, Coefficient, Insertions, SignalCoefficients, Inputs, PathData, JumpData)
+"""
+A recording of some of the neurons, which fire when it says so, and only then: of each sample the times of its spikes,
+`num_spikes` of them and not decreasing, and their neurons, −1 after the last; and which neurons are `clamped` to it.
+Null pointers where there is none. Neurons count from 0, as the host has them.
+"""
+struct Recording
+    times::Ptr{Float64}
+    neurons::Ptr{Int64}
+    clamped::Ptr{UInt8}             # one per neuron
+    num_spikes::Int64
+    stride_sample::Int64            # of times and neurons; 0 where samples share theirs
+end
+
+const NO_RECORDING = Recording(C_NULL, C_NULL, C_NULL, 0, 0)
+
+"""
+What belongs to the spikes of a recording, one number per sample and spike: log λ just before each, and what the hazard
+has come to there since the neuron's last spike, less its dead zone. Values, tangents (direction first) or cotangents;
+null where they are not wanted.
+"""
+struct AtRecordedSpikes
+    log_hazards::Ptr{Float64}
+    hazards::Ptr{Float64}
+end
+
+const NOT_WANTED = AtRecordedSpikes(C_NULL, C_NULL)
+
+push!(
+    BOUNDARY_STRUCTS, Coefficient, Insertions, SignalCoefficients, Inputs, PathData, JumpData, Recording, AtRecordedSpikes,
+)
 
 """Where one sample has its inserted spike: neuron, spike and saved time from 1; 0 for none."""
 struct Insertion
@@ -141,9 +170,15 @@ struct Problem
     driver::Ptr{UInt8}
     path::PathData
     jumps::JumpData
+    recording::Recording
+    start::Ptr{Float64}             # the state at t0, (variable, sample, neuron), in the place of the model's; or null
 end
 
 push!(BOUNDARY_STRUCTS, Problem)
+
+"""Which neurons are clamped to a recording; nothing where there is none."""
+clamped_neurons(problem::Problem) = problem.recording.clamped == C_NULL ? nothing :
+    Bool[unsafe_load(problem.recording.clamped, k) != 0 for k in 1:problem.num_neurons]
 
 """
 Synapses in compressed sparse rows, all indices from 1: row j holds the targets of neuron j, and the rows after the N

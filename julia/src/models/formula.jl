@@ -13,12 +13,13 @@ The code defines, besides the protocol,
     `crossing_gradient`, and `crossing_parameters_adjoint!`;
   * `event_kind(Formula{Key}, event)`: (true, c) for crossing c, (false, h) for hazard h.
 """
-struct Formula{Key,M,P,C<:InputCurrent,Stratonovich} <: Model
+struct Formula{Key,M,P,C<:InputCurrent,Stratonovich,K} <: Model
     values::NTuple{P,Vector{Float64}}
     weights::Vector{Float64}
     delays::Vector{Float64}
     current::C
     num_neurons::Int
+    clamped::K                      # of each neuron whether it is, or nothing
 end
 
 function Formula{Key}(problem::Problem) where {Key}
@@ -28,8 +29,13 @@ function Formula{Key}(problem::Problem) where {Key}
     M, P = num_variables(Formula{Key}), length(coefficient_names(Formula{Key}))
     values = ntuple(_ -> zeros(n), P)
     weights, delays = zeros(num_synapses(problem)), zeros(num_delays(problem))
-    return Formula{Key,M,P,typeof(current),problem.stratonovich == 1}(values, weights, delays, current, n)
+    clamped = clamped_neurons(problem)
+    return Formula{Key,M,P,typeof(current),problem.stratonovich == 1,typeof(clamped)}(
+        values, weights, delays, current, n, clamped,
+    )
 end
+
+@inline is_clamped(θ::Formula, k) = is_clamped(θ.clamped, k)
 
 # What its formulas are written for: with or without tangents.
 const AnyFormula{Key} = Union{Formula{Key},DualModel{<:Formula{Key}}}
@@ -85,7 +91,7 @@ end
     for c in 1:num_crossings(Θ)
         any_event |= (y[armed_place(Θ, c)] > 0.0) & (crossing(θ, k, c, y) >= 0.0)
     end
-    return any_event
+    return any_event & !is_clamped(θ, k)
 end
 
 @inline function event_value(θ::Formula, k, event, y)

@@ -94,7 +94,12 @@ is_stratonovich(θ::DualModel) = is_stratonovich(θ.primal)
 
 # --- what follows from a model's equations ----------------------------------------------------------------------------
 
-@inline fires(θ::Model, k, y) = event_value(θ, k, 1, y) >= 0.0
+"""Whether neuron k fires when a recording says so, and not by its hazard."""
+@inline is_clamped(::Model, k) = false
+@inline is_clamped(::Nothing, k) = false
+@inline is_clamped(clamped::Vector{Bool}, k) = @inbounds clamped[k]
+
+@inline fires(θ::Model, k, y) = (event_value(θ, k, 1, y) >= 0.0) & !is_clamped(θ, k)
 
 """
 When a neuron that fires before `stop` does so along a straight piece from y at time a, at the speed ẏ, and by which
@@ -109,6 +114,12 @@ end
 """Logarithms of the thresholds that neuron k has at the start, and after `spikes` spikes, the last of them `event`."""
 @inline first_thresholds(::Model, key, k) = threshold(key, k - 1, 0)
 @inline next_threshold(::Model, key, k, event, spikes) = threshold(key, k - 1, spikes)
+
+"""Likewise; 0 of a clamped neuron, whose hazard then counts from the end of its dead zone."""
+@inline first_log_u(θ::Model, key, k) =
+    is_clamped(θ, k) ? map(zero, first_thresholds(θ, key, k)) : first_thresholds(θ, key, k)
+@inline next_log_u(θ::Model, key, k, event, spikes) =
+    is_clamped(θ, k) ? 0.0 : next_threshold(θ, key, k, event, spikes)
 
 """The drift in Itô's sense or in Stratonovich's, whichever way the model's noise is meant."""
 @inline function drift_in_sense(θ, k, y, t, stratonovich::Bool)

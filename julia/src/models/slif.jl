@@ -11,7 +11,7 @@ tuned by hand. With y = (v, i, s), B the neuron's Brownian motions, I its input 
 It fires where the intensity's event says so, by default where s reaches 0: then v falls by v_reset, or is put there (a
 hard reset); s is log U − α, and i of each target grows by the synapse's weight.
 """
-struct SLIF{I<:Intensity,C<:InputCurrent,D<:Diffusion} <: Model
+struct SLIF{I<:Intensity,C<:InputCurrent,D<:Diffusion,K} <: Model
     mu1::Vector{Float64}
     mu2::Vector{Float64}
     sigma11::Vector{Float64}
@@ -29,6 +29,7 @@ struct SLIF{I<:Intensity,C<:InputCurrent,D<:Diffusion} <: Model
     diffusion::D
     hard_reset::Bool
     stratonovich::Bool
+    clamped::K                      # of each neuron whether it is, or nothing
 end
 
 MODELS["slif"] = function (problem)
@@ -41,7 +42,7 @@ MODELS["slif"] = function (problem)
     return SLIF(
         (zeros(n) for _ in 1:10)..., zeros(num_synapses(problem)), zeros(num_delays(problem)), intensity, current,
         diffusion,
-        problem.hard_reset == 1, problem.stratonovich == 1,
+        problem.hard_reset == 1, problem.stratonovich == 1, clamped_neurons(problem),
     )
 end
 
@@ -49,8 +50,9 @@ end
 const AnySLIF = Union{SLIF,DualModel{<:SLIF}}
 
 num_variables(::Type{<:SLIF}) = 3
-is_additive(::Type{SLIF{I,C,D}}) where {I,C,D} = is_additive(D)
+is_additive(::Type{<:SLIF{I,C,D}}) where {I,C,D} = is_additive(D)
 is_stratonovich(θ::SLIF) = θ.stratonovich
+@inline is_clamped(θ::SLIF, k) = is_clamped(θ.clamped, k)
 
 """All coefficients of neurons by the host's names; an array of a time-dependent current is (knot, neuron)."""
 coefficient_arrays(θ::SLIF) = merge(

@@ -24,27 +24,30 @@ struct AdjointData
     jump_times::Ptr{Float64}        # says (from 0), and those by their times; null likewise
     jump_rows::Ptr{Int64}
     num_chunks::Int64               # over which samples are summed; 0 leaves it to `chunk_limit`
+    at_recorded_spikes::AtRecordedSpikes
 end
 
 push!(BOUNDARY_STRUCTS, AdjointData)
 
 AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointData(
     spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS, NO_SIGNALS,
-    C_NULL, C_NULL, C_NULL, C_NULL, 0,
+    C_NULL, C_NULL, C_NULL, C_NULL, 0, NOT_WANTED,
 )
 
 """
 What happened to a neuron within a step: it reached the threshold (`CROSSING`) and made its transition (`TRANSITION`),
-was brought to the time of another's spike (`ADVANCE`) or to the end of the step (`FINISH`), was found there by a
-synapse (`TARGET`) or by a spike that was under way (`DELIVERY`), or was looked at for what is recorded (`RECORD`) or
-for its hazard at another's spike (`HAZARD`), or its driver jumped (`JUMP`).
+was brought to the time of another's spike or of its own recorded one (`ADVANCE`) or to the end of the step (`FINISH`),
+was found there by a synapse (`TARGET`) or by a spike that was under way (`DELIVERY`), was about to fire as a recording
+says (`CLAMPED`), was looked at for what is recorded (`RECORD`) or for its hazard at another's spike (`HAZARD`), or its driver
+jumped (`JUMP`).
 """
-@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY JUMP
+@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY JUMP CLAMPED
 
 """
 To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time;
 `event` says which of the model's events a spike is, y_b and ẏ the state and the speed there; of a delivery, `index`
-says which spike it was, `event` by which synapse it came; of a jump, `index` says which of the sample's.
+says which spike it was, `event` by which synapse it came; of a jump, `index` says which of the sample's; of a recorded
+spike, which of the recording's it is.
 """
 struct TapeEntry{M}
     what::Happening
@@ -157,6 +160,7 @@ before_jump!(tape::Tape, run::Run, step, n, k, τ, y) = record!(
     tape,
     TapeEntry(JUMP, k, state_at(run.x.y, k), piece_start(run.x, step, k), τ, n, 0, y, scaled(0.0, y)),
 )
+at_recorded!(tape::Tape, run::Run, step, index, k, y, τ) = record!(tape, TapeEntry(CLAMPED, k, y, τ, τ, index))
 
 function at_save!(tape::Tape, run::Run, step::Step, index, t)
     t == run.problem.t0 && return   # the initial value itself: see `adjoint_sample!`
@@ -189,11 +193,12 @@ struct Checkpoint{M}
     under_way::Vector{SpikeUnderWay}
     next_input::Int
     next_jump::Int
+    next_recorded::Int
 end
 
 Checkpoint(run::Run) = Checkpoint(
     map(copy, run.x.y), copy(run.x.spikes), run.num_spikes, run.next_save, copy(run.deliveries.under_way),
-    run.deliveries.next_input, run.jumps.next,
+    run.deliveries.next_input, run.jumps.next, run.recorded.next,
 )
 
 function restore!(run::Run, c::Checkpoint)
@@ -201,7 +206,7 @@ function restore!(run::Run, c::Checkpoint)
     copyto!(run.x.spikes, c.spikes)
     settle!(run.x)
     run.num_spikes, run.next_save, run.stopped = c.num_spikes, c.next_save, false
-    run.deliveries.next_input, run.jumps.next = c.next_input, c.next_jump
+    run.deliveries.next_input, run.jumps.next, run.recorded.next = c.next_input, c.next_jump, c.next_recorded
     copyto!(resize!(run.deliveries.under_way, length(c.under_way)), c.under_way)
 end
 
@@ -265,6 +270,7 @@ struct SampleCotangents
     sample::Int                             # of this sample
     jump_sizes::Ptr{Float64}                # and those by the sizes of its jumps, (jump, component), and their times
     jump_times::Ptr{Float64}
+    at_recorded_spikes::AtRecordedSpikes
 end
 
 function SampleCotangents(run::Run, data::AdjointData, sample)
@@ -276,6 +282,7 @@ function SampleCotangents(run::Run, data::AdjointData, sample)
         data.entries_at_insertions == C_NULL ? 0.0 : unsafe_load(data.entries_at_insertions, sample),
         data.signals.input_times, sample,
         jump_row(data, data.jump_sizes, problem.num_components, sample), jump_row(data, data.jump_times, 1, sample),
+        data.at_recorded_spikes,
     )
 end
 
@@ -317,7 +324,7 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
     at_start = !isempty(run.saveat) && run.saveat[1] == problem.t0
     for k in 1:num_neurons(run.x)
         at_start && add_state!(w.bar.y, k, saved_bar(w, cotangents, k, 1))
-        initial_state_adjoint!(w.gradients, run.θ, k, state_at(w.bar.y, k))
+        problem.start == C_NULL && initial_state_adjoint!(w.gradients, run.θ, k, state_at(w.bar.y, k))
     end
     return w
 end
@@ -439,6 +446,9 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
             continue
         elseif what == TARGET
             continue
+        elseif what == CLAMPED
+            add_state!(moved.y, k, recorded_bar!(w, cotangents, k, y, a, entry.index))
+            continue
         elseif what == CROSSING
             if cotangents.spike_times != C_NULL
                 τ_bar += finite_or_zero(unsafe_load(cotangents.spike_times, entry.index))
@@ -483,6 +493,17 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
         add_state!(moved.y, k, at_a)
         moved.start[k] += a_bar
     end
+end
+
+"""The cotangent that neuron k's state has from its recorded spike `index` at τ; adds to the gradients."""
+function recorded_bar!(w::AdjointWorker{M}, cotangents::SampleCotangents, k, y, τ, index) where {M}
+    from, at = cotangents.at_recorded_spikes, place(w.run.recorded, index)
+    bar = zero_state(Val(M))
+    if from.log_hazards != C_NULL
+        bar = log_hazard_adjoint!(w.gradients, w.run.θ, k, y, τ, unsafe_load(from.log_hazards, at))
+    end
+    from.hazards == C_NULL && return bar
+    return plus(bar, ntuple(n -> n == M ? unsafe_load(from.hazards, at) : 0.0, Val(M)))
 end
 
 """From the cotangent of the time at which spike `index` came by that synapse to those of the delay and of the spike."""

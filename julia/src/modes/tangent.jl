@@ -20,13 +20,14 @@ struct TangentOutputs
     path_values::Ptr{Coefficient}   # directions of the values at the driver's knots, one per component; null likewise
     jump_sizes::Ptr{Float64}        # directions of the sizes of its jumps, (P, J, C); null likewise
     jump_times::Ptr{Float64}        # and of their times, (P, J)
+    at_recorded_spikes::AtRecordedSpikes
 end
 
 push!(BOUNDARY_STRUCTS, TangentOutputs)
 
 TangentOutputs(count, directions, weights, spike_times, recorded, num_recorded) = TangentOutputs(
     count, directions, weights, spike_times, recorded, num_recorded, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
-    NO_SIGNALS, C_NULL, C_NULL, C_NULL,
+    NO_SIGNALS, C_NULL, C_NULL, C_NULL, NOT_WANTED,
 )
 
 mutable struct TangentObserver{M,Θ<:Model,P} <: Observer
@@ -64,8 +65,9 @@ function begin_sample!(o::TangentObserver, run::Run)
         load!(θ.tangent, o.list, o.outputs.weights, o.outputs.signals, run.synapses, o.sample, p)
         load_path!(θ.path, o.outputs.path_values, o.sample, p)
         for k in 1:num_neurons(run.x)
-            set_state!(dx.y, k, tangents_of(initial_state(θ, k, first_thresholds(run.θ, run.key, k))))
+            set_state!(dx.y, k, tangents_of(initial_state(θ, k, first_log_u(run.θ, run.key, k))))
         end
+        run.problem.start == C_NULL || foreach(a -> fill!(a, 0.0), dx.y)
         fill!(dx.start, 0.0)
     end
 end
@@ -139,6 +141,25 @@ function before_jump!(o::TangentObserver, run::Run, step::Step, n, k, τ, y)
         moved = duals(sizes, jump_tangents(run.jumps, o.outputs.jump_sizes, n, p))
         set_state!(dx.y, k, tangents_of(after_jump(θ, k, duals(y, dy), moved)))
         dx.start[k] = dT
+    end
+end
+
+function before_recorded!(o::TangentObserver, run::Run, step::Step, index)
+    fill!(o.dτ, 0.0)                # the recording does not move
+    samples, capacity = run.problem.num_samples, run.problem.max_spikes
+    spike = run.num_spikes + 1 + index - run.recorded.next
+    for p in eachindex(o.dτ)
+        unsafe_store!(o.outputs.spike_times, 0.0, spike + capacity * (o.sample - 1 + samples * (p - 1)))
+    end
+end
+
+function at_recorded!(o::TangentObserver, run::Run, step::Step, index, k, y, τ)
+    to = o.outputs.at_recorded_spikes
+    for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
+        at = place(run.recorded, index, Int(run.problem.num_samples), p)
+        dy = state_at(dx.y, k)
+        store_if_wanted!(to.log_hazards, log_hazard_tangent(θ, k, y, dy, τ), at)
+        store_if_wanted!(to.hazards, last(dy), at)
     end
 end
 
