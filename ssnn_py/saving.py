@@ -45,9 +45,13 @@ NoiseDrivers            drivers
 SpikeTrains             times, neurons, num_neurons, t0, t1
 Solution                problem, engine, raw
 Problem                 network, t0, t1, dt, num_steps, num_samples, first_sample, seed, max_spikes, initial, saveat,
-                        solver, threads, noise_levels, options, insertions, input_spikes (null: none)
-RawSolution             spike_times, spike_neurons, num_spikes, truncated, states, tangents, spike_events
-Tangents                spike_times, states, s, s_at_saves, s_at_insertions
+                        solver, threads, noise_levels, options, insertions; null where there is none: input_spikes,
+                        recording, start
+RawSolution             spike_times, spike_neurons, num_spikes, truncated, states, tangents, spike_events, at_recorded
+                        (null: no recording)
+Tangents                spike_times, states, s, s_at_saves, s_at_insertions, log_hazards, hazards
+Recording               trains, neurons
+AtRecordedSpikes        log_hazards, hazards, s
 Insertions              neurons, spikes, saves
 FitResult               network, parameters, history, stopped, gradient, state, settings
 ======================  ============================================================================================
@@ -84,7 +88,7 @@ from .drivers import (
     NormalJumps,
     SampledPath,
 )
-from .engine import Insertions, Problem, RawSolution, Tangents
+from .engine import AtRecordedSpikes, Insertions, Problem, RawSolution, Recording, Tangents
 from .errors import ValidationError
 from .formulas.event_sde import Event, EventSDE
 from .intensities import ExponentialIntensity, FormulaIntensity, ThresholdIntensity
@@ -105,7 +109,9 @@ ADDED: dict[str, dict[str, Any]] = {
     "SLIFNetwork": {"driver": None, "inputs": None},
     "Network": {"driver": None, "inputs": None},
     "weights": {"delays": None},
-    "Problem": {"input_spikes": None},
+    "Problem": {"input_spikes": None, "recording": None, "start": None},
+    "RawSolution": {"at_recorded": None},
+    "Tangents": {"log_hazards": None, "hazards": None},
 }
 
 #: What one may save by itself.
@@ -243,9 +249,21 @@ RECORDS: dict[type, tuple[str, ...]] = {
     Problem: (
         *("network", "t0", "t1", "dt", "num_steps", "num_samples", "first_sample", "seed", "max_spikes", "initial"),
         *("saveat", "solver", "threads", "noise_levels", "options", "insertions", "input_spikes"),
+        *("recording", "start"),
     ),
-    RawSolution: ("spike_times", "spike_neurons", "num_spikes", "truncated", "states", "tangents", "spike_events"),
-    Tangents: ("spike_times", "states", "s", "s_at_saves", "s_at_insertions"),
+    RawSolution: (
+        "spike_times",
+        "spike_neurons",
+        "num_spikes",
+        "truncated",
+        "states",
+        "tangents",
+        "spike_events",
+        "at_recorded",
+    ),
+    Tangents: ("spike_times", "states", "s", "s_at_saves", "s_at_insertions", "log_hazards", "hazards"),
+    Recording: ("trains", "neurons"),
+    AtRecordedSpikes: ("log_hazards", "hazards", "s"),
     Insertions: ("neurons", "spikes", "saves"),
     NormalJumps: ("mean", "std"),
     ExponentialJumps: ("mean",),
@@ -552,12 +570,24 @@ def _checked(problem: Problem, engine: str) -> Problem:
         threads=problem.threads,
         first_sample=problem.first_sample,
         input_spikes=problem.input_spikes,
+        **_observed(problem.recording),
         noise_dt=math.ldexp(problem.dt, as_int("noise_levels", problem.noise_levels, 0)),
         **cast(dict[str, Any], {**problem.initial, **problem.options}),
     )
     if checked != problem:
         raise ValueError("its problem is none that simulate makes")
     return checked
+
+
+def _observed(recording: Recording | None) -> dict[str, Any]:
+    """A recording as arguments of `simulate`."""
+    if recording is None:
+        return {}
+    trains, neurons = recording.trains, recording.neurons
+    place = np.full(trains.num_neurons + 1, -1)
+    place[neurons] = np.arange(neurons.size)
+    observed = SpikeTrains(trains.times, place[trains.neurons], neurons.size, trains.t0, trains.t1)
+    return {"observed": observed, "observed_neurons": neurons}
 
 
 def _solution(fields: dict[str, Any]) -> Solution:

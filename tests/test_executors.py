@@ -34,7 +34,11 @@ def outcomes(network, run, **more):
     rng = np.random.default_rng(0)
     bars = rng.normal(size=solution.spike_times.shape)
     states = {name: rng.normal(size=values.shape) for name, values in solution.states.items()}
-    gradients = solution.vjp(bars, states_bar=states)
+    if solution.problem.recording is None:
+        gradients = solution.vjp(bars, states_bar=states)
+    else:
+        bars = rng.normal(size=solution.log_hazards.shape)
+        gradients = solution.vjp(log_hazards_bar=bars, hazards_bar=bars, states_bar=states)
     parameters = solution.problem.parameters
     tangents = solution.tangents({name: rng.normal(size=x.shape) for name, x in parameters.items()})
     found = [solution.spike_times, solution.spike_neurons, solution.num_spikes, solution.truncated]
@@ -74,11 +78,20 @@ def drivers(samples):
     return network, dict(t1=1.0, dt=0.05, num_samples=samples, saveat=[0.5], seed=3)
 
 
+def clamped(samples):
+    """A recording of one neuron, of each sample its own; the others run free."""
+    rng = np.random.default_rng(8)
+    times = np.sort(rng.uniform(0.1, 0.9, (samples, 4)), axis=1)
+    observed = ssnn.SpikeTrains(times, np.zeros(times.shape, dtype=int), num_neurons=1, t0=0.0, t1=1.0)
+    network = random_network(3, per_sample=False)
+    return network, dict(t1=1.0, dt=0.05, num_samples=samples, observed=observed, observed_neurons=[2])
+
+
 def formulas(samples):
     return formula_network(), dict(t1=1.0, dt=0.05, num_samples=samples, saveat=[0.5], seed=3)
 
 
-@pytest.mark.parametrize("make", [per_sample, shared, drivers, formulas])
+@pytest.mark.parametrize("make", [per_sample, shared, drivers, clamped, formulas])
 @pytest.mark.parametrize("samples", [1, 7, 200])
 def test_numbers_are_the_same_to_the_last_bit(make, samples):
     network, run = make(samples)

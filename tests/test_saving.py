@@ -131,6 +131,19 @@ def test_a_solution_keeps_the_spikes_that_came_in(tmp_path):
     )
 
 
+def test_a_clamped_solution_comes_back_equal(tmp_path):
+    trains = ssnn.SpikeTrains([[0.4, 0.7, np.inf]], [[0, 0, -1]], num_neurons=1, t0=0.0, t1=1.0)
+    run = dict(t1=1.0, dt=0.02, num_samples=2, observed=trains, observed_neurons=[1])
+    solution = ssnn.simulate(ssnn.SLIFNetwork(WEIGHTS, 1.5), **run)
+    ssnn.save(tmp_path / "solution", solution)
+    loaded = ssnn.load(tmp_path / "solution")
+    assert loaded == solution
+    bars = np.ones(solution.log_hazards.shape)
+    gradients = [one.vjp(log_hazards_bar=bars, wrt="mu")["mu"] for one in (solution, loaded)]
+    assert np.array_equal(*gradients)
+    assert gradients[0].any()
+
+
 def test_files_of_version_1_are_read(tmp_path):
     def older(value):
         """Without the fields that came later."""

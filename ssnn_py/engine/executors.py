@@ -17,7 +17,18 @@ from ..errors import JuliaError, SSNNError, ValidationError, WorkerLostWarning, 
 from ..synapses import SYNAPTIC
 from ..validation import describe
 from ..values import frozen
-from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, Tangents, load
+from . import (
+    Array,
+    AtRecordedSpikes,
+    Cotangents,
+    Engine,
+    Insertions,
+    Problem,
+    RawSolution,
+    Recording,
+    Tangents,
+    load,
+)
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -206,6 +217,8 @@ def part_of(problem: Problem, rows: slice) -> Problem:
         initial={name: frozen(x[rows]) if x.ndim == 2 else x for name, x in problem.initial.items()},
         input_spikes=spikes if spikes is None or spikes.num_samples == 1 else spikes[rows],
         insertions=_insertions_of(given, rows),
+        recording=_recording_of(problem.recording, rows),
+        start=problem.start if problem.start is None else np.ascontiguousarray(problem.start[:, rows]),
         executor=None,
     )
 
@@ -230,10 +243,19 @@ def _insertions_of(given: Insertions | None, rows: slice) -> Insertions | None:
     return given and Insertions(*(np.ascontiguousarray(getattr(given, part.name)[rows]) for part in fields(given)))
 
 
+def _recording_of(given: Recording | None, rows: slice) -> Recording | None:
+    if given is None or given.trains.num_samples == 1:
+        return given
+    return Recording(given.trains[rows], given.neurons)
+
+
 def _cotangents_of(bars: Cotangents, rows: slice) -> Cotangents:
     arrays = {
         name: bar if bar is None else np.ascontiguousarray(bar[rows])
-        for name in ("spike_times", "entries", "entries_at_saves", "entries_at_insertions")
+        for name in (
+            *("spike_times", "entries", "entries_at_saves", "entries_at_insertions"),
+            *("log_hazards", "hazards"),
+        )
         for bar in (getattr(bars, name),)
     }
     states = {name: np.ascontiguousarray(bar[rows]) for name, bar in bars.states.items()}
@@ -261,7 +283,8 @@ def _joined(problem: Problem, parts: Sequence[RawSolution]) -> RawSolution:
             states=of_states(lambda part: part.tangents.states, 1),  # type: ignore[union-attr]
             **{
                 name: np.concatenate([getattr(each, name) for each in moved], 1)
-                for name in ("s", "s_at_saves", "s_at_insertions")
+                for name in ("s", "s_at_saves", "s_at_insertions", "log_hazards", "hazards")
+                if getattr(moved[0], name) is not None
             },
         )
     return RawSolution(
@@ -271,7 +294,17 @@ def _joined(problem: Problem, parts: Sequence[RawSolution]) -> RawSolution:
         truncated=np.concatenate([part.truncated for part in parts]),
         states=of_states(lambda part: part.states, 0),
         tangents=tangents,
+        at_recorded=_at_recorded([part.at_recorded for part in parts]),
         spike_events=None if parts[0].spike_events is None else trains("spike_events", -1),
+    )
+
+
+def _at_recorded(parts: Sequence[AtRecordedSpikes | None]) -> AtRecordedSpikes | None:
+    there = [part for part in parts if part is not None]
+    if not there:
+        return None
+    return AtRecordedSpikes(
+        *(np.concatenate([getattr(part, each.name) for part in there]) for each in fields(AtRecordedSpikes))
     )
 
 
