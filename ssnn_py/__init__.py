@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import models, plotting
+from . import datasets, models, plotting
 from .brian2 import from_brian2
 from .builders import feedforward_weights, random_weights, recurrent_weights
 from .count_losses import CountCrossEntropy, SpikeCountLoss
@@ -15,10 +15,12 @@ from .expectations import SampleMean
 from .formulas.event_sde import Event, EventSDE
 from .gradients import DiscontinuousStepWarning, PathwiseGradientWarning, value_and_grad
 from .intensities import ExponentialIntensity, FormulaIntensity, Intensity, ThresholdIntensity
+from .latency_losses import FirstSpikeCrossEntropy
 from .losses import ExpectedSignatureLoss, FirstSpikeLoss, Loss, LossValue, SignatureMMD
 from .multilevel import Level, MultilevelEstimate, multilevel
 from .network import Network
 from .optimizers import SGD, Adam, RMSProp, piecewise_constant
+from .poisson import poisson_trains
 from .potential_losses import PotentialLoss, SumLoss
 from .recommendation import Recommendation, SolverChoice, recommend_solver
 from .saving import load, save
@@ -60,6 +62,7 @@ __all__ = [
     "EventSDE",
     "ExpectedSignatureLoss",
     "ExponentialIntensity",
+    "FirstSpikeCrossEntropy",
     "FirstSpikeLoss",
     "FitResult",
     "FormulaCurrent",
@@ -97,6 +100,7 @@ __all__ = [
     "TrainingInterrupted",
     "TwoSampleTest",
     "ValidationError",
+    "datasets",
     "expected_signature",
     "expected_signature_backprop",
     "feedforward_weights",
@@ -109,6 +113,7 @@ __all__ = [
     "multilevel",
     "piecewise_constant",
     "plotting",
+    "poisson_trains",
     "random_weights",
     "recommend_solver",
     "recurrent_weights",
