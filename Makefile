@@ -36,6 +36,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/reverse_mode.py
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/input_spikes.py
 	$(BIN)/python benchmarks/kernels.py 32
 	$(BIN)/python benchmarks/formula_models.py
 

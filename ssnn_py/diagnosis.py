@@ -275,7 +275,8 @@ class _Evaluation:
         if not isinstance(plan.data, SpikeTrains | Solution):
             return None
         problem = self.problem(self.coordinates.values, step_seed(plan.seed, _OWN + repeat))
-        problem = replace(problem, num_samples=plan.num_recorded)
+        if plan.input_spikes is None:
+            problem = replace(problem, num_samples=plan.num_recorded)
         problem.network.check_samples(problem.num_samples, problem.initial)
         solution = Solution(problem, plan.engine, engines.load(plan.engine).solve(problem))
         return solution if isinstance(plan.data, Solution) else solution.spike_trains

@@ -101,8 +101,8 @@ def value_and_grad(
     """
     problem, name = prepare(network, **simulate_arguments)
     warn_of_likely_mistakes(problem)
-    network.check_gradients()
     names = checked_names(wrt, problem.parameters)
+    network.check_gradients(wrt=names)
     if "weights" in names and not network.synapses.targets.size:
         warn_caller(f"{NO_SYNAPSE}: the gradient is 0", LikelyMistakeWarning)
     outcome = differentiate(Objective(loss, data), problem, name, names, checked_gradient(gradient))
@@ -157,13 +157,13 @@ class Objective:
 
     def why_pathwise(self, solution: Solution, result: Cotangents | None = None) -> str:
         """Why the unbiased gradient is not to be had, or nothing; `result` is what a function has returned."""
-        try:
-            solution.check_entries()
-        except NoGradientError as error:
-            return str(error)
         states = (
             self.loss.observes_states if isinstance(self.loss, Loss) else result is not None and bool(result.states)
         )
+        try:
+            solution.check_entries(states)
+        except NoGradientError as error:
+            return str(error)
         if isinstance(self.loss, Loss) and not self.loss.has_entries:
             return "a part of the loss is a function that returns no entries; use a Loss such as SampleMean"
         if states and solution.truncated.any():

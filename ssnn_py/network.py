@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -343,6 +343,10 @@ class Network(Immutable):
         """Values of the parameters ``"weights"`` or ``"delays"`` in the form in which the weights were given."""
         return like_matrix(values, self.synapses, self._sparse)
 
+    def synapses_of(self, name: str) -> Synapses:
+        """The synapses that a parameter of ``SYNAPTIC`` has numbers for."""
+        return self.synapses if name in ("weights", "delays") or self.inputs is None else self.inputs.synapses
+
     def like_parameter(self, name: str, values: Array) -> Any:
         """Values of a parameter as they were given: those of synapses dense or sparse."""
         if name in ("weights", "delays"):
@@ -452,7 +456,7 @@ class Network(Immutable):
 
     # --- gradients ----------------------------------------------------------------------------------------------------
 
-    def check_gradients(self, explain: bool = False) -> None:
+    def check_gradients(self, explain: bool = False, wrt: Sequence[str] = ()) -> None:
         """Raise unless spike times and trajectories have pathwise derivatives.
 
         The conditions (Holberg and Salvi, NeurIPS 2024, assumptions of theorem 3.2), with E the event function, T the
@@ -465,6 +469,9 @@ class Network(Immutable):
         ----------
         explain : bool
             Print a table of the conditions first: which hold, and how that was decided.
+        wrt : sequence of str, optional
+            Parameters that move. Where arrivals of spikes from outside move with them (``"input_times"``,
+            ``"input_delays"``), (iii) must hold for these, too.
 
         Raises
         ------
@@ -488,6 +495,29 @@ class Network(Immutable):
         if failure is not None:
             where = "the synapse" if failure.event is None else f"events[{failure.event}]"
             raise NoGradientError(f"condition {failure.condition} fails for {where}: {failure.explanation}")
+        self._check_moving_inputs(wrt)
+
+    def _check_moving_inputs(self, wrt: Sequence[str]) -> None:
+        """Raise where arrivals from outside move with these parameters, and do not commute with the noise."""
+        moving = [name for name in ("input_times", "input_delays") if name in wrt]
+        if self.inputs is None or not moving:
+            return
+        why = next(filter(None, map(self._clash_of_arrival, self._input_targets())), None)
+        if why:
+            raise NoGradientError(
+                f"condition (iii) fails for spikes from outside, which move with {' and '.join(moving)}: {why}"
+            )
+
+    def _input_targets(self) -> list[str | None]:
+        """The variables to which spikes from outside are added; None where they do what the model's synapses do."""
+        if self.inputs is None:
+            return []
+        variables = np.unique(self.inputs.variables(self.states))
+        return [None if place == 0 else self.states[place - 1] for place in variables]
+
+    def _clash_of_arrival(self, variable: str | None) -> str | None:
+        """Why arrivals at a variable do not commute with the noise, if they do not."""
+        return cast("str | None", _decided("added", self, variable))
 
     def _condition_rows(self) -> tuple[Any, ...]:
         """What is known of the conditions; that on arrivals counts where there are synapses."""
@@ -504,9 +534,17 @@ class Network(Immutable):
             return tuple(array.tobytes() for array in arrays)
         return tuple((np.sign(array) * (1 + (np.abs(array) == 1.0))).astype(np.int8).tobytes() for array in arrays)
 
+    @property
+    def has_delays(self) -> bool:
+        """Whether a spike of one of the neurons takes its time to another."""
+        delays = self.parameters.get("delays")
+        if delays is None or not self.synapses.targets.size:
+            return False
+        return bool(np.any(delays if delays.ndim == 0 else delays.ravel()[self.synapses.position]))
+
     def check_unbiased_gradients(self) -> None:
         """Raise unless expectations have unbiased gradients: unless every event is driven by a hazard, and it does not
-        matter in which order transitions happen.
+        matter in which order transitions and arrivals happen.
 
         A spike that enters or leaves an interval changes an expectation by its density there, which is known for the
         exponential thresholds of a hazard. A potential that reaches a threshold has none.
@@ -515,7 +553,8 @@ class Network(Immutable):
         ------
         NoGradientError
         """
-        why = _decided("unbiased", self)
+        variables = [*([None] if self.synapses.targets.size else []), *self._input_targets()]
+        why = _decided("unbiased", self, *dict.fromkeys(variables))
         if why is not None:
             raise NoGradientError(f"no unbiased gradient: {why}")
 
@@ -527,7 +566,7 @@ class Network(Immutable):
         """Recorded states (S, T, N) with those of sample s at the time ``saves[s]`` as they are after a spike of
         ``neurons[s]``.
 
-        Samples with −1 stay as they are.
+        Samples with −1 stay as they are. What spikes do at their targets is in it only where no delay is longer than 0.
         """
         after = {name: states[name].copy() for name in self.states}
         transition, arrival = _spike_formulas(self.model)
@@ -539,7 +578,7 @@ class Network(Immutable):
             targets = slice(synapses.indptr[k], synapses.indptr[k + 1])
             for formulas, who, more in (
                 (transition, np.array([k]), []),
-                (arrival, synapses.targets[targets], [weights[targets]]),
+                *([] if self.has_delays else [(arrival, synapses.targets[targets], [weights[targets]])]),
             ):
                 before = [values[s, at, who] for values in after.values()]
                 given = [*before, *(slot[s, who] for slot in slots.values()), *more]
@@ -581,16 +620,23 @@ _DECIDED: dict[tuple[Any, ...], Any] = {}
 _MOST_DECIDED = 256
 
 
-def _decided(question: str, network: Network) -> Any:
-    """The report on a model from formulas, or why it has no unbiased gradients; remembered."""
+def _decided(question: str, network: Network, *arrivals: str | None) -> Any:
+    """The report on a model from formulas; why it has no unbiased gradients, or an arrival's time has no derivative,
+    spikes arriving in these ways. Remembered.
+    """
     from .formulas import conditions
 
-    key = (question, network.model.key, network._decisive_values())
+    model, parameters = network.model, network.parameters
+    key = (question, arrivals, model.key, network._decisive_values())
     if key not in _DECIDED:
         if len(_DECIDED) >= _MOST_DECIDED:
             _DECIDED.clear()
-        decide = conditions.report if question == "report" else conditions.unbiased
-        _DECIDED[key] = decide(network.model, network.parameters)
+        if question == "report":
+            _DECIDED[key] = conditions.report(model, parameters)
+        elif question == "added":
+            _DECIDED[key] = conditions.added(model, arrivals[0], parameters)
+        else:
+            _DECIDED[key] = conditions.unbiased(model, parameters, arrivals)
     return _DECIDED[key]
 
 

@@ -229,12 +229,12 @@ class Solution(Record):
         NoGradientError
             If the model has no pathwise gradient, or, with `entries`, no unbiased one, or if it is not finite.
         """
-        self.network.check_gradients()
         known = self.problem.parameters
         names = tuple(known) if wrt is None else as_names("wrt", wrt, known)
+        self.network.check_gradients(wrt=names)
         cotangents = self.cotangents(spike_times_bar, v_bar, i_bar, entries, entries_at_saves, states_bar)
         if cotangents.entries is not None or cotangents.entries_at_saves is not None:
-            self.check_entries()
+            self.check_entries(recorded=cotangents.entries_at_saves is not None or bool(cotangents.states))
         gradients = engines.load(self.engine).pull_back(self.problem, cotangents, names)
         engines.check_finite(gradients)
         return self.presented(gradients)
@@ -283,10 +283,10 @@ class Solution(Record):
                 'directions must map names of parameters to tangents, as in {"alpha": 1.0}, got '
                 f"{describe(directions)}"
             )
-        self.network.check_gradients()
         blocks = {name: self._direction(name, value)[None] for name, value in directions.items()}
         if not blocks:
             raise ValidationError("directions must name at least one parameter")
+        self.network.check_gradients(wrt=tuple(blocks))
         tangents = engines.load(self.engine).solve(self.problem, blocks).tangents
         assert tangents is not None
         along = "the derivative in the direction of"
@@ -324,9 +324,16 @@ class Solution(Record):
             raise ValidationError(f"{name} must be finite wherever there is a spike or a recorded value")
         return counted
 
-    def check_entries(self) -> None:
-        """Raise NoGradientError where spikes that come or go have no known density (docs/gradients.md)."""
+    def check_entries(self, recorded: bool = False) -> None:
+        """Raise NoGradientError where spikes that come or go have no known density (docs/gradients.md), or change what
+        is `recorded` in a way that is not known.
+        """
         self.network.check_unbiased_gradients()
+        if recorded and self.network.has_delays:
+            raise NoGradientError(
+                "no unbiased gradient of recorded states with delays: a spike changes them when it arrives, not when "
+                "it comes. Take a loss of spikes alone, or a network without delays"
+            )
         if self.engine == "sciml":
             raise NoGradientError(
                 f"solver {self.problem.solver!r} does not carry the tangents of the hazards that an unbiased gradient "
@@ -383,8 +390,7 @@ def _values_at_synapses(matrix: Any, network: Network, name: str) -> Array:
     """Entries of a sparse matrix at the synapses of a parameter, in its order."""
     if network.parameters[name].ndim == 2:
         return np.asarray(matrix.toarray(), dtype=np.float64)
-    between = name in ("weights", "delays")
-    synapses = network.synapses if between or network.inputs is None else network.inputs.synapses
+    synapses = network.synapses_of(name)
     return np.asarray(matrix.tocsr()[synapses.sources, synapses.targets], dtype=np.float64).ravel()
 
 
@@ -612,6 +618,18 @@ def _input_spikes(network: Network, given: Any, num_samples: int, t0: float) -> 
     return SpikeTrains.unchecked(
         np.ascontiguousarray(given.times), np.ascontiguousarray(given.neurons), channels, given.t0, given.t1
     )
+
+
+def with_input_times(arguments: Mapping[str, Any], times: ArrayLike | None) -> dict[str, Any]:
+    """Arguments of :func:`simulate` whose input spikes come at these `times`, shape (S, K), in the same order."""
+    spikes = arguments.get("input_spikes")
+    if times is None:
+        return dict(arguments)
+    if not isinstance(spikes, SpikeTrains) or np.shape(times) != spikes.times.shape:
+        what = f"of shape {spikes.times.shape}" if isinstance(spikes, SpikeTrains) else "given with input_spikes"
+        raise ValidationError(f"input_times must be {what}, got {describe(times)}")
+    moved = SpikeTrains(np.asarray(times, dtype=np.float64), spikes.neurons, spikes.num_neurons, spikes.t0, spikes.t1)
+    return {**arguments, "input_spikes": moved}
 
 
 def renewed(problem: Problem, network: Network, seed: int, initial: Mapping[str, ArrayLike]) -> Problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -251,7 +251,7 @@ class SLIFNetwork(Network):
             "them drives them for ever. Give mu=(mu1, mu2) with mu2 > 0, as in mu=(15.0, 5.0)"
         ]
 
-    def check_gradients(self, explain: bool = False) -> None:
+    def check_gradients(self, explain: bool = False, wrt: Sequence[str] = ()) -> None:
         """Raise unless spike times and trajectories have pathwise derivatives; see :meth:`Network.check_gradients`.
 
         A hazard event with a positive intensity satisfies (i), (ii) and almost surely (iv) and (v); subtracting at a
@@ -269,13 +269,26 @@ class SLIFNetwork(Network):
                 print(f"{condition:5s}  {failures.get(condition, 'holds')}")
         for condition, why in failures.items():
             raise NoGradientError(f"condition {condition} fails: {why}")
+        self._check_moving_inputs(wrt)
+
+    def _clash_of_arrival(self, variable: str | None) -> str | None:
+        if variable != "v" or self.diffusion.additive or not self._noisy:
+            return None
+        return (
+            "the noise depends on the potential (diffusion), and a spike from outside moves the potential. Use "
+            'target="i", or additive noise'
+        )
+
+    @property
+    def _noisy(self) -> bool:
+        """Whether noise drives the potential."""
+        sigma = self.parameters["sigma"]
+        return bool((sigma[..., 0, :] if sigma.ndim >= 2 else sigma).any())
 
     def _failures(self) -> dict[str, str]:
         """The conditions that fail, and why."""
         failures = {}
-        sigma = self.parameters["sigma"]
-        noisy = bool((sigma[..., 0, :] if sigma.ndim >= 2 else sigma).any())
-        v_reset = self.parameters["v_reset"]
+        noisy, v_reset = self._noisy, self.parameters["v_reset"]
         threshold = self.intensity.event == "threshold"
         if threshold and noisy:
             failures["(i)"] = (
@@ -299,7 +312,8 @@ class SLIFNetwork(Network):
         return failures
 
     def check_unbiased_gradients(self) -> None:
-        """Raise unless expectations have unbiased gradients: unless every event is driven by a hazard.
+        """Raise unless expectations have unbiased gradients: unless every event is driven by a hazard, and no spike
+        from outside moves a potential that a hard reset forgets.
 
         A spike that enters or leaves an interval changes an expectation by its density there, which is known for the
         exponential thresholds of a hazard. A potential that reaches a threshold has none.
@@ -314,6 +328,11 @@ class SLIFNetwork(Network):
                 "known of the density of spikes "
                 "that appear or vanish. Use a stochastic intensity"
             )
+        if self.reset == "hard" and "v" in self._input_targets():
+            raise NoGradientError(
+                "no unbiased gradient: a hard reset forgets what a spike from outside has added to the potential, so "
+                'that it matters which comes first. Use reset="subtract", or target="i"'
+            )
 
     def after_spikes(
         self, states: Mapping[str, Array], saves: NDArray[np.int64], neurons: NDArray[np.int64]
@@ -325,7 +344,7 @@ class SLIFNetwork(Network):
         at, firing = saves[rows], neurons[rows]
         lowered = slots[rows, firing] if self.reset == "hard" else v[rows, at, firing] - slots[rows, firing]
         v[rows, at, firing] = lowered
-        for k in np.unique(firing):
+        for k in np.unique(firing) if not self.has_delays else ():
             outgoing = slice(synapses.indptr[k], synapses.indptr[k + 1])
             mine = rows[firing == k][:, None]
             i[mine, saves[mine], synapses.targets[outgoing]] += values[outgoing]

@@ -321,7 +321,8 @@ def fit(
     progress : bool
         Show a progress bar.
     **simulate_arguments
-        As for :func:`simulate`: t1, dt, max_spikes, v0, …
+        As for :func:`simulate`: t1, dt, max_spikes, v0, … Where `input_spikes` has as many samples as the data, each
+        batch hears those of its samples.
 
     Returns
     -------
@@ -456,12 +457,13 @@ class _Training:
 
     def _differentiated(self) -> tuple[Outcome, float | None]:
         """Loss and gradient at the noise of this step, and the test loss where there is test data."""
-        plan, batch, tested = self.plan, self.plan.data, None
+        plan, batch, tested, rows = self.plan, self.plan.data, None, None
         if plan.batch_size < plan.num_recorded:
-            batch = _samples(batch, batch_indices(plan.num_recorded, plan.batch_size, plan.seed, self.step))
+            rows = batch_indices(plan.num_recorded, plan.batch_size, plan.seed, self.step)
+            batch = _samples(batch, rows)
         try:
-            problem = plan.problem_at(self.parameters, self.network, step_seed(plan.seed, self.step))
-            self.network.check_gradients()
+            problem = plan.problem_at(self.parameters, self.network, step_seed(plan.seed, self.step), rows)
+            self.network.check_gradients(wrt=plan.names)
             outcome = differentiate(plan.objective(batch), problem, plan.engine, plan.names, plan.gradient)
             if plan.test_data is not None:
                 tested = _tested(plan.test_loss(outcome.solution, plan.test_data))

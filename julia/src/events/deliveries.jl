@@ -13,7 +13,7 @@ struct SpikeUnderWay
     place::Int                      # of its next synapse in the order of delays
 end
 
-"""Which of two comes first. Of those that come at the same time, the one of the lower source, and of these the older."""
+"""Which of two comes first: of those at the same time the one of the lower source, and of these the older."""
 @inline comes_before(a::SpikeUnderWay, b::SpikeUnderWay) =
     (a.arrival, a.source, a.index) < (b.arrival, b.source, b.index)
 

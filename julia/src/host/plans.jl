@@ -15,10 +15,11 @@ Base.:(==)(a::PlanKey, b::PlanKey) = a.mode == b.mode && a.numbers == b.numbers 
 
 function PlanKey(mode::Symbol, problem::Problem, more::Real...)
     p = problem
-    names = String[unsafe_string(x) for x in (p.solver, p.model, p.intensity, p.current, p.diffusion, p.coefficient_names)]
+    texts = (p.solver, p.model, p.intensity, p.current, p.diffusion, p.coefficient_names)
+    names = String[unsafe_string(text) for text in texts]
     counts = (
-        p.num_neurons, num_synapses_between_neurons(p), num_synapses(p), p.num_steps, p.num_components, p.noise_levels, p.hard_reset, p.stratonovich,
-        p.num_saves, p.num_settings, p.num_knots, p.inputs.num_channels, num_delays(p),
+        p.num_neurons, num_synapses_between_neurons(p), num_synapses(p), p.num_steps, p.num_components,
+        p.noise_levels, p.hard_reset, p.stratonovich, p.num_saves, p.num_settings, p.num_knots, p.inputs.num_channels, num_delays(p),
         p.signals.delays.pointer != C_NULL, map(Int, more)...,
     )
     numbers = Float64[p.t0, p.t1, p.dt]

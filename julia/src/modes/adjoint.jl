@@ -28,8 +28,8 @@ AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointDa
 
 """
 What happened to a neuron within a step: it reached the threshold (`CROSSING`) and made its transition (`TRANSITION`),
-was brought to the time of another's spike (`ADVANCE`) or to the end of the step (`FINISH`), was found there by a synapse
-(`TARGET`) or by a spike that was under way (`DELIVERY`), or was looked at for what is recorded (`RECORD`) or for its
+was brought to the time of another's spike (`ADVANCE`) or to the end of the step (`FINISH`), was found there by a
+synapse (`TARGET`) or by a spike that was under way (`DELIVERY`), or was looked at for what is recorded (`RECORD`) or for its
 hazard at another's spike (`HAZARD`).
 """
 @enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY
@@ -451,7 +451,7 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
     end
 end
 
-"""Of the time at which spike `index` came by that synapse, from its cotangent to that of the delay, and of the spike."""
+"""From the cotangent of the time at which spike `index` came by that synapse to those of the delay and of the spike."""
 function delivered_adjoint!(w::AdjointWorker, cotangents::SampleCotangents, synapse, index, bar)
     delays = w.gradients.delays
     isempty(delays) || (delays[synapse] += bar)

@@ -95,8 +95,8 @@ function Run(problem::Problem, solver::Solver, θ::Model, driver::Driver{C}, ::V
         problem, solver, Synapses(problem), places, host_table(problem.coefficients, places),
         host_array(problem.saveat, problem.num_saves), θ, NetworkState{M}(n), driver, zeros(n * C), zeros(n * C),
         keeps_areas(solver, problem), RefinementMemory{M,C}(n, deepest_leaf(solver)), (UInt64(0), UInt64(0)),
-        Spike{M}[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[], false, Insertion(0, 0, 0),
-        zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0), Deliveries(problem),
+        Spike{M}[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[], false,
+        Insertion(0, 0, 0), zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0), Deliveries(problem),
     )
 end
 
@@ -219,8 +219,8 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
 end
 
 """
-Take as many steps at once as have no spike, nothing that arrives and nothing to record, up to the end of the noise window; returns the step
-reached, before `to`.
+Take as many steps at once as have no spike, nothing that arrives and nothing to record, up to the end of the noise
+window; returns the step reached, before `to`.
 """
 function take_event_free_steps!(run::Run, observer::Observer, from::Int, to::Int)
     problem, driver = run.problem, run.driver

@@ -126,7 +126,7 @@ function before_delivery!(o::TangentObserver, run::Run, step::Step, spike::Spike
     end
 end
 
-"""∂ of the time at which a spike was sent, in direction p: that of an input is the host's, that of a neuron is known."""
+"""∂ of the time at which a spike was sent, in direction p: of an input it is the host's, of a neuron it is known."""
 function sent_tangent(o::TangentObserver, run::Run, spike::SpikeUnderWay, e, p)
     if is_input(run.synapses, e)
         moved = o.outputs.signals.input_times

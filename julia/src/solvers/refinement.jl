@@ -240,8 +240,9 @@ function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar
                 b_bar = along(bar, edge_velocity(solver, θ, step, k, y_b, b))
             end
             bar = one_step_adjoint!(θ̄, solver, θ, k, piece.y, bar, piece.a, piece.length, piece.x, wanted)
-            # The start of the step is fixed.
-            step.start < piece.a == a && (a_bar = -along(bar, edge_velocity(solver, θ, step, k, y, a)))
+            # The start of a step is fixed; but a spike may arrive at t0.
+            moves_at_start = piece.a == a && (step.start < a || step.index == 0)
+            moves_at_start && (a_bar = -along(bar, edge_velocity(solver, θ, step, k, y, a)))
         end
     end
     return bar, a_bar, b_bar
