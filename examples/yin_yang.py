@@ -29,9 +29,10 @@ def encode(features: np.ndarray) -> ssnn.SpikeTrains:
 
 
 def classifier(
-    channels: int, hidden: int, classes: int, firing: int = 5, sigma: float = 0.0, seed: int = 0
+    channels: int, hidden: int, classes: int, firing: int = 5, drive: float = 10.0, sigma: float = 0.0, seed: int = 0
 ) -> ssnn.SLIFNetwork:
-    """Channels of input, of which so many are `firing` in a sample; hidden neurons; and last a neuron per class.
+    """Channels of input, of which so many are `firing` in a sample; hidden neurons; and last a neuron per class, with
+    weights that sum up to about `drive`.
 
     Most hidden neurons fire from the start, and the others' current lets them fire at about 1.5 if they hear nothing:
     a neuron that is silent in all samples has no first spike, and so no gradient.
@@ -39,7 +40,7 @@ def classifier(
     rng = np.random.default_rng(seed)
     inputs, weights = np.zeros((channels, hidden + classes)), np.zeros((hidden + classes, hidden + classes))
     inputs[:, :hidden] = rng.normal(7.5 / firing, 3.35 / np.sqrt(firing), (channels, hidden))
-    weights[:hidden, hidden:] = rng.normal(10.0, 10.0, (hidden, classes)) / hidden
+    weights[:hidden, hidden:] = rng.normal(drive, drive, (hidden, classes)) / hidden
     return ssnn.SLIFNetwork(
         weights,
         input_current=np.repeat([0.0, 1.1], [hidden, classes]),
@@ -52,25 +53,25 @@ def classifier(
     )
 
 
-def loss_of(net: ssnn.SLIFNetwork, classes: int) -> ssnn.FirstSpikeCrossEntropy:
+def loss_of(net: ssnn.SLIFNetwork, classes: int, time_scale: float, earliness: float) -> ssnn.FirstSpikeCrossEntropy:
     """Cross-entropy of the last neurons' first spikes."""
     neurons = np.arange(net.num_neurons - classes, net.num_neurons)
-    return ssnn.FirstSpikeCrossEntropy(time_scale=0.05, neurons=neurons, earliness=0.02)
+    return ssnn.FirstSpikeCrossEntropy(time_scale, neurons, earliness)
 
 
 def exact_gradients(
-    net: ssnn.SLIFNetwork, trains: ssnn.SpikeTrains, labels: np.ndarray, classes: int, seed: int, dt: float
+    net: ssnn.SLIFNetwork, trains: ssnn.SpikeTrains, labels: np.ndarray, loss: ssnn.Loss, seed: int, dt: float
 ) -> tuple[float, dict[str, np.ndarray]]:
     """The loss of a mini-batch, with noise of its own, and its exact gradient in the weights."""
     run = {"t1": T1, "dt": dt, "input_spikes": trains, "num_samples": len(trains), "seed": seed}
-    return ssnn.value_and_grad(loss_of(net, classes), net, WEIGHTS, data=labels, gradient="unbiased", **run)
+    return ssnn.value_and_grad(loss, net, WEIGHTS, data=labels, gradient="unbiased", **run)
 
 
 def train(
     net: ssnn.SLIFNetwork,
     trains: ssnn.SpikeTrains,
     labels: np.ndarray,
-    classes: int,
+    loss: ssnn.FirstSpikeCrossEntropy,
     epochs: int,
     rate: float,
     batch: int = 100,
@@ -97,7 +98,7 @@ def train(
         for rows in order[: per_epoch * batch].reshape(per_epoch, batch):
             step = len(history)
             dt = COARSE if step < 0.7 * steps else FINE
-            value, gradients = gradients_of(net, trains[rows], labels[rows], classes, seed * 10**6 + step, dt)
+            value, gradients = gradients_of(net, trains[rows], labels[rows], loss, seed * 10**6 + step, dt)
             gradients = {name: g * min(1.0, clip / max(np.linalg.norm(g), clip)) for name, g in gradients.items()}
             changes, state = rule.update(gradients, state, step)
             parameters = {name: parameters[name] + changes[name] for name in WEIGHTS}
@@ -156,7 +157,9 @@ def main(out: Path, quick: bool, hidden: int, epochs: int | None) -> None:
     features, labels = datasets.yin_yang(1000 if quick else 5000, seed=1)
     test, truth = datasets.yin_yang(300 if quick else 1000, seed=2)
     net = classifier(channels=5, hidden=30 if quick else hidden, classes=3)
-    net, losses = train(net, encode(features), labels, 3, epochs, 0.02, progress=sys.stderr.isatty())
+    net, losses = train(
+        net, encode(features), labels, loss_of(net, 3, 0.05, 0.02), epochs, 0.02, progress=sys.stderr.isatty()
+    )
     hits = predictions(net, encode(test), 3, seed=2**40) == truth
     fine = predictions(net, encode(test), 3, seed=2**40, dt=0.05, solver="exact_ou") == truth
     seconds = time.perf_counter() - begin
