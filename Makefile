@@ -43,9 +43,12 @@ bench: $(VENV)/installed
 examples: $(VENV)/installed
 	$(BIN)/ssnn setup
 	for example in examples/*.py; do \
-		case $$example in *torch*) $(BIN)/python -c "import torch" 2> /dev/null \
-			|| { echo "$$example: left out, PyTorch is not installed"; continue; };; esac; \
-		$(BIN)/python $$example --out $(OUT) || exit 1; \
+		needs=; quick=; \
+		case $$example in *torch*) needs=torch;; *digits*) needs=sklearn;; esac; \
+		case $$example in *yin_yang*|*digits*|*noise_levels*) quick=--quick;; esac; \
+		test -z "$$needs" || $(BIN)/python -c "import $$needs" 2> /dev/null \
+			|| { echo "$$example: left out, $$needs is not installed"; continue; }; \
+		$(BIN)/python $$example --out $(OUT) $$quick || exit 1; \
 	done
 
 # The documentation, examples run: docs/_build/html/index.html.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import models, plotting
+from . import datasets, models, plotting
 from .brian2 import from_brian2
 from .builders import feedforward_weights, random_weights, recurrent_weights
 from .count_losses import CountCrossEntropy, SpikeCountLoss
@@ -33,12 +33,14 @@ from .formulas.event_sde import Event, EventSDE
 from .goodness_of_fit import GoodnessOfFit, NeuronFit, goodness_of_fit
 from .gradients import DiscontinuousStepWarning, PathwiseGradientWarning, value_and_grad
 from .intensities import ExponentialIntensity, FormulaIntensity, Intensity, ThresholdIntensity
+from .latency_losses import FirstSpikeCrossEntropy
 from .likelihoods import LogLikelihood, NegativeLogLikelihood, log_likelihood
 from .losses import ExpectedSignatureLoss, FirstSpikeLoss, Loss, LossValue, SignatureMMD
 from .maximum_likelihood import MaximumLikelihood, Profile, maximum_likelihood
 from .multilevel import Level, MultilevelEstimate, multilevel
 from .network import Network
 from .optimizers import SGD, Adam, RMSProp, piecewise_constant
+from .poisson import poisson_trains
 from .potential_losses import PotentialLoss, SumLoss
 from .recommendation import Recommendation, SolverChoice, recommend_solver
 from .saving import load, save
@@ -83,6 +85,7 @@ __all__ = [
     "ExpectedSignatureLoss",
     "ExponentialIntensity",
     "ExponentialJumps",
+    "FirstSpikeCrossEntropy",
     "FirstSpikeLoss",
     "FitResult",
     "FormulaCurrent",
@@ -132,6 +135,7 @@ __all__ = [
     "TwoSampleTest",
     "ValidationError",
     "WorkerLostWarning",
+    "datasets",
     "expected_signature",
     "expected_signature_backprop",
     "feedforward_weights",
@@ -147,6 +151,7 @@ __all__ = [
     "multilevel",
     "piecewise_constant",
     "plotting",
+    "poisson_trains",
     "random_weights",
     "recommend_solver",
     "recurrent_weights",
