@@ -8,7 +8,6 @@ their hazards are integrated.
 """
 
 import matplotlib.pyplot as plt
-import numpy as np
 
 import ssnn_py as ssnn
 
@@ -59,9 +58,8 @@ plt.show()
 
 fit = ssnn.goodness_of_fit(found.network, test, **solve)
 print(fit)
-fig = fit.plot()
-fig.set_size_inches(9, 6.4)
-fig
+fit.plot(fig=plt.figure(figsize=(9, 6.4), layout="constrained"))
+plt.show()
 
 # %%
 # A model that is wrong is found out, and the tests say where. This one falls too little at its spikes:
