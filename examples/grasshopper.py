@@ -18,7 +18,7 @@ from ssnn_py import plotting
 
 #: Milliseconds: the length of a recording, and of its first half.
 LENGTH, HALF = 10_000.0, 5_000.0
-#: How long ear and nerve take: the best of 5.5 to 8 ms, in steps of 0.5, in the first half of the first recording.
+#: How long the ear and the nerve take: the best of 5.5 to 8 ms, in steps of 0.5, in the first recording's first half.
 LATENCY = 6.0
 RUN = {"dt": 0.2, "solver": "stochastic_heun"}
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import ValidationError
 from .likelihoods import LogLikelihood, log_likelihood
 from .network import Network
-from .plotting import figure
+from .plotting import figure, legend_beside
 from .signature_kernels import TwoSampleTest, two_sample_test
 from .simulation import solved
 from .spike_trains import PSTH, SpikeTrains
@@ -164,7 +164,7 @@ class GoodnessOfFit(Record):
         )
         return "\n".join([*lines, mmd, self.verdict])
 
-    def plot(self, neuron: int = 0) -> Figure:
+    def plot(self, neuron: int = 0, fig: Figure | None = None) -> Figure:
         """One figure with all of it, of one neuron: rescaled intervals with the band of the KS test, their serial
         correlations, the PSTHs, and the verdict.
 
@@ -172,6 +172,8 @@ class GoodnessOfFit(Record):
         ----------
         neuron : int
             Its number in the recording.
+        fig : matplotlib.figure.Figure, optional
+            Where to draw; default a new one.
 
         Returns
         -------
@@ -184,7 +186,10 @@ class GoodnessOfFit(Record):
             If there is no such neuron.
         """
         one = self.neurons[as_int("neuron", neuron, 0, len(self.neurons) - 1)]
-        fig, axes = figure(2, 2, 4.8, 3.4)
+        if fig is None:
+            fig, axes = figure(2, 2, 4.8, 3.4)
+        else:
+            axes = fig.subplots(2, 2)
         quantiles, correlations, rates, between = axes.flat
         self._plot_quantiles(quantiles, one)
         self._plot_correlations(correlations, one)
@@ -235,7 +240,7 @@ class GoodnessOfFit(Record):
         ax.stairs(simulated, edges, color="C1")
         ax.stairs(recorded, edges, color="C0", label="recorded")
         ax.set(xlabel="time", ylabel="rate", xlim=(edges[0], edges[-1]), ylim=(0, None), title="PSTH")
-        ax.legend(frameon=False, fontsize="small")
+        legend_beside(ax)
 
 
 def goodness_of_fit(

@@ -58,9 +58,8 @@ plt.show()
 
 fit = ssnn.goodness_of_fit(found.network, test, **solve)
 print(fit)
-fig = fit.plot()
-fig.set_size_inches(9, 6.4)
-fig  # noqa: B018
+fit.plot(fig=plt.figure(figsize=(9, 6.4), layout="constrained"))
+plt.show()
 
 # %%
 # A model that is wrong is found out, and the tests say where. This one falls too little at its spikes:
