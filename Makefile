@@ -14,7 +14,8 @@ demo: $(VENV)/installed
 
 # A file's tests run in one process: what Julia has compiled for one of them serves the next. Where they are of many
 # small models, their time is Julia's compiler: less optimisation halves it, and would cost the others more.
-MANY_MODELS := tests/test_formula_networks.py tests/test_shelf.py tests/test_formula_derivatives.py
+MANY_MODELS := tests/test_formula_networks.py tests/test_shelf.py tests/test_formula_derivatives.py \
+	tests/test_drivers.py
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test: lint julia-test
