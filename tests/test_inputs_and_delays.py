@@ -437,3 +437,41 @@ def test_each_batch_hears_the_spikes_of_its_samples():
 def test_bad_input_is_refused_at_the_call(make, word):
     with pytest.raises(ssnn.ValidationError, match=word):
         make()
+
+
+# --- with all else ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_inputs_delays_drivers_and_a_recording_go_together(solver):
+    rng, like = np.random.default_rng(0), slif()
+    driver = (
+        ssnn.BrownianMotion()
+        + ssnn.SampledPath(np.linspace(0, 2, 9), rng.normal(size=(SAMPLES, 9, NEURONS)))
+        + ssnn.GivenJumps([0.1, 0.3, 0.61], [0.2, -0.3, 0.4])
+    )
+    settings = {name: like.parameters[name] for name in ("input_current", "mu", "sigma", "delays")}
+    network = ssnn.SLIFNetwork(like.weights, inputs=like.inputs, driver=driver, intensity=like.intensity, **settings)
+    times = np.sort(rng.uniform(0.05, 1.2, (SAMPLES, 3)), axis=1)
+    observed = ssnn.SpikeTrains(times, np.zeros(times.shape, dtype=int), num_neurons=1, t0=0.0, t1=1.23)
+    run = arguments(observed=observed, observed_neurons=[1], solver=solver)
+    a, b = (ssnn.simulate(network, engine=engine, **run) for engine in ("julia", "reference"))
+    assert np.array_equal(a.spike_neurons, b.spike_neurons)
+    directions = {name: rng.normal(size=value.shape) for name, value in a.problem.parameters.items()}
+    here, there = a.tangents(directions), b.tangents(directions)
+    scale = max(1.0, np.abs(there.spike_times).max())
+    for one, other in (
+        (a.spike_times, b.spike_times),
+        (a.v, b.v),
+        (a.log_hazards, b.log_hazards),
+        (here.spike_times / scale, there.spike_times / scale),
+        (here.log_hazards / scale, there.log_hazards / scale),
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+    bars, of_hazards = rng.normal(size=a.spike_times.shape), rng.normal(size=a.log_hazards.shape)
+    back = a.vjp(bars, log_hazards_bar=of_hazards, hazards_bar=of_hazards, v_bar=np.ones(a.v.shape))
+    assert back.keys() == directions.keys()
+    forward = (bars * here.spike_times[0]).sum() + here.v[0].sum()
+    forward += (of_hazards * (here.log_hazards[0] + here.hazards[0])).sum()
+    reverse = sum((back[name] * directions[name]).sum() for name in back)
+    assert abs(forward - reverse) <= 1e-10 * max(1.0, abs(forward))
