@@ -357,7 +357,7 @@ def jumping(neurons):
     poisson = ssnn.JumpProcess(5.0, ssnn.NormalJumps(0.0, 0.3)) + ssnn.JumpProcess(3.0, ssnn.ExponentialJumps(0.1))
     return {
         "given": given,
-        "shared": ssnn.GivenJumps([0.02, 0.3, 0.3 + 1e-12, 0.5, 1.0953], [0.3, -0.2, 0.1, 0.2, 0.1]) + held,
+        "shared": ssnn.GivenJumps([0.02, 0.3, 0.3 + 1e-12, 0.48, 1.0953], [0.3, -0.2, 0.1, 0.2, 0.1]) + held,
         "cadlag": ssnn.SampledPath(JUMP_KNOTS, values) + ssnn.FractionalBrownianMotion(0.7),
         "poisson": ssnn.BrownianMotion() + poisson,
         "by_noise": {"B1": ssnn.JumpProcess(np.full(neurons, 5.0), 0.2), "B2": given},
