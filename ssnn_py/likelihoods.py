@@ -175,7 +175,9 @@ def log_likelihood(
     and −∞ where a spike is within its neuron's dead zone (:math:`\Lambda_k(\tau) \le \alpha_k`): the logarithm of a
     density in the spike times, in the unit of time of the recording.
 
-    Where no noise drives the state and every neuron was recorded, this is exact but for the solver's error. Otherwise
+    Where no noise drives the state and every neuron was recorded, this is exact but for the solver's error. That of
+    ``euler_maruyama`` falls with `dt` alone: at a coarse step its λ along a step is not the λ(v) at its end, and what
+    maximises the likelihood is biased. ``exact_ou``, ``shark`` and ``stochastic_heun`` are of higher order. Otherwise
     the state is hidden, and the likelihood is the mean over it, which a bootstrap particle filter estimates without
     bias: `particles` runs that are weighted by what they make of each spike, and resampled systematically as their
     weights degenerate. The logarithm of the estimate is lower on average by half its variance.
