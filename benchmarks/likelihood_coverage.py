@@ -3,7 +3,7 @@
 Each repeat simulates trials of one neuron without noise on its potential, and finds (c, μ1, β, v_th) from a wrong
 start. Prints for each parameter the coverage, the scatter of the estimates in standard errors, and their mean.
 
-    python benchmarks/likelihood_coverage.py [repeats] [trials]
+    python benchmarks/likelihood_coverage.py [repeats] [trials] [first seed]
 """
 
 import sys
@@ -23,11 +23,11 @@ def neuron(c=1.5, mu=15.0, beta=5.0, v_th=1.0):
     return ssnn.SLIFNetwork([[0.0]], input_current=c, mu=(mu, 0.0), alpha=0.0, intensity=intensity)
 
 
-def main(repeats=200, trials=200):
+def main(repeats=200, trials=200, first_seed=1000):
     start, begin = neuron(1.3, 12.0, 4.0, 0.9), time.perf_counter()
     values, errors = np.empty((2, repeats, 4))
     for repeat in range(repeats):
-        trains = ssnn.simulate(neuron(), num_samples=trials, t1=2.0, seed=1000 + repeat, **RUN).spike_trains
+        trains = ssnn.simulate(neuron(), num_samples=trials, t1=2.0, seed=first_seed + repeat, **RUN).spike_trains
         found = ssnn.maximum_likelihood(start, trains, WRT, **RUN)
         known = [found.labels.index(label) for label in ("input_current", "mu[0]", "beta", "v_th")]
         values[repeat], errors[repeat] = found.values[known], found.standard_errors[known]

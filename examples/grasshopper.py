@@ -36,7 +36,7 @@ def neuron(current: ssnn.InputCurrent, adaptive: bool) -> ssnn.Network:
     if adaptive:
         equations += "da/dt = -a/tau_a\n"
         hazard, then = "exp(v - r - a)", then + "; a += adaptation"
-        start |= {"adaptation": 0.05, "tau_a": 60.0}
+        start |= {"adaptation": 0.2, "tau_a": 50.0}
     model = ssnn.EventSDE(equations, events=ssnn.Event(hazard=hazard, then=then), parameters=start)
     return ssnn.Network(model, input_current=current)
 
@@ -113,10 +113,13 @@ def main(out: Path) -> None:
         current = ssnn.SampledCurrent(times + LATENCY, stimulus)
         half, late = trains_of(spikes, 0.0, HALF), trains_of(spikes, HALF, LENGTH)
         bits = {}
+        known: dict[str, float] = {}
         for name, adaptive in (("LIF", False), ("adaptive LIF", True)):
-            start = neuron(current, adaptive)
-            free = [p for p in start.parameters if p != "input_current" and p not in ("v0", "r0", "a0")]
+            start = neuron(current, adaptive).replace(**known)
+            # The potential forgets within a millisecond, and with it by how much it was reset.
+            free = [p for p in start.parameters if p not in ("input_current", "v_reset", "v0", "r0", "a0")]
             found = ssnn.maximum_likelihood(start, half, free, **RUN)
+            known = dict(zip(found.labels, found.values.tolist(), strict=True))
             bits[name] = held_out(found, spikes)
             print(f"recording {number}, {name}:\n{found}")
         if has_glm:

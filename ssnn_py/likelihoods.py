@@ -175,7 +175,9 @@ def log_likelihood(
     and −∞ where a spike is within its neuron's dead zone (:math:`\Lambda_k(\tau) \le \alpha_k`): the logarithm of a
     density in the spike times, in the unit of time of the recording.
 
-    Where no noise drives the state and every neuron was recorded, this is exact but for the solver's error. Otherwise
+    Where no noise drives the state and every neuron was recorded, this is exact but for the solver's error. That of
+    ``euler_maruyama`` falls with `dt` alone: at a coarse step its λ along a step is not the λ(v) at its end, and what
+    maximises the likelihood is biased. ``exact_ou``, ``shark`` and ``stochastic_heun`` are of higher order. Otherwise
     the state is hidden, and the likelihood is the mean over it, which a bootstrap particle filter estimates without
     bias: `particles` runs that are weighted by what they make of each spike, and resampled systematically as their
     weights degenerate. The logarithm of the estimate is lower on average by half its variance.
@@ -332,8 +334,10 @@ class NegativeLogLikelihood(Loss):
     :math:`\ell_{sp}` the log likelihood given the noise of run p: importance sampling without resampling. The gradient
     is the exact one of this loss, its noise frozen. Both are those of the likelihood but for a bias that falls as 1/P,
     that of the loss being about :math:`\mathrm{Var}(e^{\ell - \log L})/(2P)` per sample: fine for trials of some
-    spikes, hopeless for long recordings, of which the weight goes to a single run. :func:`log_likelihood`, which
-    resamples, says what the loss should be.
+    spikes, hopeless for long recordings, of which the weight goes to a single run. Measured on one trial of three spikes
+    with σ = 0.6, whose likelihood by the Fokker-Planck equation is 0.11 with derivatives −0.98 in β and −0.35 in σ: with
+    P = 10 loss and derivatives are too large by 0.026 ± 0.018, 0.029 ± 0.014 and 0.10 ± 0.04, with P = 40 by 0.011 ±
+    0.009, 0.007 ± 0.008 and 0.034 ± 0.019. :func:`log_likelihood`, which resamples, says what the loss should be.
 
     Parameters
     ----------
