@@ -160,9 +160,9 @@ def alignment(exact_draws: int, surrogate_draws: int) -> None:
             means[method] = np.mean(draws, axis=0)
             pairs = [cosine(a, b) for a, b in zip(draws[::2], draws[1::2], strict=True)]
             halves = cosine(np.mean(draws[::2], axis=0), np.mean(draws[1::2], axis=0))
-            norms = np.linalg.norm(draws, axis=1)
+            norms, to_exact = np.linalg.norm(draws, axis=1), cosine(means[method], means["exact"])
             print(
-                f"{sigma:4.1f} {method:>19} {np.mean(pairs):6.2f} {halves:6.2f} {cosine(means[method], means['exact']):6.2f}"
+                f"{sigma:4.1f} {method:>19} {np.mean(pairs):6.2f} {halves:6.2f} {to_exact:6.2f}"
                 f"   norms: median {np.median(norms):.2f}, largest {norms.max():.2f}",
                 flush=True,
             )
