@@ -10,7 +10,14 @@ from .currents import ConstantCurrent, FormulaCurrent, InputCurrent, JuliaFuncti
 from .diagnosis import Diagnosis
 from .diffusions import AffineDiffusion, ConstantDiffusion, Diffusion
 from .engine.packages import install_sciml
-from .errors import JuliaError, LikelyMistakeWarning, NoGradientError, SSNNError, ValidationError
+from .errors import (
+    JuliaError,
+    LikelyMistakeWarning,
+    NoGradientError,
+    SSNNError,
+    ValidationError,
+    WorkerLostWarning,
+)
 from .expectations import SampleMean
 from .formulas.event_sde import Event, EventSDE
 from .gradients import DiscontinuousStepWarning, PathwiseGradientWarning, value_and_grad
@@ -100,6 +107,7 @@ __all__ = [
     "TrainingInterrupted",
     "TwoSampleTest",
     "ValidationError",
+    "WorkerLostWarning",
     "datasets",
     "expected_signature",
     "expected_signature_backprop",

@@ -278,7 +278,7 @@ class _Evaluation:
         if plan.input_spikes is None:
             problem = replace(problem, num_samples=plan.num_recorded)
         problem.network.check_samples(problem.num_samples, problem.initial)
-        solution = Solution(problem, plan.engine, engines.load(plan.engine).solve(problem))
+        solution = Solution(problem, plan.engine, engines.engine_for(plan.engine, problem).solve(problem))
         return solution if isinstance(plan.data, Solution) else solution.spike_trains
 
 

@@ -199,7 +199,7 @@ def differentiate(
     objective: Objective, problem: engines.Problem, engine_name: str, names: Sequence[str], gradient: str = "auto"
 ) -> Outcome:
     """The objective of a problem's solution and its gradient in the parameters `names`."""
-    engine = engines.load(engine_name)
+    engine = engines.engine_for(engine_name, problem)
     shapes = {key: problem.parameters[key].shape for key in names}
     forward = sum(map(math.prod, shapes.values())) <= FORWARD_DIRECTIONS
     directions = _unit_directions(*shapes.items()) if forward else None

@@ -277,7 +277,7 @@ class _Call:
 
     def solve(self, values: Mapping[str, Any], seed: Any) -> tuple[JaxSolution, tuple[Any, ...]]:
         problem, name = self.prepared(values, seed)
-        raw = engines.load(name).solve(problem)
+        raw = engines.engine_for(name, problem).solve(problem)
         hazards = tuple(np.zeros(part.shape, part.dtype) for part in self.hazards)
         return self.cast(raw.spike_times, raw.spike_neurons, raw.states), hazards
 
@@ -369,7 +369,7 @@ class _Call:
             insertions, _ = choose_insertions(solution, self.order, self.observed)
             if insertions is not None:
                 cotangents = replace(cotangents, **at_places(insertions, at_place, solution.recorded_shape))
-        gradients = engines.load(solution.engine).pull_back(solution.problem, cotangents, names)
+        gradients = engines.engine_for(solution.engine, solution.problem).pull_back(solution.problem, cotangents, names)
         engines.check_finite(gradients)
         if _NEURONS in values:
             gradients[_NEURONS] = np.zeros(values[_NEURONS].shape)

@@ -202,7 +202,7 @@ class Network(Immutable):
         """A value of one of the network's own parameters, checked."""
         return as_real_array(name, value, (0, 1, 2), PER_NEURON)
 
-    def _tail(self, name: str, array: Array) -> tuple[int, ...]:
+    def tail(self, name: str, array: Array) -> tuple[int, ...]:
         """Axes of a parameter that belong to one neuron."""
         return ()
 
@@ -210,7 +210,7 @@ class Network(Immutable):
         if name in SYNAPTIC:
             return
         try:
-            self.slots(name, array, array.shape[0] if self._has_sample_axis(name, array) else 1)
+            self.slots(name, array, array.shape[0] if self.has_sample_axis(name, array) else 1)
         except ValueError:
             raise ValidationError(
                 f"{name} has shape {array.shape}, which does not fit a network of {self.num_neurons} neurons: it must "
@@ -219,22 +219,24 @@ class Network(Immutable):
 
     def _meant(self, name: str, array: Array) -> str:
         """The shapes that a parameter may have, in words."""
-        if self._knot_axes(name, array):
+        if self.knot_axes(name, array):
             knots = self.input_current.knots.size
             return f"of shape (M,), (M, N) or (S, M, N), with M = {knots} times and N = {self.num_neurons} neurons"
         return "one value for all, one per neuron, or one per sample and neuron"
 
-    def _has_sample_axis(self, name: str, array: Array) -> bool:
-        return array.ndim == 2 + len(self._tail(name, array)) + self._knot_axes(name, array)
+    def has_sample_axis(self, name: str, array: Array) -> bool:
+        """Whether a parameter, of neurons, has a value for each sample."""
+        return array.ndim == 2 + len(self.tail(name, array)) + self.knot_axes(name, array)
 
-    def _knot_axes(self, name: str, array: Array) -> int:
+    def knot_axes(self, name: str, array: Array) -> int:
+        """How many axes a parameter has for the times of a sampled current: 0 or 1."""
         return int(name in self.input_current.parameters and self.input_current.knots.size > 0)
 
     def check_samples(self, num_samples: int, extra: Mapping[str, Array]) -> None:
         """Raise unless every parameter fits `num_samples` samples; `extra` are the initial values."""
         for name, array in {**self.parameters, **extra}.items():
             # What has no axis of samples was checked when the network was made.
-            if array.ndim == 0 or name in SYNAPTIC or not (name in extra or self._has_sample_axis(name, array)):
+            if array.ndim == 0 or name in SYNAPTIC or not (name in extra or self.has_sample_axis(name, array)):
                 continue
             try:
                 self.slots(name, array, num_samples)

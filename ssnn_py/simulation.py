@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import engine as engines
 from . import sketches
 from .engine import Cotangents, Problem, RawSolution
+from .engine.executors import checked_executor
 from .errors import LikelyMistakeWarning, NoGradientError, ValidationError, warn_caller
 from .network import Network
 from .solver_checks import check_solver, engine_of
@@ -235,7 +236,7 @@ class Solution(Record):
         cotangents = self.cotangents(spike_times_bar, v_bar, i_bar, entries, entries_at_saves, states_bar)
         if cotangents.entries is not None or cotangents.entries_at_saves is not None:
             self.check_entries(recorded=cotangents.entries_at_saves is not None or bool(cotangents.states))
-        gradients = engines.load(self.engine).pull_back(self.problem, cotangents, names)
+        gradients = engines.engine_for(self.engine, self.problem).pull_back(self.problem, cotangents, names)
         engines.check_finite(gradients)
         return self.presented(gradients)
 
@@ -287,7 +288,7 @@ class Solution(Record):
         if not blocks:
             raise ValidationError("directions must name at least one parameter")
         self.network.check_gradients(wrt=tuple(blocks))
-        tangents = engines.load(self.engine).solve(self.problem, blocks).tangents
+        tangents = engines.engine_for(self.engine, self.problem).solve(self.problem, blocks).tangents
         assert tangents is not None
         along = "the derivative in the direction of"
         moved = {"spike_times": tangents.spike_times, **tangents.states, "s": tangents.s}
@@ -412,6 +413,7 @@ def simulate(
     first_sample: int = 0,
     noise_dt: float | None = None,
     input_spikes: SpikeTrains | None = None,
+    executor: Any = None,
     **options: Any,
 ) -> Solution:
     r"""Simulate independent samples of a network from t0 to t1.
@@ -445,13 +447,21 @@ def simulate(
     saveat : float or array_like of shape (T,), optional
         Times at which the state is recorded: an increasing array within [t0, t1], or a spacing from t0. Default: none.
     threads : int, optional
-        How many threads may compute; default ``SSNN_NUM_THREADS``, else all of this process's cores.
+        How many threads may compute; default ``SSNN_NUM_THREADS``, else all of this process's cores. With an
+        `executor`, of each of its workers; default 1.
     first_sample : int
         Index of the first sample: two calls with samples 0…63 and 64…127 give what one call gives with 0…127.
     noise_dt : float, optional
         Step on which the Brownian path is laid out, default `dt`; `dt` must be ``noise_dt / 2^k``. Solves with the same
         seed and noise_dt see one and the same path, whatever their dt and solver (docs/numerics.md); the end of a last
         step that is shorter excepted.
+    input_spikes : SpikeTrains, optional
+        The spikes on the channels of the network's `inputs`: of each of the `num_samples` samples, or one for all. None
+        may come before t0.
+    executor : concurrent.futures.Executor or similar, optional
+        Whose workers, other processes or machines, compute the samples: anything with its ``submit``, as a
+        ProcessPoolExecutor, a Dask Client or an MPIPoolExecutor. The numbers are the same to the last bit. Gradients of
+        the solution are computed there, too.
     **options
         For a solver of DifferentialEquations.jl: its own keyword arguments (``adaptive=True, abstol=1e-6``),
         ``noise_depth``, and ``sensealg`` for reverse mode: "InterpolatingAdjoint", "GaussAdjoint", "QuadratureAdjoint"
@@ -504,6 +514,7 @@ def simulate(
         first_sample=first_sample,
         noise_dt=noise_dt,
         input_spikes=input_spikes,
+        executor=executor,
         warn=True,
         **options,
     )
@@ -514,7 +525,7 @@ def solved(network: Network, t1: float, dt: float, warn: bool = False, **argumen
     problem, name = prepare(network, t1, dt, **arguments)
     if warn:
         warn_of_likely_mistakes(problem)
-    return Solution(problem, name, engines.load(name).solve(problem))
+    return Solution(problem, name, engines.engine_for(name, problem).solve(problem))
 
 
 # Solvers whose step multiplies what decays at a rate r by 1 − r·dt, which is negative beyond r·dt = 1.
@@ -556,6 +567,7 @@ def prepare(
     first_sample: int = 0,
     noise_dt: float | None = None,
     input_spikes: SpikeTrains | None = None,
+    executor: Any = None,
     **options: Any,
 ) -> tuple[Problem, str]:
     """The checked problem that arguments of :func:`simulate` describe, and the name of the engine to solve it."""
@@ -591,10 +603,18 @@ def prepare(
         solver=check_solver(solver, name, network, options),
         noise_levels=_noise_levels(dt, noise_dt),
         options=options,
-        threads=engines.default_threads() if threads is None else as_int("threads", threads, 1),
+        threads=_threads(threads, executor),
         input_spikes=_input_spikes(network, input_spikes, num_samples, t0),
+        executor=checked_executor(executor),
     )
     return problem, name
+
+
+def _threads(threads: int | None, executor: Any) -> int:
+    """How many threads may compute; of each worker of an executor one, if nothing is said."""
+    if threads is not None:
+        return as_int("threads", threads, 1)
+    return engines.default_threads() if executor is None else 1
 
 
 def _input_spikes(network: Network, given: Any, num_samples: int, t0: float) -> SpikeTrains | None:

@@ -162,13 +162,13 @@ class SLIFNetwork(Network):
             require(name, array, array >= 0, "at least 0")
         return array
 
-    def _tail(self, name: str, array: Array) -> tuple[int, ...]:
+    def tail(self, name: str, array: Array) -> tuple[int, ...]:
         if name == "sigma":
             return (2, 2) if array.ndim >= 2 else ()
         return (2,) if name == "mu" else ()
 
     def _check_shape(self, name: str, array: Array) -> None:
-        tail = self._tail(name, array)
+        tail = self.tail(name, array)
         if tail and array.shape[-len(tail) :] != tail:
             raise ValidationError(f"{name} must be {_OWN_PARAMETERS[name][1]}, got shape {array.shape}")
         super()._check_shape(name, array)

@@ -146,7 +146,8 @@ class _Call:
         cotangents: Cotangents = self.solution.cotangents(times, entries=at_end, states_bar=states)
         if at_place is not None and self.insertions is not None:
             cotangents = replace(cotangents, **at_places(self.insertions, at_place, self.solution.recorded_shape))
-        gradients = engines.load(self.solution.engine).pull_back(self.solution.problem, cotangents, names)
+        problem = self.solution.problem
+        gradients = engines.engine_for(self.solution.engine, problem).pull_back(problem, cotangents, names)
         engines.check_finite(gradients)
         return gradients
 

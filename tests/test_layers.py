@@ -38,7 +38,7 @@ HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in la
 
 #: The same within `engine`, whose `__init__` declares what engines are and loads them, and within its room `boot`.
 ENGINE = (
-    {"debian", "reference_duals", "reference_noise", "reference_signature", "structs"},
+    {"debian", "executors", "reference_duals", "reference_noise", "reference_signature", "structs"},
     {"boot", "reference_models", "reference_signals"},
     {"reference_solvers"},
     {"reference"},

@@ -88,6 +88,8 @@ class Problem(Record):
         Spikes that happen besides those of the noise; only where nothing is differentiated.
     input_spikes : SpikeTrains or None
         The spikes on the network's input channels: of every sample, or one for all.
+    executor : object or None
+        Whose workers compute the samples; none of it belongs to what the problem is.
     """
 
     network: Network
@@ -107,6 +109,7 @@ class Problem(Record):
     options: Mapping[str, Any] = field(default_factory=dict)
     insertions: Insertions | None = None
     input_spikes: SpikeTrains | None = None
+    executor: Any = field(default=None, compare=False, repr=False)
 
     @property
     def num_columns(self) -> int | None:
@@ -281,6 +284,10 @@ class Engine(abc.ABC):
             gradients[name] = gradient.reshape(shape)
         return gradients
 
+    def sum_of_chunk(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
+        """The gradient summed over the samples one after the other, of neurons that share a parameter each its own."""
+        return self.pull_back(problem, cotangents, wrt)
+
 
 # What of the tangents belongs to which cotangents.
 _DUALS = (
@@ -385,6 +392,15 @@ def load(name: str) -> Engine:
     from .julia import native
 
     return native()
+
+
+def engine_for(name: str, problem: Problem) -> Engine:
+    """The engine of that name, with the workers of the problem's executor where it has one."""
+    if problem.executor is None:
+        return load(name)
+    from .executors import ExecutorEngine
+
+    return ExecutorEngine(name, problem.executor)
 
 
 def sciml_solvers() -> tuple[str, ...]:

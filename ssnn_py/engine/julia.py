@@ -381,6 +381,23 @@ class JuliaEngine(Engine):
         return RawSolution(spike_times, spike_neurons, num_spikes, truncated, states, dots, *events)
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
+        gradients = {name: np.zeros(problem.parameters[name].shape) for name in wrt}
+        if "input_times" in gradients:  # samples that share their inputs add to one array each
+            gradients["input_times"] = _zero_input_times(problem)
+        self._pull_back(problem, cotangents, gradients, 0)
+        if "input_times" in gradients and len(problem.parameters["input_times"]) == 1:
+            gradients["input_times"] = gradients["input_times"].sum(axis=0, keepdims=True)
+        return gradients
+
+    def sum_of_chunk(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
+        gradients = {name: np.zeros(_own_shape(problem, name)) for name in wrt}
+        self._pull_back(problem, cotangents, gradients, 1)
+        return gradients
+
+    def _pull_back(
+        self, problem: Problem, cotangents: Cotangents, gradients: Mapping[str, Array], num_chunks: int
+    ) -> None:
+        """Add to the `gradients`, summing over so many chunks of samples; 0 leaves it to the core."""
         spike_bar = cotangents.spike_times
         capacity = problem.num_columns
         if capacity is None:
@@ -397,24 +414,34 @@ class JuliaEngine(Engine):
         )
         given = [None if bar is None else np.ascontiguousarray(bar, dtype=np.float64) for bar in bars]
         of_states = {name: np.ascontiguousarray(bar, dtype=np.float64) for name, bar in cotangents.states.items()}
-        parameters = problem.parameters
-        gradients = {name: np.zeros(parameters[name].shape) for name in wrt}
-        if "input_times" in gradients:  # samples that share their inputs add to one array each
-            gradients["input_times"] = np.zeros((problem.num_samples, parameters["input_times"].shape[1]))
         plan = _take_plan(problem, capacity, 0, ("gradients", *gradients))
         data = plan.data
         plan.gradients.fill(problem, gradients)
         data.weights, data.signals = plan.gradients.weights, plan.gradients.signals
-        data.insertions = _insertions(cotangents.insertions)
+        data.insertions, data.num_chunks = _insertions(cotangents.insertions), num_chunks
         for name, bar in zip(_COTANGENTS, given, strict=True):
             setattr(data, name, address(bar))
         for place, name in enumerate(plan.states):
             plan.bars[place] = address(of_states.get(name))
         self._adjoint(plan.struct, data)
         _give_back(plan)
-        if "input_times" in gradients and len(parameters["input_times"]) == 1:
-            gradients["input_times"] = gradients["input_times"].sum(axis=0, keepdims=True)
-        return gradients
+
+
+def _zero_input_times(problem: Problem) -> Array:
+    return np.zeros((problem.num_samples, problem.parameters["input_times"].shape[1]))
+
+
+def _own_shape(problem: Problem, name: str) -> tuple[int, ...]:
+    """The shape of a parameter of which every neuron, or every synapse, has its own value."""
+    network, array = problem.network, problem.parameters[name]
+    if name == "input_times":
+        return problem.num_samples, array.shape[1]
+    if name in SYNAPTIC:
+        return problem.parameters[name.replace("delays", "weights")].shape
+    tail = network.tail(name, array)
+    before = array.shape[: array.ndim - len(tail)]
+    knots = 0 if name in problem.initial else network.knot_axes(name, array)
+    return (*before, *([network.num_neurons] if len(before) <= knots else []), *tail)
 
 
 def native() -> JuliaEngine:

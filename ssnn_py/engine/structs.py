@@ -134,6 +134,7 @@ class AdjointData(Structure):
         ("entries_at_insertions", c_void_p),
         ("insertions", Insertions),
         ("signals", SignalCoefficients),
+        ("num_chunks", c_int64),
     ]
 
 

@@ -18,12 +18,13 @@ struct AdjointData
     entries_at_insertions::Ptr{Float64}
     insertions::Insertions
     signals::SignalCoefficients
+    num_chunks::Int64               # over which samples are summed; 0 leaves it to `chunk_limit`
 end
 
 push!(BOUNDARY_STRUCTS, AdjointData)
 
 AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointData(
-    spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS, NO_SIGNALS,
+    spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS, NO_SIGNALS, 0,
 )
 
 """
@@ -479,23 +480,27 @@ function adjoint(problem::Problem, data::AdjointData)
     threads = num_threads(problem, 8)
     function make()
         workers = [AdjointWorker(problem, data) for _ in 1:threads]
-        return AdjointPlan(workers, chunk_sums(problem, workers))
+        return AdjointPlan(workers, chunk_sums(problem, data, workers))
     end
     function renew_plan!(plan)
         foreach(w -> renew!(w, problem, data), plan.workers)
         foreach(clear!, plan.partial)
         foreach(w -> clear!(w.gradients), plan.workers)
     end
-    key = PlanKey(:adjoint, problem, problem.num_samples, threads, SEGMENT_BYTES[], data.entries_at_saves != C_NULL)
+    key = PlanKey(
+        :adjoint, problem, problem.num_samples, threads, SEGMENT_BYTES[], data.entries_at_saves != C_NULL,
+        data.num_chunks,
+    )
     with_workers(make, renew_plan!, key, 1) do plans
         adjoint(plans[1].workers, problem, data, threads, plans[1].partial)
     end
 end
 
 """Sums over chunks of samples, all zero: as many as there are chunks."""
-function chunk_sums(problem::Problem, workers)
+function chunk_sums(problem::Problem, data::AdjointData, workers)
     Θ = typeof(workers[1].gradients)
-    return Θ[Model(problem) for _ in chunk_ranges(problem.num_samples, chunk_limit(num_synapses(problem)))]
+    limit = data.num_chunks > 0 ? Int(data.num_chunks) : chunk_limit(num_synapses(problem))
+    return Θ[Model(problem) for _ in chunk_ranges(problem.num_samples, limit)]
 end
 
 """
@@ -504,7 +509,7 @@ Gradients of all samples. Each chunk sums its own; the chunks are summed in thei
 """
 function adjoint(
     workers::Vector, problem::Problem, data::AdjointData, threads = problem.threads,
-    partial = chunk_sums(problem, workers),
+    partial = chunk_sums(problem, data, workers),
 )
     foreach_chunk(problem.num_samples, threads; limit = length(partial)) do worker, chunk, samples
         w = workers[worker]
