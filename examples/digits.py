@@ -20,7 +20,7 @@ TRAINING = 1400
 
 def encode(features: np.ndarray) -> ssnn.SpikeTrains:
     """A channel per pixel, white ones silent, and one that says when the sample begins."""
-    return datasets.latency_spikes(features, T1, earliest=0.1, latest=1.6, silent=0.0, bias=0.0)
+    return datasets.latency_spikes(features, T1, earliest=0.1, latest=0.8, silent=0.0, bias=0.0)
 
 
 def picture(
@@ -61,20 +61,21 @@ def picture(
 
 
 def main(out: Path, quick: bool, hidden: int, epochs: int | None) -> None:
-    begin, epochs = time.perf_counter(), epochs or (2 if quick else 25)
+    begin, epochs = time.perf_counter(), epochs or (2 if quick else 50)
     features, labels = datasets.digits(seed=0)
     spikes = encode(features)
     net = classifier(channels=65, hidden=20 if quick else hidden, classes=10, firing=34, drive=5.0)
     training, test = slice(0, 400 if quick else TRAINING), slice(TRAINING, 1500 if quick else None)
     loss = loss_of(net, 10, 0.1, 0.0)
     net, losses = train(
-        net, spikes[training], labels[training], loss, epochs, 0.02, batch=50, progress=sys.stderr.isatty()
+        net, spikes[training], labels[training], loss, epochs, 0.007, batch=100, progress=sys.stderr.isatty()
     )
     said, truth = predictions(net, spikes[test], 10, seed=2**40), labels[test]
+    fitted = predictions(net, spikes[training], 10, seed=2**40) == labels[training]
     seconds = time.perf_counter() - begin
     out.mkdir(parents=True, exist_ok=True)
     picture(net, losses, features[test], truth, said, out / "digits.png")
-    print(f"test accuracy {(said == truth).mean():.1%} of {truth.size}")
+    print(f"test accuracy {(said == truth).mean():.1%} of {truth.size}, training accuracy {fitted.mean():.1%}")
     print(f"{len(losses)} steps in {seconds:.0f} s; digits.png is in {out}")
 
 
@@ -83,6 +84,6 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("out"))
     parser.add_argument("--quick", action="store_true", help="fewer digits, neurons and steps: about ten seconds")
     parser.add_argument("--hidden", type=int, default=80, help="hidden neurons (default: 80)")
-    parser.add_argument("--epochs", type=int, help="passes through the training digits (default: 25)")
+    parser.add_argument("--epochs", type=int, help="passes through the training digits (default: 50)")
     arguments = parser.parse_args()
     main(arguments.out, arguments.quick, arguments.hidden, arguments.epochs)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from yin_yang import FINE, T1, classifier, encode, exact_gradients, loss_of, predictions, train
+from yin_yang import FINE, T1, WEIGHTS, classifier, encode, exact_gradients, loss_of, predictions, train
 
 import ssnn_py as ssnn
 from ssnn_py import datasets, plotting
@@ -138,6 +138,36 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
     plotting.save(fig, [path])
 
 
+def alignment(exact_draws: int, surrogate_draws: int) -> None:
+    """How gradients of one mini-batch with different noise agree, and their means: cosines, after 60 training steps."""
+
+    def cosine(a: np.ndarray, b: np.ndarray) -> float:
+        return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+    features, labels = datasets.yin_yang(1100, seed=1)
+    trains = encode(features)
+    print("cosines of two draws, of the means of even and odd draws, and of the mean and that of exact gradients")
+    for sigma in (0.0, 0.2, 0.4):
+        net = classifier(5, 40, 3, sigma=sigma)
+        loss = loss_of(net, 3, 0.07, 0.03)
+        net, _ = train(net, trains[:1000], labels[:1000], loss, 6, 0.02)
+        means: dict[str, np.ndarray] = {}
+        for method, gradients_of in METHODS.items():
+            draws = []
+            for draw in range(exact_draws if method == "exact" else surrogate_draws):
+                _, parts = gradients_of(net, trains[1000:], labels[1000:], loss, 10**7 + draw, FINE)
+                draws.append(np.concatenate([parts[name].ravel() for name in WEIGHTS]))
+            means[method] = np.mean(draws, axis=0)
+            pairs = [cosine(a, b) for a, b in zip(draws[::2], draws[1::2], strict=True)]
+            halves = cosine(np.mean(draws[::2], axis=0), np.mean(draws[1::2], axis=0))
+            norms, to_exact = np.linalg.norm(draws, axis=1), cosine(means[method], means["exact"])
+            print(
+                f"{sigma:4.1f} {method:>19} {np.mean(pairs):6.2f} {halves:6.2f} {to_exact:6.2f}"
+                f"   norms: median {np.median(norms):.2f}, largest {norms.max():.2f}",
+                flush=True,
+            )
+
+
 def main(out: Path, quick: bool) -> None:
     sigmas, seeds = ((0.0, 0.4), (0,)) if quick else ((0.0, 0.1, 0.2, 0.4, 0.8), (0, 1))
     hidden, epochs, points = (20, 2, 500) if quick else (40, 12, 3000)
@@ -171,5 +201,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out"))
     parser.add_argument("--quick", action="store_true", help="two levels, fewer neurons and steps: about 20 seconds")
+    parser.add_argument("--alignment", action="store_true", help="compare gradients of one mini-batch instead")
     arguments = parser.parse_args()
-    main(arguments.out, arguments.quick)
+    if arguments.alignment:
+        alignment(exact_draws=150, surrogate_draws=40)
+    else:
+        main(arguments.out, arguments.quick)

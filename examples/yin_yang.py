@@ -153,7 +153,7 @@ def picture(net: ssnn.SLIFNetwork, losses: np.ndarray, points: np.ndarray, hits:
 
 
 def main(out: Path, quick: bool, hidden: int, epochs: int | None) -> None:
-    begin, epochs = time.perf_counter(), epochs or (4 if quick else 40)
+    begin, epochs = time.perf_counter(), epochs or (4 if quick else 60)
     features, labels = datasets.yin_yang(1000 if quick else 5000, seed=1)
     test, truth = datasets.yin_yang(300 if quick else 1000, seed=2)
     net = classifier(channels=5, hidden=30 if quick else hidden, classes=3)
@@ -173,7 +173,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out"))
     parser.add_argument("--quick", action="store_true", help="fewer points, neurons and steps: about ten seconds")
-    parser.add_argument("--hidden", type=int, default=60, help="hidden neurons (default: 60)")
-    parser.add_argument("--epochs", type=int, help="passes through the training points (default: 40)")
+    parser.add_argument("--hidden", type=int, default=100, help="hidden neurons (default: 100)")
+    parser.add_argument("--epochs", type=int, help="passes through the training points (default: 60)")
     arguments = parser.parse_args()
     main(arguments.out, arguments.quick, arguments.hidden, arguments.epochs)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import ssnn_py as ssnn
-from ssnn_py.datasets import digits, latency_spikes, yin_yang
-from ssnn_py.datasets.yin_yang import yin_yang_class
+from ssnn_py.datasets import digits, latency_spikes, yin_yang, yin_yang_class
 
 
 def test_yin_yang_points_are_in_the_part_that_their_label_says():
