@@ -36,7 +36,7 @@ def neuron(current: ssnn.InputCurrent, adaptive: bool) -> ssnn.Network:
     if adaptive:
         equations += "da/dt = -a/tau_a\n"
         hazard, then = "exp(v - r - a)", then + "; a += adaptation"
-        start |= {"adaptation": 0.2, "tau_a": 50.0}
+        start |= {"adaptation": 0.003, "tau_a": 3000.0}
     model = ssnn.EventSDE(equations, events=ssnn.Event(hazard=hazard, then=then), parameters=start)
     return ssnn.Network(model, input_current=current)
 
