@@ -18,8 +18,8 @@ from ssnn_py import plotting
 
 #: Milliseconds: the length of a recording, and of its first half.
 LENGTH, HALF = 10_000.0, 5_000.0
-#: How long the ear and the nerve take: the best of 5.5 to 8 ms, in steps of 0.5, in the first recording's first half.
-LATENCY = 6.0
+#: How long the ear and the nerve may take.
+LATENCIES = np.arange(4.0, 7.01, 0.25)
 RUN = {"dt": 0.2, "solver": "stochastic_heun"}
 
 EQUATIONS = """
@@ -36,7 +36,7 @@ def neuron(current: ssnn.InputCurrent, adaptive: bool) -> ssnn.Network:
     if adaptive:
         equations += "da/dt = -a/tau_a\n"
         hazard, then = "exp(v - r - a)", then + "; a += adaptation"
-        start |= {"adaptation": 0.2, "tau_a": 50.0}
+        start |= {"adaptation": 0.003, "tau_a": 3000.0}
     model = ssnn.EventSDE(equations, events=ssnn.Event(hazard=hazard, then=then), parameters=start)
     return ssnn.Network(model, input_current=current)
 
@@ -51,6 +51,19 @@ def recording(folder: Path, number: int) -> tuple[np.ndarray, np.ndarray, np.nda
 
 def trains_of(spikes: np.ndarray, t0: float, t1: float) -> ssnn.SpikeTrains:
     return ssnn.SpikeTrains.from_lists([[spikes[(spikes > t0) & (spikes <= t1)]]], t0, t1)
+
+
+def delayed(times: np.ndarray, stimulus: np.ndarray, half: ssnn.SpikeTrains) -> ssnn.SampledCurrent:
+    """The stimulus as it reaches the neuron, at the latency and time constant that make the first half most likely."""
+    tried = {}
+    for latency in LATENCIES:
+        current = ssnn.SampledCurrent(times + latency, stimulus)
+        for tau_m in (0.5, 0.8, 1.2, 1.8):
+            network = neuron(current, adaptive=False).replace(tau_m=tau_m)
+            tried[ssnn.log_likelihood(network, half, **RUN).value] = latency, current
+    latency, current = tried[max(tried)]
+    print(f"latency {latency:g} ms")
+    return current
 
 
 def constant_rate(spikes: np.ndarray) -> tuple[float, int]:
@@ -110,8 +123,8 @@ def main(out: Path) -> None:
     has_glm = importlib.util.find_spec("statsmodels") is not None
     for row, number in zip(axes, (1, 2), strict=True):
         spikes, times, stimulus = recording(folder, number)
-        current = ssnn.SampledCurrent(times + LATENCY, stimulus)
         half, late = trains_of(spikes, 0.0, HALF), trains_of(spikes, HALF, LENGTH)
+        current = delayed(times, stimulus, half)
         bits = {}
         known: dict[str, float] = {}
         for name, adaptive in (("LIF", False), ("adaptive LIF", True)):
@@ -127,10 +140,12 @@ def main(out: Path) -> None:
                 bits[f"GLM, {width:g} ms"] = glm_bits(spikes, stimulus, times[1] - times[0], width)
         for name, value in bits.items():
             print(f"recording {number}: {name:14s} {value:.3f} bits per held-out spike")
-        fit = ssnn.goodness_of_fit(found.network, late, bin=100.0, num_samples=20, **RUN)
-        fresh = ssnn.simulate(found.network, t1=LENGTH, num_samples=1, seed=5, **RUN).spike_trains
-        second = trains_of(fresh.times[0], HALF, LENGTH)
-        test = ssnn.two_sample_test(windows(late, 100.0), windows(second, 100.0), 500)
+        # The second half goes on from the state to which the first one has led.
+        there = ssnn.simulate(found.network, t1=HALF, observed=half, saveat=[HALF], **RUN).states
+        later = found.network.replace(**{f"{name}0": values[0, 0] for name, values in there.items()})
+        fit = ssnn.goodness_of_fit(later, late, bin=100.0, num_samples=20, **RUN)
+        fresh = ssnn.simulate(later, t0=HALF, t1=LENGTH, num_samples=1, seed=5, **RUN).spike_trains
+        test = ssnn.two_sample_test(windows(late, 100.0), windows(fresh, 100.0), 500)
         print(f"{fit}\nwindows of 100 ms, recorded and simulated: MMD p = {test.p_value:.3g}\n")
         row[0].barh(list(bits)[::-1], list(bits.values())[::-1], color="C0")
         row[0].set(xlabel="bits per held-out spike", title=f"recording {number}")
@@ -139,9 +154,8 @@ def main(out: Path) -> None:
         row[1].plot([0, 1], [0, 1], color="0.35", linewidth=1)
         row[1].set(xlabel="uniform quantile", ylabel="rescaled interval")
         row[1].set_title(f"held out, KS p = {fit.neurons[0].ks_p_value:.2g}")
-        model = ssnn.simulate(found.network, t1=HALF + 300.0, num_samples=20, seed=6, **RUN).spike_trains
-        for sample, train in enumerate(model.to_lists()):
-            shown = train[0][train[0] > HALF]
+        model = ssnn.simulate(later, t0=HALF, t1=HALF + 300.0, num_samples=20, seed=6, **RUN).spike_trains
+        for sample, (shown,) in enumerate(model.to_lists()):
             row[2].plot(shown, np.full(shown.size, sample), "|", color="C1", markersize=4)
         shown = spikes[(spikes > HALF) & (spikes < HALF + 300.0)]
         row[2].plot(shown, np.full(shown.size, 21.5), "|", color="C0", markersize=8)

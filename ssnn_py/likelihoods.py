@@ -334,9 +334,9 @@ class NegativeLogLikelihood(Loss):
     :math:`\ell_{sp}` the log likelihood given the noise of run p: importance sampling without resampling. The gradient
     is the exact one of this loss, its noise frozen. Both are those of the likelihood but for a bias that falls as 1/P,
     that of the loss being about :math:`\mathrm{Var}(e^{\ell - \log L})/(2P)` per sample: fine for trials of some
-    spikes, hopeless for long recordings, of which the weight goes to a single run. Measured on one trial of three spikes
-    with σ = 0.6, whose likelihood by the Fokker-Planck equation is 0.11 with derivatives −0.98 in β and −0.35 in σ: with
-    P = 10 loss and derivatives are too large by 0.026 ± 0.018, 0.029 ± 0.014 and 0.10 ± 0.04, with P = 40 by 0.011 ±
+    spikes, hopeless for long recordings, of which the weight goes to a single run. Measured on one trial of three
+    spikes with σ = 0.6, of which the loss by the Fokker-Planck equation is −0.11, with derivatives 0.98 in β and 0.35
+    in σ: with P = 10 these are too large by 0.026 ± 0.018, 0.029 ± 0.014 and 0.10 ± 0.04, with P = 40 by 0.011 ±
     0.009, 0.007 ± 0.008 and 0.034 ± 0.019. :func:`log_likelihood`, which resamples, says what the loss should be.
 
     Parameters
