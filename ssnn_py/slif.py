@@ -31,6 +31,8 @@ _OWN_PARAMETERS: dict[str, tuple[tuple[int, ...], str]] = {
 # Coefficients of one neuron; those that the parameters say nothing of are 0.
 _COEFFICIENTS = ("mu1", "mu2", "sigma11", "sigma12", "sigma21", "sigma22", "v_reset", "alpha", "v0", "i0")
 
+_NOBODY = np.empty(0, dtype=np.int64)
+
 
 class SLIFNetwork(Network):
     r"""A network of N stochastic leaky integrate-and-fire (SLIF) neurons.
@@ -242,6 +244,8 @@ class SLIFNetwork(Network):
 
     def _driven(self, least: float) -> NDArray[np.int64]:
         """Neurons whose synaptic current spikes move, by weights of that size or more."""
+        if not self.synapses.targets.size and self.inputs is None:
+            return _NOBODY
         driven = [self.synapses.targets[np.abs(self.weight_values) >= least]]
         if self.inputs is not None:
             to_i = np.isin(self.inputs.variables(self.states), (0, 1 + self.states.index("i")))

@@ -47,16 +47,20 @@ function begin_sample!(d::Deliveries, θ::Model, synapses::Synapses, sample)
     end
 end
 
+"""When spike `index` of this sample is sent from outside."""
 input_time(d::Deliveries, index) = unsafe_load(d.times.pointer, position(d.times, d.sample, 1, index))
 
+"""On which channel it comes, from 1."""
 input_channel(d::Deliveries, index) =
     unsafe_load(d.inputs.channels, index + (d.sample - 1) * d.inputs.stride_sample) + 1
 
 """When the next spike is sent from outside; Inf where there is none."""
 next_input_time(d::Deliveries) = d.next_input > d.inputs.num_spikes ? Inf : input_time(d, d.next_input)
 
+"""When a spike reaches its targets next; Inf where none is under way."""
 next_arrival(d::Deliveries) = isempty(d.under_way) ? Inf : @inbounds d.under_way[1].arrival
 
+"""The delay of synapse e."""
 @inline delay(θ::Model, e) = isempty(θ.delays) ? 0.0 : @inbounds θ.delays[e]
 
 """Let a spike of `source` be under way from the time `sent`."""
@@ -101,6 +105,7 @@ function go_on!(d::Deliveries, θ::Model, synapses::Synapses, reached)
     push_down!(heap)
 end
 
+"""Add a spike to the heap."""
 function push_up!(heap::Vector{SpikeUnderWay}, spike::SpikeUnderWay)
     push!(heap, spike)
     place = length(heap)
@@ -111,11 +116,12 @@ function push_up!(heap::Vector{SpikeUnderWay}, spike::SpikeUnderWay)
     heap[place] = spike
 end
 
+"""Bring the heap's first spike, which has changed, to its place."""
 function push_down!(heap::Vector{SpikeUnderWay})
-    spike, place, count = heap[1], 1, length(heap)
-    while 2 * place <= count
+    spike, place, used = heap[1], 1, length(heap)
+    while 2 * place <= used
         child = 2 * place
-        child < count && comes_before(heap[child+1], heap[child]) && (child += 1)
+        child < used && comes_before(heap[child+1], heap[child]) && (child += 1)
         comes_before(heap[child], spike) || break
         heap[place] = heap[child]
         place = child

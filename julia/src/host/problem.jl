@@ -118,7 +118,8 @@ end
 const NOT_WANTED = AtRecordedSpikes(C_NULL, C_NULL)
 
 push!(
-    BOUNDARY_STRUCTS, Coefficient, Insertions, SignalCoefficients, Inputs, PathData, JumpData, Recording, AtRecordedSpikes,
+    BOUNDARY_STRUCTS, Coefficient, Insertions, SignalCoefficients, Inputs, PathData, JumpData, Recording,
+    AtRecordedSpikes,
 )
 
 """Where one sample has its inserted spike: neuron, spike and saved time from 1; 0 for none."""

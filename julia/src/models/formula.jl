@@ -27,11 +27,10 @@ function Formula{Key}(problem::Problem) where {Key}
     knots = copy(host_array(problem.knots, problem.num_knots))
     current = lookup(CURRENTS, "input current", unsafe_string(problem.current))(n, knots)
     M, P = num_variables(Formula{Key}), length(coefficient_names(Formula{Key}))
-    values = ntuple(_ -> zeros(n), P)
     weights, delays = zeros(num_synapses(problem)), zeros(num_delays(problem))
     clamped = clamped_neurons(problem)
     return Formula{Key,M,P,typeof(current),problem.stratonovich == 1,typeof(clamped)}(
-        values, weights, delays, current, n, clamped,
+        ntuple(_ -> zeros(n), P), weights, delays, current, n, clamped,
     )
 end
 
@@ -41,6 +40,7 @@ end
 const AnyFormula{Key} = Union{Formula{Key},DualModel{<:Formula{Key}}}
 const SomeFormula = Union{Formula,DualModel{<:Formula}}
 
+"""`Formula{Key}`, with or without tangents."""
 formula_type(θ::Formula{Key}) where {Key} = Formula{Key}
 formula_type(θ::DualModel) = formula_type(θ.primal)
 
@@ -80,7 +80,9 @@ end
 
 # --- events -----------------------------------------------------------------------------------------------------------
 
+"""Where in the state it is said whether crossing c may come."""
 @inline armed_place(Θ, c) = num_states(Θ) + c
+"""Where in the state what hazard h has collected is."""
 @inline hazard_place(Θ, h) = num_states(Θ) + num_crossings(Θ) + h
 
 @inline function fires(θ::Formula, k, y)
@@ -120,13 +122,13 @@ function event_adjoint!(θ̄::Formula, θ::Formula, k, event, y, bar)
 end
 
 function first_event(θ::Formula, k, y, ẏ, a, stop)
-    y_stop, τ, first = plus_scaled(y, stop - a, ẏ), Inf, 1
+    y_stop, τ, earliest = plus_scaled(y, stop - a, ẏ), Inf, 1
     for event in 1:num_events(typeof(θ))
         event_value(θ, k, event, y_stop) >= 0.0 || continue
         τ_event = event_time(θ, k, event, y, ẏ, a, stop)
-        τ_event < τ && ((τ, first) = (τ_event, event))
+        τ_event < τ && ((τ, earliest) = (τ_event, event))
     end
-    return min(τ, stop), first
+    return min(τ, stop), earliest
 end
 
 """When an event that comes before `stop` does so along a straight piece from y at time a, at the speed ẏ."""

@@ -52,21 +52,25 @@ is_additive(θ::Model) = is_additive(typeof(θ))
 # --- states -----------------------------------------------------------------------------------------------------------
 # A neuron's state is a tuple, that of the network a tuple of vectors.
 
+"""Neuron k's state."""
 @inline state_at(y, k) = map(a -> @inbounds(a[k]), y)
 
-@inline function set_state!(y, k, values)
-    map((a, x) -> (@inbounds a[k] = x; nothing), y, values)
+"""Put neuron k into a state."""
+@inline function set_state!(y, k, state)
+    map((a, x) -> (@inbounds a[k] = x; nothing), y, state)
     return nothing
 end
 
-@inline function add_state!(y, k, values)
-    map((a, x) -> (@inbounds a[k] += x; nothing), y, values)
+"""Add to neuron k's state, or its cotangent."""
+@inline function add_state!(y, k, state)
+    map((a, x) -> (@inbounds a[k] += x; nothing), y, state)
     return nothing
 end
 
 @inline plus(a, b) = map(+, a, b)
 @inline scaled(c, a) = map(x -> c * x, a)
 @inline plus_scaled(a, c, b) = map((x, z) -> x + c * z, a, b)
+"""a · b."""
 @inline along(a, b) = +(map(*, a, b)...)
 
 zero_state(::Val{M}) where {M} = ntuple(_ -> 0.0, Val(M))
@@ -128,6 +132,7 @@ end
     return plus_scaled(f, stratonovich ? -1.0 : 1.0, correction(θ, k, y))
 end
 
+"""Cotangent of y from that of `drift_in_sense`; adds to the wanted gradients θ̄."""
 @inline function drift_in_sense_adjoint!(θ̄, θ::Model, k, y, t, stratonovich::Bool, bar, wanted)
     y_bar = drift_adjoint!(θ̄, θ, k, y, t, bar, wanted)
     (is_additive(θ) || is_stratonovich(θ) == stratonovich) && return y_bar

@@ -78,7 +78,7 @@ all_terms(::SLIF) = SLIFTerms(true, true, true, true)
 """The terms of which the host has named a coefficient in this table: those with an array of their own."""
 function wanted_terms(θ::SLIF, table::Vector{Coefficient})
     named = [name for (name, c) in zip(keys(coefficient_arrays(θ)), table) if c.pointer != C_NULL]
-    names_any(names) = any(name -> name in named, names)
+    names_any(coefficients) = any(name -> name in named, coefficients)
     return SLIFTerms(
         names_any((:mu1, :mu2)),
         names_any((:sigma11, :sigma12, :sigma21, :sigma22)) || names_any(keys(parameter_arrays(θ.diffusion))),
@@ -150,6 +150,7 @@ end
 @inline mean_firing_rate_adjoint!(θ̄::SLIF, θ::SLIF, k, v, variance, bar, wanted::SLIFTerms) =
     mean_rate_adjoint!(θ̄.intensity, θ.intensity, k, v, variance, bar, wanted.intensity)
 
+"""Cotangent of v from that of λ(v); adds to the gradients of a wanted intensity."""
 @inline function firing_rate_adjoint!(θ̄::SLIF, θ::SLIF, k, v, bar, wanted::SLIFTerms)
     at = rate(θ.intensity, k, v)
     wanted.intensity && rate_adjoint!(θ̄.intensity, θ.intensity, k, v, at, bar)
@@ -158,12 +159,14 @@ end
 
 # --- noise ------------------------------------------------------------------------------------------------------------
 
+"""Both rows of σ times the driver's components."""
 @inline sigma_times(θ::AnySLIF, k, w::NTuple{1,Any}) =
     coefficient(θ, Val(:sigma11), k) * w[1], coefficient(θ, Val(:sigma21), k) * w[1]
 @inline sigma_times(θ::AnySLIF, k, w::NTuple{2,Any}) =
     coefficient(θ, Val(:sigma11), k) * w[1] + coefficient(θ, Val(:sigma12), k) * w[2],
     coefficient(θ, Val(:sigma21), k) * w[1] + coefficient(θ, Val(:sigma22), k) * w[2]
 
+"""Adds to the gradients of σ, from the cotangents of both rows of σ·w."""
 @inline function sigma_adjoint!(θ̄::SLIF, k, w::NTuple{C,Float64}, v_bar, i_bar) where {C}
     @inbounds θ̄.sigma11[k] += v_bar * w[1]
     @inbounds θ̄.sigma21[k] += i_bar * w[1]
@@ -212,6 +215,7 @@ end
     return σ11 * σ11 + σ12 * σ12
 end
 
+"""Adds to the gradients of σ, from the cotangent of `variance_rate`."""
 @inline function variance_rate_adjoint!(θ̄::SLIF, θ::SLIF, k, bar)
     @inbounds θ̄.sigma11[k] += 2 * bar * θ.sigma11[k]
     @inbounds θ̄.sigma12[k] += 2 * bar * θ.sigma12[k]
@@ -251,6 +255,7 @@ end
 @inline event_tangent(θ::DualModel{<:SLIF}, k, event, y) = event_tangent(θ.primal.intensity, θ.tangent.intensity, k)
 @inline event_adjoint!(θ̄::SLIF, θ::SLIF, k, event, y, bar) = event_adjoint!(θ̄.intensity, θ.intensity, k, bar)
 
+"""Whether a spike puts v to v_reset, instead of lowering it."""
 is_hard(θ::SLIF) = θ.hard_reset
 is_hard(θ::DualModel{<:SLIF}) = is_hard(θ.primal)
 

@@ -38,8 +38,8 @@ AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointDa
 What happened to a neuron within a step: it reached the threshold (`CROSSING`) and made its transition (`TRANSITION`),
 was brought to the time of another's spike or of its own recorded one (`ADVANCE`) or to the end of the step (`FINISH`),
 was found there by a synapse (`TARGET`) or by a spike that was under way (`DELIVERY`), was about to fire as a recording
-says (`CLAMPED`), was looked at for what is recorded (`RECORD`) or for its hazard at another's spike (`HAZARD`), or its driver
-jumped (`JUMP`).
+says (`CLAMPED`), was looked at for what is recorded (`RECORD`) or for its hazard at another's spike (`HAZARD`), or
+its driver jumped (`JUMP`).
 """
 @enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY JUMP CLAMPED
 
@@ -124,6 +124,7 @@ function after_event_free_steps!(tape::Tape, run::Run{M,C}, from, to) where {M,C
     end
 end
 
+"""Put an entry on the tape, as one of the step at hand."""
 function record!(tape::Tape, entry::TapeEntry)
     push!(tape.entries, entry)
     tape.last_entry[tape.column] = length(tape.entries)
@@ -201,6 +202,7 @@ Checkpoint(run::Run) = Checkpoint(
     run.deliveries.next_input, run.jumps.next, run.recorded.next,
 )
 
+"""Put the run back to where a checkpoint was made."""
 function restore!(run::Run, c::Checkpoint)
     foreach(copyto!, run.x.y, c.y)
     copyto!(run.x.spikes, c.spikes)
@@ -214,6 +216,7 @@ end
 # steps long.
 const SEGMENT_BYTES = Ref(32 * 2^20)
 
+"""How many steps a segment between two checkpoints has at most."""
 function segment_steps(run::Run{M,C}) where {M,C}
     steps = run.problem.num_steps
     per_step = 8 * run.problem.num_neurons * (M + C * (1 + run.keeps_areas))
@@ -355,6 +358,7 @@ function saved_bar(w::AdjointWorker{M}, cotangents::SampleCotangents, k, index) 
     end
 end
 
+"""Places of a step's entries on the tape."""
 tape_entries(tape::Tape, column) = (column == 1 ? 1 : tape.last_entry[column-1] + 1):tape.last_entry[column]
 
 """Turn the cotangent at the end of a recorded segment into that at its start."""

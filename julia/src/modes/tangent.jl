@@ -25,11 +25,12 @@ end
 
 push!(BOUNDARY_STRUCTS, TangentOutputs)
 
-TangentOutputs(count, directions, weights, spike_times, recorded, num_recorded) = TangentOutputs(
-    count, directions, weights, spike_times, recorded, num_recorded, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
+TangentOutputs(number, directions, weights, spike_times, recorded, num_recorded) = TangentOutputs(
+    number, directions, weights, spike_times, recorded, num_recorded, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
     NO_SIGNALS, C_NULL, C_NULL, C_NULL, NOT_WANTED,
 )
 
+"""One thread's tangents of all directions, and where they go."""
 mutable struct TangentObserver{M,Θ<:Model,P} <: Observer
     outputs::TangentOutputs
     list::Vector{Coefficient}
@@ -87,6 +88,7 @@ function after_event_free_steps!(o::TangentObserver, run::Run, from, to)
     end
 end
 
+"""Tangent of neuron k's local time."""
 start_tangent(dx::StateTangent, x::NetworkState, k) = @inbounds x.moved[k] ? dx.start[k] : 0.0
 
 """Tangent of neuron k's state at `t` of this step, from where it is now; `dt` is that of t."""
@@ -174,6 +176,7 @@ function sent_tangent(o::TangentObserver, run::Run, spike::SpikeUnderWay, e, p)
     return unsafe_load(o.outputs.spike_times, spike.index + capacity * (o.sample - 1 + samples * (p - 1)))
 end
 
+"""Tangent of the delay of synapse e."""
 delay_tangent(θ::DualModel, e) = isempty(θ.tangent.delays) ? 0.0 : θ.tangent.delays[e]
 
 function before_transition!(o::TangentObserver, run::Run, step::Step, j, event)
@@ -226,6 +229,7 @@ end
     solve_tangent(unsafe_load(problem_pointer), unsafe_load(outputs_pointer), unsafe_load(tangents_pointer))
 end
 
+"""Solve with tangents into the host's arrays."""
 function solve_tangent(problem::Problem, outputs::Outputs, tangents::TangentOutputs)
     threads = num_threads(problem, 1 + tangents.num_directions)
     make() = (run = Run(problem); (run, TangentObserver(run, tangents)))

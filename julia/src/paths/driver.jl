@@ -10,10 +10,10 @@ end
 @inline Increment(w::NTuple{C,Float64}) where {C} = Increment(w, ntuple(_ -> 0.0, Val(C)))
 
 """
-Numbers of one neuron from an array of all: that of the first component at `place`, the next ones `stride` further.
+Numbers of one neuron from an array of all: that of the first component at `place`, the next ones `spacing` further.
 """
-@inline components(array, place, stride, scale, ::Val{C}) where {C} =
-    ntuple(c -> (@inbounds scale * array[place+(c-1)*stride]), Val(C))
+@inline components(array, place, spacing, scale, ::Val{C}) where {C} =
+    ntuple(c -> (@inbounds scale * array[place+(c-1)*spacing]), Val(C))
 
 """
 The path of one sample along the grid of steps, with C components per neuron. A file in `paths/` defines a subtype,

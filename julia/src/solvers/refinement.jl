@@ -101,6 +101,7 @@ the vector `pieces`, unless that is nothing. `firing` says that the whole step i
 function refine(solver, θ::Model, step::Step, k, y, a, b, pieces, to_spike::Bool, firing::Bool)
     pieces === nothing || empty!(pieces)
     leaves = leaf_depth(solver, θ, k, step.length)
+    prepare_refinement!(solver, θ, k, leaves)
     return cross_interval(
         solver, θ, step, k, y, a, b, pieces, to_spike, leaves, 0, 0, step.start, step.stop,
         whole_increment(step, k), firing,
@@ -142,6 +143,7 @@ function cross_interval(
     return Arrival(arrival.y, arrival.τ, arrival.event, arrival.ẏ, false)
 end
 
+"""The passage through a leaf, recorded among the `pieces`."""
 function cross_leaf(solver, θ, step::Step, k, y, start, stop, to, pieces, to_spike::Bool, depth, x::Increment)
     h = @inbounds step.length * HALVINGS[depth+1]
     arrival = cross_straight(solver, θ, k, y, start, stop, to, map(w -> w / h, x.w), to_spike)
@@ -163,6 +165,7 @@ end
 """Whether the whole step is a leaf, for every neuron: nothing is refined then."""
 @inline is_straight(solver::Solver) = deepest_leaf(solver) == 0
 
+"""The driver's slopes over the whole step."""
 @inline step_slopes(step::Step{M,C}, k) where {M,C} = ntuple(c -> increment(step, k, c) / step.length, Val(C))
 
 """The driver over a piece's interval with its tangent, if it has one; likewise the slopes of a leaf, or of a step."""

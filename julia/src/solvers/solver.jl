@@ -9,7 +9,9 @@ registers a constructor without arguments in `SOLVERS`, and writes
     adds to the wanted gradients θ̄;
   * `uses_area(solver)`, if it needs the driver's space-time areas;
   * `prepare!(solver, θ, h)`, if it computes something once for the coefficients of a sample and the length of its
-    steps; `suit!(solver, driver)`, if it depends on the kind of driver.
+    steps, and `prepare_refinement!(solver, θ, k, leaves)`, if also for the parts of a step that refinement crosses: of
+    neuron k's at depths 0 to `leaves` − 1 below it;
+  * `suit!(solver, driver)`, if it depends on the kind of driver.
 
 The increment may be one of `Dual`s (`DualIncrement`), and the state and θ then of `Float64`.
 
@@ -19,6 +21,7 @@ solver may tune: `leaf_depth`, or `deepest_leaf` where the whole step is one, an
 abstract type Solver end
 
 prepare!(::Solver, θ::Model, h) = nothing
+prepare_refinement!(::Solver, θ::Model, k, leaves) = nothing
 suit!(solver::Solver, driver::Driver) = solver
 uses_area(::Solver) = false
 
@@ -38,6 +41,7 @@ struct Piece{M,C}
     length::Float64                 # which is so long
 end
 
+"""The driver's slopes over the piece's interval."""
 slopes(piece::Piece) = map(w -> w / piece.length, piece.x.w)
 
 """
@@ -57,6 +61,7 @@ RefinementMemory{M,C}(n::Integer, depth::Integer) where {M,C} = RefinementMemory
     [Piece{M,C}[] for _ in 1:n], false,
 )
 
+"""Forget the path and the passages of another sample."""
 function forget!(memory::RefinementMemory)
     fill!(memory.tag, 0)
     foreach(empty!, memory.pieces)
@@ -84,8 +89,10 @@ struct Step{M,C,D<:Driver{C}}
     memory::RefinementMemory{M,C}
 end
 
+"""The driver's increment of component c of neuron k over the step."""
 @inline increment(step::Step, k, c) = @inbounds step.scale * step.increments[step.offset+k+(c-1)*step.num_neurons]
 
+"""Its space-time Lévy area."""
 @inline function area(step::Step, k, c)
     isempty(step.areas) && return area(step.driver, step.key, k, c, step.index, step.length)
     return @inbounds step.area_scale * step.areas[step.area_offset+k+(c-1)*step.num_neurons]
@@ -119,6 +126,7 @@ NetworkState{M}(n::Integer) where {M} = NetworkState{M}(
 
 num_neurons(x::NetworkState) = length(x.start)
 
+"""Neuron k's local time: that of its last event in the step, or the step's start."""
 @inline piece_start(x::NetworkState, step::Step, k) = @inbounds x.moved[k] ? x.start[k] : step.start
 
 """Make the end of the step the start of the next one."""
@@ -164,10 +172,10 @@ end
 
 # --- whole steps of all neurons ---------------------------------------------------------------------------------------
 
-"""Advance neurons `range` over the whole step; returns how many of them fire in it."""
-function full_step!(solver::Solver, x::NetworkState, θ::Model, step::Step, range::UnitRange{Int})
+"""Advance the `neurons` over the whole step; returns how many of them fire in it."""
+function full_step!(solver::Solver, x::NetworkState, θ::Model, step::Step, neurons::UnitRange{Int})
     firing, y, y_end = 0, x.y, x.y_end
-    @inbounds @simd ivdep for k in range
+    @inbounds @simd ivdep for k in neurons
         after = one_step(solver, θ, k, state_at(y, k), step.start, step.length, step_increment(solver, step, k))
         set_state!(y_end, k, after)
         firing += fires(θ, k, after)
@@ -175,6 +183,7 @@ function full_step!(solver::Solver, x::NetworkState, θ::Model, step::Step, rang
     return firing
 end
 
+"""Tangents of all neurons at the end of the whole step."""
 function full_step_tangent!(solver::Solver, dx::StateTangent, x::NetworkState, θ::DualModel, step::Step)
     y, dy, dy_end = x.y, dx.y, dx.y_end
     @inbounds @simd ivdep for k in eachindex(dx.start)
@@ -241,6 +250,7 @@ function event_free_steps!(solver::Solver, x::NetworkState, θ::Model, trail, dr
     return n
 end
 
+"""The tangent after such steps, the state having been what the trail says."""
 function event_free_steps_tangent!(
     solver::Solver, dx::StateTangent, θ::DualModel, trail, driver::Driver, from, to, t0, dt,
 )
