@@ -648,7 +648,15 @@ class Network(Immutable):
 
     def __repr__(self) -> str:
         synapses = self.synapses.targets.size
-        return f"Network({self.num_neurons} neurons, {synapses} synapses, variables {', '.join(self.states)})"
+        variables = ", ".join(self.states)
+        return f"Network({self.num_neurons} neurons, {synapses} synapses, variables {variables}{self._special()})"
+
+    def _special(self) -> str:
+        """What few networks have, for their text."""
+        parts = ["with delays"] if "delays" in self.parameters else []
+        parts += [] if self.inputs is None else [repr(self.inputs)]
+        parts += [repr(self.driver)] if self.driver != BrownianMotion() else []
+        return "".join(f", {part}" for part in parts)
 
 
 def part(argument: str, given: Any, classes: Mapping[str, type[Component]] = Network.part_classes) -> Any:

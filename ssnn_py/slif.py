@@ -365,4 +365,5 @@ class SLIFNetwork(Network):
         return {"v": v, "i": i}
 
     def __repr__(self) -> str:
-        return f"SLIFNetwork({self.num_neurons} neurons, {self.synapses.targets.size} synapses, {self.intensity!r})"
+        size = f"{self.num_neurons} neurons, {self.synapses.targets.size} synapses"
+        return f"SLIFNetwork({size}, {self.intensity!r}{self._special()})"
