@@ -195,7 +195,7 @@ Returns how many steps were begun.
 function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
     x, neurons = run.x, num_neurons(run.x)
     alone = neurons == 1 && takes_event_free_steps(observer)
-    n = from
+    n, coming = from, next_coming(run)
     while n < to
         alone && (n = take_event_free_steps!(run, observer, n, to))
         step = step_at(run, n)
@@ -208,10 +208,12 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
             end
         end
         after_full_step!(observer, run, step, n)
-        send_inputs!(run.deliveries, run.θ, run.synapses, step.stop)
-        quiet = isempty(run.firing) && min(next_from_outside(run), next_time(run.recorded)) > step.stop
-        quiet || resolve_events!(run, observer, step)
-        run.stopped && return n + 1 - from
+        if coming <= step.stop || !isempty(run.firing)
+            send_inputs!(run.deliveries, run.θ, run.synapses, step.stop)
+            resolve_events!(run, observer, step)
+            run.stopped && return n + 1 - from
+            coming = next_coming(run)
+        end
         fires_at_end = 0
         while run.next_save <= length(run.saveat) && run.saveat[run.next_save] <= step.stop
             k, t = save!(run, observer, step, run.saveat[run.next_save]), run.saveat[run.next_save-1]
@@ -219,6 +221,7 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
                 insert_spike!(run, observer, step, k, t)
                 resolve_events!(run, observer, step)
                 run.stopped && return n + 1 - from
+                coming = next_coming(run)
             else
                 fires_at_end = k
             end
@@ -239,7 +242,7 @@ window; returns the step reached, before `to`.
 function take_event_free_steps!(run::Run, observer::Observer, from::Int, to::Int)
     problem, driver = run.problem, run.driver
     limit = min(to, Int(problem.num_steps)) - 1         # the last step may be shortened
-    expected = min(next_from_outside(run), next_input_time(run.deliveries), next_time(run.recorded))
+    expected = next_coming(run)
     run.next_save <= length(run.saveat) && (expected = min(expected, run.saveat[run.next_save]))
     if expected < Inf
         limit = min(limit, floor(Int, (expected - problem.t0) / problem.dt) - 1)
@@ -312,6 +315,9 @@ end
 
 """When the next thing happens that no neuron's state decides: a jump of the driver, or the arrival of a spike."""
 @inline next_from_outside(run::Run) = min(next_jump_time(run.jumps), next_arrival(run.deliveries))
+
+"""The same, of what will be sent from outside and of recorded spikes, too."""
+next_coming(run::Run) = min(next_from_outside(run), next_input_time(run.deliveries), next_time(run.recorded))
 
 """Let the driver's next jump, within this step, move its neuron."""
 function jump!(run::Run, observer::Observer, step::Step)
