@@ -743,3 +743,16 @@ def test_drivers_are_values(tmp_path):
             moved = network.replace(**{parameter: 2 * network.parameters[parameter]})
             assert moved != network
             assert np.array_equal(moved.driver.parameters[parameter], 2 * network.parameters[parameter])
+
+
+def test_runs_without_jumps_do_not_remember_those_of_a_run_with_some(engine):
+    """Workers are kept from call to call where problems have the same shape."""
+    plain, run = one_neuron(), dict(t1=1.0, dt=0.1, saveat=[1.0], threads=1, engine=engine)
+    before = ssnn.simulate(plain, **run)
+    jumping = plain.replace(driver=ssnn.BrownianMotion() + ssnn.GivenJumps([0.35, 0.5], [2.0, 1.0]))
+    assert not np.array_equal(ssnn.simulate(jumping, **run).v, before.v)
+    assert ssnn.simulate(plain, **run) == before
+    drawn = plain.replace(driver=ssnn.JumpProcess(0.7, ssnn.NormalJumps(0.5, 0.1)))
+    states = [ssnn.simulate(drawn, seed=seed, **run).v for seed in range(8)]
+    again = [ssnn.simulate(drawn, seed=seed, **run).v for seed in reversed(range(8))]
+    assert all(np.array_equal(a, b) for a, b in zip(states, reversed(again), strict=True))

@@ -107,9 +107,10 @@ end
 Jumps{C}(problem::Problem) where {C} = Jumps{C}(problem.jumps, 0, 0, 1)
 
 function begin_sample!(jumps::Jumps, sample)
-    jumps.next = 1
-    jumps.data.times == C_NULL && return
-    jumps.first, jumps.count = unsafe_load(jumps.data.first, sample), unsafe_load(jumps.data.counts, sample)
+    data, jumps.next = jumps.data, 1
+    # A process may draw no jump where it drew some before.
+    none = data.times == C_NULL
+    jumps.first, jumps.count = none ? (0, 0) : (unsafe_load(data.first, sample), unsafe_load(data.counts, sample))
 end
 
 """When the next one comes; Inf where there is none."""
