@@ -14,7 +14,8 @@ demo: $(VENV)/installed
 
 # A file's tests run in one process: what Julia has compiled for one of them serves the next. Where they are of many
 # small models, their time is Julia's compiler: less optimisation halves it, and would cost the others more.
-MANY_MODELS := tests/test_formula_networks.py tests/test_shelf.py tests/test_formula_derivatives.py
+MANY_MODELS := tests/test_formula_networks.py tests/test_shelf.py tests/test_formula_derivatives.py \
+	tests/test_drivers.py
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test: lint julia-test
@@ -36,15 +37,19 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/reverse_mode.py
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/input_spikes.py
 	$(BIN)/python benchmarks/kernels.py 32
 	$(BIN)/python benchmarks/formula_models.py
 
 examples: $(VENV)/installed
 	$(BIN)/ssnn setup
 	for example in examples/*.py; do \
-		case $$example in *torch*) $(BIN)/python -c "import torch" 2> /dev/null \
-			|| { echo "$$example: left out, PyTorch is not installed"; continue; };; esac; \
-		$(BIN)/python $$example --out $(OUT) || exit 1; \
+		needs=; quick=; \
+		case $$example in *torch*) needs=torch;; *digits*) needs=sklearn;; esac; \
+		case $$example in *yin_yang*|*digits*|*noise_levels*) quick=--quick;; esac; \
+		test -z "$$needs" || $(BIN)/python -c "import $$needs" 2> /dev/null \
+			|| { echo "$$example: left out, $$needs is not installed"; continue; }; \
+		$(BIN)/python $$example --out $(OUT) $$quick || exit 1; \
 	done
 
 # The documentation, examples run: docs/_build/html/index.html.

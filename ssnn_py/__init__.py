@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from . import models, plotting
+from . import datasets, models, plotting
 from .brian2 import from_brian2
 from .builders import feedforward_weights, random_weights, recurrent_weights
 from .count_losses import CountCrossEntropy, SpikeCountLoss
 from .currents import ConstantCurrent, FormulaCurrent, InputCurrent, JuliaFunction, SampledCurrent
 from .diagnosis import Diagnosis
 from .diffusions import AffineDiffusion, ConstantDiffusion, Diffusion
+from .drivers import (
+    BrownianMotion,
+    Driver,
+    ExponentialJumps,
+    FractionalBrownianMotion,
+    GivenJumps,
+    JumpProcess,
+    NormalJumps,
+    SampledPath,
+)
 from .engine.packages import install_sciml
-from .errors import JuliaError, LikelyMistakeWarning, NoGradientError, SSNNError, ValidationError
+from .errors import (
+    JuliaError,
+    LikelyMistakeWarning,
+    NoGradientError,
+    SSNNError,
+    ValidationError,
+    WorkerLostWarning,
+)
 from .expectations import SampleMean
 from .formulas.event_sde import Event, EventSDE
+from .goodness_of_fit import GoodnessOfFit, NeuronFit, goodness_of_fit
 from .gradients import DiscontinuousStepWarning, PathwiseGradientWarning, value_and_grad
 from .intensities import ExponentialIntensity, FormulaIntensity, Intensity, ThresholdIntensity
+from .latency_losses import FirstSpikeCrossEntropy
+from .likelihoods import LogLikelihood, NegativeLogLikelihood, log_likelihood
 from .losses import ExpectedSignatureLoss, FirstSpikeLoss, Loss, LossValue, SignatureMMD
+from .maximum_likelihood import MaximumLikelihood, Profile, maximum_likelihood
 from .multilevel import Level, MultilevelEstimate, multilevel
 from .network import Network
 from .optimizers import SGD, Adam, RMSProp, piecewise_constant
+from .poisson import poisson_trains
 from .potential_losses import PotentialLoss, SumLoss
 from .recommendation import Recommendation, SolverChoice, recommend_solver
 from .saving import load, save
@@ -39,6 +61,7 @@ from .simulation import Solution, simulate
 from .slif import SLIFNetwork
 from .solvers import SolverInfo, solvers
 from .spike_trains import PSTH, Rates, SpikeTrains
+from .synapses import SpikeInput
 from .training import DivergedError, FitResult, TrainingInterrupted, fit
 
 __version__ = "0.1.0"
@@ -48,6 +71,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AffineDiffusion",
+    "BrownianMotion",
     "ConstantCurrent",
     "ConstantDiffusion",
     "CountCrossEntropy",
@@ -55,27 +79,40 @@ __all__ = [
     "Diffusion",
     "DiscontinuousStepWarning",
     "DivergedError",
+    "Driver",
     "Event",
     "EventSDE",
     "ExpectedSignatureLoss",
     "ExponentialIntensity",
+    "ExponentialJumps",
+    "FirstSpikeCrossEntropy",
     "FirstSpikeLoss",
     "FitResult",
     "FormulaCurrent",
     "FormulaIntensity",
+    "FractionalBrownianMotion",
+    "GivenJumps",
+    "GoodnessOfFit",
     "InputCurrent",
     "Intensity",
     "JuliaError",
     "JuliaFunction",
+    "JumpProcess",
     "Level",
     "LikelyMistakeWarning",
+    "LogLikelihood",
     "Loss",
     "LossValue",
+    "MaximumLikelihood",
     "MultilevelEstimate",
+    "NegativeLogLikelihood",
     "Network",
+    "NeuronFit",
     "NoGradientError",
+    "NormalJumps",
     "PathwiseGradientWarning",
     "PotentialLoss",
+    "Profile",
     "RMSProp",
     "Rates",
     "Recommendation",
@@ -83,30 +120,38 @@ __all__ = [
     "SSNNError",
     "SampleMean",
     "SampledCurrent",
+    "SampledPath",
     "SignatureKernel",
     "SignatureMMD",
     "Solution",
     "SolverChoice",
     "SolverInfo",
     "SpikeCountLoss",
+    "SpikeInput",
     "SpikeTrains",
     "SumLoss",
     "ThresholdIntensity",
     "TrainingInterrupted",
     "TwoSampleTest",
     "ValidationError",
+    "WorkerLostWarning",
+    "datasets",
     "expected_signature",
     "expected_signature_backprop",
     "feedforward_weights",
     "fit",
     "from_brian2",
+    "goodness_of_fit",
     "install_sciml",
     "load",
+    "log_likelihood",
+    "maximum_likelihood",
     "median_scales",
     "models",
     "multilevel",
     "piecewise_constant",
     "plotting",
+    "poisson_trains",
     "random_weights",
     "recommend_solver",
     "recurrent_weights",

@@ -221,7 +221,7 @@ class CountCrossEntropy(_CountLoss):
 
     def __call__(self, generated: Any, data: Any) -> LossValue:
         logits = self._logits(as_trains("generated", generated))
-        return LossValue(float(_cross_entropies(logits, self._labels(data, logits.shape)).mean()))
+        return LossValue(float(cross_entropies(logits, checked_labels(data, logits.shape)).mean()))
 
     def with_entries(self, generated: Any, data: Any) -> LossValue:
         """The loss with its ``entries``.
@@ -231,8 +231,8 @@ class CountCrossEntropy(_CountLoss):
         trains = as_trains("generated", generated)
         self._check_edges(generated, trains)
         logits, more = self._logits(trains), self.scale * float(self._at_end(trains).sum())
-        labels = self._labels(data, logits.shape)
-        log_p = logits - _log_sum(logits)[:, None]
+        labels = checked_labels(data, logits.shape)
+        log_p = logits - log_sum(logits)[:, None]
         with np.errstate(divide="ignore"):  # of what is certain, nothing is left
             changes = np.logaddexp(np.log1p(-np.exp(log_p)), log_p + more)
         changes[np.arange(len(labels)), labels] -= more
@@ -242,8 +242,8 @@ class CountCrossEntropy(_CountLoss):
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
         """By how much the loss changes where sample s is replaced by that of `other`; see :meth:`Loss.exchange`."""
         before, after = (self._logits(as_trains("trains", batch)) for batch in (generated, other))
-        labels = self._labels(data, before.shape)
-        return (_cross_entropies(after, labels) - _cross_entropies(before, labels)) / len(labels)
+        labels = checked_labels(data, before.shape)
+        return (cross_entropies(after, labels) - cross_entropies(before, labels)) / len(labels)
 
     def _logits(self, trains: SpikeTrains) -> Array:
         observed = self._observed(trains)
@@ -251,22 +251,24 @@ class CountCrossEntropy(_CountLoss):
             raise ValidationError(f"neurons must be one per class, at least two, got {observed.num_neurons}")
         return np.asarray(self.scale * self._counts(observed).sum(axis=2))
 
-    def _labels(self, data: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
-        labels = np.asarray(data)
-        if labels.dtype.kind not in "iu" or labels.shape != shape[:1]:
-            raise ValidationError(
-                f"data must be integer labels, one for each of the {shape[0]} samples, got {describe(data)}"
-            )
-        if labels.min() < 0 or labels.max() >= shape[1]:
-            raise ValidationError(f"data must be labels from 0 to {shape[1] - 1}, got {labels.min()} to {labels.max()}")
-        return labels.astype(np.int64)
+
+def checked_labels(data: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Labels of samples, if they are ones for logits of that shape (S, C)."""
+    labels = np.asarray(data)
+    if labels.dtype.kind not in "iu" or labels.shape != shape[:1]:
+        raise ValidationError(
+            f"data must be integer labels, one for each of the {shape[0]} samples, got {describe(data)}"
+        )
+    if labels.size and (labels.min() < 0 or labels.max() >= shape[1]):
+        raise ValidationError(f"data must be labels from 0 to {shape[1] - 1}, got {labels.min()} to {labels.max()}")
+    return labels.astype(np.int64)
 
 
-def _log_sum(logits: Array) -> Array:
+def log_sum(logits: Array) -> Array:
     """log Σ exp over classes."""
     return np.asarray(np.logaddexp.reduce(logits, axis=1))
 
 
-def _cross_entropies(logits: Array, labels: NDArray[np.int64]) -> Array:
+def cross_entropies(logits: Array, labels: NDArray[np.int64]) -> Array:
     """−log softmax at the labels, per sample."""
-    return _log_sum(logits) - logits[np.arange(len(labels)), labels]
+    return log_sum(logits) - logits[np.arange(len(labels)), labels]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from . import engine as engines
 from .errors import NoGradientError, ValidationError
 from .gradients import differentiate
+from .network import Network
 from .simulation import Solution
 from .spike_trains import SpikeTrains
 from .training_plan import Plan, step_seed
@@ -98,7 +99,7 @@ class Diagnosis(Record):
     def unidentified(self) -> tuple[str, ...]:
         """The combinations that the loss does not identify, in words; coordinates below a tenth are left out."""
         return tuple(
-            _in_words(row, self.labels)
+            in_words(row, self.labels)
             for row, known in zip(self.combinations, self.identified, strict=True)
             if not known
         )
@@ -143,7 +144,7 @@ def _named(labels: Sequence[str], chosen: NDArray[np.bool_]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _in_words(row: Array, labels: Sequence[str]) -> str:
+def in_words(row: Array, labels: Sequence[str]) -> str:
     """A combination of coordinates, each in units of its scale, the largest first and positive."""
     order = [int(k) for k in np.argsort(-np.abs(row), kind="stable") if abs(row[k]) >= 0.1 * np.abs(row).max()]
     if len(order) == 1:
@@ -153,17 +154,17 @@ def _in_words(row: Array, labels: Sequence[str]) -> str:
     return " ".join(terms).removeprefix("+ ") + (" + …" if len(order) > 5 else "") + " (each in units of its size)"
 
 
-class _Coordinates:
+class Coordinates:
     """The trained parameters as one vector, and back."""
 
-    def __init__(self, plan: Plan, parameters: Mapping[str, Array], names: Sequence[str]) -> None:
+    def __init__(self, network: Network, parameters: Mapping[str, Array], names: Sequence[str]) -> None:
         self.parameters = dict(parameters)
         self.places: dict[str, NDArray[np.intp]] = {}
         labels: list[str] = []
         for name in names:
             array = self.parameters[name]
             dense = name == "weights" and array.ndim == 2
-            place = plan.network.synapses.position if dense else np.arange(array.size)
+            place = network.synapses.position if dense else np.arange(array.size)
             self.places[name] = np.asarray(place, dtype=np.intp)
             labels += [
                 name + (f"[{', '.join(map(str, np.unravel_index(int(k), array.shape)))}]" if array.ndim else "")
@@ -204,7 +205,7 @@ def diagnose(
     """As :meth:`FitResult.diagnose` says, of a training with this plan that has come to `parameters`."""
     names = tuple(plan.start) if wrt is None else as_names("wrt", wrt, tuple(plan.start))
     repeats, step = as_int("repeats", repeats, 2), as_float("step", step, positive=True)
-    coordinates = _Coordinates(plan, parameters, names)
+    coordinates = Coordinates(plan.network, parameters, names)
     count = coordinates.values.size
     if count > MAX_COORDINATES:
         raise ValidationError(
@@ -253,7 +254,7 @@ def diagnose(
 class _Evaluation:
     """Loss and gradient at any coordinates, with the noise of any repeat."""
 
-    def __init__(self, plan: Plan, coordinates: _Coordinates) -> None:
+    def __init__(self, plan: Plan, coordinates: Coordinates) -> None:
         self.plan, self.coordinates, self.names = plan, coordinates, tuple(coordinates.places)
 
     def problem(self, vector: Array, seed: int) -> engines.Problem:
@@ -275,13 +276,14 @@ class _Evaluation:
         if not isinstance(plan.data, SpikeTrains | Solution):
             return None
         problem = self.problem(self.coordinates.values, step_seed(plan.seed, _OWN + repeat))
-        problem = replace(problem, num_samples=plan.num_recorded)
+        if plan.input_spikes is None:
+            problem = replace(problem, num_samples=plan.num_recorded)
         problem.network.check_samples(problem.num_samples, problem.initial)
-        solution = Solution(problem, plan.engine, engines.load(plan.engine).solve(problem))
+        solution = Solution(problem, plan.engine, engines.engine_for(plan.engine, problem).solve(problem))
         return solution if isinstance(plan.data, Solution) else solution.spike_trains
 
 
-def _slope(gradient_at: Any, coordinates: _Coordinates, j: int, step: float, here: Array) -> Array:
+def _slope(gradient_at: Any, coordinates: Coordinates, j: int, step: float, here: Array) -> Array:
     """How the gradient changes with coordinate j, the noise frozen; from one side where the other is not allowed."""
     ends, width = [], 0.0
     for sign in (1.0, -1.0):
@@ -301,7 +303,7 @@ def _slope(gradient_at: Any, coordinates: _Coordinates, j: int, step: float, her
 
 
 def _last_third(
-    history: Mapping[str, Array], parameters: Mapping[str, Array], coordinates: _Coordinates
+    history: Mapping[str, Array], parameters: Mapping[str, Array], coordinates: Coordinates
 ) -> tuple[Array, NDArray[np.bool_]]:
     """By how much coordinates moved in the last third of a training, and whether they went one way."""
     paths = []
@@ -318,7 +320,7 @@ def _last_third(
 
 
 def _judged(
-    coordinates: _Coordinates,
+    coordinates: Coordinates,
     losses: Array,
     gradients: Array,
     hessians: Array,

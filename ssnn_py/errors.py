@@ -32,6 +32,10 @@ class LikelyMistakeWarning(UserWarning):
     """What is asked for can be computed and is hardly what is meant; the message names the remedy."""
 
 
+class WorkerLostWarning(UserWarning):
+    """An executor has lost its workers; this process computes what they had not."""
+
+
 def warn_caller(message: str, category: type[Warning]) -> None:
     """Warn of the line that has called this package, however deep within it the reason was found."""
     frame, level = sys._getframe(1), 2

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import engine as engines
+from .drivers import stem
 from .engine import Cotangents, check_finite, contract
+from .engine.driver_paths import movers_of_jumps, time_objection
 from .errors import LikelyMistakeWarning, NoGradientError, ValidationError, warn_caller
 from .losses import Loss
 from .network import Network
@@ -101,8 +103,8 @@ def value_and_grad(
     """
     problem, name = prepare(network, **simulate_arguments)
     warn_of_likely_mistakes(problem)
-    network.check_gradients()
     names = checked_names(wrt, problem.parameters)
+    network.check_gradients(wrt=names)
     if "weights" in names and not network.synapses.targets.size:
         warn_caller(f"{NO_SYNAPSE}: the gradient is 0", LikelyMistakeWarning)
     outcome = differentiate(Objective(loss, data), problem, name, names, checked_gradient(gradient))
@@ -150,20 +152,31 @@ class Objective:
             result = (self.loss.with_entries if entries else self.loss)(solution, self.data)
         else:
             result = self.loss(solution)
-        value, (times, v, i, ends, saves, states) = _checked_loss(result)
-        if not entries:
+        value, (times, v, i, ends, saves, states, *recorded) = _checked_loss(result)
+        if not entries and not self.clamps:
             ends = saves = None
-        return value, solution.cotangents(times, v, i, ends, saves, states)
+        return value, solution.cotangents(times, v, i, ends, saves, states, *recorded)
+
+    @property
+    def clamps(self) -> bool:
+        """Whether the loss looks at runs clamped to its data."""
+        return isinstance(self.loss, Loss) and self.loss.clamps
+
+    def clamped(self, problem: engines.Problem) -> engines.Problem:
+        """The problem whose solution the loss looks at."""
+        return self.loss.clamped(problem, self.data) if isinstance(self.loss, Loss) else problem
 
     def why_pathwise(self, solution: Solution, result: Cotangents | None = None) -> str:
         """Why the unbiased gradient is not to be had, or nothing; `result` is what a function has returned."""
-        try:
-            solution.check_entries()
-        except NoGradientError as error:
-            return str(error)
+        if self.clamps:
+            return 'a likelihood is no mean over samples: its own gradient is the pathwise one, say gradient="pathwise"'
         states = (
             self.loss.observes_states if isinstance(self.loss, Loss) else result is not None and bool(result.states)
         )
+        try:
+            solution.check_entries(states)
+        except NoGradientError as error:
+            return str(error)
         if isinstance(self.loss, Loss) and not self.loss.has_entries:
             return "a part of the loss is a function that returns no entries; use a Loss such as SampleMean"
         if states and solution.truncated.any():
@@ -199,7 +212,11 @@ def differentiate(
     objective: Objective, problem: engines.Problem, engine_name: str, names: Sequence[str], gradient: str = "auto"
 ) -> Outcome:
     """The objective of a problem's solution and its gradient in the parameters `names`."""
-    engine = engines.load(engine_name)
+    meaningless = time_objection(problem, names)
+    if meaningless:
+        raise NoGradientError(meaningless)
+    engine = engines.engine_for(engine_name, problem)
+    problem = objective.clamped(problem)
     shapes = {key: problem.parameters[key].shape for key in names}
     forward = sum(map(math.prod, shapes.values())) <= FORWARD_DIRECTIONS
     directions = _unit_directions(*shapes.items()) if forward else None
@@ -210,7 +227,7 @@ def differentiate(
     if gradient != "pathwise":
         if not objective.is_loss:
             value, result = objective(solution, entries=True)
-        why = objective.why_pathwise(solution, result)
+        why = objective.why_pathwise(solution, result) or _why_jumps_are_missed(objective, problem, names, result)
         if why and gradient == "unbiased":
             raise NoGradientError(why)
     unbiased = gradient != "pathwise" and not why
@@ -242,6 +259,21 @@ def differentiate(
     if math.isfinite(value):
         check_finite(gradients)
     return Outcome(value, solution.presented(gradients), solution, "unbiased" if unbiased else "pathwise", why)
+
+
+def _why_jumps_are_missed(
+    objective: Objective, problem: engines.Problem, names: Sequence[str], result: Cotangents | None
+) -> str:
+    """Why a gradient by the rate of jumps is not unbiased, or nothing."""
+    loss = objective.loss
+    looks = loss.observes_states if isinstance(loss, Loss) else result is not None and bool(result.states)
+    rates = [name for name in movers_of_jumps(problem, names) if stem(name) == "jump_rate"]
+    if not (looks and rates):
+        return ""
+    return (
+        f"a jump that moves past a recorded time with {rates[0]!r} changes what is recorded there by its whole size, "
+        "which no pathwise derivative sees; take a loss of spikes alone"
+    )
 
 
 def _check_step(problem: engines.Problem) -> None:
@@ -305,9 +337,9 @@ def _unit_directions(*shapes: tuple[str, tuple[int, ...]]) -> dict[str, Array]:
 def _checked_loss(result: Any) -> tuple[float, list[Any]]:
     try:
         value, *bars = result
-        return float(value), [*bars, *[None] * 6][:6]
+        return float(value), [*bars, *[None] * 8][:8]
     except (TypeError, ValueError):
         raise ValidationError(
-            "the loss must return (value, spike_times_bar[, v_bar[, i_bar[, entries[, entries_at_saves[, "
-            f"states_bar]]]]]), got {describe(result)}"
+            "the loss must return (value, spike_times_bar[, v_bar[, i_bar[, entries[, entries_at_saves[, states_bar[, "
+            f"log_hazards_bar[, hazards_bar]]]]]]]), got {describe(result)}"
         ) from None

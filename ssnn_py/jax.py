@@ -27,9 +27,13 @@ from .engine import Cotangents, RawSolution
 from .errors import NoGradientError, ValidationError
 from .network import Network
 from .recordings import Recordings, with_spike_at_end
-from .simulation import Solution, prepare
+from .simulation import Solution, prepare, with_input_times
+from .spike_trains import SpikeTrains
 from .unbiased import at_places, choose_insertions, with_insertions
 from .validation import describe
+
+# Which neuron of another network each spike is of that comes in: beside the parameters, as a program may compute it.
+_NEURONS = "input_neurons"
 
 
 class JaxSolution(NamedTuple):
@@ -67,13 +71,15 @@ def simulate(
     ----------
     network : Network
     parameters : mapping of str to array
-        Names of the network's parameters, ``"v0"`` or ``"i0"``; sparse weights by their stored values. May be traced.
+        Names of the network's parameters, ``"v0"`` or ``"i0"``; sparse weights by their stored values; or
+        ``"input_times"``, which take the place of those of `input_spikes`. May be traced.
     seed : int or integer array of shape ()
         May be traced: ``jax.vmap`` over seeds runs one solve after the other.
     max_spikes : int
         K: JAX needs to know shapes beforehand.
     **simulate_arguments
-        As for :func:`ssnn_py.simulate`, fixed numbers.
+        As for :func:`ssnn_py.simulate`, fixed numbers. `input_spikes` may be a JaxSolution, too, the spikes of another
+        network: gradients go through their times. Spikes that appear or vanish there are not seen.
 
     Returns
     -------
@@ -94,13 +100,14 @@ def simulate(
         @jax.jit
         def loss(c, seed):
             out = ssnn_py.jax.simulate(net, {"input_current": c}, seed=seed, t1=5.0, dt=0.01, num_samples=64,
-            max_spikes=3) return jnp.minimum(out.spike_times, 5.0).mean()
+                max_spikes=3)
+            return jnp.minimum(out.spike_times, 5.0).mean()
 
         jax.value_and_grad(loss)(1.0, 7)
     """
     call = _Call(network, parameters, {**simulate_arguments, "max_spikes": max_spikes})
     solution: JaxSolution
-    solution, _ = _simulate(call, call.values(parameters), jnp.asarray(seed))
+    solution, _ = _simulate(call, call.values(), jnp.asarray(seed))
     return solution
 
 
@@ -181,7 +188,7 @@ def expectation(
         raise ValidationError(f"function must be callable, got {describe(function)}")
     order = bool(order_matters)
     call = _Call(network, parameters, {**simulate_arguments, "max_spikes": max_spikes}, expectation=True, order=order)
-    given, seed = call.values(parameters), jnp.asarray(seed)
+    given, seed = call.values(), jnp.asarray(seed)
     solution, hazards = _simulate(call, given, seed)
 
     def evaluate(batch: JaxSolution) -> Any:
@@ -219,10 +226,20 @@ class _Call:
         expectation: bool = False,
         order: bool = False,
     ) -> None:
-        known = (*network.parameters, *network.initial_names)
+        known = (*network.parameters, *network.initial_names, *([] if network.inputs is None else ["input_times"]))
         for name in parameters:
             if name not in known:
                 raise ValidationError(f"parameters names an unknown parameter {name!r}; there are {', '.join(known)}")
+        layer = arguments.get("input_spikes")
+        if isinstance(layer, JaxSolution):
+            if "input_times" in parameters:
+                raise ValidationError("parameters must not name 'input_times' where input_spikes is a JaxSolution")
+            parameters = {**parameters, "input_times": layer.spike_times, _NEURONS: layer.spike_neurons}
+            shape, end = layer.spike_times.shape, float(arguments["t1"])
+            nothing = np.full(shape, np.inf), np.full(shape, -1, dtype=np.int64)
+            none = SpikeTrains.unchecked(*nothing, layer.num_neurons, float(arguments.get("t0", 0.0)), end)
+            arguments = {**arguments, "input_spikes": none}
+        self.parameters = parameters
         self.network, self.arguments, self.expectation, self.order = network, arguments, expectation, order
         self.problem, self.engine = prepare(network, **{**arguments, "seed": 0})
         self.samples, self.neurons, saves = self.problem.num_samples, network.num_neurons, self.problem.saveat
@@ -241,19 +258,26 @@ class _Call:
             jax.ShapeDtypeStruct(shape, real) for shape in ((self.samples, self.neurons), (self.samples,))
         )
 
-    @staticmethod
-    def values(parameters: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: jnp.asarray(value, dtype=jnp.result_type(float)) for name, value in parameters.items()}
+    def values(self) -> dict[str, Any]:
+        return {name: jnp.asarray(value, dtype=jnp.result_type(float)) for name, value in self.parameters.items()}
 
     def prepared(self, values: Mapping[str, Any], seed: Any) -> tuple[engines.Problem, str]:
         arrays = {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}
+        neurons, times = arrays.pop(_NEURONS, None), arrays.pop("input_times", None)
+        arguments = self.arguments
+        if neurons is not None and times is not None:
+            heard = arguments["input_spikes"]
+            heard = SpikeTrains(times, neurons.astype(np.int64), heard.num_neurons, heard.t0, heard.t1)
+            arguments = {**arguments, "input_spikes": heard}
+        elif times is not None:
+            arguments = with_input_times(arguments, times)
         own = {name: value for name, value in arrays.items() if name in self.network.parameters}
         initial = {name: value for name, value in arrays.items() if name not in own}
-        return prepare(self.network.replace(**own), **{**self.arguments, **initial, "seed": int(seed)})
+        return prepare(self.network.replace(**own), **{**arguments, **initial, "seed": int(seed)})
 
     def solve(self, values: Mapping[str, Any], seed: Any) -> tuple[JaxSolution, tuple[Any, ...]]:
         problem, name = self.prepared(values, seed)
-        raw = engines.load(name).solve(problem)
+        raw = engines.engine_for(name, problem).solve(problem)
         hazards = tuple(np.zeros(part.shape, part.dtype) for part in self.hazards)
         return self.cast(raw.spike_times, raw.spike_neurons, raw.states), hazards
 
@@ -318,13 +342,14 @@ class _Call:
         nothing = np.empty((self.samples, 0))
         none = np.zeros(self.samples, dtype=np.int64)
         raw = RawSolution(nothing, nothing.astype(np.int64), none, none > 0, {})
-        Solution(self.problem, self.engine, raw).check_entries()
+        Solution(self.problem, self.engine, raw).check_entries(recorded=self.observed)
 
     def pull_back(
         self, values: Mapping[str, Any], seed: Any, known: JaxSolution, bars: tuple[Any, ...]
     ) -> dict[str, Any]:
         solution = self.solution(values, seed, known)
-        solution.network.check_gradients()
+        names = tuple(name for name in values if name != _NEURONS)
+        solution.network.check_gradients(wrt=names)
 
         # Where there is no spike, or nothing recorded, nothing depends on anything.
         def seen(values: Any, bar: Any) -> Any:
@@ -344,8 +369,10 @@ class _Call:
             insertions, _ = choose_insertions(solution, self.order, self.observed)
             if insertions is not None:
                 cotangents = replace(cotangents, **at_places(insertions, at_place, solution.recorded_shape))
-        gradients = engines.load(solution.engine).pull_back(solution.problem, cotangents, tuple(values))
+        gradients = engines.engine_for(solution.engine, solution.problem).pull_back(solution.problem, cotangents, names)
         engines.check_finite(gradients)
+        if _NEURONS in values:
+            gradients[_NEURONS] = np.zeros(values[_NEURONS].shape)
         return {key: gradient.astype(np.asarray(values[key]).dtype) for key, gradient in gradients.items()}
 
 

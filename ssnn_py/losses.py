@@ -44,6 +44,8 @@ class LossValue(NamedTuple):
     entries: Array | None = None  # (S, N)
     entries_at_saves: Array | None = None  # (S, T, N)
     states_bar: Mapping[str, Array] | None = None  # (S, T, N) each, of recorded variables of other names
+    log_hazards_bar: Array | None = None  # (S, K′), at the spikes of a recording to which neurons are clamped
+    hazards_bar: Array | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, tuple) and equal(tuple(self), tuple(other))
@@ -67,6 +69,8 @@ class Loss(abc.ABC):
 
     Attributes
     ----------
+    clamps : bool
+        Whether it looks at runs that are clamped to its data, as :meth:`clamped` makes them.
     order_matters : bool
         Whether the loss depends on which of two spikes of different neurons comes first, not on their times alone.
     observes_states : bool
@@ -80,6 +84,7 @@ class Loss(abc.ABC):
         Times at which the loss jumps where a spike crosses them, as the ends of windows in which spikes are counted.
     """
 
+    clamps: bool = False
     order_matters: bool = True
     observes_states: bool = False
     has_entries: bool = True
@@ -99,6 +104,10 @@ class Loss(abc.ABC):
     @abc.abstractmethod
     def __call__(self, generated: Any, data: Any) -> LossValue:
         """The loss of `generated` (a Solution or SpikeTrains) against `data` (likewise)."""
+
+    def clamped(self, problem: engines.Problem, data: Any) -> engines.Problem:
+        """The problem whose solution the loss wants to see; itself, but for losses that clamp neurons to their data."""
+        return problem
 
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
         """By how much the loss changes where sample s of `generated` is replaced by that of `other`, for each s by

@@ -14,6 +14,7 @@ from .engine import grid_tolerance
 from .errors import ValidationError
 from .network import Network
 from .simulation import MAX_NOISE_LEVELS, Solution, solved
+from .solver_checks import check_refinable
 from .solvers import SOLVERS
 from .validation import as_float, as_int, describe
 
@@ -138,6 +139,7 @@ def multilevel(
     >>> estimate.converged, abs(estimate.value - 0.23) < 0.06
     (True, True)
     """
+    check_refinable(network, "multilevel")
     tol = as_float("tol", tol, positive=True)
     dt = as_float("dt", dt, positive=True)
     max_levels = as_int("max_levels", max_levels, 2, MAX_NOISE_LEVELS)

@@ -4,46 +4,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .components import PER_NEURON, Component
 from .currents import InputCurrent, as_input_current
+from .drivers import PATH_SHAPES, BrownianMotion, Driver, NoiseDrivers, as_driver, stem
 from .errors import NoGradientError, ValidationError
 from .formulas.analysis import evaluated
 from .formulas.event_sde import EventSDE
+from .synapses import SYNAPTIC, SpikeInput, Synapses, like_matrix, read_delays, read_matrix
 from .validation import as_int, as_real_array, describe
 from .values import Arrays, Immutable
 
 Array = NDArray[np.float64]
 Same = TypeVar("Same", bound="Network")
-
-
-class Synapses(Immutable):
-    """The connections of a network in compressed sparse rows: row j lists the targets of neuron j.
-
-    Networks made of each other by :meth:`Network.replace` share the object, as long as they have the same synapses.
-    It is equal to itself alone, so that it can be a key.
-
-    Attributes
-    ----------
-    indptr : ndarray of int64, shape (N + 1,)
-        Where each row begins in `targets`.
-    targets : ndarray of int64, shape (nnz,)
-        The receiving neuron of each synapse.
-    position : ndarray of int64, shape (nnz,)
-        Where the synapse's weight stands in the flattened parameter ``"weights"``.
-    """
-
-    def __init__(self, indptr: ArrayLike, targets: ArrayLike, position: ArrayLike) -> None:
-        self.indptr, self.targets, self.position = (
-            np.ascontiguousarray(part, dtype=np.int64) for part in (indptr, targets, position)
-        )
-
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
 
 
 class Core(NamedTuple):
@@ -56,6 +33,7 @@ class Core(NamedTuple):
     settings: tuple[float, ...]
     hard_reset: bool
     stratonovich: bool
+    driver: str = "brownian"
 
 
 class Network(Immutable):
@@ -75,6 +53,14 @@ class Network(Immutable):
         The number of neurons, where there are no weights; default 1.
     input_current : float, array_like of shape (N,) or (S, N), or InputCurrent
         I(t), for models whose equations have an ``I``. S is the number of samples of the simulation.
+    delays : array_like or scipy.sparse matrix, shape () or (N, N), optional
+        How long a spike takes to each target, at least 0; for all synapses, or in the form of the weights. Default: 0,
+        and no parameter.
+    inputs : SpikeInput, optional
+        Channels of spikes from outside.
+    driver : Driver or mapping of str to Driver, optional
+        The paths whose increments are the noise, of all noises or by the name of the noise (``xi``, ``xi_1``, …);
+        default :class:`BrownianMotion`.
     **parameters : array_like, shape (), (N,) or (S, N)
         Other values of the model's parameters, initial values among them, than those it was made with.
 
@@ -85,6 +71,7 @@ class Network(Immutable):
     num_neurons : int
     synapses : Synapses
     input_current : InputCurrent
+    inputs : SpikeInput or None
     parameters : mapping of str to ndarray
         Every parameter one may differentiate with respect to, by name; read-only. Weights of a sparse matrix are its
         stored values.
@@ -113,6 +100,8 @@ class Network(Immutable):
 
     model: Any
     input_current: InputCurrent
+    inputs: SpikeInput | None
+    driver: Driver
     num_neurons: int
     synapses: Synapses
     states: tuple[str, ...]
@@ -122,7 +111,11 @@ class Network(Immutable):
     #: Initial values that are no parameters of the network, but arguments of a simulation.
     initial_names: ClassVar[tuple[str, ...]] = ()
     #: The chosen parts of the model, by the argument that names them.
-    part_classes: ClassVar[Mapping[str, type[Component]]] = {"input_current": InputCurrent}
+    part_classes: ClassVar[Mapping[str, type[Component]]] = {
+        "input_current": InputCurrent,
+        "inputs": SpikeInput,
+        "driver": Driver,
+    }
 
     def __init__(
         self,
@@ -131,6 +124,9 @@ class Network(Immutable):
         weights: Any = None,
         n: int | None = None,
         input_current: Any = None,
+        delays: Any = None,
+        inputs: SpikeInput | None = None,
+        driver: Any = None,
         **parameters: Any,
     ) -> None:
         if not isinstance(model, EventSDE):
@@ -143,7 +139,7 @@ class Network(Immutable):
         else:
             if not model.arrival:
                 raise ValidationError("weights must not be given for a model without a synapse statement")
-            self.num_neurons, self.synapses, own["weights"], self._sparse = read_weights(weights)
+            (self.num_neurons, _), self.synapses, own["weights"], self._sparse = read_matrix("weights", weights, True)
             if n is not None and as_int("n", n, 1, 2**31) != self.num_neurons:
                 raise ValidationError(f"n must be the number of neurons of weights, {self.num_neurons}, got {n}")
         if input_current is not None and not model.uses_input:
@@ -154,15 +150,54 @@ class Network(Immutable):
                 raise ValidationError(f"unknown parameter {name!r}; this model has {known}")
         own.update({name: self._own(name, value) for name, value in {**model.parameters, **parameters}.items()})
         self.input_current = part("input_current", as_input_current(0.0 if input_current is None else input_current))
+        self._connect(own, delays, inputs)
+        self.driver = as_driver(driver)
         self._unite(own)
         model.check_dead_zones(self.parameters)
+
+    def _connect(self, own: dict[str, Array], delays: Any, inputs: SpikeInput | None) -> None:
+        """Have delays among these parameters of one's own, and inputs, where they are given."""
+        if delays is not None:
+            if "weights" not in own:
+                raise ValidationError("delays must not be given for a network without weights")
+            own["delays"] = read_delays("delays", delays, own["weights"], self.synapses, self._sparse)
+        self.inputs = None if inputs is None else part("inputs", inputs)
+        self._check_inputs(self.inputs)
+
+    def _check_inputs(self, inputs: SpikeInput | None) -> None:
+        if inputs is None:
+            return
+        if inputs.num_neurons != self.num_neurons:
+            raise ValidationError(
+                f"inputs must be for the network's {self.num_neurons} neurons, got weights for {inputs.num_neurons}"
+            )
+        if not inputs.variables(self.states).all() and not self._has_arrival:
+            raise ValidationError("inputs must name a target: the model has no synapse statement")
+
+    @property
+    def _has_arrival(self) -> bool:
+        """Whether the model says what a spike does to a target."""
+        return bool(self.model.arrival)
+
+    def _parts(self) -> dict[str, Component]:
+        """The parts of the model by the argument that names them."""
+        parts = {argument: getattr(self, argument) for argument in self.part_classes}
+        return {argument: one for argument, one in parts.items() if one is not None}
 
     def _unite(self, own: Mapping[str, Array]) -> None:
         """Have these parameters of one's own and those of the parts."""
         self._own_names = tuple(own)
-        self.parameters = self._united(own, {argument: getattr(self, argument) for argument in self.part_classes})
+        self.parameters = self._united(own, self._parts())
         for name, array in self.parameters.items():
             self._check_shape(name, array)
+        self._check_driver(self.driver)
+
+    def _check_driver(self, driver: Driver) -> None:
+        """Raise unless the noises that it names are the network's."""
+        for name in driver.names if isinstance(driver, NoiseDrivers) else ():
+            if name not in self.noise_names:
+                known = ", ".join(self.noise_names)
+                raise ValidationError(f"driver names the noise {name!r}, and this network has {known}")
 
     def _united(self, own: Mapping[str, Array], parts: Mapping[str, Component]) -> Arrays:
         """All parameters by name, if no two have the same; a current that nobody hears has none."""
@@ -177,7 +212,7 @@ class Network(Immutable):
         synapses = self.synapses
         return (
             *(self.model, self.num_neurons, self._sparse, self.parameters),
-            *(getattr(self, argument) for argument in self.part_classes),
+            *(getattr(self, argument, None) for argument in self.part_classes),
             *(synapses.indptr, synapses.targets, synapses.position),
         )
 
@@ -187,15 +222,15 @@ class Network(Immutable):
         """A value of one of the network's own parameters, checked."""
         return as_real_array(name, value, (0, 1, 2), PER_NEURON)
 
-    def _tail(self, name: str, array: Array) -> tuple[int, ...]:
+    def tail(self, name: str, array: Array) -> tuple[int, ...]:
         """Axes of a parameter that belong to one neuron."""
         return ()
 
     def _check_shape(self, name: str, array: Array) -> None:
-        if name == "weights":
+        if name in SYNAPTIC:
             return
         try:
-            self.slots(name, array, array.shape[0] if self._has_sample_axis(name, array) else 1)
+            self.slots(name, array, array.shape[0] if self.has_sample_axis(name, array) else 1)
         except ValueError:
             raise ValidationError(
                 f"{name} has shape {array.shape}, which does not fit a network of {self.num_neurons} neurons: it must "
@@ -204,22 +239,31 @@ class Network(Immutable):
 
     def _meant(self, name: str, array: Array) -> str:
         """The shapes that a parameter may have, in words."""
-        if self._knot_axes(name, array):
+        if name in self.driver.parameters:
+            if stem(name) == "jump_rate":
+                return "one value for all, or one per neuron"
+            shapes = "of shape (J,), (N, J) or (S, N, J)" if stem(name) != "driver_values" else PATH_SHAPES
+            return f"{shapes}, with N = {self.num_neurons} neurons and C = {self.num_noise_components} noises"
+        if self.knot_axes(name, array):
             knots = self.input_current.knots.size
             return f"of shape (M,), (M, N) or (S, M, N), with M = {knots} times and N = {self.num_neurons} neurons"
         return "one value for all, one per neuron, or one per sample and neuron"
 
-    def _has_sample_axis(self, name: str, array: Array) -> bool:
-        return array.ndim == 2 + len(self._tail(name, array)) + self._knot_axes(name, array)
+    def has_sample_axis(self, name: str, array: Array) -> bool:
+        """Whether a parameter, of neurons, has a value for each sample."""
+        if name in self.driver.parameters:
+            return array.ndim > 2 and array.shape[0] > 1
+        return array.ndim == 2 + len(self.tail(name, array)) + self.knot_axes(name, array)
 
-    def _knot_axes(self, name: str, array: Array) -> int:
+    def knot_axes(self, name: str, array: Array) -> int:
+        """How many axes a parameter has for the times of a sampled current: 0 or 1."""
         return int(name in self.input_current.parameters and self.input_current.knots.size > 0)
 
     def check_samples(self, num_samples: int, extra: Mapping[str, Array]) -> None:
         """Raise unless every parameter fits `num_samples` samples; `extra` are the initial values."""
         for name, array in {**self.parameters, **extra}.items():
             # What has no axis of samples was checked when the network was made.
-            if array.ndim == 0 or name == "weights" or not (name in extra or self._has_sample_axis(name, array)):
+            if array.ndim == 0 or name in SYNAPTIC or not (name in extra or self.has_sample_axis(name, array)):
                 continue
             try:
                 self.slots(name, array, num_samples)
@@ -235,6 +279,9 @@ class Network(Immutable):
         Views, not copies: a broadcast axis has stride 0, so the same strides scatter a gradient back.
         """
         shape = (num_samples, self.num_neurons)
+        if name in self.driver.parameters:  # no coefficient of an equation: engines ask the driver's path
+            self.driver.check_fit(name, array, *shape, self.num_noise_components)
+            return {}
         if name in self.input_current.parameters:
             return {name: self.input_current.slots(name, array, *shape)}
         return {name: np.broadcast_to(array, shape)}
@@ -255,7 +302,31 @@ class Network(Immutable):
     def core(self) -> Core:
         """By which names the Julia core knows the model and its parts."""
         stratonovich = self.model.interpretation == "stratonovich"
-        return Core(f"formula_{self.model.key}", "", self.input_current.kind, "", (), False, stratonovich)
+        model, current = f"formula_{self.model.key}", self.input_current.kind
+        return Core(model, "", current, "", (), False, stratonovich, self._core_driver)
+
+    @property
+    def _core_driver(self) -> str:
+        """By which name the core knows what drives all noises."""
+        if isinstance(self.driver, BrownianMotion):
+            return "brownian"
+        every = [self.driver.of_noise(noise).terms for noise in self.noise_names]
+        brownian = [any(term.kind == "brownian" for term in terms) for terms in every]
+        flows = any(term.flows and term.kind != "brownian" for terms in every for term in terms)
+        # A path that stands still, between jumps, is one that is sampled.
+        return "+".join(["brownian"] * any(brownian) + ["sampled"] * (flows or not all(brownian)))
+
+    @property
+    def driver_has_jumps(self) -> bool:
+        """Whether the path of any noise jumps."""
+        if isinstance(self.driver, BrownianMotion):
+            return False
+        return any(term.has_jumps for noise in self.noise_names for term in self.driver.of_noise(noise).terms)
+
+    @property
+    def noise_names(self) -> tuple[str, ...]:
+        """The noises of a neuron by name, as :attr:`driver` may name them."""
+        return self.model.noises or ("xi",)
 
     @property
     def coefficient_names(self) -> tuple[str, ...]:
@@ -325,11 +396,25 @@ class Network(Immutable):
         return np.asarray(self.parameters["weights"].ravel()[self.synapses.position])
 
     def like_weights(self, values: Array) -> Any:
-        """Values of the parameter ``"weights"`` in the form in which the weights were given, dense or sparse."""
-        if self._sparse is None:
-            return values
-        kind, shape = self._sparse
-        return kind((values, self.synapses.targets, self.synapses.indptr), shape=shape)
+        """Values of the parameters ``"weights"`` or ``"delays"`` in the form in which the weights were given."""
+        return like_matrix(values, self.synapses, self._sparse)
+
+    def synapses_of(self, name: str) -> Synapses:
+        """The synapses that a parameter of ``SYNAPTIC`` has numbers for."""
+        return self.synapses if name in ("weights", "delays") or self.inputs is None else self.inputs.synapses
+
+    def like_parameter(self, name: str, values: Array) -> Any:
+        """Values of a parameter as they were given: those of synapses dense or sparse."""
+        if name in ("weights", "delays"):
+            return self.like_weights(values)
+        if self.inputs is not None and name in self.inputs.parameters:
+            return self.inputs.like_weights(values)
+        return values
+
+    @property
+    def delays(self) -> Any:
+        """The delays: a number, or in the form of the weights; None where there are none."""
+        return self.like_weights(self.parameters["delays"]) if "delays" in self.parameters else None
 
     def replace(self: Same, /, **parameters: Any) -> Same:
         """The same network with other values of some parameters.
@@ -337,9 +422,9 @@ class Network(Immutable):
         Parameters
         ----------
         **parameters : array_like
-            Any names of :attr:`parameters`, or the name of a part of the model (``input_current``; of SLIF networks
-            ``intensity`` and ``diffusion``, too). Weights of a sparse network may be given as a sparse matrix or as
-            its stored values. Dense weights keep the network's synapses, also those whose weight becomes zero.
+            Any names of :attr:`parameters`, or the name of a part of the model (``input_current``, ``driver``; of SLIF
+            networks ``intensity`` and ``diffusion``, too). Weights of a sparse network may be given as a sparse matrix
+            or as its stored values. Dense weights keep the network's synapses, also those whose weight becomes zero.
 
         Returns
         -------
@@ -366,16 +451,25 @@ class Network(Immutable):
         attributes: dict[str, Any] = {
             argument: self._other_part(argument, parameters) for argument in self.part_classes
         }
+        if "inputs" in parameters:
+            self._check_inputs(attributes["inputs"])
         own = {
             name: self._own(name, parameters[name])
-            if name in parameters and name != "weights"
+            if name in parameters and name not in SYNAPTIC
             else self.parameters[name]
             for name in self._own_names
         }
         if "weights" in parameters:
             own["weights"], connections = self._other_weights(parameters["weights"])
             attributes |= connections
-        everything = self._united(own, {argument: attributes[argument] for argument in self.part_classes})
+        if "delays" in own and ("weights" in parameters or "delays" in parameters):
+            synapses, sparse = attributes.get("synapses", self.synapses), attributes.get("_sparse", self._sparse)
+            own["delays"] = read_delays(
+                "delays", parameters.get("delays", own["delays"]), own["weights"], synapses, sparse
+            )
+        everything = self._united(own, {name: one for name, one in attributes.items() if isinstance(one, Component)})
+        if "driver" in parameters:
+            self._check_driver(attributes["driver"])
         new = self._changed(**attributes, parameters=everything)
         for name, array in everything.items():
             before = self.parameters.get(name)
@@ -385,16 +479,20 @@ class Network(Immutable):
             self.model.check_dead_zones(everything)
         return new
 
-    def _other_part(self, argument: str, parameters: Mapping[str, Any]) -> Component:
+    def _other_part(self, argument: str, parameters: Mapping[str, Any]) -> Component | None:
         """The part of the model with the values among `parameters` that are its own, or the one that stands there in
         its place.
         """
-        here: Component = getattr(self, argument)
+        here: Component | None = getattr(self, argument)
+        if here is None:
+            return None if argument not in parameters else part(argument, parameters[argument], self.part_classes)
         if parameters.keys().isdisjoint((argument, *here.parameters)):
             return here
         given = parameters.get(argument)
         if argument in parameters and (argument not in here.parameters or isinstance(given, Component)):
-            here = part(argument, as_input_current(given) if argument == "input_current" else given, self.part_classes)
+            if argument in ("input_current", "driver"):
+                given = as_input_current(given) if argument == "input_current" else as_driver(given)
+            here = part(argument, given, self.part_classes)
             parameters = {name: value for name, value in parameters.items() if name != argument}
         values = {name: value for name, value in parameters.items() if name in here.parameters}
         return here.replace(**values) if values else here
@@ -405,7 +503,7 @@ class Network(Immutable):
         """
         values = self.parameters["weights"]
         if hasattr(weights, "tocsr") or (values.ndim == 2 and np.shape(weights) != values.shape):
-            n, synapses, values, sparse = read_weights(weights)
+            (n, _), synapses, values, sparse = read_matrix("weights", weights, True)
             if n != self.num_neurons:
                 raise ValidationError(f"weights must keep the network's {self.num_neurons} neurons, got {n}")
             return values, {"synapses": synapses, "_sparse": sparse}
@@ -413,12 +511,12 @@ class Network(Immutable):
         if array.shape != values.shape:
             raise ValidationError(f"weights must have shape {values.shape}, got shape {array.shape}")
         if np.count_nonzero(array) > np.count_nonzero(array.ravel()[self.synapses.position]):
-            return array, {"synapses": read_weights(array)[1]}
+            return array, {"synapses": read_matrix("weights", array, True)[1]}
         return array, {}
 
     # --- gradients ----------------------------------------------------------------------------------------------------
 
-    def check_gradients(self, explain: bool = False) -> None:
+    def check_gradients(self, explain: bool = False, wrt: Sequence[str] = ()) -> None:
         """Raise unless spike times and trajectories have pathwise derivatives.
 
         The conditions (Holberg and Salvi, NeurIPS 2024, assumptions of theorem 3.2), with E the event function, T the
@@ -431,6 +529,9 @@ class Network(Immutable):
         ----------
         explain : bool
             Print a table of the conditions first: which hold, and how that was decided.
+        wrt : sequence of str, optional
+            Parameters that move. Where arrivals of spikes from outside move with them (``"input_times"``,
+            ``"input_delays"``), (iii) must hold for these, too.
 
         Raises
         ------
@@ -454,6 +555,29 @@ class Network(Immutable):
         if failure is not None:
             where = "the synapse" if failure.event is None else f"events[{failure.event}]"
             raise NoGradientError(f"condition {failure.condition} fails for {where}: {failure.explanation}")
+        self._check_moving_inputs(wrt)
+
+    def _check_moving_inputs(self, wrt: Sequence[str]) -> None:
+        """Raise where arrivals from outside move with these parameters, and do not commute with the noise."""
+        moving = [name for name in ("input_times", "input_delays") if name in wrt]
+        if self.inputs is None or not moving:
+            return
+        why = next(filter(None, map(self._clash_of_arrival, self._input_targets())), None)
+        if why:
+            raise NoGradientError(
+                f"condition (iii) fails for spikes from outside, which move with {' and '.join(moving)}: {why}"
+            )
+
+    def _input_targets(self) -> list[str | None]:
+        """The variables to which spikes from outside are added; None where they do what the model's synapses do."""
+        if self.inputs is None:
+            return []
+        variables = np.unique(self.inputs.variables(self.states))
+        return [None if place == 0 else self.states[place - 1] for place in variables]
+
+    def _clash_of_arrival(self, variable: str | None) -> str | None:
+        """Why arrivals at a variable do not commute with the noise, if they do not."""
+        return cast("str | None", _decided("added", self, variable))
 
     def _condition_rows(self) -> tuple[Any, ...]:
         """What is known of the conditions; that on arrivals counts where there are synapses."""
@@ -470,9 +594,17 @@ class Network(Immutable):
             return tuple(array.tobytes() for array in arrays)
         return tuple((np.sign(array) * (1 + (np.abs(array) == 1.0))).astype(np.int8).tobytes() for array in arrays)
 
+    @property
+    def has_delays(self) -> bool:
+        """Whether a spike of one of the neurons takes its time to another."""
+        delays = self.parameters.get("delays")
+        if delays is None or not self.synapses.targets.size:
+            return False
+        return bool(np.any(delays if delays.ndim == 0 else delays.ravel()[self.synapses.position]))
+
     def check_unbiased_gradients(self) -> None:
         """Raise unless expectations have unbiased gradients: unless every event is driven by a hazard, and it does not
-        matter in which order transitions happen.
+        matter in which order transitions and arrivals happen.
 
         A spike that enters or leaves an interval changes an expectation by its density there, which is known for the
         exponential thresholds of a hazard. A potential that reaches a threshold has none.
@@ -481,7 +613,8 @@ class Network(Immutable):
         ------
         NoGradientError
         """
-        why = _decided("unbiased", self)
+        variables = [*([None] if self.synapses.targets.size else []), *self._input_targets()]
+        why = _decided("unbiased", self, *dict.fromkeys(variables))
         if why is not None:
             raise NoGradientError(f"no unbiased gradient: {why}")
 
@@ -493,7 +626,7 @@ class Network(Immutable):
         """Recorded states (S, T, N) with those of sample s at the time ``saves[s]`` as they are after a spike of
         ``neurons[s]``.
 
-        Samples with −1 stay as they are.
+        Samples with −1 stay as they are. What spikes do at their targets is in it only where no delay is longer than 0.
         """
         after = {name: states[name].copy() for name in self.states}
         transition, arrival = _spike_formulas(self.model)
@@ -505,7 +638,7 @@ class Network(Immutable):
             targets = slice(synapses.indptr[k], synapses.indptr[k + 1])
             for formulas, who, more in (
                 (transition, np.array([k]), []),
-                (arrival, synapses.targets[targets], [weights[targets]]),
+                *([] if self.has_delays else [(arrival, synapses.targets[targets], [weights[targets]])]),
             ):
                 before = [values[s, at, who] for values in after.values()]
                 given = [*before, *(slot[s, who] for slot in slots.values()), *more]
@@ -515,7 +648,15 @@ class Network(Immutable):
 
     def __repr__(self) -> str:
         synapses = self.synapses.targets.size
-        return f"Network({self.num_neurons} neurons, {synapses} synapses, variables {', '.join(self.states)})"
+        variables = ", ".join(self.states)
+        return f"Network({self.num_neurons} neurons, {synapses} synapses, variables {variables}{self._special()})"
+
+    def _special(self) -> str:
+        """What few networks have, for their text."""
+        parts = ["with delays"] if "delays" in self.parameters else []
+        parts += [] if self.inputs is None else [repr(self.inputs)]
+        parts += [repr(self.driver)] if self.driver != BrownianMotion() else []
+        return "".join(f", {part}" for part in parts)
 
 
 def part(argument: str, given: Any, classes: Mapping[str, type[Component]] = Network.part_classes) -> Any:
@@ -542,39 +683,28 @@ def united(own: Mapping[str, Array], reserved: Sequence[str], parts: Mapping[str
     return Arrays(own, *(one.parameters for one in parts.values()))
 
 
-def read_weights(weights: Any) -> tuple[int, Synapses, Array, tuple[Any, tuple[int, int]] | None]:
-    """Number of neurons, synapses, values of the parameter, and how to rebuild a sparse matrix."""
-    if hasattr(weights, "tocsr"):
-        matrix = weights.tocsr().copy()
-        matrix.sum_duplicates()
-        values = as_real_array("weights", matrix.data, (1,))
-        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
-            raise ValidationError(f"weights must be a matrix of shape (N, N) with N ≥ 1, got shape {matrix.shape}")
-        synapses = Synapses(matrix.indptr, matrix.indices, np.arange(values.size))
-        return matrix.shape[0], synapses, values, (type(matrix), matrix.shape)
-    values = as_real_array("weights", weights, (2,), "a matrix of shape (N, N)")
-    if values.shape[0] != values.shape[1] or values.size == 0:
-        raise ValidationError(f"weights must be a matrix of shape (N, N) with N ≥ 1, got shape {values.shape}")
-    rows, targets = np.nonzero(values)
-    indptr = np.searchsorted(rows, np.arange(values.shape[0] + 1))
-    return values.shape[0], Synapses(indptr, targets, rows * values.shape[0] + targets), values, None
-
-
 # What conditions have been found to hold, by question, model and what its parameters are.
 _DECIDED: dict[tuple[Any, ...], Any] = {}
 _MOST_DECIDED = 256
 
 
-def _decided(question: str, network: Network) -> Any:
-    """The report on a model from formulas, or why it has no unbiased gradients; remembered."""
+def _decided(question: str, network: Network, *arrivals: str | None) -> Any:
+    """The report on a model from formulas; why it has no unbiased gradients, or an arrival's time has no derivative,
+    spikes arriving in these ways. Remembered.
+    """
     from .formulas import conditions
 
-    key = (question, network.model.key, network._decisive_values())
+    model, parameters = network.model, network.parameters
+    key = (question, arrivals, model.key, network._decisive_values())
     if key not in _DECIDED:
         if len(_DECIDED) >= _MOST_DECIDED:
             _DECIDED.clear()
-        decide = conditions.report if question == "report" else conditions.unbiased
-        _DECIDED[key] = decide(network.model, network.parameters)
+        if question == "report":
+            _DECIDED[key] = conditions.report(model, parameters)
+        elif question == "added":
+            _DECIDED[key] = conditions.added(model, arrivals[0], parameters)
+        else:
+            _DECIDED[key] = conditions.unbiased(model, parameters, arrivals)
     return _DECIDED[key]
 
 

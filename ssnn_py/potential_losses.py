@@ -227,11 +227,13 @@ class SumLoss(Loss):
         full = [LossValue(*result) for result in results]
         states = dict.fromkeys(name for result in full for name in result.states_bar or {})
         named = {name: self._total([(result.states_bar or {}).get(name) for result in full]) for name in states}
-        times, v, i, ends, saves = (
-            self._total([result[place] for result in full]) for place in range(1, len(LossValue._fields) - 1)
-        )
+        arrays = {
+            name: self._total([getattr(result, name) for result in full])
+            for name in LossValue._fields
+            if name not in ("value", "states_bar")
+        }
         others = {name: bar for name, bar in named.items() if bar is not None}
-        return LossValue(float(value), times, v, i, ends, saves, others or None)
+        return LossValue(float(value), states_bar=others or None, **arrays)
 
     def _total(self, bars: Sequence[Any]) -> Array | None:
         """The weighted sum of those that are there."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .errors import SSNNError, ValidationError
 from .network import Network
 from .simulation import MAX_NOISE_LEVELS, Solution, solved
-from .solver_checks import objection
+from .solver_checks import check_refinable, objection
 from .solvers import SOLVERS, SolverInfo
 from .validation import as_float, as_int, describe
 
@@ -128,6 +128,7 @@ def recommend_solver(
     True
     """
 
+    check_refinable(network, "recommend_solver")
     tol = as_float("tol", tol, positive=True)
     num_samples = as_int("num_samples", num_samples, 2)
     max_steps = as_int("max_steps", max_steps, 16)

@@ -1,10 +1,10 @@
 """Networks, spike trains, solutions and trainings in files: :func:`save` and :func:`load`.
 
-Format "ssnn", version 1
+Format "ssnn", version 2
 ------------------------
 
 An archive of NumPy's (``.npz``) without pickles. Its entry ``header`` is a text in JSON,
-``{"format": "ssnn", "version": 1, "object": VALUE}``; every other entry is an array of numbers. VALUE is
+``{"format": "ssnn", "version": 2, "object": VALUE}``; every other entry is an array of numbers. VALUE is
 
 * null, true, false, a whole number, a text, or a finite number, as JSON has them;
 * ``{"number": "inf"}``, ``"-inf"`` or ``"nan"``;
@@ -15,10 +15,13 @@ An archive of NumPy's (``.npz``) without pickles. Its entry ``header`` is a text
 ======================  ============================================================================================
 KIND                    fields
 ======================  ============================================================================================
-SLIFNetwork             weights, mu, sigma, v_reset, alpha, input_current, intensity, diffusion, reset, interpretation
-Network                 model, weights (null: none), n, input_current (null: not heard), parameters
-weights                 sparse (null: dense; else "csr_matrix" or "csr_array"), n, indptr, targets, values: of every
-                        synapse, row by row
+SLIFNetwork             weights, mu, sigma, v_reset, alpha, input_current, intensity, diffusion, reset, interpretation,
+                        driver, inputs (null: none)
+Network                 model, weights (null: none), n, input_current (null: not heard), driver, inputs (null: none),
+                        parameters
+weights                 sparse (null: dense; else "csr_matrix" or "csr_array"), n, indptr, targets, values and delays
+                        (null: none, or a number): of every synapse, row by row
+SpikeInput              weights (of M channels, not of n neurons, by the size of indptr), target
 EventSDE                equations, events, synapse, parameters, initial, interpretation
 Event                   hazard, crossing, then, dead_zone
 ConstantCurrent         input_current
@@ -30,18 +33,31 @@ FormulaIntensity        formula, parameters
 ThresholdIntensity      v_th
 ConstantDiffusion
 AffineDiffusion         offset, slope
+BrownianMotion
+FractionalBrownianMotion  hurst, scale
+SampledPath             xs, ts, interpolation
+JumpProcess             rate, jumps
+GivenJumps              times, sizes
+NormalJumps             mean, std
+ExponentialJumps        mean
+DriverSum               terms
+NoiseDrivers            drivers
 SpikeTrains             times, neurons, num_neurons, t0, t1
 Solution                problem, engine, raw
 Problem                 network, t0, t1, dt, num_steps, num_samples, first_sample, seed, max_spikes, initial, saveat,
-                        solver, threads, noise_levels, options, insertions
-RawSolution             spike_times, spike_neurons, num_spikes, truncated, states, tangents, spike_events
-Tangents                spike_times, states, s, s_at_saves, s_at_insertions
+                        solver, threads, noise_levels, options, insertions; null where there is none: input_spikes,
+                        recording, start
+RawSolution             spike_times, spike_neurons, num_spikes, truncated, states, tangents, spike_events, at_recorded
+                        (null: no recording)
+Tangents                spike_times, states, s, s_at_saves, s_at_insertions, log_hazards, hazards
+Recording               trains, neurons
+AtRecordedSpikes        log_hazards, hazards, s
 Insertions              neurons, spikes, saves
 FitResult               network, parameters, history, stopped, gradient, state, settings
 ======================  ============================================================================================
 
 The fields are the arguments, or the attributes, of the classes of these names. A change to any of this is a new
-version.
+version. Older ones are read, too: in version 1 there are no delays and no inputs, and drivers are Brownian motion.
 """
 
 from __future__ import annotations
@@ -52,7 +68,7 @@ import math
 import os
 import zipfile
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +77,18 @@ from . import engine as engines
 from .components import Component
 from .currents import ConstantCurrent, FormulaCurrent, JuliaFunction, SampledCurrent
 from .diffusions import AffineDiffusion, ConstantDiffusion
-from .engine import Insertions, Problem, RawSolution, Tangents
+from .drivers import (
+    BrownianMotion,
+    DriverSum,
+    ExponentialJumps,
+    FractionalBrownianMotion,
+    GivenJumps,
+    JumpProcess,
+    NoiseDrivers,
+    NormalJumps,
+    SampledPath,
+)
+from .engine import AtRecordedSpikes, Insertions, Problem, RawSolution, Recording, Tangents
 from .errors import ValidationError
 from .formulas.event_sde import Event, EventSDE
 from .intensities import ExponentialIntensity, FormulaIntensity, ThresholdIntensity
@@ -69,12 +96,23 @@ from .network import Network
 from .simulation import Solution, prepare
 from .slif import SLIFNetwork
 from .spike_trains import SpikeTrains
+from .synapses import SpikeInput
 from .training import FORMAT as CHECKPOINT
 from .training import FitResult
 from .training_plan import npz, write_npz
 from .validation import as_int, describe
 
-FORMAT, VERSION = "ssnn", 1
+FORMAT, VERSION = "ssnn", 2
+
+#: The fields that came with a later version, by what they are in files of an older one.
+ADDED: dict[str, dict[str, Any]] = {
+    "SLIFNetwork": {"driver": None, "inputs": None},
+    "Network": {"driver": None, "inputs": None},
+    "weights": {"delays": None},
+    "Problem": {"input_spikes": None, "recording": None, "start": None},
+    "RawSolution": {"at_recorded": None},
+    "Tangents": {"log_hazards": None, "hazards": None},
+}
 
 #: What one may save by itself.
 SAVED = (Network, SpikeTrains, Solution, FitResult)
@@ -149,7 +187,7 @@ def load(path: str | os.PathLike[str], *, allow_code: bool = False) -> Any:
         raise ValidationError(f"path must be that of a saved object, but there is no {file}")
     header, arrays = _contents(file)
     try:
-        return _Reader(arrays, allow_code).whole(header["object"])
+        return _Reader(arrays, allow_code, header["version"]).whole(header["object"])
     except _RefusedError as error:
         raise ValidationError(f"{file} {error}") from None
     except Exception as error:
@@ -191,7 +229,7 @@ def _contents(file: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             raise ValidationError(f"{file} is a checkpoint of fit: read it with FitResult.load(path, network)")
         if format != FORMAT:
             raise ValidationError(foreign)
-        if version != VERSION:
+        if isinstance(version, bool) or version not in range(1, VERSION + 1):
             newer = isinstance(version, int) and version > VERSION
             advice = "install a newer ssnn_py" if newer else "this ssnn_py cannot read it"
             raise ValidationError(f"{file} has version {version!r} of the format, not {VERSION}: {advice}")
@@ -210,11 +248,25 @@ RECORDS: dict[type, tuple[str, ...]] = {
     Solution: ("problem", "engine", "raw"),
     Problem: (
         *("network", "t0", "t1", "dt", "num_steps", "num_samples", "first_sample", "seed", "max_spikes", "initial"),
-        *("saveat", "solver", "threads", "noise_levels", "options", "insertions"),
+        *("saveat", "solver", "threads", "noise_levels", "options", "insertions", "input_spikes"),
+        *("recording", "start"),
     ),
-    RawSolution: ("spike_times", "spike_neurons", "num_spikes", "truncated", "states", "tangents", "spike_events"),
-    Tangents: ("spike_times", "states", "s", "s_at_saves", "s_at_insertions"),
+    RawSolution: (
+        "spike_times",
+        "spike_neurons",
+        "num_spikes",
+        "truncated",
+        "states",
+        "tangents",
+        "spike_events",
+        "at_recorded",
+    ),
+    Tangents: ("spike_times", "states", "s", "s_at_saves", "s_at_insertions", "log_hazards", "hazards"),
+    Recording: ("trains", "neurons"),
+    AtRecordedSpikes: ("log_hazards", "hazards", "s"),
     Insertions: ("neurons", "spikes", "saves"),
+    NormalJumps: ("mean", "std"),
+    ExponentialJumps: ("mean",),
     FitResult: ("network", "parameters", "history", "stopped", "gradient", "state", "settings"),
 }
 
@@ -230,10 +282,17 @@ COMPONENTS: dict[type[Component], tuple[dict[str, str], dict[str, str]] | None] 
     ThresholdIntensity: ({"v_th": "v_th"}, {}),
     ConstantDiffusion: ({}, {}),
     AffineDiffusion: ({"offset": "diffusion_offset", "slope": "diffusion_slope"}, {}),
+    BrownianMotion: ({}, {}),
+    FractionalBrownianMotion: ({}, {"hurst": "hurst", "scale": "scale"}),
+    SampledPath: ({"xs": "driver_values"}, {"ts": "ts", "interpolation": "interpolation"}),
+    JumpProcess: ({"rate": "jump_rate"}, {"jumps": "law"}),
+    GivenJumps: ({"times": "jump_times", "sizes": "jump_sizes"}, {}),
+    DriverSum: ({}, {"terms": "terms"}),
+    NoiseDrivers: ({}, {"drivers": "drivers"}),
 }
 
 _SLIF_PARAMETERS = ("mu", "sigma", "v_reset", "alpha")
-_SLIF_ATTRIBUTES = ("input_current", "intensity", "diffusion", "reset", "interpretation")
+_SLIF_ATTRIBUTES = ("input_current", "intensity", "diffusion", "reset", "interpretation", "driver", "inputs")
 _SPARSE = ("csr_matrix", "csr_array")
 
 #: The fields of every kind of object.
@@ -244,8 +303,9 @@ SCHEMA: dict[str, tuple[str, ...]] = {
         for kind, names in COMPONENTS.items()
     },
     "SLIFNetwork": ("weights", *_SLIF_PARAMETERS, *_SLIF_ATTRIBUTES),
-    "Network": ("model", "weights", "n", "input_current", "parameters"),
-    "weights": ("sparse", "n", "indptr", "targets", "values"),
+    "Network": ("model", "weights", "n", "input_current", "driver", "inputs", "parameters"),
+    "weights": ("sparse", "n", "indptr", "targets", "values", "delays"),
+    "SpikeInput": ("weights", "target"),
     "EventSDE": ("equations", "events", "synapse", "parameters", "initial", "interpretation"),
     "Event": ("hazard", "crossing", "then", "dead_zone"),
 }
@@ -262,23 +322,28 @@ def _component_fields(part: Component) -> dict[str, Any]:
 
 
 class _Weights:
-    """The synapses of a network and their weights, dense or sparse, as the file has them."""
+    """The synapses of a network, or of its inputs, with weights and delays, dense or sparse, as the file has them."""
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, network: Network | SpikeInput) -> None:
+        self.network, self.prefix = network, "input_" if isinstance(network, SpikeInput) else ""
 
     def fields(self) -> dict[str, Any]:
         network, synapses = self.network, self.network.synapses
         sparse = None if network._sparse is None else network._sparse[0].__name__
         if sparse not in (None, *_SPARSE):
             raise ValidationError(f"weights must be dense or a matrix of scipy.sparse to be saved, got a {sparse}")
+        delays = network.parameters.get(f"{self.prefix}delays")
         return {
             "sparse": sparse,
             "n": network.num_neurons,
             "indptr": synapses.indptr,
             "targets": synapses.targets,
-            "values": network.weight_values,
+            "values": self.at_synapses(network.parameters[f"{self.prefix}weights"]),
+            "delays": delays if delays is None or delays.ndim == 0 else self.at_synapses(delays),
         }
+
+    def at_synapses(self, parameter: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(parameter.ravel()[self.network.synapses.position])
 
 
 class _Writer:
@@ -330,6 +395,8 @@ class _Writer:
             return kind.__name__, _component_fields(value)
         if kind is _Weights:
             return "weights", value.fields()
+        if kind is SpikeInput:
+            return "SpikeInput", {"weights": _Weights(value), "target": value.target}
         if kind is SLIFNetwork:
             own = {name: value.parameters[name] for name in _SLIF_PARAMETERS}
             others = {name: getattr(value, name) for name in _SLIF_ATTRIBUTES}
@@ -340,6 +407,8 @@ class _Writer:
                 "weights": _Weights(value) if "weights" in value.parameters else None,
                 "n": value.num_neurons,
                 "input_current": value.input_current if value.model.uses_input else None,
+                "driver": value.driver,
+                "inputs": value.inputs,
                 "parameters": {name: value.parameters[name] for name in value.model.parameters},
             }
         if kind is EventSDE:
@@ -357,8 +426,8 @@ class _Writer:
 class _Reader:
     """Makes objects again, by the constructors of the classes that the format knows, and by no other function."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], allow_code: bool) -> None:
-        self.arrays, self.allow_code = arrays, allow_code
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], allow_code: bool, version: int) -> None:
+        self.arrays, self.allow_code, self.version = arrays, allow_code, version
 
     def whole(self, value: Any) -> Any:
         """What was saved."""
@@ -397,6 +466,8 @@ class _Reader:
             )
         if kind not in SCHEMA:
             raise ValueError(f"it has an unknown kind {kind!r}")
+        if self.version < VERSION:
+            fields = {**ADDED.get(kind, {}), **fields}
         if fields.keys() != set(SCHEMA[kind]):
             raise ValueError(f"{kind} has the fields {', '.join(fields)}")
         return _MAKERS[kind](fields)
@@ -412,45 +483,75 @@ def _component(kind: type[Component], fields: dict[str, Any]) -> Component:
     return kind(**fields)
 
 
-def _weights(fields: dict[str, Any]) -> tuple[Any, Any]:
-    """Weights by which a network gets its synapses, and those that it then has."""
+class _Read(NamedTuple):
+    """Weights by which a network, or an input, gets its synapses; those that it then has; and delays."""
+
+    pattern: Any = None
+    weights: Any = None
+    delays: Any = None
+
+
+def _weights(fields: dict[str, Any]) -> _Read:
     n, indptr, targets = as_int("n", fields["n"], 1), fields["indptr"], fields["targets"]
-    values = fields["values"]
-    if indptr.shape != (n + 1,) or targets.shape != values.shape or targets.ndim != 1 or values.dtype != np.float64:
+    values, delays = fields["values"], fields["delays"]
+    m = indptr.size - 1
+    if indptr.ndim != 1 or m < 1 or targets.shape != values.shape or targets.ndim != 1 or values.dtype != np.float64:
         raise ValueError("synapses and weights do not fit each other")
+    per_synapse = isinstance(delays, np.ndarray) and delays.ndim > 0
+    if delays is not None and (per_synapse and delays.shape != values.shape):
+        raise ValueError("synapses and delays do not fit each other")
     steps = np.diff(indptr)
     if indptr[0] != 0 or indptr[-1] != targets.size or (steps < 0).any():
         raise ValueError("the rows of the synapses are none")
     if targets.dtype.kind != "i" or indptr.dtype.kind != "i" or ((targets < 0) | (targets >= n)).any():
         raise ValueError("synapses have targets that do not exist")
-    rows = np.repeat(np.arange(n), steps)
+    rows = np.repeat(np.arange(m), steps)
     if (np.diff(rows * n + targets) <= 0).any():
         raise ValueError("the synapses are not in order")
     if fields["sparse"] is None:
-        pattern, weights = np.zeros((n, n)), np.zeros((n, n))
-        pattern[rows, targets], weights[rows, targets] = 1.0, values
-        return pattern, weights
+
+        def dense(values: Any) -> NDArray[Any]:
+            matrix = np.zeros((m, n))
+            matrix[rows, targets] = values
+            return matrix
+
+        return _Read(dense(1.0), dense(values), dense(delays) if per_synapse else delays)
     if fields["sparse"] not in _SPARSE:
         raise ValueError(f"its sparse matrices are {fields['sparse']!r}")
     try:
         import scipy.sparse
     except ModuleNotFoundError:
         raise _RefusedError("has a sparse matrix of weights, which needs scipy: pip install scipy") from None
-    matrix = getattr(scipy.sparse, fields["sparse"])((values, targets, indptr), shape=(n, n))
-    return matrix, None
+
+    def matrix(values: Any) -> Any:
+        return getattr(scipy.sparse, fields["sparse"])((values, targets, indptr), shape=(m, n))
+
+    return _Read(matrix(values), None, matrix(delays) if per_synapse else delays)
 
 
 def _slif(fields: dict[str, Any]) -> SLIFNetwork:
-    weights, values = fields.pop("weights")
-    network = SLIFNetwork(weights, **fields)
-    return network if values is None else network.replace(weights=values)
+    read = _between_neurons(fields.pop("weights"))
+    network = SLIFNetwork(read.pattern, delays=read.delays, **fields)
+    return network if read.weights is None else network.replace(weights=read.weights)
 
 
 def _network(fields: dict[str, Any]) -> Network:
-    weights, values = (None, None) if fields["weights"] is None else fields["weights"]
-    named = fields["parameters"]
-    network = Network(fields["model"], weights, fields["n"], fields["input_current"], **named)
-    return network if values is None else network.replace(weights=values)
+    read = _Read() if fields["weights"] is None else _between_neurons(fields["weights"])
+    parts = {"input_current": fields["input_current"], "driver": fields["driver"], "inputs": fields["inputs"]}
+    network = Network(fields["model"], read.pattern, fields["n"], delays=read.delays, **parts, **fields["parameters"])
+    return network if read.weights is None else network.replace(weights=read.weights)
+
+
+def _between_neurons(read: _Read) -> _Read:
+    if read.pattern.shape[0] != read.pattern.shape[1]:
+        raise ValueError("synapses and weights do not fit each other")
+    return read
+
+
+def _spike_input(fields: dict[str, Any]) -> SpikeInput:
+    read = fields["weights"]
+    inputs = SpikeInput(read.pattern, read.delays, fields["target"])
+    return inputs if read.weights is None else inputs.replace(input_weights=read.weights)
 
 
 def _checked(problem: Problem, engine: str) -> Problem:
@@ -468,12 +569,25 @@ def _checked(problem: Problem, engine: str) -> Problem:
         saveat=problem.saveat,
         threads=problem.threads,
         first_sample=problem.first_sample,
+        input_spikes=problem.input_spikes,
+        **_observed(problem.recording),
         noise_dt=math.ldexp(problem.dt, as_int("noise_levels", problem.noise_levels, 0)),
         **cast(dict[str, Any], {**problem.initial, **problem.options}),
     )
     if checked != problem:
         raise ValueError("its problem is none that simulate makes")
     return checked
+
+
+def _observed(recording: Recording | None) -> dict[str, Any]:
+    """A recording as arguments of `simulate`."""
+    if recording is None:
+        return {}
+    trains, neurons = recording.trains, recording.neurons
+    place = np.full(trains.num_neurons + 1, -1)
+    place[neurons] = np.arange(neurons.size)
+    observed = SpikeTrains(trains.times, place[trains.neurons], neurons.size, trains.t0, trains.t1)
+    return {"observed": observed, "observed_neurons": neurons}
 
 
 def _solution(fields: dict[str, Any]) -> Solution:
@@ -511,6 +625,7 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "SLIFNetwork": _slif,
     "Network": _network,
     "weights": _weights,
+    "SpikeInput": _spike_input,
     "Solution": _solution,
     "FitResult": _fit,
 }

@@ -224,6 +224,9 @@ def expected_signature_backprop(
     return signature_backprop(Y, everyone, depth, scales=factors, engine=engine)
 
 
+_LOSS_ARGUMENTS = (*[POINTER(structs.SpikeTrains)] * 2, c_void_p, *[c_int64] * 3, *[c_void_p] * 3)
+
+
 def expected_signature_loss(
     X: SpikeTrains, Y: SpikeTrains | Array, depth: int, factors: Array | None, matched: bool, with_entries: bool = False
 ) -> tuple[float, Array, Array | None]:
@@ -234,15 +237,8 @@ def expected_signature_loss(
     value = c_double()
     times_bar = np.zeros(X.times.shape)
     entries = np.zeros((X.num_samples, X.num_neurons)) if with_entries else None
-    run = core_function(
-        "ssnn_expected_signature_loss",
-        *[POINTER(structs.SpikeTrains)] * 2,
-        c_void_p,
-        *[c_int64] * 3,
-        *[c_void_p] * 3,
-    )
     batch = isinstance(Y, SpikeTrains)
-    run(
+    core_function("ssnn_expected_signature_loss", *_LOSS_ARGUMENTS)(
         structs.SpikeTrains.of(X, factors),
         structs.SpikeTrains.of(Y, factors) if isinstance(Y, SpikeTrains) else None,
         None if isinstance(Y, SpikeTrains) else structs.address(Y),

@@ -13,11 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
 from . import sketches
-from .engine import Cotangents, Problem, RawSolution
+from .clamping import checked_recording
+from .engine import AtRecordedSpikes, Cotangents, Problem, RawSolution
+from .engine.driver_paths import movers_of_jumps, time_objection
+from .engine.executors import checked_executor
 from .errors import LikelyMistakeWarning, NoGradientError, ValidationError, warn_caller
 from .network import Network
 from .solver_checks import check_solver, engine_of
 from .spike_trains import SpikeTrains
+from .synapses import SYNAPTIC
 from .validation import (
     all_finite,
     as_float,
@@ -130,6 +134,33 @@ class Solution(Record):
         return np.where(self.spike_neurons < 0, -1, 0) if given is None else given
 
     @property
+    def log_hazards(self) -> Array:
+        """log λ just before each spike of `observed`, shape (S, K′), K′ the length of its arrays; 0 where there is
+        none.
+
+        Spikes of one time are looked at before any of them has come.
+        """
+        return self._at_recorded.log_hazards
+
+    @property
+    def hazards(self) -> Array:
+        """Λ − α at each spike of `observed`, shape (S, K′): what its neuron's hazard has come to since its last spike
+        (t0 for the first), less the dead zone; negative where the spike is within it.
+        """
+        return self._at_recorded.hazards
+
+    @property
+    def end_hazards(self) -> Array:
+        """Λ − α of the observed neurons at t1, shape (S, N); of others Λ + log U − α, negative until they fire."""
+        return self._at_recorded.s
+
+    @property
+    def _at_recorded(self) -> AtRecordedSpikes:
+        if self.raw.at_recorded is None:
+            raise ValidationError("nothing was observed: give simulate a recording (observed)")
+        return self.raw.at_recorded
+
+    @property
     def recorded_shape(self) -> tuple[int, int, int]:
         """(S, T, N)."""
         return self.problem.num_samples, self.ts.size, self.network.num_neurons
@@ -188,6 +219,8 @@ class Solution(Record):
         states_bar: Mapping[str, ArrayLike] | None = None,
         entries: ArrayLike | None = None,
         entries_at_saves: ArrayLike | None = None,
+        log_hazards_bar: ArrayLike | None = None,
+        hazards_bar: ArrayLike | None = None,
     ) -> dict[str, Any]:
         r"""Reverse mode: the gradient of :math:`\sum \bar\tau\,\tau + \sum \bar v\,v + \sum \bar\imath\,i` in the
         parameters.
@@ -204,7 +237,8 @@ class Solution(Record):
         spike_times_bar : array_like, shape (S, K), optional
             Cotangents of the spike times; those where there is no spike are ignored.
         wrt : str or sequence of str, optional
-            Parameters of the network, or initial values; default all of them.
+            Parameters of the network, or initial values; default all of them, but for times of jumps where there is no
+            derivative by them.
         v_bar, i_bar : array_like, shape (S, T, N), optional
             Cotangents of the recorded values; those after the end of a truncated sample are ignored.
         states_bar : mapping of str to array_like, shape (S, T, N), optional
@@ -214,6 +248,9 @@ class Solution(Record):
         entries_at_saves : array_like, shape (S, T, N), optional
             By how much it changes where neuron k fires as the state is recorded, so that the record shows the state
             after its spike. Exact where the scalar is a sum over recorded times; see :func:`value_and_grad` for others.
+        log_hazards_bar, hazards_bar : array_like, shape (S, K′), optional
+            Cotangents of :attr:`log_hazards` and :attr:`hazards`, at the spikes of `observed`. Those of
+            :attr:`end_hazards` of observed neurons, where these are positive, are `entries`.
 
         Returns
         -------
@@ -228,13 +265,21 @@ class Solution(Record):
         NoGradientError
             If the model has no pathwise gradient, or, with `entries`, no unbiased one, or if it is not finite.
         """
-        self.network.check_gradients()
         known = self.problem.parameters
         names = tuple(known) if wrt is None else as_names("wrt", wrt, known)
-        cotangents = self.cotangents(spike_times_bar, v_bar, i_bar, entries, entries_at_saves, states_bar)
+        self.network.check_gradients(wrt=names)
+        why = time_objection(self.problem, names)
+        if why and wrt is not None:
+            raise NoGradientError(why)
+        if why:
+            moving = movers_of_jumps(self.problem, names)
+            names = tuple(name for name in names if name not in moving)
+        cotangents = self.cotangents(
+            spike_times_bar, v_bar, i_bar, entries, entries_at_saves, states_bar, log_hazards_bar, hazards_bar
+        )
         if cotangents.entries is not None or cotangents.entries_at_saves is not None:
-            self.check_entries()
-        gradients = engines.load(self.engine).pull_back(self.problem, cotangents, names)
+            self.check_entries(recorded=cotangents.entries_at_saves is not None or bool(cotangents.states))
+        gradients = engines.engine_for(self.engine, self.problem).pull_back(self.problem, cotangents, names)
         engines.check_finite(gradients)
         return self.presented(gradients)
 
@@ -282,11 +327,14 @@ class Solution(Record):
                 'directions must map names of parameters to tangents, as in {"alpha": 1.0}, got '
                 f"{describe(directions)}"
             )
-        self.network.check_gradients()
+        why = time_objection(self.problem, directions)
+        if why:
+            raise NoGradientError(why)
         blocks = {name: self._direction(name, value)[None] for name, value in directions.items()}
         if not blocks:
             raise ValidationError("directions must name at least one parameter")
-        tangents = engines.load(self.engine).solve(self.problem, blocks).tangents
+        self.network.check_gradients(wrt=tuple(blocks))
+        tangents = engines.engine_for(self.engine, self.problem).solve(self.problem, blocks).tangents
         assert tangents is not None
         along = "the derivative in the direction of"
         moved = {"spike_times": tangents.spike_times, **tangents.states, "s": tangents.s}
@@ -297,8 +345,8 @@ class Solution(Record):
     def _direction(self, name: str, value: Any) -> Array:
         as_names("directions", (name,), self.problem.parameters)
         shape = self.problem.parameters[name].shape
-        if name == "weights" and hasattr(value, "tocsr"):
-            value = _values_at_synapses(value, self.network)
+        if name in SYNAPTIC and hasattr(value, "tocsr"):
+            value = _values_at_synapses(value, self.network, name)
         what = (
             f"of shape {shape}, as {name} is, or of one that broadcasts to it" if shape else f"a number, as {name} is"
         )
@@ -323,9 +371,16 @@ class Solution(Record):
             raise ValidationError(f"{name} must be finite wherever there is a spike or a recorded value")
         return counted
 
-    def check_entries(self) -> None:
-        """Raise NoGradientError where spikes that come or go have no known density (docs/gradients.md)."""
+    def check_entries(self, recorded: bool = False) -> None:
+        """Raise NoGradientError where spikes that come or go have no known density (docs/gradients.md), or change what
+        is `recorded` in a way that is not known.
+        """
         self.network.check_unbiased_gradients()
+        if recorded and self.network.has_delays:
+            raise NoGradientError(
+                "no unbiased gradient of recorded states with delays: a spike changes them when it arrives, not when "
+                "it comes. Take a loss of spikes alone, or a network without delays"
+            )
         if self.engine == "sciml":
             raise NoGradientError(
                 f"solver {self.problem.solver!r} does not carry the tangents of the hazards that an unbiased gradient "
@@ -341,6 +396,8 @@ class Solution(Record):
         entries: ArrayLike | None = None,
         entries_at_saves: ArrayLike | None = None,
         states_bar: Mapping[str, ArrayLike] | None = None,
+        log_hazards_bar: ArrayLike | None = None,
+        hazards_bar: ArrayLike | None = None,
     ) -> Cotangents:
         """Derivatives of a scalar with respect to this solution, checked against its shapes."""
         everywhere = None if entries is None else np.zeros((self.problem.num_samples, self.network.num_neurons))
@@ -371,23 +428,25 @@ class Solution(Record):
             None
             if entries_at_saves is None
             else self._cotangent("entries_at_saves", entries_at_saves, np.zeros(self.recorded_shape)),
+            log_hazards=None
+            if log_hazards_bar is None
+            else self._cotangent("log_hazards_bar", log_hazards_bar, np.zeros(self.log_hazards.shape)),
+            hazards=None
+            if hazards_bar is None
+            else self._cotangent("hazards_bar", hazards_bar, np.zeros(self.hazards.shape)),
         )
 
     def presented(self, gradients: dict[str, Array]) -> dict[str, Any]:
         """Gradients in the form in which the parameters were given: sparse weights as a sparse matrix."""
-        if "weights" in gradients:
-            return {**gradients, "weights": self.network.like_weights(gradients["weights"])}
-        return dict(gradients)
+        return {name: self.network.like_parameter(name, gradient) for name, gradient in gradients.items()}
 
 
-def _values_at_synapses(matrix: Any, network: Network) -> Array:
-    """Entries of a sparse matrix at the network's synapses, in the order of its parameter ``"weights"``."""
-    dense_like = network.parameters["weights"].ndim == 2
-    if dense_like:
+def _values_at_synapses(matrix: Any, network: Network, name: str) -> Array:
+    """Entries of a sparse matrix at the synapses of a parameter, in its order."""
+    if network.parameters[name].ndim == 2:
         return np.asarray(matrix.toarray(), dtype=np.float64)
-    synapses = network.synapses
-    rows = np.repeat(np.arange(network.num_neurons), np.diff(synapses.indptr))
-    return np.asarray(matrix.tocsr()[rows, synapses.targets], dtype=np.float64).ravel()
+    synapses = network.synapses_of(name)
+    return np.asarray(matrix.tocsr()[synapses.sources, synapses.targets], dtype=np.float64).ravel()
 
 
 def simulate(
@@ -407,6 +466,10 @@ def simulate(
     threads: int | None = None,
     first_sample: int = 0,
     noise_dt: float | None = None,
+    input_spikes: SpikeTrains | None = None,
+    observed: SpikeTrains | None = None,
+    observed_neurons: ArrayLike | None = None,
+    executor: Any = None,
     **options: Any,
 ) -> Solution:
     r"""Simulate independent samples of a network from t0 to t1.
@@ -440,13 +503,27 @@ def simulate(
     saveat : float or array_like of shape (T,), optional
         Times at which the state is recorded: an increasing array within [t0, t1], or a spacing from t0. Default: none.
     threads : int, optional
-        How many threads may compute; default ``SSNN_NUM_THREADS``, else all of this process's cores.
+        How many threads may compute; default ``SSNN_NUM_THREADS``, else all of this process's cores. With an
+        `executor`, of each of its workers; default 1.
     first_sample : int
         Index of the first sample: two calls with samples 0…63 and 64…127 give what one call gives with 0…127.
     noise_dt : float, optional
         Step on which the Brownian path is laid out, default `dt`; `dt` must be ``noise_dt / 2^k``. Solves with the same
         seed and noise_dt see one and the same path, whatever their dt and solver (docs/numerics.md); the end of a last
         step that is shorter excepted.
+    input_spikes : SpikeTrains, optional
+        The spikes on the channels of the network's `inputs`: of each of the `num_samples` samples, or one for all. None
+        may come before t0.
+    observed : SpikeTrains, optional
+        A recording, of one sample for all or one for each, over [t0, t1]. Its neurons fire when it says so, and only
+        then; their hazards are integrated along the way (:attr:`Solution.log_hazards`, :attr:`Solution.hazards`).
+        Neurons that were not recorded run free. Needs neurons with one event, driven by a hazard, and no `max_spikes`.
+    observed_neurons : array_like of int, optional
+        Which of the network's neurons those of `observed` are; default all, in their order.
+    executor : concurrent.futures.Executor or similar, optional
+        Whose workers, other processes or machines, compute the samples: anything with its ``submit``, as a
+        ProcessPoolExecutor, a Dask Client or an MPIPoolExecutor. The numbers are the same to the last bit. Gradients of
+        the solution are computed there, too.
     **options
         For a solver of DifferentialEquations.jl: its own keyword arguments (``adaptive=True, abstol=1e-6``),
         ``noise_depth``, and ``sensealg`` for reverse mode: "InterpolatingAdjoint", "GaussAdjoint", "QuadratureAdjoint"
@@ -498,6 +575,10 @@ def simulate(
         threads=threads,
         first_sample=first_sample,
         noise_dt=noise_dt,
+        input_spikes=input_spikes,
+        observed=observed,
+        observed_neurons=observed_neurons,
+        executor=executor,
         warn=True,
         **options,
     )
@@ -508,7 +589,7 @@ def solved(network: Network, t1: float, dt: float, warn: bool = False, **argumen
     problem, name = prepare(network, t1, dt, **arguments)
     if warn:
         warn_of_likely_mistakes(problem)
-    return Solution(problem, name, engines.load(name).solve(problem))
+    return Solution(problem, name, engines.engine_for(name, problem).solve(problem))
 
 
 # Solvers whose step multiplies what decays at a rate r by 1 − r·dt, which is negative beyond r·dt = 1.
@@ -549,6 +630,10 @@ def prepare(
     threads: int | None = None,
     first_sample: int = 0,
     noise_dt: float | None = None,
+    input_spikes: SpikeTrains | None = None,
+    observed: SpikeTrains | None = None,
+    observed_neurons: ArrayLike | None = None,
+    executor: Any = None,
     **options: Any,
 ) -> tuple[Problem, str]:
     """The checked problem that arguments of :func:`simulate` describe, and the name of the engine to solve it."""
@@ -584,9 +669,69 @@ def prepare(
         solver=check_solver(solver, name, network, options),
         noise_levels=_noise_levels(dt, noise_dt),
         options=options,
-        threads=engines.default_threads() if threads is None else as_int("threads", threads, 1),
+        threads=_threads(threads, executor),
+        input_spikes=_input_spikes(network, input_spikes, num_samples, t0),
+        recording=checked_recording(network, observed, observed_neurons, num_samples, t0, t1),
+        executor=checked_executor(executor),
     )
+    check_clamped_problem(problem, name)
     return problem, name
+
+
+def check_clamped_problem(problem: Problem, engine: str) -> None:
+    """Raise where a problem has a recording, and something that does not go with it."""
+    if problem.recording is None:
+        return
+    if engine == "sciml":
+        raise ValidationError(
+            f"observed does not go with solver {problem.solver!r}: take a native solver (ssnn.solvers())"
+        )
+    if problem.max_spikes is not None:
+        raise ValidationError(
+            "max_spikes must not be given with observed: what was recorded after a sample's last spike would be lost"
+        )
+
+
+def _threads(threads: int | None, executor: Any) -> int:
+    """How many threads may compute; of each worker of an executor one, if nothing is said."""
+    if threads is not None:
+        return as_int("threads", threads, 1)
+    return engines.default_threads() if executor is None else 1
+
+
+def _input_spikes(network: Network, given: Any, num_samples: int, t0: float) -> SpikeTrains | None:
+    if network.inputs is None:
+        if given is not None:
+            raise ValidationError("input_spikes must not be given for a network without inputs (SpikeInput)")
+        return None
+    channels = network.inputs.num_channels
+    if not isinstance(given, SpikeTrains):
+        raise ValidationError(
+            f"input_spikes must be SpikeTrains of the network's {channels} input channels, got {describe(given)}"
+        )
+    if given.num_neurons != channels or given.num_samples not in (1, num_samples):
+        raise ValidationError(
+            f"input_spikes must be {channels} channels in {num_samples} samples, or in one for all, got "
+            f"{given.num_neurons} channels in {given.num_samples} samples"
+        )
+    first = float(given.times.min(initial=np.inf))
+    if first < t0:
+        raise ValidationError(f"input_spikes must not come before t0 = {t0}, got one at {first}")
+    return SpikeTrains.unchecked(
+        np.ascontiguousarray(given.times), np.ascontiguousarray(given.neurons), channels, given.t0, given.t1
+    )
+
+
+def with_input_times(arguments: Mapping[str, Any], times: ArrayLike | None) -> dict[str, Any]:
+    """Arguments of :func:`simulate` whose input spikes come at these `times`, shape (S, K), in the same order."""
+    spikes = arguments.get("input_spikes")
+    if times is None:
+        return dict(arguments)
+    if not isinstance(spikes, SpikeTrains) or np.shape(times) != spikes.times.shape:
+        what = f"of shape {spikes.times.shape}" if isinstance(spikes, SpikeTrains) else "given with input_spikes"
+        raise ValidationError(f"input_times must be {what}, got {describe(times)}")
+    moved = SpikeTrains(np.asarray(times, dtype=np.float64), spikes.neurons, spikes.num_neurons, spikes.t0, spikes.t1)
+    return {**arguments, "input_spikes": moved}
 
 
 def renewed(problem: Problem, network: Network, seed: int, initial: Mapping[str, ArrayLike]) -> Problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from .components import Component
 from .currents import InputCurrent, as_input_current
 from .diffusions import ConstantDiffusion, Diffusion
+from .drivers import Driver, as_driver
 from .errors import NoGradientError, ValidationError
 from .intensities import ExponentialIntensity, Intensity
-from .network import Core, Network, part, read_weights
+from .network import Core, Network, part
+from .synapses import SpikeInput, read_matrix
 from .validation import as_real_array, describe, require
 
 Array = NDArray[np.float64]
@@ -28,6 +30,8 @@ _OWN_PARAMETERS: dict[str, tuple[tuple[int, ...], str]] = {
 }
 # Coefficients of one neuron; those that the parameters say nothing of are 0.
 _COEFFICIENTS = ("mu1", "mu2", "sigma11", "sigma12", "sigma21", "sigma22", "v_reset", "alpha", "v0", "i0")
+
+_NOBODY = np.empty(0, dtype=np.int64)
 
 
 class SLIFNetwork(Network):
@@ -73,6 +77,13 @@ class SLIFNetwork(Network):
         there are pathwise gradients only if spikes leave the potential alone (``v_reset = 0``).
     interpretation : {"ito", "stratonovich"}
         Of the stochastic differential equation where g varies; every solver solves the equation that is meant.
+    delays : array_like or scipy.sparse matrix, shape () or (N, N), optional
+        How long a spike takes to each target, at least 0; for all synapses, or in the form of the weights. Default: 0,
+        and no parameter.
+    inputs : SpikeInput, optional
+        Channels of spikes from outside.
+    driver : Driver or mapping of str to Driver, optional
+        The paths B of each neuron, or by the noises' names, ``"B1"`` and ``"B2"``; default :class:`BrownianMotion`.
 
     Raises
     ------
@@ -100,6 +111,8 @@ class SLIFNetwork(Network):
         "intensity": Intensity,
         "input_current": InputCurrent,
         "diffusion": Diffusion,
+        "inputs": SpikeInput,
+        "driver": Driver,
     }
 
     def __init__(
@@ -114,6 +127,9 @@ class SLIFNetwork(Network):
         reset: str = "subtract",
         diffusion: Diffusion | None = None,
         interpretation: str = "ito",
+        delays: Any = None,
+        inputs: SpikeInput | None = None,
+        driver: Any = None,
     ) -> None:
         for argument, choice, allowed in (
             ("reset", reset, ("subtract", "hard")),
@@ -123,12 +139,19 @@ class SLIFNetwork(Network):
                 raise ValidationError(f'{argument} must be "{allowed[0]}" or "{allowed[1]}", got {describe(choice)}')
         self.reset, self.interpretation = reset, interpretation
         self.model, self.states = None, ("v", "i")
-        self.num_neurons, self.synapses, values, self._sparse = read_weights(weights)
+        (self.num_neurons, _), self.synapses, values, self._sparse = read_matrix("weights", weights, True)
         given = {"mu": mu, "sigma": sigma, "v_reset": v_reset, "alpha": alpha}
         self.intensity = self._part("intensity", ExponentialIntensity() if intensity is None else intensity)
         self.input_current = self._part("input_current", as_input_current(input_current))
         self.diffusion = self._part("diffusion", ConstantDiffusion() if diffusion is None else diffusion)
-        self._unite({"weights": values, **{name: self._own(name, value) for name, value in given.items()}})
+        own = {"weights": values, **{name: self._own(name, value) for name, value in given.items()}}
+        self.driver = as_driver(driver)
+        self._connect(own, delays, inputs)
+        self._unite(own)
+
+    @property
+    def _has_arrival(self) -> bool:
+        return True
 
     def _part(self, argument: str, given: Any) -> Any:
         return part(argument, given, self.part_classes)
@@ -147,13 +170,13 @@ class SLIFNetwork(Network):
             require(name, array, array >= 0, "at least 0")
         return array
 
-    def _tail(self, name: str, array: Array) -> tuple[int, ...]:
+    def tail(self, name: str, array: Array) -> tuple[int, ...]:
         if name == "sigma":
             return (2, 2) if array.ndim >= 2 else ()
         return (2,) if name == "mu" else ()
 
     def _check_shape(self, name: str, array: Array) -> None:
-        tail = self._tail(name, array)
+        tail = self.tail(name, array)
         if tail and array.shape[-len(tail) :] != tail:
             raise ValidationError(f"{name} must be {_OWN_PARAMETERS[name][1]}, got shape {array.shape}")
         super()._check_shape(name, array)
@@ -171,7 +194,11 @@ class SLIFNetwork(Network):
     def core(self) -> Core:
         kinds = (self.intensity.kind, self.input_current.kind, self.diffusion.kind)
         stratonovich = self.interpretation == "stratonovich"
-        return Core("slif", *kinds, self.intensity.settings, self.reset == "hard", stratonovich)
+        return Core("slif", *kinds, self.intensity.settings, self.reset == "hard", stratonovich, self._core_driver)
+
+    @property
+    def noise_names(self) -> tuple[str, ...]:
+        return ("B1", "B2")[: self.num_noise_components]
 
     @property
     def coefficient_names(self) -> tuple[str, ...]:
@@ -213,14 +240,24 @@ class SLIFNetwork(Network):
 
     def decay_rates(self) -> dict[str, Array]:
         mu = self.parameters["mu"]
-        return {"v": mu[..., 0], "i": mu[..., 1]} if self.synapses.targets.size else {"v": mu[..., 0]}
+        return {"v": mu[..., 0], "i": mu[..., 1]} if self._driven(0.0).size else {"v": mu[..., 0]}
+
+    def _driven(self, least: float) -> NDArray[np.int64]:
+        """Neurons whose synaptic current spikes move, by weights of that size or more."""
+        if not self.synapses.targets.size and self.inputs is None:
+            return _NOBODY
+        driven = [self.synapses.targets[np.abs(self.weight_values) >= least]]
+        if self.inputs is not None:
+            to_i = np.isin(self.inputs.variables(self.states), (0, 1 + self.states.index("i")))
+            driven.append(self.inputs.synapses.targets[to_i[self.inputs.synapses.sources]])
+        return np.unique(np.concatenate(driven))
 
     def likely_mistakes(self) -> list[str]:
         mu2 = self.parameters["mu"][..., 1]
-        if not self.synapses.targets.size or mu2.all():
+        if mu2.all():
             return []
         mu2 = np.broadcast_to(mu2, (*mu2.shape[:-1], self.num_neurons))
-        targets = np.unique(self.synapses.targets[self.weight_values != 0.0])
+        targets = self._driven(np.finfo(float).tiny)
         if targets.size == 0 or mu2[..., targets].all():
             return []
         return [
@@ -228,7 +265,7 @@ class SLIFNetwork(Network):
             "them drives them for ever. Give mu=(mu1, mu2) with mu2 > 0, as in mu=(15.0, 5.0)"
         ]
 
-    def check_gradients(self, explain: bool = False) -> None:
+    def check_gradients(self, explain: bool = False, wrt: Sequence[str] = ()) -> None:
         """Raise unless spike times and trajectories have pathwise derivatives; see :meth:`Network.check_gradients`.
 
         A hazard event with a positive intensity satisfies (i), (ii) and almost surely (iv) and (v); subtracting at a
@@ -246,13 +283,26 @@ class SLIFNetwork(Network):
                 print(f"{condition:5s}  {failures.get(condition, 'holds')}")
         for condition, why in failures.items():
             raise NoGradientError(f"condition {condition} fails: {why}")
+        self._check_moving_inputs(wrt)
+
+    def _clash_of_arrival(self, variable: str | None) -> str | None:
+        if variable != "v" or self.diffusion.additive or not self._noisy:
+            return None
+        return (
+            "the noise depends on the potential (diffusion), and a spike from outside moves the potential. Use "
+            'target="i", or additive noise'
+        )
+
+    @property
+    def _noisy(self) -> bool:
+        """Whether noise drives the potential."""
+        sigma = self.parameters["sigma"]
+        return bool((sigma[..., 0, :] if sigma.ndim >= 2 else sigma).any())
 
     def _failures(self) -> dict[str, str]:
         """The conditions that fail, and why."""
         failures = {}
-        sigma = self.parameters["sigma"]
-        noisy = bool((sigma[..., 0, :] if sigma.ndim >= 2 else sigma).any())
-        v_reset = self.parameters["v_reset"]
+        noisy, v_reset = self._noisy, self.parameters["v_reset"]
         threshold = self.intensity.event == "threshold"
         if threshold and noisy:
             failures["(i)"] = (
@@ -276,7 +326,8 @@ class SLIFNetwork(Network):
         return failures
 
     def check_unbiased_gradients(self) -> None:
-        """Raise unless expectations have unbiased gradients: unless every event is driven by a hazard.
+        """Raise unless expectations have unbiased gradients: unless every event is driven by a hazard, and no spike
+        from outside moves a potential that a hard reset forgets.
 
         A spike that enters or leaves an interval changes an expectation by its density there, which is known for the
         exponential thresholds of a hazard. A potential that reaches a threshold has none.
@@ -291,6 +342,11 @@ class SLIFNetwork(Network):
                 "known of the density of spikes "
                 "that appear or vanish. Use a stochastic intensity"
             )
+        if self.reset == "hard" and "v" in self._input_targets():
+            raise NoGradientError(
+                "no unbiased gradient: a hard reset forgets what a spike from outside has added to the potential, so "
+                'that it matters which comes first. Use reset="subtract", or target="i"'
+            )
 
     def after_spikes(
         self, states: Mapping[str, Array], saves: NDArray[np.int64], neurons: NDArray[np.int64]
@@ -302,11 +358,12 @@ class SLIFNetwork(Network):
         at, firing = saves[rows], neurons[rows]
         lowered = slots[rows, firing] if self.reset == "hard" else v[rows, at, firing] - slots[rows, firing]
         v[rows, at, firing] = lowered
-        for k in np.unique(firing):
+        for k in np.unique(firing) if not self.has_delays else ():
             outgoing = slice(synapses.indptr[k], synapses.indptr[k + 1])
             mine = rows[firing == k][:, None]
             i[mine, saves[mine], synapses.targets[outgoing]] += values[outgoing]
         return {"v": v, "i": i}
 
     def __repr__(self) -> str:
-        return f"SLIFNetwork({self.num_neurons} neurons, {self.synapses.targets.size} synapses, {self.intensity!r})"
+        size = f"{self.num_neurons} neurons, {self.synapses.targets.size} synapses"
+        return f"SLIFNetwork({size}, {self.intensity!r}{self._special()})"

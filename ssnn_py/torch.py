@@ -24,7 +24,7 @@ from .engine import Cotangents, Insertions, RawSolution
 from .errors import NoGradientError, ValidationError
 from .network import Network
 from .recordings import Recordings, with_spike_at_end
-from .simulation import Solution
+from .simulation import Solution, with_input_times
 from .simulation import simulate as _simulate
 from .unbiased import at_places, choose_insertions, with_insertions
 from .validation import describe
@@ -106,24 +106,32 @@ class _Call:
     """A simulation that waits for the values of its parameters."""
 
     def __init__(self, network: Network, parameters: Mapping[str, torch.Tensor], arguments: dict[str, Any]) -> None:
-        known = (*network.parameters, *network.initial_names)
+        layer = arguments.get("input_spikes")
+        if isinstance(layer, TorchSolution):
+            if "input_times" in parameters:
+                raise ValidationError("parameters must not name 'input_times' where input_spikes is a TorchSolution")
+            parameters = {**parameters, "input_times": layer.spike_times}
+            arguments = {**arguments, "input_spikes": layer.solution.spike_trains}
+        self.network, self.names, self.arguments = network, tuple(parameters), arguments
+        self.tensors = tuple(parameters.values())
+        known = (*network.parameters, *network.initial_names, *([] if network.inputs is None else ["input_times"]))
         for name, value in parameters.items():
             if name not in known:
                 raise ValidationError(f"parameters names an unknown parameter {name!r}; there are {', '.join(known)}")
             if not isinstance(value, torch.Tensor):
                 raise ValidationError(f"parameters must hold tensors, got {describe(value)} for {name}")
-        self.network, self.names, self.arguments = network, tuple(parameters), arguments
         self.differentiated = any(value.requires_grad for value in parameters.values()) and torch.is_grad_enabled()
         self.insertions: Insertions | None = None
 
     def solve(self, arrays: list[Any]) -> Solution:
         values = dict(zip(self.names, arrays, strict=True))
+        arguments = with_input_times(self.arguments, values.pop("input_times", None))
         own = {name: value for name, value in values.items() if name in self.network.parameters}
         initial = {name: value for name, value in values.items() if name not in own}
         network = self.network.replace(**own)
         if self.differentiated:
-            network.check_gradients()
-        self.solution = _simulate(network, **{**self.arguments, **initial})
+            network.check_gradients(wrt=self.names)
+        self.solution = _simulate(network, **{**arguments, **initial})
         return self.solution
 
     def pull_back(self, bars: list[Any], names: list[str]) -> dict[str, Any]:
@@ -138,7 +146,8 @@ class _Call:
         cotangents: Cotangents = self.solution.cotangents(times, entries=at_end, states_bar=states)
         if at_place is not None and self.insertions is not None:
             cotangents = replace(cotangents, **at_places(self.insertions, at_place, self.solution.recorded_shape))
-        gradients = engines.load(self.solution.engine).pull_back(self.solution.problem, cotangents, names)
+        problem = self.solution.problem
+        gradients = engines.engine_for(self.solution.engine, problem).pull_back(problem, cotangents, names)
         engines.check_finite(gradients)
         return gradients
 
@@ -148,7 +157,7 @@ def _run(
 ) -> tuple[_Call, TorchSolution, tuple[torch.Tensor, ...]]:
     """The call, what it returns, and the two zeros that stand for its hazards."""
     call = _Call(network, parameters, arguments)
-    spike_times, *states, at_end, at_place = _Simulate.apply(call, *parameters.values())  # type: ignore[no-untyped-call]
+    spike_times, *states, at_end, at_place = _Simulate.apply(call, *call.tensors)  # type: ignore[no-untyped-call]
     named = dict(zip(network.states, states, strict=True))
     return call, TorchSolution(spike_times, named, call.solution), (at_end, at_place)
 
@@ -160,10 +169,12 @@ def simulate(network: Network, parameters: Mapping[str, torch.Tensor], **simulat
     ----------
     network : Network
     parameters : mapping of str to torch.Tensor
-        Names of the network's parameters, ``"v0"`` or ``"i0"``; sparse weights by their stored values. Any dtype and
-        device; computed in double precision on the CPU.
+        Names of the network's parameters, ``"v0"`` or ``"i0"``; sparse weights by their stored values; or
+        ``"input_times"``, which take the place of those of `input_spikes`. Any dtype and device; computed in double
+        precision on the CPU.
     **simulate_arguments
-        As for :func:`ssnn_py.simulate`.
+        As for :func:`ssnn_py.simulate`. `input_spikes` may be a TorchSolution, too, the spikes of another network:
+        gradients go through their times. Spikes that appear or vanish there are not seen.
 
     Returns
     -------
@@ -185,8 +196,15 @@ def simulate(network: Network, parameters: Mapping[str, torch.Tensor], **simulat
         for step in range(10):
             optimizer.zero_grad()
             out = ssnn_py.torch.simulate(net, {"input_current": c}, t1=5.0, dt=0.01, num_samples=64, max_spikes=3,
-            seed=step) loss = (out.spike_times.clamp(max=5.0).mean(0) - target).square().mean() loss.backward()
+                seed=step)
+            loss = (out.spike_times.clamp(max=5.0).mean(0) - target).square().mean()
+            loss.backward()
             optimizer.step()
+
+    Two layers::
+
+        hidden = ssnn_py.torch.simulate(first, {"input_weights": w1}, input_spikes=trains, **run)
+        out = ssnn_py.torch.simulate(second, {"input_weights": w2}, input_spikes=hidden, **run)
     """
     return _run(network, parameters, dict(simulate_arguments))[1]
 
@@ -261,7 +279,7 @@ def expectation(
     solution = call.solution
     samples = solution.problem.num_samples
     if call.differentiated:
-        solution.check_entries()
+        solution.check_entries(recorded=solution.ts.size > 0)
 
     def evaluate(batch: TorchSolution) -> torch.Tensor:
         values = function(batch)

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import engine as engines
 from . import sketches
 from .diagnosis import Diagnosis, diagnose
 from .errors import SSNNError, ValidationError
 from .gradients import Outcome, differentiate, warn_of_fallback
+from .losses import Loss
 from .network import Network
 from .optimizers import Optimizer
 from .recordings import Recordings
@@ -321,7 +323,8 @@ def fit(
     progress : bool
         Show a progress bar.
     **simulate_arguments
-        As for :func:`simulate`: t1, dt, max_spikes, v0, …
+        As for :func:`simulate`: t1, dt, max_spikes, v0, … Where `input_spikes` has as many samples as the data, each
+        batch hears those of its samples.
 
     Returns
     -------
@@ -456,20 +459,30 @@ class _Training:
 
     def _differentiated(self) -> tuple[Outcome, float | None]:
         """Loss and gradient at the noise of this step, and the test loss where there is test data."""
-        plan, batch, tested = self.plan, self.plan.data, None
+        plan, batch, tested, rows = self.plan, self.plan.data, None, None
         if plan.batch_size < plan.num_recorded:
-            batch = _samples(batch, batch_indices(plan.num_recorded, plan.batch_size, plan.seed, self.step))
+            rows = batch_indices(plan.num_recorded, plan.batch_size, plan.seed, self.step)
+            batch = _samples(batch, rows)
         try:
-            problem = plan.problem_at(self.parameters, self.network, step_seed(plan.seed, self.step))
-            self.network.check_gradients()
+            problem = plan.problem_at(self.parameters, self.network, step_seed(plan.seed, self.step), rows)
+            self.network.check_gradients(wrt=plan.names)
             outcome = differentiate(plan.objective(batch), problem, plan.engine, plan.names, plan.gradient)
             if plan.test_data is not None:
-                tested = _tested(plan.test_loss(outcome.solution, plan.test_data))
+                tested = _tested(plan.test_loss(self._seen_by_test(outcome.solution), plan.test_data))
         except SSNNError as error:
             if self.step == self.start:  # then it is an argument that is wrong, not the training
                 raise
             raise self._diverged(error) from error
         return outcome, tested
+
+    def _seen_by_test(self, solution: Solution) -> Solution:
+        """What the test loss looks at: the generated batch, or a run that is clamped to the test data."""
+        plan = self.plan
+        if not (isinstance(plan.test_loss, Loss) and plan.test_loss.clamps):
+            return solution
+        problem = plan.problem_at(self.parameters, self.network, solution.problem.seed)
+        problem = plan.test_loss.clamped(problem, plan.test_data)
+        return Solution(problem, plan.engine, engines.load(plan.engine).solve(problem))
 
     def _clipped(self, outcome: Outcome) -> dict[str, Array]:
         """The gradients as plain arrays, scaled down to the greatest norm that is allowed."""

@@ -7,7 +7,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from .network import Network
 from .optimizers import Optimizer, RMSProp
 from .simulation import prepare, renewed, simulate, warn_of_likely_mistakes
 from .spike_trains import SpikeTrains
+from .synapses import SYNAPTIC
 from .validation import as_float, as_int, describe, require_memory
 
 Array = NDArray[np.float64]
@@ -57,6 +58,8 @@ class Plan:
     engine : str
     settings : dict
         What the numbers depend on besides data, loss and optimizer.
+    input_spikes : SpikeTrains or None
+        What came in as each sample of the data was recorded, where that is known of each.
     """
 
     network: Network
@@ -81,6 +84,7 @@ class Plan:
     problem: Problem
     engine: str
     settings: dict[str, Any]
+    input_spikes: SpikeTrains | None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -101,10 +105,19 @@ class Plan:
         """The network with trained parameters."""
         return self.network.replace(**{name: x for name, x in parameters.items() if name in self.network.parameters})
 
-    def problem_at(self, parameters: Mapping[str, Array], network: Network, seed: int) -> Problem:
-        """The simulation with trained parameters, `network` being that :meth:`network_at` them, and noise of `seed`."""
+    def problem_at(
+        self, parameters: Mapping[str, Array], network: Network, seed: int, rows: NDArray[np.int64] | None = None
+    ) -> Problem:
+        """The simulation with trained parameters, `network` being that :meth:`network_at` them, and noise of `seed`.
+
+        Where spikes come in that belong to the samples of the data, they are those of its `rows`; default all.
+        """
         initial = {name: parameters[name] for name in self.problem.initial if name in parameters}
-        return renewed(self.problem, network, seed, initial)
+        problem = self.problem
+        if self.input_spikes is not None:
+            given = self.input_spikes if rows is None else self.input_spikes[rows]
+            problem = replace(problem, input_spikes=given, num_samples=given.num_samples)
+        return renewed(problem, network, seed, initial)
 
 
 def checked_plan(
@@ -161,17 +174,26 @@ def checked_plan(
     record_every = as_int("record_every", record_every, 1)
     checkpoint_every = as_int("checkpoint_every", checkpoint_every, 1)
     path = None if checkpoint is None else _checkpoint_path(checkpoint)
-    run = {**run, "num_samples": samples}
+    input_spikes, run = _per_recording(run, recorded, size, samples)
+    if input_spikes is not None and test_data is not None:
+        raise ValidationError(
+            "test_data must not be given where input_spikes has a sample for each of the data: what is generated has "
+            "heard the data's. Simulate the test's own in a callback"
+        )
     try:
         inspect.signature(simulate).bind(network, **run)
     except TypeError as error:
         raise ValidationError(f"arguments of simulate: {error}") from None
     problem, engine = prepare(network, **run)
     warn_of_likely_mistakes(problem)
-    network.check_gradients()
     start = {name: np.array(problem.parameters[name]) for name in checked_names(wrt, problem.parameters)}
     if "weights" in start and not network.synapses.targets.size:
         raise ValidationError(NO_SYNAPSE)
+    if "input_times" in start:
+        raise ValidationError(
+            "wrt must name parameters of the network or initial values, got 'input_times', which are data"
+        )
+    network.check_gradients(wrt=tuple(start))
     limits = _checked_bounds(bounds, network, start)
     kept = 8.0 * sum(value.size for value in start.values()) * math.ceil(steps / record_every)
     require_memory("the history of the parameters", kept, "take a larger record_every")
@@ -201,7 +223,26 @@ def checked_plan(
         problem=problem,
         engine=engine,
         settings={**settings, "gradient": gradient},
+        input_spikes=input_spikes,
     )
+
+
+def _per_recording(
+    run: Mapping[str, Any], recorded: int, size: int, samples: int
+) -> tuple[SpikeTrains | None, dict[str, Any]]:
+    """Spikes that come in for each sample of the data, if these are not one and the same for all or those of the
+    generated samples; and the arguments of the first step's simulation.
+    """
+    arguments = {**run, "num_samples": samples}
+    spikes = run.get("input_spikes")
+    if not isinstance(spikes, SpikeTrains) or spikes.num_samples in (1, samples) or spikes.num_samples != recorded:
+        return None, arguments
+    if samples != size:
+        raise ValidationError(
+            f"num_samples must be the size of a batch, {size}, where input_spikes has a sample for each of the data, "
+            f"got {samples}"
+        )
+    return spikes, {**arguments, "input_spikes": spikes[:samples]}
 
 
 def _recorded(data: Any, num_samples: int | None, batch_size: int | None) -> int:
@@ -280,9 +321,9 @@ def _checked_bounds(
         if low > high:
             raise ValidationError(f"bounds of {name} must have low ≤ high, got {describe(pair)}")
         bounded = np.ones(start[name].shape, dtype=bool)
-        if name == "weights" and bounded.ndim == 2:
+        if name in SYNAPTIC and bounded.ndim == 2:
             bounded[:] = False
-            bounded.ravel()[network.synapses.position] = True
+            bounded.ravel()[network.synapses_of(name).position] = True
         outside = start[name][bounded & ((start[name] < low) | (start[name] > high))]
         if outside.size:
             raise ValidationError(

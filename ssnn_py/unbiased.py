@@ -109,7 +109,7 @@ def with_insertions(solution: Solution, insertions: Insertions) -> tuple[Recordi
     just after it.
     """
     problem = replace(solution.problem, insertions=insertions)
-    raw = engines.load(solution.engine).solve(problem)
+    raw = engines.engine_for(solution.engine, problem).solve(problem)
     states = solution.network.after_spikes(raw.states, insertions.saves, insertions.neurons)
     late, early = (_trains(solution, raw, insertions, early) for early in (False, True))
     return (

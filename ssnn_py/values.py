@@ -142,14 +142,16 @@ class Compared:
 class Record(Compared):
     """Base of frozen dataclasses that hold arrays, to be declared with ``eq=False``.
 
-    What a ``functools.cached_property`` has computed of the fields belongs neither to copies nor to pickles.
+    What a ``functools.cached_property`` has computed of the fields belongs neither to copies nor to pickles; nor do
+    fields that are declared with ``compare=False``.
     """
 
     def _held(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, field.name) for field in dataclasses.fields(self))  # type: ignore[arg-type]
+        return tuple(self.__getstate__().values())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return {field.name: getattr(self, field.name) for field in fields if field.compare}
 
 
 class _Sealing(abc.ABCMeta):

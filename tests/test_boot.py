@@ -380,6 +380,45 @@ except KeyboardInterrupt:
         )
         assert (done.returncode, done.stderr) == (7, "")
 
+    @pytest.mark.parametrize(
+        ("first", "then"),
+        [("", "enable"), ("faulthandler.enable()", "disable")],
+        ids=["enabled after the start", "disabled after the start, as by pytest"],
+    )
+    def test_julia_collects_garbage_and_ends_whatever_faulthandler_does(self, first, then):
+        """Julia's threads are stopped by memory faults, whose handler Python's module replaces."""
+        code = f"""
+        import faulthandler
+        from ssnn_py.engine import boot
+        {first}
+        run()
+        faulthandler.{then}()
+        boot.runtime().eval("Threads.@threads for i in 1:32; GC.gc(false); end")
+        print(run() > 0)
+        faulthandler.{then}()
+        """
+        out, err = python(code, SSNN_NUM_THREADS="4")
+        assert (out.split(), err) == (["True"], "")
+
+    def test_a_handler_of_memory_faults_that_is_another_librarys_stays(self):
+        out, err = python(
+            """
+            import ctypes
+            from ssnn_py.engine import boot
+            run()
+            faults, libc = boot.runtime()._faults, ctypes.CDLL(None)
+            julias = faults.action().handler
+            libc.signal(11, libc.getpid)
+            others = faults.action().handler
+            faults.restore()
+            print(faults.action().handler == others != julias)
+            libc.signal(11, None)
+            faults.restore()
+            print(faults.action().handler == julias)
+            """
+        )
+        assert (out.split(), err) == (["True", "True"], "")
+
     def test_errors_carry_julias_message(self, julia):
         with pytest.raises(ssnn.JuliaError, match=r'so "quoted" \$ and nothing else'):
             julia.eval(r'error("so \"quoted\" \$ and nothing else")')

@@ -348,3 +348,45 @@ def test_models_from_formulas(julia):
 
     _, wanted = ssnn.value_and_grad(LastStateAndCount(), net, "tau", gradient="unbiased", **run)
     assert float(jax.grad(mean)(0.1)) == pytest.approx(float(wanted["tau"]), rel=1e-9)
+
+
+# --- spikes that come in ----------------------------------------------------------------------------------------------
+
+INPUTS = ssnn.SpikeInput([[0.8, 0.2], [0.3, 0.9]], delays=0.05, target="v")
+
+
+def test_gradients_go_through_the_times_of_another_network(engine):
+    first = ssnn.SLIFNetwork(np.zeros((2, 2)), 1.5, sigma=0.2)
+    second = ssnn.SLIFNetwork(np.zeros((2, 2)), 0.8, mu=(6.0, 5.0), sigma=0.2, inputs=INPUTS)
+    run = dict(t1=2.0, dt=0.02, num_samples=3, max_spikes=12, engine=engine)
+
+    @jax.jit
+    def number(c, w):
+        hidden = layer.simulate(first, {"input_current": c}, **run, seed=1)
+        out = layer.simulate(second, {"input_weights": w}, input_spikes=hidden, **run, seed=2)
+        return jnp.square(jnp.where(jnp.isfinite(out.spike_times), out.spike_times, 0.0)).sum()
+
+    point = jnp.array([1.5, 1.3]), jnp.asarray(INPUTS.weights)
+    gradients = jax.grad(number, argnums=(0, 1))(*point)
+    for which, place in ((0, 0), (0, 1), (1, (0, 0)), (1, (1, 1))):
+        ends = [list(point), list(point)]
+        for end, step in zip(ends, (1e-6, -1e-6), strict=True):
+            end[which] = end[which].at[place].add(step)
+        slope = (float(number(*ends[0])) - float(number(*ends[1]))) / 2e-6
+        assert abs(slope) > 1e-3
+        assert float(gradients[which][place]) == pytest.approx(slope, rel=1e-5)
+
+
+def test_input_times_are_a_parameter(engine):
+    trains = ssnn.SpikeTrains([[0.2, 0.7, 0.9]], [[0, 1, 0]], num_neurons=2, t0=0.0, t1=2.0)
+    network = ssnn.SLIFNetwork(np.zeros((2, 2)), 0.8, mu=(6.0, 5.0), sigma=0.2, inputs=INPUTS)
+    run = dict(input_spikes=trains, t1=2.0, dt=0.02, num_samples=4, max_spikes=20, engine=engine)
+
+    def number(times):
+        out = layer.simulate(network, {"input_times": times}, **run)
+        return jnp.where(jnp.isfinite(out.spike_times), out.spike_times, 0.0).sum()
+
+    slopes = jax.grad(number)(jnp.asarray(trains.times))
+    solution = ssnn.simulate(network, **run)
+    expected = solution.vjp(np.ones(solution.spike_times.shape), "input_times")["input_times"]
+    np.testing.assert_allclose(slopes, expected, rtol=1e-12)

@@ -31,6 +31,8 @@ LOSSES = {
     "first spikes": (3, 7, ssnn.FirstSpikeLoss(n=2)),
     "first spikes, absolute": (3, 7, ssnn.FirstSpikeLoss(n=2, kind="mae")),
     "first spikes of one neuron": (3, 7, ssnn.FirstSpikeLoss(n=3, neurons=[1])),
+    "first spikes of classes": (3, 5, ssnn.FirstSpikeCrossEntropy(0.4, earliness=0.3)),
+    "first spikes of two classes": (3, 5, ssnn.FirstSpikeCrossEntropy(0.4, neurons=[2, 0])),
     "counts": (3, 7, ssnn.SpikeCountLoss()),
     "counts of chosen neurons": (3, 7, ssnn.SpikeCountLoss(neurons=[2, 0])),
     "counts in windows": (3, 7, ssnn.SpikeCountLoss(windows=[(0.0, 0.5), (0.5, 2.0), (1.0, 2.0)])),
@@ -64,7 +66,7 @@ def batches(name):
     generated = random_trains(rng, samples, spikes, neurons, ties=neurons > 1)
     data = random_trains(rng, recorded, 4, neurons)
     other = random_trains(rng, samples, spikes + 1, neurons)
-    if isinstance(loss, ssnn.CountCrossEntropy):
+    if isinstance(loss, ssnn.CountCrossEntropy | ssnn.FirstSpikeCrossEntropy):
         data = rng.integers(0, 2, samples)
     return recorded_at(WINDOW_EDGES, generated), data, recorded_at(WINDOW_EDGES, other), loss
 
@@ -261,6 +263,10 @@ def test_a_sum_is_what_its_parts_are():
         (lambda X: ssnn.SpikeCountLoss()(X, "counts"), "data"),
         (lambda X: ssnn.CountCrossEntropy(scale=0.0), "scale"),
         (lambda X: ssnn.CountCrossEntropy(neurons=[1])(X, [0, 0, 0]), "neurons"),
+        (lambda X: ssnn.FirstSpikeCrossEntropy(time_scale=-1.0), "time_scale must be positive"),
+        (lambda X: ssnn.FirstSpikeCrossEntropy(1.0, earliness=-1.0), "earliness"),
+        (lambda X: ssnn.FirstSpikeCrossEntropy(1.0, neurons=[1])(X, [0, 0, 0]), "neurons must be one per class"),
+        (lambda X: ssnn.FirstSpikeCrossEntropy(1.0)(X, [0, 1, 7]), "data must be labels from 0"),
         (lambda X: ssnn.CountCrossEntropy()(X, [0, 1]), "data"),
         (lambda X: ssnn.CountCrossEntropy()(X, [0.0, 1.0, 1.0]), "data"),
         (lambda X: ssnn.CountCrossEntropy()(X, [0, 1, 2]), "data"),

@@ -334,3 +334,53 @@ def test_models_from_formulas(julia):
     layer.expectation(function, net, {"tau": tau}, order_matters=False, **run).backward()
     _, wanted = ssnn.value_and_grad(LastStateAndCount(), net, "tau", gradient="unbiased", **run)
     assert float(tau.grad) == pytest.approx(float(wanted["tau"]), rel=1e-9)
+
+
+# --- spikes that come in ----------------------------------------------------------------------------------------------
+
+INPUTS = ssnn.SpikeInput([[0.8, 0.2], [0.3, 0.9]], delays=0.05, target="v")
+
+
+def second_layer():
+    return ssnn.SLIFNetwork(np.zeros((2, 2)), 0.8, mu=(6.0, 5.0), sigma=0.2, inputs=INPUTS)
+
+
+def test_gradients_go_through_the_times_of_another_network(engine):
+    first = ssnn.SLIFNetwork(np.zeros((2, 2)), 1.5, sigma=0.2)
+    run = dict(t1=2.0, dt=0.02, num_samples=3, engine=engine)
+
+    def number(c, w):
+        hidden = layer.simulate(first, {"input_current": c}, **run, seed=1)
+        out = layer.simulate(second_layer(), {"input_weights": w}, input_spikes=hidden, **run, seed=2)
+        return torch.where(torch.isfinite(out.spike_times), out.spike_times, 0.0).square().sum()
+
+    c = torch.tensor([1.5, 1.3], dtype=torch.float64, requires_grad=True)
+    w = torch.tensor(INPUTS.weights, requires_grad=True)
+    assert torch.autograd.gradcheck(number, (c, w), eps=1e-7, atol=1e-4, rtol=1e-5)
+    number(c, w).backward()
+    assert c.grad.abs().min() > 1e-3
+
+
+def test_input_times_are_a_parameter(engine):
+    trains = ssnn.SpikeTrains([[0.2, 0.7, 0.9]], [[0, 1, 0]], num_neurons=2, t0=0.0, t1=2.0)
+    times = torch.tensor(trains.times, requires_grad=True)
+    run = dict(input_spikes=trains, t1=2.0, dt=0.02, num_samples=4, engine=engine)
+    out = layer.simulate(second_layer(), {"input_times": times}, **run)
+    torch.where(torch.isfinite(out.spike_times), out.spike_times, 0.0).sum().backward()
+    solution = ssnn.simulate(second_layer(), **run)
+    expected = solution.vjp(np.ones(solution.spike_times.shape), "input_times")["input_times"]
+    np.testing.assert_allclose(times.grad.numpy(), expected, rtol=1e-12)
+    for wrong in ({"input_times": times[:, :2]}, {"input_times": times.flip(1)}):
+        with pytest.raises(ssnn.ValidationError, match="times must"):
+            layer.simulate(second_layer(), wrong, **run)
+    with pytest.raises(ssnn.ValidationError, match="unknown parameter 'input_times'"):
+        layer.simulate(one_neuron(), {"input_times": times}, t1=1.0, dt=0.1)
+
+
+def test_no_unbiased_gradient_of_recorded_states_with_delays():
+    network = ssnn.SLIFNetwork([[0.0, 0.5], [0.5, 0.0]], 1.5, mu=(6.0, 5.0), delays=0.1)
+    c = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
+    arguments = dict(t1=1.0, dt=0.1, num_samples=2, engine="reference")
+    with pytest.raises(ssnn.NoGradientError, match="with delays"):
+        layer.expectation(lambda out: out.v[:, 0].sum(1), network, {"input_current": c}, saveat=[0.5], **arguments)
+    layer.expectation(lambda out: out.spike_counts.sum(1), network, {"input_current": c}, **arguments)

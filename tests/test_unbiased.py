@@ -140,7 +140,7 @@ def test_order_of_spikes_of_two_independent_neurons_in_closed_form(engine):
 
 def check_against_means(losses, data, network, direction, parts, size, step, far, **run):
     """The unbiased derivative along `direction` is within 4 standard errors of the mean's, and the pathwise one `far`
-    times these 4 off.
+    times these 4 off, if that is positive.
 
     Of each part, `size` samples, the loss at θ ± h with the noise of the derivative: what they differ by has mean 0,
     and little variance.
@@ -252,6 +252,16 @@ def test_counts_in_windows_and_classification_by_counts_against_differences_of_m
     check_against_means((ssnn.CountCrossEntropy(),), labels, network, direction, 20, samples, 0.01, far=2.0, **run)
     windows = ssnn.SpikeCountLoss("mse", windows=[(0.0, 0.2), (0.2, 0.5)])
     check_against_means((windows,), counted, network, direction, 20, samples, 0.01, far=2.0, saveat=[0.2], **run)
+
+
+@needs_julia
+def test_classification_by_first_spikes_against_differences_of_means():
+    """Its pathwise gradient is unbiased: a spike that leaves the interval is at t1 when it does."""
+    loss = ssnn.FirstSpikeCrossEntropy(0.1, earliness=0.2)
+    labels = np.random.default_rng(3).integers(0, 5, 1500)
+    check_against_means(
+        (loss,), labels, recurrent_network(), recurrent_direction(), 12, 1500, 0.01, far=-1.0, t1=0.5, dt=0.01
+    )
 
 
 @needs_julia

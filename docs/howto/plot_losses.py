@@ -12,6 +12,7 @@ spike trains, many neurons or samples     ``ExpectedSignatureLoss(depth=3)``; li
 times of first spikes                     ``FirstSpikeLoss(n=3)``
 numbers of spikes                         ``SpikeCountLoss()``
 labels, by counts                         ``CountCrossEntropy()``
+labels, by first spikes                   ``FirstSpikeCrossEntropy(time_scale=0.1)``
 membrane potentials                       ``PotentialLoss()``
 any function of one sample                ``SampleMean(function)``
 several of these                          ``SumLoss([a, b], weights=[1, 0.1])``

@@ -87,16 +87,19 @@ struct Equation{R<:Run,Θ<:Model}
     diagonal::Bool
 end
 
+"""The drift, as the package calls it."""
 struct Drift{E<:Equation}
     equation::E
     directions::UnitRange{Int}      # those that a Dual's partials stand for
 end
 
+"""The diffusion."""
 struct Diffusion{E<:Equation}
     equation::E
     directions::UnitRange{Int}
 end
 
+"""The drift's Jacobian."""
 struct Jacobian{E<:Equation}
     equation::E
 end
@@ -113,6 +116,7 @@ end
 
 (g::Diffusion)(G::AbstractArray{<:ForwardDiff.Dual}, u, p, t) = in_all_directions!(SSNN.network_noise!, G, u, g)
 
+"""What `formula!` gives at u for all the directions of a package's `Dual`, one after the other."""
 function in_all_directions!(formula!, out::AbstractArray{D}, u, f) where {T,P,D<:ForwardDiff.Dual{T,Float64,P}}
     equation = f.equation
     parts = map(1:P) do q
@@ -129,6 +133,7 @@ end
 
 # --- the two methods of a smooth solver -------------------------------------------------------------------------------
 
+"""An algorithm of StochasticDiffEq.jl, with what it is to be called with."""
 struct StochasticDiffEqSolver{A,E<:Equation,O<:NamedTuple} <: SmoothSolver
     algorithm::A
     equation::E
@@ -138,6 +143,7 @@ struct StochasticDiffEqSolver{A,E<:Equation,O<:NamedTuple} <: SmoothSolver
     depth::Int                      # of the dyadic nodes below the steps
 end
 
+"""The equation from u at a to b, with the path of that interval."""
 function problem(smooth::StochasticDiffEqSolver, u, a, b, directions = 1:0)
     equation = smooth.equation
     n, components = Int(equation.run.problem.num_neurons), Int(equation.run.problem.num_components)
@@ -205,8 +211,8 @@ function stops(smooth::StochasticDiffEqSolver, a, b)
     if smooth.adaptive
         return current isa SSNN.SampledCurrent ? filter(t -> a < t < b, current.knots) : Float64[]
     end
-    first, last = floor(Int, (a - problem.t0) / problem.dt), ceil(Int, (b - problem.t0) / problem.dt)
-    grid = (problem.t0 + n * problem.dt for n in first:min(last, Int(problem.num_steps) - 1))
+    from, to = floor(Int, (a - problem.t0) / problem.dt), ceil(Int, (b - problem.t0) / problem.dt)
+    grid = (problem.t0 + n * problem.dt for n in from:min(to, Int(problem.num_steps) - 1))
     margin = SSNN.GRID_TOLERANCE * problem.dt
     return [t for t in grid if a + margin < t < b - margin]
 end
@@ -214,14 +220,15 @@ end
 # Directions at a time: more make the compiled code long.
 const CHUNK = 8
 
+"""Of the numbers with tangents that are this package's own."""
 struct Tag end
 
 function SSNN.replay(smooth::StochasticDiffEqSolver, u, du, times)
     length(times) == 1 && return [copy(u)], [map(copy, du)]
     isempty(du) && return replay_chunk(smooth, u, times, 1:0), [Vector{Float64}[] for _ in times]
     tangents, states = [Vector{Float64}[] for _ in times], Vector{Float64}[]
-    for first in 1:CHUNK:length(du)
-        chunk = first:min(first + CHUNK - 1, length(du))
+    for start in 1:CHUNK:length(du)
+        chunk = start:min(start + CHUNK - 1, length(du))
         solution = replay_chunk(smooth, duals(u, du[chunk], Val(length(chunk))), times, chunk)
         states = [ForwardDiff.value.(y) for y in solution]
         for (m, y) in enumerate(solution), q in eachindex(chunk)
@@ -250,11 +257,13 @@ function replay_chunk(smooth::StochasticDiffEqSolver, u, times, directions)
     return solution.u::Vector{typeof(u)}
 end
 
+"""Raise where the package's solver has given up."""
 check_success(solution) = SciMLBase.successful_retcode(solution) ||
     error("the solver stopped at t = $(solution.t[end]) with the return code $(solution.retcode)")
 
 # --- what the core asks for -------------------------------------------------------------------------------------------
 
+"""The solver that the core asks for; an error where it cannot do what is asked of it."""
 function smooth_solver(solver::SciMLSolver, options::NamedTuple, run::Run, directions)
     adaptive = get(options, :adaptive, false)
     depth = SSNN.noise_depth(solver, options)

@@ -35,6 +35,7 @@ function parameters_bar!(p_bar, bar, method::PackagedAdjoint, z, piece, t)
     return SSNN.gather!(p_bar, method.part)
 end
 
+"""Of the drift of z: products with cotangents, or, for older packages, Jacobians."""
 function derivatives(method::PackagedAdjoint, piece)
     if TAKES_PRODUCTS
         return (
@@ -74,6 +75,7 @@ function SSNN.pull_back!(θ̄, method::PackagedAdjoint, piece::SmoothPiece, z, m
     return z_bar
 end
 
+"""The adjoint that the core asks for."""
 function piece_adjoint(name::Symbol, run::Run)
     haskey(SENSEALGS, name) ||
         throw(ArgumentError("sensealg must be one of $(join(sort(string.(keys(SENSEALGS))), ", ")), got \"$name\""))

@@ -22,11 +22,14 @@ include_folder("paths"; except = ("elementary.jl", "counters.jl", "noise_window.
 include("host/threads.jl")
 include("host/plans.jl")
 foreach(include_folder, ("models/intensities", "models/currents", "models/diffusions"))
-include_folder("models"; except = ("dual.jl", "formula_functions.jl", "model.jl", "intensity.jl", "current.jl", "diffusion.jl"))
+include_folder(
+    "models";
+    except = ("dual.jl", "formula_functions.jl", "model.jl", "intensity.jl", "current.jl", "diffusion.jl"),
+)
 include("solvers/solver.jl")
 include("solvers/refinement.jl")
 include_folder("solvers"; except = ("solver.jl", "refinement.jl"))
-foreach(file -> include("events/$file.jl"), ("crossing", "transition"))
+foreach(file -> include("events/$file.jl"), ("crossing", "transition", "deliveries", "jumps", "clamped"))
 foreach(file -> include("modes/$file.jl"), ("run", "tangent", "adjoint"))
 include("signatures/Signatures.jl")
 foreach(file -> include("sciml/$file.jl"), ("sciml", "adjoint"))

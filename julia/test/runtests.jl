@@ -139,6 +139,29 @@ SSNN.rate_adjoint!(λ̄::QuarticIntensity, λ::QuarticIntensity, k, v, rate, bar
     @test all(isfinite, SSNN.mean_rate_with_tangent(λ(0.3), λ(1.0), 1, 0.5, 0.0, 1.0, 0.0))
 end
 
+@testset "a solver's step is a function of its arguments: what it has prepared changes no number, and no step it" begin
+    h, x = 0.1, SSNN.Increment((0.2,), (-0.03,))
+    θ = SSNN.Run(SSNN.RingHost(2).problem).θ
+    foreach((array, value) -> fill!(array, value), SSNN.coefficient_arrays(θ), SSNN.RING_COEFFICIENTS)
+    held(solver) = deepcopy([getfield(solver, name) for name in fieldnames(typeof(solver))])
+    for (name, make) in SSNN.SOLVERS
+        solver = make()
+        SSNN.prepare!(solver, θ, h)
+        step(length) = SSNN.one_step(solver, θ, 1, (0.4, 0.1, -1.0), 0.3, length, x)
+        lengths = h ./ 2.0 .^ (0:6)
+        kept = held(solver)
+        before = map(step, lengths)
+        unchanged = isequal(held(solver), kept)
+        @test unchanged
+        SSNN.prepare_refinement!(solver, θ, 1, 5)
+        kept = held(solver)
+        @test all(map((a, b) -> all(a .≈ b), map(step, lengths), before))
+        unchanged = isequal(held(solver), kept)
+        @test unchanged
+        name == "exact_ou" && @test solver.depths == [5]
+    end
+end
+
 @testset "failures become statuses" begin
     @test SSNN.report_failure(SSNN.Interrupted()) == SSNN.STATUS_INTERRUPTED
     @test SSNN.report_failure(ErrorException("plain words")) == SSNN.STATUS_ERROR

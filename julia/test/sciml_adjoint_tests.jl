@@ -56,7 +56,7 @@ end
     # Times at the start, on the grid, off it, twice within a step, and at the end.
     saveat = [0.0, 0.35, 0.5, 0.513, 0.52, 1.07, 2.0]
     host() = SSNN.RingHost(
-        n; values = NUMBERS, num_components = components, saveat = saveat, max_spikes = spikes, seed = 2,
+        n; numbers = NUMBERS, num_components = components, saveat = saveat, max_spikes = spikes, seed = 2,
     )
     make = ParabolaRungeKutta
     forward = host()
@@ -77,7 +77,7 @@ end
 end
 
 @testset "reverse walk: samples, chunks and threads" begin
-    host() = SSNN.RingHost(2; values = NUMBERS, num_components = 2, max_spikes = 6, saveat = [0.7])
+    host() = SSNN.RingHost(2; numbers = NUMBERS, num_components = 2, max_spikes = 6, saveat = [0.7])
     rng, S = MersenneTwister(9), 5
     bars = randn(rng, 6, S), randn(rng, 2, S), randn(rng, 2, S)
     one = adjoint_with(ParabolaRungeKutta, host(), bars...; num_samples = S)
@@ -117,7 +117,7 @@ end
 @testset "reverse walk over the border of two stretches without a spike" begin
     border = SSNN.STRETCH_STEPS * 4e-4
     settings = (
-        values = NUMBERS, num_components = 2, num_steps = 4200, dt = 4e-4, saveat = [border, border + 3e-4],
+        numbers = NUMBERS, num_components = 2, num_steps = 4200, dt = 4e-4, saveat = [border, border + 3e-4],
         max_spikes = 20,
     )
     host() = SSNN.RingHost(1; settings...)

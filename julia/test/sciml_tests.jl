@@ -141,7 +141,7 @@ end
 @testset "from event to event" begin
     # One neuron: the native solver and this walk are the same map, across events too.
     for (seed, components, saveat) in ((1, 1, [0.5]), (2, 2, [0.0, 0.313, 1.0, 2.0]))
-        settings = (values = NUMBERS, seed = seed, num_components = components, saveat = saveat)
+        settings = (numbers = NUMBERS, seed = seed, num_components = components, saveat = saveat)
         native = SSNN.run_host(SSNN.RingHost(1; settings...))
         host = SSNN.RingHost(1; settings...)
         @test native.num_spikes[1] > 2
@@ -158,7 +158,7 @@ end
     quiet = copy(NUMBERS)
     quiet[3:6] .= 0
     for n in (1, 2), slot in (1, 2, 7, 8, 9, 10, 11, 12, 13, 14)
-        accurate(values) = SSNN.RingHost(n; values = values, num_steps = 400, dt = 0.005, saveat = [1.1])
+        accurate(numbers) = SSNN.RingHost(n; numbers = numbers, num_steps = 400, dt = 0.005, saveat = [1.1])
         shifted(h) = (x = copy(quiet); x[slot] += h; x)
         times_dot, v_dot = tangent_with(GridRungeKutta, accurate(quiet), slot)
         up, down = accurate(shifted(1e-5)), accurate(shifted(-1e-5))
@@ -196,7 +196,7 @@ SSNN.replay(s::Watched, u, du, times) = SSNN.replay(s.solver, u, du, times)
     # The second stretch begins at a time of the grid without a spike, where a value is recorded too.
     border = SSNN.STRETCH_STEPS * 4e-4
     settings = (
-        values = NUMBERS, num_steps = 5000, dt = 4e-4, saveat = [0.5, border, border + 1e-4, 2.0], max_spikes = 20
+        numbers = NUMBERS, num_steps = 5000, dt = 4e-4, saveat = [0.5, border, border + 1e-4, 2.0], max_spikes = 20
     )
     @test SSNN.stretch_end(SSNN.RingHost(1; settings...).problem, 0.0) == border
     @test SSNN.stretch_end(SSNN.RingHost(1; settings...).problem, border - 1e-14) == 2.0
@@ -207,14 +207,14 @@ SSNN.replay(s::Watched, u, du, times) = SSNN.replay(s.solver, u, du, times)
     @test longest[] <= SSNN.STRETCH_STEPS + 1e-6
     # Tangents cross the border, too.
     quiet = [3 <= slot <= 6 ? 0.0 : x for (slot, x) in enumerate(NUMBERS)]
-    quiet_host(h) = SSNN.RingHost(1; settings..., values = (x = copy(quiet); x[14] += h; x))
+    quiet_host(h) = SSNN.RingHost(1; settings..., numbers = (x = copy(quiet); x[14] += h; x))
     v_dot = tangent_with(GridRungeKutta, quiet_host(0.0), 14)[2]
     up, down = quiet_host(1e-5), quiet_host(-1e-5)
     solve_with(GridRungeKutta, up), solve_with(GridRungeKutta, down)
     @test v_dot ≈ (saved_v(up) - saved_v(down)) / 2e-5 rtol = 1e-5 atol = 1e-7
     # So many grid times that they would fill the memory of any machine: it is the walk that ends here, at the first
     # spike.
-    endless = SSNN.RingHost(1; values = NUMBERS, num_steps = 10^13, dt = 4e-4, saveat = Float64[], max_spikes = 1)
+    endless = SSNN.RingHost(1; numbers = NUMBERS, num_steps = 10^13, dt = 4e-4, saveat = Float64[], max_spikes = 1)
     @test solve_with(GridEuler, endless) ≈ native.spike_times[1:1] rtol = 1e-9
 end
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import JuliaError, NoGradientError, ValidationError
+from ..spike_trains import SpikeTrains
 from ..validation import all_finite, describe
 from ..values import Named, Record
 
@@ -58,6 +59,45 @@ class Insertions(Record):
 
 
 @dataclass(frozen=True, eq=False)
+class Recording(Record):
+    """Recorded spikes of some neurons, which fire when it says so, and only then.
+
+    Attributes
+    ----------
+    trains : SpikeTrains
+        Of every sample, or one for all; neurons are those of the network.
+    neurons : ndarray of int64, shape (R,)
+        The neurons that were recorded, in the order in which the user has them.
+    """
+
+    trains: SpikeTrains
+    neurons: NDArray[np.int64]
+
+    @functools.cached_property
+    def clamped(self) -> NDArray[np.bool_]:
+        """Of every neuron whether it was recorded, shape (N,)."""
+        return np.isin(np.arange(self.trains.num_neurons), self.neurons)
+
+
+@dataclass(frozen=True, eq=False)
+class AtRecordedSpikes(Record):
+    """What belongs to the spikes of a recording, and to the end.
+
+    Attributes
+    ----------
+    log_hazards, hazards : ndarray, shape (S, K)
+        Of each recorded spike log λ just before it, and the hazard since its neuron's last spike less the dead zone,
+        Λ − α. Tangents have a leading axis over directions. 0 where there is no spike.
+    s : ndarray, shape (S, N)
+        Λ − α of each clamped neuron at t1, of others less the threshold, too.
+    """
+
+    log_hazards: Array
+    hazards: Array
+    s: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Problem(Record):
     """One validated simulation: a network, a grid of times, and the noise's key.
 
@@ -85,6 +125,15 @@ class Problem(Record):
         Further arguments of a solver of DifferentialEquations.jl.
     insertions : Insertions or None
         Spikes that happen besides those of the noise; only where nothing is differentiated.
+    input_spikes : SpikeTrains or None
+        The spikes on the network's input channels: of every sample, or one for all.
+    recording : Recording or None
+        To which some of the neurons are clamped.
+    start : ndarray, shape (M, S, N), or None
+        The state at t0 in the place of the model's own: ``states``, then the integrated hazard. For a run that goes on
+        from another; it does not move with any parameter.
+    executor : object or None
+        Whose workers compute the samples; none of it belongs to what the problem is.
     """
 
     network: Network
@@ -103,6 +152,18 @@ class Problem(Record):
     noise_levels: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     insertions: Insertions | None = None
+    input_spikes: SpikeTrains | None = None
+    recording: Recording | None = None
+    start: Array | None = None
+    executor: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def stratonovich(self) -> bool:
+        """In whose sense solvers take a diffusion that depends on the state. Along paths that have no quadratic
+        variation the senses are one: then it is that of the solver's own formula, which needs no correction.
+        """
+        core = self.network.core
+        return core.stratonovich if "brownian" in core.driver else self.solver != "euler_maruyama"
 
     @property
     def num_columns(self) -> int | None:
@@ -112,8 +173,9 @@ class Problem(Record):
 
     @property
     def parameters(self) -> dict[str, Array]:
-        """All that one may differentiate with respect to: the network's parameters and initial values."""
-        return {**self.network.parameters, **self.initial}
+        """All that one may differentiate with respect to: the network's parameters, initial values, times of inputs."""
+        times = {} if self.input_spikes is None else {"input_times": self.input_spikes.times}
+        return {**self.network.parameters, **self.initial, **times}
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +195,8 @@ class Tangents(Record):
         Likewise at the times of ``saveat``.
     s_at_insertions : ndarray, shape (P, S)
         Likewise of the neuron of ``insertions``, at the spike named there.
+    log_hazards, hazards : ndarray, shape (P, S, K), or None
+        At the spikes of a recording (:class:`AtRecordedSpikes`).
     """
 
     spike_times: Array
@@ -140,6 +204,8 @@ class Tangents(Record):
     s: Array
     s_at_saves: Array
     s_at_insertions: Array
+    log_hazards: Array | None = None
+    hazards: Array | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", Named(self.states))
@@ -164,6 +230,7 @@ class RawSolution(Record):
     states: Mapping[str, Array]  # of every recorded variable, (S, T, N)
     tangents: Tangents | None = field(default=None)
     spike_events: NDArray[np.int64] | None = field(default=None)  # (S, K), where neurons have several events
+    at_recorded: AtRecordedSpikes | None = field(default=None)  # where neurons are clamped
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", Named(self.states))
@@ -182,7 +249,8 @@ class Cotangents(Record):
     """Derivatives of a scalar with respect to a solution; None where it does not depend on that part.
 
     ``entries`` (S, N), ``entries_at_saves`` (S, T, N) and ``entries_at_insertions`` (S,) belong to the integrated
-    hazards of :class:`Tangents`: what a spike would change that comes there (docs/gradients.md).
+    hazards of :class:`Tangents`: what a spike would change that comes there (docs/gradients.md). ``log_hazards`` and
+    ``hazards`` (S, K) belong to the spikes of a recording.
     """
 
     spike_times: Array | None = None  # (S, K)
@@ -191,6 +259,8 @@ class Cotangents(Record):
     entries_at_saves: Array | None = None
     entries_at_insertions: Array | None = None
     insertions: Insertions | None = None
+    log_hazards: Array | None = None
+    hazards: Array | None = None
 
 
 def not_finite_because(problem: Problem) -> str:
@@ -276,6 +346,10 @@ class Engine(abc.ABC):
             gradients[name] = gradient.reshape(shape)
         return gradients
 
+    def sum_of_chunk(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
+        """The gradient summed over the samples one after the other, of neurons that share a parameter each its own."""
+        return self.pull_back(problem, cotangents, wrt)
+
 
 # What of the tangents belongs to which cotangents.
 _DUALS = (
@@ -283,6 +357,8 @@ _DUALS = (
     ("entries", "s"),
     ("entries_at_saves", "s_at_saves"),
     ("entries_at_insertions", "s_at_insertions"),
+    ("log_hazards", "log_hazards"),
+    ("hazards", "hazards"),
 )
 
 
@@ -380,6 +456,15 @@ def load(name: str) -> Engine:
     from .julia import native
 
     return native()
+
+
+def engine_for(name: str, problem: Problem) -> Engine:
+    """The engine of that name, with the workers of the problem's executor where it has one."""
+    if problem.executor is None:
+        return load(name)
+    from .executors import ExecutorEngine
+
+    return ExecutorEngine(name, problem.executor)
 
 
 def sciml_solvers() -> tuple[str, ...]:

@@ -16,9 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import JuliaError
+from ..spike_trains import SpikeTrains
+from ..synapses import SYNAPTIC, SpikeInput, of_synapses
 from ..validation import require_memory
 from . import (
     Array,
+    AtRecordedSpikes,
     Cotangents,
     Engine,
     Insertions,
@@ -30,6 +33,7 @@ from . import (
     with_cause_of_runaway,
 )
 from .boot import runtime
+from .driver_paths import DriverJumps, DriverPath, driver_jumps, driver_path
 from .julia_functions import define
 from .structs import BYTES, Coefficient, address, coefficient
 
@@ -37,6 +41,7 @@ _ZERO = np.zeros(())
 _SMALL = 2**14
 # Fields of the structs, in the order in which an engine's results and cotangents name them.
 _OUTPUTS = ("spike_times", "spike_neurons", "num_spikes", "truncated")
+_AT_RECORDED = ("log_hazards", "hazards")
 _BLANKS = (np.inf, -1, 0, False)  # in the outputs, where nothing happens
 _TANGENTS = ("spike_times", "s", "s_at_saves", "s_at_insertions")
 _COTANGENTS = ("spike_times", "entries", "entries_at_saves", "entries_at_insertions")
@@ -52,7 +57,7 @@ class _Table:
     def __init__(self, rows: Sequence[str], default: Coefficient, directions: bool = False) -> None:
         self.rows = {name: row for row, name in enumerate(rows)}
         self.entries = (Coefficient * len(rows))(*[default] * len(rows))
-        self.weights = Coefficient()
+        self.weights, self.signals = Coefficient(), structs.SignalCoefficients()
         self.directions = directions  # arrays have a leading axis over directions
         # Of each parameter: its array, shape and strides, and where in the array its coefficients begin.
         self._filled: dict[str, tuple[weakref.ref[Array], Any, Any, list[tuple[Coefficient, int]]]] = {}
@@ -74,10 +79,17 @@ class _Table:
 
     def _views(self, problem: Problem, name: str, array: Array) -> list[tuple[Coefficient, int]]:
         start, stride = address(array) or 0, array.strides[0] // BYTES if self.directions else 0
-        if name == "weights":
-            # The parameter's elements are its knots.
-            self.weights = Coefficient(start, stride, 0, 0, 1)
-            return [(self.weights, 0)]
+        if name in SYNAPTIC or name == "input_times":
+            # The parameter's elements are its knots, the same one for all synapses where it is a number.
+            one = array.ndim == int(self.directions)
+            per_sample = array.shape[-1] if name == "input_times" and array.shape[-2] > 1 else 0
+            entry = Coefficient(start, stride, per_sample, 0, 0 if one else 1)
+            if name == "weights":
+                self.weights = entry
+            else:
+                setattr(self.signals, name, entry)
+                entry = getattr(self.signals, name)
+            return [(entry, 0)]
         slots = problem.network.slots(name, array[0, ...] if self.directions else array, problem.num_samples)
         offsets = []
         for slot, view in slots.items():
@@ -113,7 +125,7 @@ class _Plan:
             num_components=network.num_noise_components,
             noise_levels=problem.noise_levels,
             hard_reset=int(core.hard_reset),
-            stratonovich=int(core.stratonovich),
+            stratonovich=int(problem.stratonovich),
             solver=problem.solver.encode(),
             model=core.model.encode(),
             intensity=core.intensity.encode(),
@@ -123,8 +135,14 @@ class _Plan:
             coefficient_names="\n".join(names).encode(),
             settings=address(self.settings),
             num_settings=self.settings.size,
+            driver=core.driver.encode(),
         )
+        self.path: DriverPath | None = None
+        self.jumps: DriverJumps | None = None
         self.directions, self.capacity = directions, -1  # the capacity of the outputs
+        if problem.recording is not None:
+            self.clamped = problem.recording.clamped.astype(np.uint8)
+            self.struct.recording.clamped = address(self.clamped)
         self.states = network.states
         self.bars = (ctypes.c_void_p * len(self.states))()
         self.data = structs.AdjointData(
@@ -143,8 +161,16 @@ class _Plan:
         values = list(zip(_OUTPUTS, (trains, trains, (samples,), (samples,)), _BLANKS, strict=True))
         if problem.network.num_events > 1:
             values.append(("spike_events", trains, -1))
+        recorded = None if problem.recording is None else (samples, problem.recording.trains.times.shape[1])
+        if recorded is not None:
+            values += [
+                ("s", (samples, neurons), np.nan),
+                *((f"at_recorded_spikes.{x}", recorded, 0.0) for x in _AT_RECORDED),
+            ]
         self.outputs = _Results(structs.Outputs(), values, [(states, np.nan)] * len(self.states))
-        shapes = zip(_TANGENTS, (trains, (samples, neurons), states, (samples,)), strict=True)
+        shapes = [*zip(_TANGENTS, (trains, (samples, neurons), states, (samples,)), strict=True)]
+        if recorded is not None:
+            shapes += [(f"at_recorded_spikes.{name}", recorded) for name in _AT_RECORDED]
         self.tangents = _Results(
             structs.TangentOutputs(num_directions=directions, directions=ctypes.addressof(self.moving.entries)),
             [(name, (directions, *shape), 0.0) for name, shape in shapes],
@@ -158,6 +184,7 @@ class _Plan:
         network = problem.network
         return (
             network.core,
+            network.driver_has_jumps,
             network.coefficient_names,
             network.num_neurons,
             network.num_noise_components,
@@ -170,6 +197,12 @@ class _Plan:
             problem.noise_levels,
             problem.solver,
             problem.saveat.size,
+            *of_synapses(network.parameters),
+            problem.input_spikes is None,
+            None if network.inputs is None else network.inputs.num_channels,
+            None
+            if problem.recording is None
+            else (problem.recording.trains.times.shape, problem.recording.clamped.tobytes()),
         )
 
     def fill(self, problem: Problem, capacity: int) -> None:
@@ -188,7 +221,45 @@ class _Plan:
             struct.knots, struct.num_knots = address(knots), knots.size
             struct.saveat, struct.num_saves = address(saveat), saveat.size
             self._structure = tuple(weakref.ref(part) for part in (synapses, knots, saveat))
-        struct.insertions = _insertions(problem.insertions)
+        struct.insertions, struct.signals = _insertions(problem.insertions), self.table.signals
+        if network.inputs is not None and problem.input_spikes is not None:
+            self.variables = network.inputs.variables(network.states)
+            struct.inputs = _inputs(network.inputs, problem.input_spikes, self.variables)
+        if struct.driver != b"brownian":
+            self.path = driver_path(problem)
+            self._point_to_path(self.path, problem)
+        if problem.network.driver_has_jumps:
+            self.jumps = jumps = driver_jumps(problem)
+            assert jumps is not None
+            parts = (jumps.times, jumps.neurons, jumps.sizes, jumps.first, jumps.counts)
+            struct.jumps = structs.JumpData(*map(address, parts), jumps.times.size)
+        if problem.recording is not None:
+            trains = problem.recording.trains
+            samples, count = trains.times.shape
+            struct.recording.times, struct.recording.neurons = address(trains.times), address(trains.neurons)
+            struct.recording.num_spikes, struct.recording.stride_sample = count, count if samples > 1 else 0
+        struct.start = address(problem.start)
+
+    def _point_to_path(self, path: DriverPath | None, problem: Problem) -> None:
+        assert path is not None
+        self._times, self._brownian = path.times, np.array(path.brownian, dtype=np.int64)
+        self._values = _path_table(path, path.values, problem)
+        self.struct.path = structs.PathData(
+            times=address(self._times),
+            num_times=self._times.size,
+            values=ctypes.addressof(self._values),
+            brownian=address(self._brownian),
+        )
+
+
+def _path_table(path: DriverPath, values: Array, problem: Problem) -> ctypes.Array[Coefficient]:
+    """Of every component the values at the knots, of shape ([P,] S or 1, N or 1, C or 1, M), as the core reads them."""
+    spread = path.spread(values, problem.num_samples, problem.network.num_neurons)
+    stride = spread.strides[0] // BYTES if spread.ndim == 5 else 0
+    first = spread[0] if spread.ndim == 5 else spread
+    entries = [coefficient(first[:, :, c], stride) for c in range(first.shape[2])]
+    table: ctypes.Array[Coefficient] = (Coefficient * len(entries))(*entries)
+    return table
 
 
 class _Results:
@@ -221,7 +292,8 @@ class _Results:
 
     def _point(self, place: int, name: str, array: NDArray[Any]) -> None:
         if name:
-            setattr(self.struct, name, address(array))
+            *inner, last = name.split(".")
+            setattr(functools.reduce(getattr, inner, self.struct), last, address(array))
         else:
             self._table[place - self._count] = address(array)
 
@@ -264,6 +336,12 @@ def _insertions(given: Insertions | None) -> structs.Insertions:
     return structs.Insertions(*(address(part) for part in (given.neurons, given.spikes, given.saves)))
 
 
+def _inputs(inputs: SpikeInput, spikes: SpikeTrains, variables: NDArray[np.int64]) -> structs.Inputs:
+    synapses, (samples, count) = inputs.synapses, spikes.times.shape
+    arrays = (synapses.indptr, synapses.targets, synapses.position, variables, spikes.neurons)
+    return structs.Inputs(inputs.num_channels, *map(address, arrays), count, count if samples > 1 else 0)
+
+
 @contextlib.contextmanager
 def _blaming(problem: Problem) -> Iterator[None]:
     """Say so where the input current is why a solution is no longer finite, or weights are why spikes explode."""
@@ -302,7 +380,8 @@ class JuliaEngine(Engine):
             return self._solve_with_capacity(problem, problem.num_columns, directions, insertions)
         most = math.inf if problem.max_spikes is None else problem.max_spikes
         # A guess that is generous for most networks; where a sample outgrows it, all is computed again with more.
-        capacity = min(64 + 4 * problem.network.num_neurons, most)
+        recorded = 0 if problem.recording is None else problem.recording.trains.times.shape[1]
+        capacity = min(64 + 4 * problem.network.num_neurons + recorded, most)
         while True:
             solution = self._solve_with_capacity(problem, int(capacity))
             if capacity == most or not solution.truncated.any():
@@ -322,6 +401,7 @@ class JuliaEngine(Engine):
             if solution.spike_events is None
             else np.ascontiguousarray(solution.spike_events[:, :longest]),
             tangents=tangents and replace(tangents, spike_times=tangents.spike_times[..., :longest]),
+            at_recorded=solution.at_recorded,
         )
 
     def _solve_with_capacity(
@@ -339,26 +419,55 @@ class JuliaEngine(Engine):
         plan = _take_plan(problem, capacity, count, () if blocks is None else ("directions", *blocks))
         plan.make_results(problem)
         fields, recorded = plan.outputs.fresh()
+        at_recorded = None
+        if problem.recording is not None:
+            *fields, s, log_hazards, hazards_there = fields
+            at_recorded = AtRecordedSpikes(log_hazards, hazards_there, s)
         spike_times, spike_neurons, num_spikes, truncated, *events = fields
         states = dict(zip(plan.states, recorded, strict=True))
+        kept = (events[0] if events else None, at_recorded)
         if blocks is None:
             with _blaming(problem):
                 self._solve(plan.struct, plan.outputs.struct)
             _give_back(plan)
-            return RawSolution(spike_times, spike_neurons, num_spikes, truncated, states, None, *events)
+            return RawSolution(spike_times, spike_neurons, num_spikes, truncated, states, None, *kept)
         (times_dot, *hazards), recorded = plan.tangents.fresh()
         dots, tangents = (
             Tangents(times_dot, dict(zip(plan.states, recorded, strict=True)), *hazards),
             plan.tangents.struct,
         )
         plan.moving.fill(problem, blocks)
-        tangents.weights, tangents.insertions = plan.moving.weights, _insertions(insertions)
+        tangents.weights, tangents.signals = plan.moving.weights, plan.moving.signals
+        tangents.insertions = _insertions(insertions)
+        moved = None if plan.path is None else plan.path.moved(blocks)
+        along_path = None if moved is None or plan.path is None else _path_table(plan.path, moved, problem)
+        tangents.path_values = None if along_path is None else ctypes.addressof(along_path)
+        moved_sizes = None if plan.jumps is None else plan.jumps.moved_sizes(blocks)
+        moved_times = None if plan.jumps is None else plan.jumps.moved_times(blocks)
+        tangents.jump_sizes, tangents.jump_times = address(moved_sizes), address(moved_times)
         with _blaming(problem):
             self._solve_tangent(plan.struct, plan.outputs.struct, tangents)
         _give_back(plan)
-        return RawSolution(spike_times, spike_neurons, num_spikes, truncated, states, dots, *events)
+        return RawSolution(spike_times, spike_neurons, num_spikes, truncated, states, dots, *kept)
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
+        gradients = {name: np.zeros(problem.parameters[name].shape) for name in wrt}
+        if "input_times" in gradients:  # samples that share their inputs add to one array each
+            gradients["input_times"] = _zero_input_times(problem)
+        self._pull_back(problem, cotangents, gradients, 0)
+        if "input_times" in gradients and len(problem.parameters["input_times"]) == 1:
+            gradients["input_times"] = gradients["input_times"].sum(axis=0, keepdims=True)
+        return gradients
+
+    def sum_of_chunk(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
+        gradients = {name: np.zeros(_own_shape(problem, name)) for name in wrt}
+        self._pull_back(problem, cotangents, gradients, 1)
+        return gradients
+
+    def _pull_back(
+        self, problem: Problem, cotangents: Cotangents, gradients: Mapping[str, Array], num_chunks: int
+    ) -> None:
+        """Add to the `gradients`, summing over so many chunks of samples; 0 leaves it to the core."""
         spike_bar = cotangents.spike_times
         capacity = problem.num_columns
         if capacity is None:
@@ -375,19 +484,56 @@ class JuliaEngine(Engine):
         )
         given = [None if bar is None else np.ascontiguousarray(bar, dtype=np.float64) for bar in bars]
         of_states = {name: np.ascontiguousarray(bar, dtype=np.float64) for name, bar in cotangents.states.items()}
-        parameters = problem.parameters
-        gradients = {name: np.zeros(parameters[name].shape) for name in wrt}
         plan = _take_plan(problem, capacity, 0, ("gradients", *gradients))
         data = plan.data
         plan.gradients.fill(problem, gradients)
-        data.weights, data.insertions = plan.gradients.weights, _insertions(cotangents.insertions)
+        data.weights, data.signals = plan.gradients.weights, plan.gradients.signals
+        data.insertions, data.num_chunks = _insertions(cotangents.insertions), num_chunks
         for name, bar in zip(_COTANGENTS, given, strict=True):
             setattr(data, name, address(bar))
+        at_recorded = [getattr(cotangents, name) for name in _AT_RECORDED]
+        at_recorded = [None if bar is None else np.ascontiguousarray(bar, dtype=np.float64) for bar in at_recorded]
+        data.at_recorded_spikes = structs.AtRecordedSpikes(*map(address, at_recorded))
         for place, name in enumerate(plan.states):
             plan.bars[place] = address(of_states.get(name))
+        path, path_bar, data.path_values = plan.path, None, None
+        if path is not None and not set(path.parameters).isdisjoint(gradients):
+            size = 8.0 * problem.num_samples * path.values[0].size
+            require_memory("the driver's gradient", size, "simulate fewer samples at once")
+            path_bar = np.zeros((problem.num_samples, *path.values.shape[1:]))
+            along_path = _path_table(path, path_bar, problem)
+            data.path_values = ctypes.addressof(along_path)
+        jumps, jump_bars, data.jump_sizes, data.jump_times = plan.jumps, None, None, None
+        if jumps is not None and not set(jumps.parameters).isdisjoint(gradients):
+            jump_bars = jumps.room_for_gradients(tuple(gradients))
+            data.jump_sizes, data.jump_times, data.jump_rows = map(address, jump_bars)
         self._adjoint(plan.struct, data)
         _give_back(plan)
-        return gradients
+        if path is not None and path_bar is not None:
+            for name, gradient in path.pulled_back(path_bar, len(path.brownian)).items():
+                if name in gradients:
+                    gradients[name] += gradient
+        if jumps is not None and jump_bars is not None:
+            for name, gradient in jumps.pulled_back(*jump_bars[:2]).items():
+                if name in gradients:
+                    gradients[name] += gradient
+
+
+def _zero_input_times(problem: Problem) -> Array:
+    return np.zeros((problem.num_samples, problem.parameters["input_times"].shape[1]))
+
+
+def _own_shape(problem: Problem, name: str) -> tuple[int, ...]:
+    """The shape of a parameter of which every neuron, or every synapse, has its own value."""
+    network, array = problem.network, problem.parameters[name]
+    if name == "input_times":
+        return problem.num_samples, array.shape[1]
+    if name in SYNAPTIC:
+        return problem.parameters[name.replace("delays", "weights")].shape
+    tail = network.tail(name, array)
+    before = array.shape[: array.ndim - len(tail)]
+    knots = 0 if name in problem.initial else network.knot_axes(name, array)
+    return (*before, *([network.num_neurons] if len(before) <= knots else []), *tail)
 
 
 def native() -> JuliaEngine:

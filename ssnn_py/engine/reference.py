@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SSNNError
+from ..synapses import SYNAPTIC, Synapses
 from . import (
     Array,
+    AtRecordedSpikes,
     Engine,
     Insertions,
     Problem,
@@ -26,9 +28,12 @@ from . import (
     spike_limit,
     with_cause_of_runaway,
 )
-from .reference_duals import Dual, select
+from .driver_paths import driver_jumps, driver_path
+from .reference_duals import Dual, chain, select
 from .reference_models import Equations, FormulaEquations, SLIFEquations, State
 from .reference_noise import At, BrownianPath, Noise
+from .reference_paths import PathNoise, after_jump
+from .reference_signals import Signals
 from .reference_solvers import STEPS, Interval, Transitions, linear_piece
 
 MAX_SPIKES_IN_STEP = 1000
@@ -59,22 +64,22 @@ class _Run:
         self.slots = {
             name: self.zeros() for name in network.coefficient_names if name not in network.input_current.parameters
         }
+        others = (*SYNAPTIC, "input_times")
         for name, array in problem.parameters.items():
-            for slot, view in network.slots(name, array, shape[0]).items() if name != "weights" else ():
+            for slot, view in network.slots(name, array, shape[0]).items() if name not in others else ():
                 self.slots[slot] = Dual(view, np.zeros((self.num_directions, *view.shape)))
         for name, block in directions.items():
-            for p in range(self.num_directions if name != "weights" else 0):
+            for p in range(self.num_directions if name not in others else 0):
                 for slot, view in network.slots(name, block[p], shape[0]).items():
                     self.slots[slot].tangent[p] = view
-        weights = network.parameters.get("weights", np.empty(0))
-        moved = directions.get("weights", np.zeros((self.num_directions, weights.size)))
-        values = Dual(weights.ravel(), moved.reshape(self.num_directions, weights.size))
-        self.weights = values[network.synapses.position]
+        self.weights = self.at_synapses("weights", directions, network.synapses)
 
         steps = (problem.t1 - problem.t0) / problem.dt
         self.last_is_shorter = problem.num_steps - steps > grid_tolerance(steps)
         areas = problem.solver in STEPS or problem.noise_levels > 0 or self.last_is_shorter
-        self.path = BrownianPath(problem, areas)
+        brownian = BrownianPath(problem, areas)
+        path = driver_path(problem)
+        self.path = brownian if path is None else PathNoise(problem, brownian, path, path.moved(directions))
         if network.core.model == "slif":
             self.transitions = Transitions(self.slots["mu1"].value, self.slots["mu2"].value)
         self.fired = np.zeros(shape, dtype=np.int64)
@@ -83,15 +88,47 @@ class _Run:
         everyone = self.path.everyone
         neurons = self.neurons(everyone)
         self.num_events = neurons.num_events
-        start = neurons.initial([self.path.log_uniforms(everyone, 0, h) for h in range(neurons.num_hazards)])
+        recording = problem.recording
+        self.clamped = np.zeros(shape[1], dtype=bool) if recording is None else recording.clamped
+        start = neurons.initial([self.log_uniforms(everyone, 0, h) for h in range(neurons.num_hazards)])
         self.y, self.ahead = ([self.zeros() for _ in start] for _ in range(2))
         self.put(self.y, everyone, start)
+        if problem.start is not None:
+            self.y = [Dual(values.copy(), np.zeros((self.num_directions, *shape))) for values in problem.start]
+        number = (shape[0], 0 if recording is None else recording.trains.times.shape[1])
+        self.log_hazards, self.hazards = self.zeros(number), self.zeros(number)
+        self.next_recorded = np.zeros(shape[0], dtype=np.int64)
         self.alive = np.ones(shape[0], dtype=bool)
         self.spikes: list[list[tuple[float, int, Array, int]]] = [[] for _ in range(shape[0])]
         recorded = (shape[0], problem.saveat.size, shape[1])
         self.saved = [self.zeros(recorded, np.nan) for _ in network.states]
+        self.signals = Signals(problem, lambda name, synapses: self.at_synapses(name, directions, synapses))
+        self.sent: list[list[Dual]] = [[] for _ in range(shape[0])]
+        if problem.input_spikes is not None:
+            times = problem.input_spikes.times
+            moved = directions.get("input_times", np.zeros((self.num_directions, *times.shape)))
+            self.input_times = Dual(
+                np.broadcast_to(times, (shape[0], times.shape[1])),
+                np.broadcast_to(moved, (self.num_directions, shape[0], times.shape[1])),
+            )
+            self.signals.send_inputs()
+        self.jumps = driver_jumps(problem)
+        self.next_jump = np.zeros(shape[0], dtype=np.int64)
+        if self.jumps is not None:
+            jumps = self.jumps
+            moved_sizes, moved_times = jumps.moved_sizes(directions), jumps.moved_times(directions)
+            still = [np.zeros((self.num_directions, *array.shape)) for array in (jumps.sizes, jumps.times)]
+            self.jump_sizes = Dual(jumps.sizes, still[0] if moved_sizes is None else moved_sizes)
+            self.jump_times = Dual(jumps.times, still[1] if moved_times is None else moved_times)
         self.insertions, self.hazards_at_saves = insertions, np.zeros((self.num_directions, *recorded))
         self.hazards_at_insertions = np.zeros((self.num_directions, shape[0]))
+
+    def at_synapses(self, name: str, directions: Mapping[str, Array], synapses: Synapses) -> Dual:
+        """The values of a parameter at every synapse; 0 where there is no such parameter."""
+        array = self.problem.parameters.get(name, np.zeros(()))
+        block = directions.get(name, np.zeros((self.num_directions, *array.shape)))
+        position = np.zeros_like(synapses.position) if array.ndim == 0 else synapses.position
+        return Dual(array.ravel(), block.reshape(self.num_directions, array.size))[position]
 
     def zeros(self, shape: tuple[int, ...] | None = None, value: float = 0.0) -> Dual:
         shape = self.shape if shape is None else shape
@@ -107,9 +144,13 @@ class _Run:
                 moved = part.tangent[:, at[0], at[1]] if len(at) == 2 else part.tangent[:, at[0]]
                 part[at] = Dual(part.value[at], np.zeros_like(moved))
 
+    def log_uniforms(self, at: At, spikes: Any, hazard: int = 0) -> Array:
+        """log U of each neuron's threshold after so many spikes; 0 of clamped ones."""
+        return np.where(self.clamped[at[1]], 0.0, self.path.log_uniforms(at, spikes, hazard))
+
     def hazard_tangents(self, at: At, s: Dual) -> Array:
         """∂s, where a spike could come: where Λ = s − log U + α exceeds α; else 0."""
-        return np.where(s.value > self.path.log_uniforms(at, self.fired[at]), s.tangent, 0.0)
+        return np.where(s.value > self.log_uniforms(at, self.fired[at]), s.tangent, 0.0)
 
     def pairs(self, samples: Any, neurons: Any = None) -> At:
         """Every one of `samples` with every one of `neurons`, default all."""
@@ -118,9 +159,14 @@ class _Run:
 
     def neurons(self, at: At) -> Equations:
         network, slots = self.problem.network, {name: slot[at] for name, slot in self.slots.items()}
-        if network.core.model == "slif":
-            return SLIFEquations(network, slots, lambda h: self.transitions(at, h))
-        return FormulaEquations(network, slots)
+        equations = (
+            SLIFEquations(network, slots, lambda h: self.transitions(at, h))
+            if network.core.model == "slif"
+            else FormulaEquations(network, slots)
+        )
+        equations.stratonovich = self.problem.stratonovich
+        equations.leaves_variance = self.path.leaves_variance
+        return equations
 
     # --- refinement inside a step
     # ---------------------------------------------------------------------------------------------------
@@ -192,7 +238,7 @@ class _Run:
         neurons, start, stop = self.neurons(at), interval.start, interval.stop
         y = self.at_edge(at, passage.start[k], neurons.fixed(start), [part[k] for part in passage.y])
         y = STEPS[self.problem.solver](neurons, interval, y, noise)
-        fires = self.fires(neurons, y)
+        fires = self.fires(neurons, y) & ~self.clamped[at[1]]
         y = self.at_edge(at, neurons.fixed(stop), passage.end[k], y)
         self.put(passage.y, (k[~fires],), [part[~fires] if isinstance(part, Dual) else part for part in y])
         return fires
@@ -216,7 +262,7 @@ class _Run:
         if passage.stops_at_spike:
             before, after = neurons.event_values(y), neurons.event_values(new)
             for event in range(self.num_events):
-                fires = after[event] >= 0.0
+                fires = (after[event] >= 0.0) & ~self.clamped[passage.at[1][k]]
                 if not fires.any():
                     continue
                 with np.errstate(divide="ignore", invalid="ignore"):  # where it does not come, or is due at a already
@@ -251,6 +297,10 @@ class _Run:
         self.spike.value[:] = np.inf
         self.look_ahead(self.pairs(np.flatnonzero(self.alive)))
         eventful = np.isfinite(self.spike.value).any(axis=1)
+        eventful |= self.alive & (self.signals.next_arrivals() <= stop)
+        if self.jumps is not None:
+            eventful |= self.alive & (np.array([self.jump_time(s) for s in range(self.shape[0])]) <= stop)
+        eventful |= self.alive & ([self.recorded_time(sample) <= stop for sample in range(self.shape[0])])
         if problem.insertions is not None:
             eventful |= self.alive & np.isin(problem.insertions.saves, [index for index, _ in saves])
         for sample in np.flatnonzero(eventful):
@@ -313,6 +363,40 @@ class _Run:
             tangents = self.hazard_tangents(one, self.refine(one, time).y[-1])
             self.hazards_at_insertions[:, sample] = tangents[:, 0]
 
+    def jump_time(self, sample: int) -> float:
+        """When the driver jumps next in a sample; inf where it does not."""
+        if self.jumps is None or self.next_jump[sample] >= self.jumps.counts[sample]:
+            return np.inf
+        return float(self.jumps.times[self.jumps.first[sample] + self.next_jump[sample]])
+
+    def jump(self, sample: int) -> None:
+        """Let the driver's next jump in a sample move its neuron."""
+        assert self.jumps is not None
+        n = self.jumps.first[sample] + self.next_jump[sample]
+        self.next_jump[sample] += 1
+        one, time = (np.array([sample]), self.jumps.neurons[[n]]), self.jump_times[[n]]
+        passage = self.refine(one, time)
+        self.a[one] = time
+        self.put(self.y, one, after_jump(self.neurons(one), passage.y, self.jump_sizes[n][:, None]))
+        self.look_ahead(one)
+
+    def deliver(self, sample: int) -> None:
+        """Let the spike that is next under way in this sample arrive at its target."""
+        source, index, synapse, target = self.signals.take(sample)
+        sent = self.sent[sample][index] if source < self.shape[1] else self.input_times[[sample], [index]]
+        time = sent + self.signals.delays[[synapse]]
+        one = (np.array([sample]), np.array([target]))
+        passage = self.refine(one, time)
+        self.a[one] = time
+        weight = self.signals.weights[[synapse]]
+        variable = self.signals.variable(source)
+        if variable is None:
+            after = self.neurons(one).arrival(weight, passage.y)
+        else:
+            after = [part + weight if n == variable else part for n, part in enumerate(passage.y)]
+        self.put(self.y, one, after)
+        self.look_ahead(one)
+
     def events(self, sample: int, saves: list[tuple[int, float]]) -> None:
         """All spikes of one sample within the step, in the order of time."""
         network, problem = self.problem.network, self.problem
@@ -320,30 +404,23 @@ class _Run:
         while True:
             j = int(np.argmin(self.spike.value[sample]))
             tau = float(self.spike.value[sample, j])
+            arrival, jump = self.signals.next_arrival(sample), self.jump_time(sample)
+            recorded = self.recorded_time(sample)
+            if recorded <= min(tau, arrival, jump, self.step.stop):
+                if not self.save_before(sample, saves, recorded):
+                    self.fire_recorded(sample, recorded)
+                continue
+            if min(arrival, jump) <= min(tau, self.step.stop):
+                if not self.save_before(sample, saves, min(arrival, jump)):
+                    (self.jump if jump <= arrival else self.deliver)(sample)
+                continue
             if self.save_before(sample, saves, tau):
                 continue
             if not np.isfinite(tau):
                 return
-            synapses = slice(network.synapses.indptr[j], network.synapses.indptr[j + 1])
-            targets = network.synapses.targets[synapses]
-            touched = self.pairs([sample], np.union1d(targets, [j]))
-            times = self.spike[touched[0], np.full(touched[0].size, j)]
-            self.see_hazard(sample, times[:1])
-            passage = self.refine(touched, times)
-            self.a[touched] = times
-            for part, new in zip(self.y, passage.y, strict=True):
-                part[touched] = new
-            one, event = (np.array([sample]), np.array([j])), int(self.event[sample, j])
-            if not all(np.isfinite(part.value[one]).all() for part in self.y):
-                raise not_finite(problem, sample)  # what the transition resets would not show it
-            self.fired[one] += 1
-            neuron = self.neurons(one)
-            log_u = self.path.log_uniforms(one, self.fired[one], max(neuron.hazard_of(event), 0))
-            self.put(self.y, one, neuron.transition(event, [part[one] for part in self.y], log_u))
-            here = self.pairs([sample], targets)
-            arrived = self.neurons(here).arrival(self.weights[synapses], [part[here] for part in self.y])
-            self.put(self.y, here, arrived)
-            self.spikes[sample].append((tau, j, times.tangent[:, 0], event))
+            time = self.spike[(np.array([sample]), np.array([j]))]
+            self.see_hazard(sample, time)
+            touched = self.fire(sample, j, int(self.event[sample, j]), time)
             if len(self.spikes[sample]) == problem.max_spikes:
                 for index, t in saves:
                     if t == tau:
@@ -365,7 +442,74 @@ class _Run:
             self.look_ahead(touched)
             given = problem.insertions
             if given is not None and given.spikes[sample] == len(self.spikes[sample]) - 1:
-                self.insert(sample, int(given.neurons[sample]), times[:1])
+                self.insert(sample, int(given.neurons[sample]), time)
+
+    def fire(self, sample: int, j: int, event: int, time: Dual) -> At:
+        """Let neuron j of a sample fire at `time`; returns it and its targets."""
+        network, problem = self.problem.network, self.problem
+        synapses = slice(network.synapses.indptr[j], network.synapses.indptr[j + 1])
+        if self.signals.delayed:
+            synapses = slice(0, 0)
+        targets = network.synapses.targets[synapses]
+        touched = self.pairs([sample], np.union1d(targets, [j]))
+        self.bring(touched, time[np.zeros(touched[0].size, dtype=np.intp)])
+        one = (np.array([sample]), np.array([j]))
+        if not all(np.isfinite(part.value[one]).all() for part in self.y):
+            raise not_finite(problem, sample)  # what the transition resets would not show it
+        self.fired[one] += 1
+        neuron = self.neurons(one)
+        log_u = self.log_uniforms(one, self.fired[one], max(neuron.hazard_of(event), 0))
+        self.put(self.y, one, neuron.transition(event, [part[one] for part in self.y], log_u))
+        here = self.pairs([sample], targets)
+        arrived = self.neurons(here).arrival(self.weights[synapses], [part[here] for part in self.y])
+        self.put(self.y, here, arrived)
+        self.spikes[sample].append((float(time.value[0]), j, time.tangent[:, 0], event))
+        if self.signals.delayed:
+            self.sent[sample].append(time)
+            self.signals.send(sample, j, len(self.spikes[sample]) - 1, float(time.value[0]))
+        return touched
+
+    def bring(self, at: At, times: Dual) -> None:
+        """Bring neurons to these times."""
+        passage = self.refine(at, times)
+        self.a[at] = times
+        for part, new in zip(self.y, passage.y, strict=True):
+            part[at] = new
+
+    # --- neurons that are clamped to a recording
+    # ------------------------------------------------------------------------------------
+
+    def recorded(self, sample: int, index: int) -> tuple[float, int]:
+        """Time and neuron of a recorded spike; (inf, −1) after the last."""
+        recording = self.problem.recording
+        if recording is None or index >= recording.trains.times.shape[1]:
+            return np.inf, -1
+        row = sample if recording.trains.num_samples > 1 else 0
+        return float(recording.trains.times[row, index]), int(recording.trains.neurons[row, index])
+
+    def recorded_time(self, sample: int) -> float:
+        """When the next one comes."""
+        return self.recorded(sample, int(self.next_recorded[sample]))[0]
+
+    def fire_recorded(self, sample: int, tau: float) -> None:
+        """Let the recorded spikes of that time come; each finds its neuron as it is before any of them."""
+        first = stop = int(self.next_recorded[sample])
+        while self.recorded(sample, stop)[0] == tau:
+            stop += 1
+        time, firing = self.zeros((1,), tau), [self.recorded(sample, index)[1] for index in range(first, stop)]
+        for index, k in zip(range(first, stop), firing, strict=True):
+            one = (np.array([sample]), np.array([k]))
+            self.bring(one, time)
+            y = [part[one] for part in self.y]
+            neuron = self.neurons(one)
+            rate = neuron.drift(time, y)[-1]
+            rate = rate if isinstance(rate, Dual) else neuron.fixed(rate)
+            place = (np.array([sample]), np.array([index]))
+            self.log_hazards[place] = chain(np.log(rate.value), (1.0 / rate.value, rate))
+            self.hazards[place] = y[-1]
+        for k in firing:
+            self.look_ahead(self.fire(sample, k, 0, time))
+        self.next_recorded[sample] = stop
 
 
 def not_finite(problem: Problem, sample: int) -> SSNNError:
@@ -417,6 +561,11 @@ class ReferenceEngine(Engine):
             hazards = run.hazard_tangents(run.path.everyone, run.y[-1][run.path.everyone]).reshape(-1, *run.shape)
             hazards = np.where(run.alive[:, None], hazards, 0.0)
             moved = {name: part.tangent for name, part in recorded.items()}
-            tangents = Tangents(dtimes, moved, hazards, run.hazards_at_saves, run.hazards_at_insertions)
+            at_spikes = (None, None) if problem.recording is None else (run.log_hazards.tangent, run.hazards.tangent)
+            tangents = Tangents(dtimes, moved, hazards, run.hazards_at_saves, run.hazards_at_insertions, *at_spikes)
         states = {name: part.value for name, part in recorded.items()}
-        return RawSolution(times, neurons, counts, ~run.alive, states, tangents, events if run.num_events > 1 else None)
+        at_recorded = None
+        if problem.recording is not None:
+            at_recorded = AtRecordedSpikes(run.log_hazards.value, run.hazards.value, run.y[-1].value)
+        kept = (events if run.num_events > 1 else None, at_recorded)
+        return RawSolution(times, neurons, counts, ~run.alive, states, tangents, *kept)

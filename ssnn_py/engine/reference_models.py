@@ -29,6 +29,8 @@ class Equations(abc.ABC):
     stratonovich: bool
     num_hazards = 1
     num_events = 1
+    #: Whether increments and areas leave some of the driver's variance open.
+    leaves_variance = True
 
     def __init__(self, network: Network, slots: dict[str, Dual]) -> None:
         self.network, self.slots = network, slots

@@ -60,6 +60,9 @@ class BrownianPath:
         Whether anyone looks at the Lévy areas; they are left at 0 where not.
     """
 
+    #: Whether increments and areas leave some of its variance open.
+    leaves_variance = True
+
     def __init__(self, problem: Problem, areas: bool) -> None:
         self.seed, self.areas, self.noise_step = problem.seed, areas, problem.dt * 2.0**problem.noise_levels
         self.keys = np.arange(problem.first_sample, problem.first_sample + problem.num_samples, dtype=np.uint64)

@@ -85,6 +85,8 @@ def exact_ou(neurons: Equations, interval: Interval, y: State, noise: Noise) -> 
     path = Dual(value, tangent + in_m1 * m1.tangent[:, None, None] + in_m2 * m2.tangent[:, None, None])
     one, two = neurons.slots["sigma11"], neurons.slots["sigma12"]
     factor, variances = h * (one * one + two * two), _residual_variances(transitions, m1)
+    if not neurons.leaves_variance:
+        variances = [0.0 * variance for variance in variances]
     rates = [
         weight * neurons.mean_rate(path[n, 0], factor * variance)
         for n, (weight, variance) in enumerate(zip(HAZARD_WEIGHTS, variances, strict=True))

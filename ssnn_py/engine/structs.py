@@ -34,6 +34,59 @@ class Insertions(Structure):
     _fields_ = [(name, c_void_p) for name in ("neurons", "spikes", "saves")]
 
 
+class SignalCoefficients(Structure):
+    """What may move of the signals that reach neurons, besides weights."""
+
+    _fields_ = [(name, Coefficient) for name in ("delays", "input_weights", "input_delays", "input_times")]
+
+
+class Inputs(Structure):
+    """Spikes from outside, and the synapses of their channels."""
+
+    _fields_ = [
+        ("num_channels", c_int64),
+        *((name, c_void_p) for name in ("indptr", "targets", "positions", "variables", "channels")),
+        ("num_spikes", c_int64),
+        ("stride_sample", c_int64),
+    ]
+
+
+class PathData(Structure):
+    """A part of the driver: a path with knots."""
+
+    _fields_ = [
+        ("times", c_void_p),
+        ("num_times", c_int64),
+        ("values", c_void_p),
+        ("brownian", c_void_p),
+    ]
+
+
+class JumpData(Structure):
+    """The jumps of the driver."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("times", "neurons", "sizes", "first", "counts")),
+        ("num_jumps", c_int64),
+    ]
+
+
+class Recording(Structure):
+    """Recorded spikes, and the neurons that are clamped to them."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("times", "neurons", "clamped")),
+        ("num_spikes", c_int64),
+        ("stride_sample", c_int64),
+    ]
+
+
+class AtRecordedSpikes(Structure):
+    """Log hazards at recorded spikes, and what the hazards have come to there."""
+
+    _fields_ = [("log_hazards", c_void_p), ("hazards", c_void_p)]
+
+
 class Problem(Structure):
     """A simulation."""
 
@@ -70,6 +123,13 @@ class Problem(Structure):
         ("saveat", c_void_p),
         ("num_saves", c_int64),
         ("insertions", Insertions),
+        ("inputs", Inputs),
+        ("signals", SignalCoefficients),
+        ("driver", c_char_p),
+        ("path", PathData),
+        ("jumps", JumpData),
+        ("recording", Recording),
+        ("start", c_void_p),
     ]
 
 
@@ -80,6 +140,8 @@ class Outputs(Structure):
         *((name, c_void_p) for name in ("spike_times", "spike_neurons", "num_spikes", "truncated", "spike_events")),
         ("recorded", c_void_p),
         ("num_recorded", c_int64),
+        ("at_recorded_spikes", AtRecordedSpikes),
+        ("s", c_void_p),
     ]
 
 
@@ -97,6 +159,11 @@ class TangentOutputs(Structure):
         ("s_at_saves", c_void_p),
         ("s_at_insertions", c_void_p),
         ("insertions", Insertions),
+        ("signals", SignalCoefficients),
+        ("path_values", c_void_p),
+        ("jump_sizes", c_void_p),
+        ("jump_times", c_void_p),
+        ("at_recorded_spikes", AtRecordedSpikes),
     ]
 
 
@@ -113,6 +180,13 @@ class AdjointData(Structure):
         ("entries_at_saves", c_void_p),
         ("entries_at_insertions", c_void_p),
         ("insertions", Insertions),
+        ("signals", SignalCoefficients),
+        ("path_values", c_void_p),
+        ("jump_sizes", c_void_p),
+        ("jump_times", c_void_p),
+        ("jump_rows", c_void_p),
+        ("num_chunks", c_int64),
+        ("at_recorded_spikes", AtRecordedSpikes),
     ]
 
 
@@ -158,6 +232,12 @@ class KernelJob(Structure):
 STRUCTS: tuple[type[Structure], ...] = (
     Coefficient,
     Insertions,
+    SignalCoefficients,
+    Inputs,
+    PathData,
+    JumpData,
+    Recording,
+    AtRecordedSpikes,
     Problem,
     Outputs,
     TangentOutputs,

@@ -135,7 +135,32 @@ def report(model: EventSDE, parameter_values: Mapping[str, ArrayLike] | None = N
     return Report(tuple(rows))
 
 
-def unbiased(model: EventSDE, parameter_values: Mapping[str, ArrayLike] | None = None) -> str | None:
+def added(model: EventSDE, variable: str | None, parameter_values: Mapping[str, ArrayLike] | None = None) -> str | None:
+    """Why the time of an arrival from outside has no pathwise derivative, or None if it has one: condition (iii).
+
+    Parameters
+    ----------
+    model : EventSDE
+    variable : str or None
+        The variable to which the weight is added; None for what the model's synapse statement says.
+    parameter_values : mapping of str to array_like, optional
+        As for :func:`report`.
+
+    Examples
+    --------
+    >>> added(EventSDE("dv/dt = -v + 0.1*v*xi"), "v")
+    'the arrival of a spike turns what xi does to v, 0.1*v, into 0.1*v, but after it that is 0.1*v + 0.1*w; ...'
+    """
+    facts = _Facts(model, parameter_values)
+    row = _commutes_with_noise(facts, None, facts.arrival_at(variable))
+    return row.explanation if row.holds is False else None
+
+
+def unbiased(
+    model: EventSDE,
+    parameter_values: Mapping[str, ArrayLike] | None = None,
+    variables: Sequence[str | None] = (None,),
+) -> str | None:
     """Why expectations of a model have no unbiased gradients, or None if they have them.
 
     They have them where a neuron has one event at most, which is driven by a hazard, and where it does not matter in
@@ -147,6 +172,9 @@ def unbiased(model: EventSDE, parameter_values: Mapping[str, ArrayLike] | None =
     model : EventSDE
     parameter_values : mapping of str to array_like, optional
         As for :func:`report`.
+    variables : sequence of str or None
+        Of every way in which spikes arrive the variable to which the weight is added; None for what the model's synapse
+        statement says, if it has one. They must commute with each other, too.
 
     Returns
     -------
@@ -166,15 +194,20 @@ def unbiased(model: EventSDE, parameter_values: Mapping[str, ArrayLike] | None =
             )
     if len(model.parsed_events) > 1:
         return f"a neuron must have one event, got {len(model.parsed_events)}"
-    if not model.parsed_events or not model.arrival:
+    variables = [name for name in variables if name is not None or model.arrival]
+    if not model.parsed_events or not variables:
         return None
     facts = _Facts(model, parameter_values)
-    arrival, other = facts.arrival, facts.substituted_in(facts.arrival, {facts.weight: facts.other_weight})
-    clash = facts.orders_differ(arrival, other)
-    if clash:
-        return f"two arrivals at one target do not commute: {clash}"
-    clash = facts.orders_differ(facts.transitions[0], arrival)
-    return f"an arrival and the transition of an event do not commute: {clash}" if clash else None
+    arrivals = [facts.arrival_at(name) for name in variables]
+    for place, arrival in enumerate(arrivals):
+        for one in arrivals[place:]:
+            clash = facts.orders_differ(arrival, facts.substituted_in(one, {facts.weight: facts.other_weight}))
+            if clash:
+                return f"two arrivals at one target do not commute: {clash}"
+        clash = facts.orders_differ(facts.transitions[0], arrival)
+        if clash:
+            return f"an arrival and the transition of an event do not commute: {clash}"
+    return None
 
 
 # --- the conditions ---------------------------------------------------------------------------------------------------
@@ -219,9 +252,9 @@ def _transversal(facts: _Facts, place: int) -> Row:
     return Row("(ii)", place, None, how, _DURING_RUN)
 
 
-def _commutes_with_noise(facts: _Facts, place: int | None) -> Row:
-    """(iii), where `place` is None for arrivals"""
-    after = facts.arrival if place is None else facts.transitions[place]
+def _commutes_with_noise(facts: _Facts, place: int | None, arrival: Mapping[str, Any] | None = None) -> Row:
+    """(iii), where `place` is None for arrivals: the model's own, or `arrival`"""
+    after = facts.transitions[place] if place is not None else arrival or facts.arrival
     moved, found, shown = dict(zip(facts.states, after.values(), strict=True)), _Verdicts(), facts.shown
     name = "the arrival of a spike" if place is None else "the transition"
     for noise in facts.model.noises:
@@ -332,6 +365,12 @@ class _Facts:
     def map(self, changes: Mapping[str, Node]) -> dict[str, Any]:
         """What becomes of every state variable."""
         return {name: self.expression(changes.get(name, Name(name))) for name in self.model.states}
+
+    def arrival_at(self, variable: str | None) -> Mapping[str, Any]:
+        """What becomes of every state variable where a weight is added to one of them, or as the model says."""
+        if variable is None:
+            return self.arrival
+        return {name: y + self.weight if name == variable else y for name, y in self.of.items()}
 
     def is_hazard(self, place: int) -> bool:
         return self.model.parsed_events[place].kind == "hazard"

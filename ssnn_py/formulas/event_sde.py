@@ -59,6 +59,16 @@ OF_NETWORKS = {
     "weights": "a parameter of networks",
     "input_current": "a parameter of networks",
     "n": "the number of neurons of a network",
+    "driver": "the driver of a network",
+    "driver_values": "a parameter of networks",
+    "jump_times": "a parameter of networks",
+    "jump_sizes": "a parameter of networks",
+    "jump_rate": "a parameter of networks",
+    "delays": "a parameter of networks",
+    "inputs": "the input of a network",
+    "input_weights": "a parameter of networks",
+    "input_delays": "a parameter of networks",
+    "input_times": "a parameter of simulations",
 }
 
 

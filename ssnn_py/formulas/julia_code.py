@@ -188,7 +188,6 @@ class _Code:
             "\n".join(f"{name}(::Type{{<:{self.key}}}) = {value}" for name, value in facts.items()),
             f"coefficient_names(::Type{{<:{self.key}}}) = {symbols(c.model.parameters)}",
             f"@inline event_kind(::Type{{<:{self.key}}}, event) = {chain}{kinds[-1] if kinds else '(false, 1)'}",
-            f"is_stratonovich(::{self.key}) = {str(c.model.interpretation == 'stratonovich').lower()}",
         ]
 
     def initial(self) -> list[str]:

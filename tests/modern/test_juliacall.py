@@ -323,6 +323,36 @@ def test_leaving_stops_another_threads_call():
     assert (out.split(), err, process.returncode) == (["ready"], "", 0)
 
 
+def test_a_process_of_pytest_ends_as_it_should(tmp_path):
+    """pytest enables faulthandler before Julia's start, and disables it before juliacall ends Julia: then the handler
+    of the faults by which Julia stops its threads is gone, unless it is put back.
+    """
+    (tmp_path / "test_one.py").write_text(
+        textwrap.dedent(
+            """
+            import ssnn_py as ssnn
+            from ssnn_py.engine import boot
+
+            def test_one():
+                network = ssnn.SLIFNetwork([[0.0]], input_current=1.5, sigma=0.25)
+                assert (ssnn.simulate(network, t1=2.0, dt=0.01, num_samples=20, max_spikes=2).spike_times > 0).all()
+                boot.runtime().eval(
+                    "atexit(() -> begin; Threads.@threads for i in 1:32; GC.gc(false); end; end)"
+                )
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": SEARCH_PATH, "SSNN_JULIA": "juliacall", "SSNN_NUM_THREADS": "4"},
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "1 passed" in done.stdout
+
+
 # --- how long the first result takes
 # ---------------------------------------------------------------------------------------------
 

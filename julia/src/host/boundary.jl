@@ -5,7 +5,7 @@
 Version of the C interface. Raise it with every change to a signature or a struct that crosses the boundary; the host
 checks it at start.
 """
-const INTERFACE_VERSION = 6
+const INTERFACE_VERSION = 10
 
 const STATUS_OK = Int32(0)
 const STATUS_ERROR = Int32(1)
@@ -16,6 +16,7 @@ struct Interrupted <: Exception end
 
 const LAST_ERROR = Ref("")
 
+"""The status that stands for an exception; its message is kept for the host."""
 function report_failure(err)
     cause = root_cause(err)
     (cause isa Interrupted || cause isa InterruptException) && return STATUS_INTERRUPTED
@@ -104,10 +105,10 @@ function boundary_layouts()
 end
 
 # The same for the host, which compares it with its own: at most `capacity` bytes, and how many there are.
-@entry_point function ssnn_layouts(buffer::Ptr{UInt8}, capacity::Int64, size::Ptr{Int64})
+@entry_point function ssnn_layouts(buffer::Ptr{UInt8}, capacity::Int64, needed::Ptr{Int64})
     text = boundary_layouts()
     write_text(buffer, capacity, text)
-    unsafe_store!(size, sizeof(text))
+    unsafe_store!(needed, sizeof(text))
 end
 
 """The host's array behind a pointer, row-major `(…, b, a)` in NumPy being `(a, b, …)` here. No copy."""

@@ -15,15 +15,20 @@ Base.:(==)(a::PlanKey, b::PlanKey) = a.mode == b.mode && a.numbers == b.numbers 
 
 function PlanKey(mode::Symbol, problem::Problem, more::Real...)
     p = problem
-    names = String[unsafe_string(x) for x in (p.solver, p.model, p.intensity, p.current, p.diffusion, p.coefficient_names)]
+    texts = (p.solver, p.model, p.intensity, p.current, p.diffusion, p.coefficient_names, p.driver)
+    names = String[unsafe_string(text) for text in texts]
     counts = (
-        p.num_neurons, num_synapses(p), p.num_steps, p.num_components, p.noise_levels, p.hard_reset, p.stratonovich,
-        p.num_saves, p.num_settings, p.num_knots, map(Int, more)...,
+        p.num_neurons, num_synapses_between_neurons(p), num_synapses(p), p.num_steps, p.num_components,
+        p.noise_levels, p.hard_reset, p.stratonovich, p.num_saves, p.num_settings, p.num_knots,
+        p.inputs.num_channels, num_delays(p), p.signals.delays.pointer != C_NULL, p.path.num_times, map(Int, more)...,
     )
     numbers = Float64[p.t0, p.t1, p.dt]
     foreach(x -> push!(numbers, x), counts)
     append!(numbers, host_array(p.settings, p.num_settings))
     append!(numbers, host_array(p.knots, p.num_knots))
+    p.path.brownian == C_NULL || append!(numbers, host_array(p.path.brownian, p.num_components))
+    clamped = clamped_neurons(p)
+    clamped === nothing || append!(numbers, clamped)
     return PlanKey(mode, names, numbers)
 end
 
@@ -44,21 +49,21 @@ const MAX_PLAN_BYTES = 2^27             # of all of them together
 const WORKERS_MADE = Ref(0)
 
 """
-    with_workers(work, make, renew!, key, count)
+    with_workers(work, make, renew!, key, needed)
 
-Result of `work(workers)`, a vector of at least `count` of what `make()` returns: new ones, or those of an earlier call
+Result of `work(workers)`, a vector of at least `needed` of what `make()` returns: new ones, or those of an earlier call
 with the same key, each brought up to date by `renew!(worker)`.
 """
-function with_workers(work, make, renew!, key::PlanKey, count::Integer)
+function with_workers(work, make, renew!, key::PlanKey, needed::Integer)
     place = findlast(plan -> plan.key == key, PLANS)
     if place === nothing
-        bytes = @allocated workers = [make() for _ in 1:count]
-        WORKERS_MADE[] += count
+        bytes = @allocated workers = [make() for _ in 1:needed]
+        WORKERS_MADE[] += needed
     else
         plan = PLANS[place]
         deleteat!(PLANS, place)
         workers, before = plan.workers, length(plan.workers)
-        renew_workers!(make, renew!, workers, Int(count))
+        renew_workers!(make, renew!, workers, Int(needed))
         bytes = plan.bytes * length(workers) ÷ before
     end
     result = work(workers)
@@ -68,14 +73,15 @@ function with_workers(work, make, renew!, key::PlanKey, count::Integer)
 end
 
 """Bring workers up to date, and make those that are missing."""
-function renew_workers!(make, renew!, workers::Vector, count::Int)
+function renew_workers!(make, renew!, workers::Vector, needed::Int)
     foreach(renew!, workers)
-    while length(workers) < count
+    while length(workers) < needed
         push!(workers, make())
         WORKERS_MADE[] += 1
     end
 end
 
+"""Keep a plan for the next call; those used longest ago go where there are too many, or they are too large."""
 function keep_plan!(plan::Plan)
     plan.bytes > MAX_PLAN_BYTES && return
     push!(PLANS, plan)

@@ -27,11 +27,11 @@ end
 
 function RingHost(
     n; solver = "euler_maruyama", num_steps = 40, dt = 0.05, max_spikes = 8, saveat = [0.5], sigma22 = 0.0,
-    values = nothing, num_components = 1, seed = 1, num_samples = 1,
+    numbers = nothing, num_components = 1, seed = 1, num_samples = 1,
 )
-    names = (solver, "slif", "exponential", "constant", "constant")
+    texts = (solver, "slif", "exponential", "constant", "constant", "brownian")
     coefficient_names = join(keys(RING_COEFFICIENTS), '\n')
-    numbers = something(values, collect(Float64, Base.values(merge(RING_COEFFICIENTS, (sigma22 = sigma22,)))))
+    numbers = something(numbers, collect(Float64, values(merge(RING_COEFFICIENTS, (sigma22 = sigma22,)))))
     coefficients = [Coefficient(pointer(numbers, slot), 0, 0, 0, 0) for slot in eachindex(numbers)]
     weight, settings, knots = [0.2], [10.0], Float64[]
     ring = (collect(0:n), [mod(j, n) for j in 1:n], zeros(Int, n))
@@ -42,10 +42,11 @@ function RingHost(
     recorded = map(pointer, states)
     problem = Problem(
         n, num_samples, 0, seed, 0.0, num_steps * dt, dt, num_steps, max_spikes, num_samples, num_components, 0, 0, 0,
-        pointer.(names)..., pointer(coefficients), pointer(coefficient_names),
+        pointer.(texts[1:5])..., pointer(coefficients), pointer(coefficient_names),
         Coefficient(pointer(weight), 0, 0, 0, 1), pointer(settings), 1, pointer(knots), 0,
         pointer(indptr), pointer(targets), pointer(positions),
-        pointer(saveat), length(saveat), NO_INSERTIONS,
+        pointer(saveat), length(saveat), NO_INSERTIONS, NO_INPUTS, NO_SIGNALS, pointer(texts[6]), NO_PATH,
+        NO_JUMPS, NO_RECORDING, C_NULL,
     )
     outputs =
         Outputs(pointer.((spike_times, spike_neurons, num_spikes, truncated))..., C_NULL, pointer(recorded), 2)
@@ -53,11 +54,13 @@ function RingHost(
         numbers, coefficients, weight, settings, knots, indptr, targets, positions, saveat, spike_neurons, truncated,
         states, recorded,
     )
-    return RingHost(problem, outputs, (names..., coefficient_names), keep, length(numbers), spike_times, num_spikes)
+    return RingHost(problem, outputs, (texts..., coefficient_names), keep, length(numbers), spike_times, num_spikes)
 end
 
+"""Where a value is that stands for the host's."""
 address(reference::Ref{T}) where {T} = Base.unsafe_convert(Ptr{T}, reference)
 
+"""Raise where an entry point has failed."""
 function check_status(status)
     status == STATUS_OK || throw(ErrorException(LAST_ERROR[]))
 end
@@ -98,12 +101,12 @@ end
 function run_signatures(depth = 3)
     times, neurons, value, times_bar = [0.2, 0.5], zeros(Int, 2), [0.0], zeros(2)
     out = zeros(2 * signature_length(2, depth))
-    exponent, weights = [0], [1.0]
+    exponents, weights = [0], [1.0]
     trains(s) = Ref(SpikeTrains(pointer(times, s), pointer(neurons, s), 3 - s, 1, 1, 0.0, 1.0, C_NULL))
     both, second, null = trains(1), trains(2), Ptr{Float64}(C_NULL)
-    arrays = pointer(value), pointer(exponent), pointer(weights), pointer(times_bar)
+    arrays = pointer(value), pointer(exponents), pointer(weights), pointer(times_bar)
     job = Ref(KernelJob(1, 1, PAIRS, 1, 0, arrays..., null, 1, 1))
-    GC.@preserve times neurons out value times_bar exponent weights both second job begin
+    GC.@preserve times neurons out value times_bar exponents weights both second job begin
         check_status(ssnn_train_signatures(address(both), depth, 2, pointer(out)))
         check_status(ssnn_expected_signature_loss(
             address(both), address(both), null, depth, 1, 2, pointer(value), pointer(times_bar), null,

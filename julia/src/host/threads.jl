@@ -20,8 +20,10 @@ end
 # Tasks that are made beyond those that there are threads for.
 const SPARE_THREADS = Ref(0)
 
+"""How many tasks compute at the same time."""
 available_threads() = Threads.nthreads() + SPARE_THREADS[]
 
+"""Have tasks take chunk after chunk, until all are done or one has failed."""
 function share_chunks(work, chunks, workers, next)
     function take_chunks(worker)
         try
@@ -65,6 +67,7 @@ end
 
 const NUM_CHUNKS = 64
 
+"""The ranges of samples that are chunks."""
 function chunk_ranges(num_samples, limit = NUM_CHUNKS)
     chunks = min(limit, num_samples)
     return [(1+div((c - 1) * num_samples, chunks)):div(c * num_samples, chunks) for c in 1:chunks]
@@ -75,4 +78,5 @@ How many chunks to sum over when each keeps a partial sum of so many `numbers`: 
 """
 chunk_limit(numbers) = clamp(2^18 ÷ (numbers + 1), 16, NUM_CHUNKS)
 
+"""How many threads compute a problem at most."""
 num_workers(problem::Problem) = max(1, min(problem.threads, problem.num_samples, available_threads()))

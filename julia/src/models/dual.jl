@@ -22,7 +22,9 @@ Base.:/(x::Dual, y::Dual) = (ratio = x.value / y.value; Dual(ratio, (x.tangent -
 
 @inline fast_exp(x::Dual) = (power = fast_exp(x.value); Dual(power, power * x.tangent))
 
+"""A number without its tangent."""
 @inline value(x::Float64) = x
 @inline value(x::Dual) = x.value
+"""The tangent of a number, 0 of a constant."""
 @inline tangent(x::Float64) = 0.0
 @inline tangent(x::Dual) = x.tangent

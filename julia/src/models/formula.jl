@@ -1,9 +1,10 @@
 """
-    Formula{Key,M,P}
+    Formula{Key,M,P,C,Stratonovich}
 
 A model from formulas: its equations are Julia code that the host has made of the user's text (`ssnn_define`), as
-methods of the protocol for this `Key`. Its state is (y₁, …, armed₁, …, s₁, …): the user's variables, of each crossing
-whether it may come (1 or 0), and of each hazard what it has collected since its last event, less its threshold.
+methods of the protocol for this `Key`; in whose sense its noise is taken is part of the type. Its state is (y₁, …,
+armed₁, …, s₁, …): the user's variables, of each crossing whether it may come (1 or 0), and of each hazard what it has
+collected since its last event, less its threshold.
 
 The code defines, besides the protocol,
 
@@ -12,11 +13,13 @@ The code defines, besides the protocol,
     `crossing_gradient`, and `crossing_parameters_adjoint!`;
   * `event_kind(Formula{Key}, event)`: (true, c) for crossing c, (false, h) for hazard h.
 """
-struct Formula{Key,M,P,C<:InputCurrent} <: Model
+struct Formula{Key,M,P,C<:InputCurrent,Stratonovich,K} <: Model
     values::NTuple{P,Vector{Float64}}
     weights::Vector{Float64}
+    delays::Vector{Float64}
     current::C
     num_neurons::Int
+    clamped::K                      # of each neuron whether it is, or nothing
 end
 
 function Formula{Key}(problem::Problem) where {Key}
@@ -24,16 +27,24 @@ function Formula{Key}(problem::Problem) where {Key}
     knots = copy(host_array(problem.knots, problem.num_knots))
     current = lookup(CURRENTS, "input current", unsafe_string(problem.current))(n, knots)
     M, P = num_variables(Formula{Key}), length(coefficient_names(Formula{Key}))
-    values = ntuple(_ -> zeros(n), P)
-    return Formula{Key,M,P,typeof(current)}(values, zeros(num_synapses(problem)), current, n)
+    weights, delays = zeros(num_synapses(problem)), zeros(num_delays(problem))
+    clamped = clamped_neurons(problem)
+    return Formula{Key,M,P,typeof(current),problem.stratonovich == 1,typeof(clamped)}(
+        ntuple(_ -> zeros(n), P), weights, delays, current, n, clamped,
+    )
 end
+
+@inline is_clamped(θ::Formula, k) = is_clamped(θ.clamped, k)
 
 # What its formulas are written for: with or without tangents.
 const AnyFormula{Key} = Union{Formula{Key},DualModel{<:Formula{Key}}}
 const SomeFormula = Union{Formula,DualModel{<:Formula}}
 
+"""`Formula{Key}`, with or without tangents."""
 formula_type(θ::Formula{Key}) where {Key} = Formula{Key}
 formula_type(θ::DualModel) = formula_type(θ.primal)
+
+is_stratonovich(::Formula{Key,M,P,C,Stratonovich}) where {Key,M,P,C,Stratonovich} = Stratonovich
 
 coefficient_arrays(θ::Formula) =
     merge(NamedTuple{coefficient_names(formula_type(θ))}(θ.values), parameter_arrays(θ.current))
@@ -69,7 +80,9 @@ end
 
 # --- events -----------------------------------------------------------------------------------------------------------
 
+"""Where in the state it is said whether crossing c may come."""
 @inline armed_place(Θ, c) = num_states(Θ) + c
+"""Where in the state what hazard h has collected is."""
 @inline hazard_place(Θ, h) = num_states(Θ) + num_crossings(Θ) + h
 
 @inline function fires(θ::Formula, k, y)
@@ -80,7 +93,7 @@ end
     for c in 1:num_crossings(Θ)
         any_event |= (y[armed_place(Θ, c)] > 0.0) & (crossing(θ, k, c, y) >= 0.0)
     end
-    return any_event
+    return any_event & !is_clamped(θ, k)
 end
 
 @inline function event_value(θ::Formula, k, event, y)
@@ -109,13 +122,13 @@ function event_adjoint!(θ̄::Formula, θ::Formula, k, event, y, bar)
 end
 
 function first_event(θ::Formula, k, y, ẏ, a, stop)
-    y_stop, τ, first = plus_scaled(y, stop - a, ẏ), Inf, 1
+    y_stop, τ, earliest = plus_scaled(y, stop - a, ẏ), Inf, 1
     for event in 1:num_events(typeof(θ))
         event_value(θ, k, event, y_stop) >= 0.0 || continue
         τ_event = event_time(θ, k, event, y, ẏ, a, stop)
-        τ_event < τ && ((τ, first) = (τ_event, event))
+        τ_event < τ && ((τ, earliest) = (τ_event, event))
     end
-    return min(τ, stop), first
+    return min(τ, stop), earliest
 end
 
 """When an event that comes before `stop` does so along a straight piece from y at time a, at the speed ẏ."""

@@ -1,6 +1,6 @@
-# The functions of formulas (`Formula`, `FormulaIntensity`, `FormulaCurrent`), for numbers and for numbers with tangents.
-# None throws, so that loops over neurons become vector instructions: outside its domain a function is NaN, which the
-# run reports.
+# The functions of formulas (`Formula`, `FormulaIntensity`, `FormulaCurrent`), for numbers with tangents and without. None
+# throws, so that loops over neurons become vector instructions: outside its domain a function is NaN, which the run
+# reports.
 
 @inline exp_of(x) = fast_exp(x)
 @inline log_of(x::Float64) =
@@ -18,6 +18,7 @@
 """A product that is 0 where one of the two is, also where the other is infinite or undefined."""
 @inline guarded(x::Float64, y::Float64) = ifelse((x == 0.0) | (y == 0.0), 0.0, x * y)
 
+"""x where the condition holds, else y."""
 @inline choose(condition::Bool, x::Float64, y::Float64) = ifelse(condition, x, y)
 @inline choose(condition::Bool, x, y) = Dual(
     ifelse(condition, value(x), value(y)), ifelse(condition, tangent(x), tangent(y)),
@@ -45,19 +46,19 @@
 
 """x^y; NaN for a negative x unless y is whole."""
 @inline function power_of(x::Float64, y::Float64)
-    size, half = fast_exp(y * log_of(abs(x))), 0.5 * y
-    signed = ifelse(x > 0.0, size, ifelse(floor(y) != y, NaN, ifelse(floor(half) == half, size, -size)))
+    magnitude, half = fast_exp(y * log_of(abs(x))), 0.5 * y
+    of_negative = ifelse(floor(y) != y, NaN, ifelse(floor(half) == half, magnitude, -magnitude))
     at_zero = ifelse(y > 0.0, 0.0, Inf)
-    return ifelse(y == 0.0, 1.0, ifelse(x == 0.0, at_zero, signed))
+    return ifelse(y == 0.0, 1.0, ifelse(x == 0.0, at_zero, ifelse(x > 0.0, magnitude, of_negative)))
 end
 
 """x^y·log(x), the derivative of x^y by y; 0 for x = 0 and y > 0."""
 @inline power_log(x::Float64, y::Float64) = ifelse((x == 0.0) & (y > 0.0), 0.0, power_of(x, y) * log_of(x))
 
 @inline function power_of(x, y)
-    base, exponent = value(x), value(y)
-    by_base = guarded(guarded(exponent, power_of(base, exponent - 1.0)), tangent(x))
-    return Dual(power_of(base, exponent), by_base + guarded(power_log(base, exponent), tangent(y)))
+    a, b = value(x), value(y)
+    by_base = guarded(guarded(b, power_of(a, b - 1.0)), tangent(x))
+    return Dual(power_of(a, b), by_base + guarded(power_log(a, b), tangent(y)))
 end
 
 # --- code of the host's -----------------------------------------------------------------------------------------------

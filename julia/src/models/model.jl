@@ -5,9 +5,9 @@ A model: an equation for the M variables of a neuron, the last of which is its i
 and what a spike does to it and to its targets. A value of the type holds the coefficients of all neurons in one sample,
 as one vector each; the same type holds their tangents in one direction, and their gradients.
 
-A file in `models/` defines a subtype, and registers in `MODELS` a constructor from a `Problem`. In the formulas θ is
-the model, or a [`DualModel`](@ref) and the numbers accordingly `Float64` or `Dual`, so that each is written once; y is
-the state of neuron k, a tuple. It writes
+A file in `models/` defines a subtype with the fields `weights` and `delays`, a number per synapse, and registers in
+`MODELS` a constructor from a `Problem`. In the formulas θ is the model, or a [`DualModel`](@ref) and the numbers
+accordingly `Float64` or `Dual`, so that each is written once; y is the state of neuron k, a tuple. It writes
 
   * `num_variables(typeof(θ))`: M; the first ones are recorded for the host, as many as it has arrays for;
   * `num_events(typeof(θ))`: how many kinds of events a neuron has, if it is not one;
@@ -52,21 +52,25 @@ is_additive(θ::Model) = is_additive(typeof(θ))
 # --- states -----------------------------------------------------------------------------------------------------------
 # A neuron's state is a tuple, that of the network a tuple of vectors.
 
+"""Neuron k's state."""
 @inline state_at(y, k) = map(a -> @inbounds(a[k]), y)
 
-@inline function set_state!(y, k, values)
-    map((a, x) -> (@inbounds a[k] = x; nothing), y, values)
+"""Put neuron k into a state."""
+@inline function set_state!(y, k, state)
+    map((a, x) -> (@inbounds a[k] = x; nothing), y, state)
     return nothing
 end
 
-@inline function add_state!(y, k, values)
-    map((a, x) -> (@inbounds a[k] += x; nothing), y, values)
+"""Add to neuron k's state, or its cotangent."""
+@inline function add_state!(y, k, state)
+    map((a, x) -> (@inbounds a[k] += x; nothing), y, state)
     return nothing
 end
 
 @inline plus(a, b) = map(+, a, b)
 @inline scaled(c, a) = map(x -> c * x, a)
 @inline plus_scaled(a, c, b) = map((x, z) -> x + c * z, a, b)
+"""a · b."""
 @inline along(a, b) = +(map(*, a, b)...)
 
 zero_state(::Val{M}) where {M} = ntuple(_ -> 0.0, Val(M))
@@ -77,10 +81,13 @@ zero_vectors(::Val{M}, n) where {M} = ntuple(_ -> zeros(n), Val(M))
 @inline tangents_of(y) = map(tangent, y)
 
 """Coefficients that move: what is computed from them comes with its tangent."""
-mutable struct DualModel{Θ<:Model}      # mutable, so that it is passed by reference
+mutable struct DualModel{Θ<:Model,P}    # mutable, so that it is passed by reference
     primal::Θ
     tangent::Θ
+    path::P                             # how the driver moves; nothing where it does not
 end
+
+DualModel(primal::Θ, tangent::Θ) where {Θ<:Model} = DualModel(primal, tangent, nothing)
 
 is_additive(θ::DualModel) = is_additive(θ.primal)
 is_stratonovich(θ::DualModel) = is_stratonovich(θ.primal)
@@ -91,7 +98,12 @@ is_stratonovich(θ::DualModel) = is_stratonovich(θ.primal)
 
 # --- what follows from a model's equations ----------------------------------------------------------------------------
 
-@inline fires(θ::Model, k, y) = event_value(θ, k, 1, y) >= 0.0
+"""Whether neuron k fires when a recording says so, and not by its hazard."""
+@inline is_clamped(::Model, k) = false
+@inline is_clamped(::Nothing, k) = false
+@inline is_clamped(clamped::Vector{Bool}, k) = @inbounds clamped[k]
+
+@inline fires(θ::Model, k, y) = (event_value(θ, k, 1, y) >= 0.0) & !is_clamped(θ, k)
 
 """
 When a neuron that fires before `stop` does so along a straight piece from y at time a, at the speed ẏ, and by which
@@ -103,9 +115,15 @@ event.
     return clamp(τ, a, stop), 1
 end
 
-"""The logarithms of the thresholds that neuron k has at the start, and after `spikes` spikes, the last of them `event`."""
+"""Logarithms of the thresholds that neuron k has at the start, and after `spikes` spikes, the last of them `event`."""
 @inline first_thresholds(::Model, key, k) = threshold(key, k - 1, 0)
 @inline next_threshold(::Model, key, k, event, spikes) = threshold(key, k - 1, spikes)
+
+"""Likewise; 0 of a clamped neuron, whose hazard then counts from the end of its dead zone."""
+@inline first_log_u(θ::Model, key, k) =
+    is_clamped(θ, k) ? map(zero, first_thresholds(θ, key, k)) : first_thresholds(θ, key, k)
+@inline next_log_u(θ::Model, key, k, event, spikes) =
+    is_clamped(θ, k) ? 0.0 : next_threshold(θ, key, k, event, spikes)
 
 """The drift in Itô's sense or in Stratonovich's, whichever way the model's noise is meant."""
 @inline function drift_in_sense(θ, k, y, t, stratonovich::Bool)
@@ -114,6 +132,7 @@ end
     return plus_scaled(f, stratonovich ? -1.0 : 1.0, correction(θ, k, y))
 end
 
+"""Cotangent of y from that of `drift_in_sense`; adds to the wanted gradients θ̄."""
 @inline function drift_in_sense_adjoint!(θ̄, θ::Model, k, y, t, stratonovich::Bool, bar, wanted)
     y_bar = drift_adjoint!(θ̄, θ, k, y, t, bar, wanted)
     (is_additive(θ) || is_stratonovich(θ) == stratonovich) && return y_bar

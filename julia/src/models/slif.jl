@@ -11,7 +11,7 @@ tuned by hand. With y = (v, i, s), B the neuron's Brownian motions, I its input 
 It fires where the intensity's event says so, by default where s reaches 0: then v falls by v_reset, or is put there (a
 hard reset); s is log U − α, and i of each target grows by the synapse's weight.
 """
-struct SLIF{I<:Intensity,C<:InputCurrent,D<:Diffusion} <: Model
+struct SLIF{I<:Intensity,C<:InputCurrent,D<:Diffusion,K} <: Model
     mu1::Vector{Float64}
     mu2::Vector{Float64}
     sigma11::Vector{Float64}
@@ -23,11 +23,13 @@ struct SLIF{I<:Intensity,C<:InputCurrent,D<:Diffusion} <: Model
     v0::Vector{Float64}
     i0::Vector{Float64}
     weights::Vector{Float64}        # one per synapse
+    delays::Vector{Float64}         # likewise, or empty
     intensity::I
     current::C
     diffusion::D
     hard_reset::Bool
     stratonovich::Bool
+    clamped::K                      # of each neuron whether it is, or nothing
 end
 
 MODELS["slif"] = function (problem)
@@ -38,8 +40,9 @@ MODELS["slif"] = function (problem)
     current = lookup(CURRENTS, "input current", unsafe_string(problem.current))(n, knots)
     diffusion = lookup(DIFFUSIONS, "diffusion", unsafe_string(problem.diffusion))(n)
     return SLIF(
-        (zeros(n) for _ in 1:10)..., zeros(num_synapses(problem)), intensity, current, diffusion,
-        problem.hard_reset == 1, problem.stratonovich == 1,
+        (zeros(n) for _ in 1:10)..., zeros(num_synapses(problem)), zeros(num_delays(problem)), intensity, current,
+        diffusion,
+        problem.hard_reset == 1, problem.stratonovich == 1, clamped_neurons(problem),
     )
 end
 
@@ -47,8 +50,9 @@ end
 const AnySLIF = Union{SLIF,DualModel{<:SLIF}}
 
 num_variables(::Type{<:SLIF}) = 3
-is_additive(::Type{SLIF{I,C,D}}) where {I,C,D} = is_additive(D)
+is_additive(::Type{<:SLIF{I,C,D}}) where {I,C,D} = is_additive(D)
 is_stratonovich(θ::SLIF) = θ.stratonovich
+@inline is_clamped(θ::SLIF, k) = is_clamped(θ.clamped, k)
 
 """All coefficients of neurons by the host's names; an array of a time-dependent current is (knot, neuron)."""
 coefficient_arrays(θ::SLIF) = merge(
@@ -74,7 +78,7 @@ all_terms(::SLIF) = SLIFTerms(true, true, true, true)
 """The terms of which the host has named a coefficient in this table: those with an array of their own."""
 function wanted_terms(θ::SLIF, table::Vector{Coefficient})
     named = [name for (name, c) in zip(keys(coefficient_arrays(θ)), table) if c.pointer != C_NULL]
-    names_any(names) = any(name -> name in named, names)
+    names_any(coefficients) = any(name -> name in named, coefficients)
     return SLIFTerms(
         names_any((:mu1, :mu2)),
         names_any((:sigma11, :sigma12, :sigma21, :sigma22)) || names_any(keys(parameter_arrays(θ.diffusion))),
@@ -133,6 +137,11 @@ end
 
 """Mean of λ over noise of that variance around v."""
 @inline mean_firing_rate(θ::SLIF, k, v, variance) = mean_rate(θ.intensity, k, v, variance)
+@inline function mean_firing_rate(θ::SLIF, k, v::Dual, variance::Float64)
+    λ = θ.intensity
+    slope_at, _ = mean_rate_adjoint!(λ, λ, k, v.value, variance, 1.0, false)
+    return Dual(mean_rate(λ, k, v.value, variance), slope_at * v.tangent)
+end
 @inline mean_firing_rate(θ::DualModel{<:SLIF}, k, v::Dual, variance::Dual) = Dual(mean_rate_with_tangent(
     θ.primal.intensity, θ.tangent.intensity, k, v.value, variance.value, v.tangent, variance.tangent,
 )...)
@@ -141,6 +150,7 @@ end
 @inline mean_firing_rate_adjoint!(θ̄::SLIF, θ::SLIF, k, v, variance, bar, wanted::SLIFTerms) =
     mean_rate_adjoint!(θ̄.intensity, θ.intensity, k, v, variance, bar, wanted.intensity)
 
+"""Cotangent of v from that of λ(v); adds to the gradients of a wanted intensity."""
 @inline function firing_rate_adjoint!(θ̄::SLIF, θ::SLIF, k, v, bar, wanted::SLIFTerms)
     at = rate(θ.intensity, k, v)
     wanted.intensity && rate_adjoint!(θ̄.intensity, θ.intensity, k, v, at, bar)
@@ -149,12 +159,14 @@ end
 
 # --- noise ------------------------------------------------------------------------------------------------------------
 
-@inline sigma_times(θ::AnySLIF, k, w::NTuple{1,Float64}) =
+"""Both rows of σ times the driver's components."""
+@inline sigma_times(θ::AnySLIF, k, w::NTuple{1,Any}) =
     coefficient(θ, Val(:sigma11), k) * w[1], coefficient(θ, Val(:sigma21), k) * w[1]
-@inline sigma_times(θ::AnySLIF, k, w::NTuple{2,Float64}) =
+@inline sigma_times(θ::AnySLIF, k, w::NTuple{2,Any}) =
     coefficient(θ, Val(:sigma11), k) * w[1] + coefficient(θ, Val(:sigma12), k) * w[2],
     coefficient(θ, Val(:sigma21), k) * w[1] + coefficient(θ, Val(:sigma22), k) * w[2]
 
+"""Adds to the gradients of σ, from the cotangents of both rows of σ·w."""
 @inline function sigma_adjoint!(θ̄::SLIF, k, w::NTuple{C,Float64}, v_bar, i_bar) where {C}
     @inbounds θ̄.sigma11[k] += v_bar * w[1]
     @inbounds θ̄.sigma21[k] += i_bar * w[1]
@@ -203,6 +215,7 @@ end
     return σ11 * σ11 + σ12 * σ12
 end
 
+"""Adds to the gradients of σ, from the cotangent of `variance_rate`."""
 @inline function variance_rate_adjoint!(θ̄::SLIF, θ::SLIF, k, bar)
     @inbounds θ̄.sigma11[k] += 2 * bar * θ.sigma11[k]
     @inbounds θ̄.sigma12[k] += 2 * bar * θ.sigma12[k]
@@ -242,6 +255,7 @@ end
 @inline event_tangent(θ::DualModel{<:SLIF}, k, event, y) = event_tangent(θ.primal.intensity, θ.tangent.intensity, k)
 @inline event_adjoint!(θ̄::SLIF, θ::SLIF, k, event, y, bar) = event_adjoint!(θ̄.intensity, θ.intensity, k, bar)
 
+"""Whether a spike puts v to v_reset, instead of lowering it."""
 is_hard(θ::SLIF) = θ.hard_reset
 is_hard(θ::DualModel{<:SLIF}) = is_hard(θ.primal)
 

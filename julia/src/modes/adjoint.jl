@@ -17,24 +17,37 @@ struct AdjointData
     entries_at_saves::Ptr{Float64}
     entries_at_insertions::Ptr{Float64}
     insertions::Insertions
+    signals::SignalCoefficients
+    path_values::Ptr{Coefficient}   # gradients by the values at the driver's knots, one per component, of each sample
+                                    # its own; null likewise
+    jump_sizes::Ptr{Float64}        # those by the sizes of its jumps, each sample's from the row on that `jump_rows`
+    jump_times::Ptr{Float64}        # says (from 0), and those by their times; null likewise
+    jump_rows::Ptr{Int64}
+    num_chunks::Int64               # over which samples are summed; 0 leaves it to `chunk_limit`
+    at_recorded_spikes::AtRecordedSpikes
 end
 
 push!(BOUNDARY_STRUCTS, AdjointData)
 
 AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointData(
-    spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
+    spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS, NO_SIGNALS,
+    C_NULL, C_NULL, C_NULL, C_NULL, 0, NOT_WANTED,
 )
 
 """
 What happened to a neuron within a step: it reached the threshold (`CROSSING`) and made its transition (`TRANSITION`),
-was brought to the time of another's spike (`ADVANCE`) or to the end of the step (`FINISH`), was found there by a synapse
-(`TARGET`), or was looked at for what is recorded (`RECORD`) or for its hazard at another's spike (`HAZARD`).
+was brought to the time of another's spike or of its own recorded one (`ADVANCE`) or to the end of the step (`FINISH`),
+was found there by a synapse (`TARGET`) or by a spike that was under way (`DELIVERY`), was about to fire as a recording
+says (`CLAMPED`), was looked at for what is recorded (`RECORD`) or for its hazard at another's spike (`HAZARD`), or
+its driver jumped (`JUMP`).
 """
-@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET
+@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY JUMP CLAMPED
 
 """
 To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time;
-`event` says which of the model's events a spike is, y_b and ẏ the state and the speed there.
+`event` says which of the model's events a spike is, y_b and ẏ the state and the speed there; of a delivery, `index`
+says which spike it was, `event` by which synapse it came; of a jump, `index` says which of the sample's; of a recorded
+spike, which of the recording's it is.
 """
 struct TapeEntry{M}
     what::Happening
@@ -111,6 +124,7 @@ function after_event_free_steps!(tape::Tape, run::Run{M,C}, from, to) where {M,C
     end
 end
 
+"""Put an entry on the tape, as one of the step at hand."""
 function record!(tape::Tape, entry::TapeEntry)
     push!(tape.entries, entry)
     tape.last_entry[tape.column] = length(tape.entries)
@@ -135,6 +149,19 @@ function before_transition!(tape::Tape, run::Run, step, j, event)
         record!(tape, TapeEntry(TARGET, k, k == j ? transition(run.θ, j, event, y, 0.0) : y, 0.0, 0.0, 0))
     end
 end
+
+before_delivery!(tape::Tape, run::Run, step, spike, e, k, y) = record!(
+    tape, TapeEntry(
+        DELIVERY, k, state_at(run.x.y, k), piece_start(run.x, step, k), spike.arrival, spike.index, e, y,
+        scaled(0.0, y),
+    ),
+)
+
+before_jump!(tape::Tape, run::Run, step, n, k, τ, y) = record!(
+    tape,
+    TapeEntry(JUMP, k, state_at(run.x.y, k), piece_start(run.x, step, k), τ, n, 0, y, scaled(0.0, y)),
+)
+at_recorded!(tape::Tape, run::Run, step, index, k, y, τ) = record!(tape, TapeEntry(CLAMPED, k, y, τ, τ, index))
 
 function at_save!(tape::Tape, run::Run, step::Step, index, t)
     t == run.problem.t0 && return   # the initial value itself: see `adjoint_sample!`
@@ -164,21 +191,32 @@ struct Checkpoint{M}
     spikes::Vector{Int}
     num_spikes::Int
     next_save::Int
+    under_way::Vector{SpikeUnderWay}
+    next_input::Int
+    next_jump::Int
+    next_recorded::Int
 end
 
-Checkpoint(run::Run) = Checkpoint(map(copy, run.x.y), copy(run.x.spikes), run.num_spikes, run.next_save)
+Checkpoint(run::Run) = Checkpoint(
+    map(copy, run.x.y), copy(run.x.spikes), run.num_spikes, run.next_save, copy(run.deliveries.under_way),
+    run.deliveries.next_input, run.jumps.next, run.recorded.next,
+)
 
+"""Put the run back to where a checkpoint was made."""
 function restore!(run::Run, c::Checkpoint)
     foreach(copyto!, run.x.y, c.y)
     copyto!(run.x.spikes, c.spikes)
     settle!(run.x)
     run.num_spikes, run.next_save, run.stopped = c.num_spikes, c.next_save, false
+    run.deliveries.next_input, run.jumps.next, run.recorded.next = c.next_input, c.next_jump, c.next_recorded
+    copyto!(resize!(run.deliveries.under_way, length(c.under_way)), c.under_way)
 end
 
 # Memory for the record of a segment, per thread. Longer solves are cut into segments, at least the square root of their
 # steps long.
 const SEGMENT_BYTES = Ref(32 * 2^20)
 
+"""How many steps a segment between two checkpoints has at most."""
 function segment_steps(run::Run{M,C}) where {M,C}
     steps = run.problem.num_steps
     per_step = 8 * run.problem.num_neurons * (M + C * (1 + run.keeps_areas))
@@ -196,6 +234,7 @@ mutable struct AdjointWorker{M,R<:Run{M},Θ<:Model,T}
     checkpoints::Vector{Checkpoint{M}}
     spike_times::Vector{Float64}
     spike_neurons::Vector{Int}
+    sent_bars::Vector{Float64}      # what the times of spikes owe to those that they reach later
     list::Vector{Coefficient}
     wanted::T                       # the terms of the equation whose gradients the host wants
 end
@@ -208,7 +247,8 @@ function AdjointWorker(run::Run{M,C}, data::AdjointData) where {M,C}
     data.entries_at_saves == C_NULL || (tape.may_fire = zeros(Bool, n, run.problem.num_saves))
     return AdjointWorker(
         run, tape, StateAdjoint{M}(n), StateAdjoint{M}(n), zero_vectors(Val(M), n), Model(run.problem)::typeof(run.θ),
-        Checkpoint{M}[], zeros(capacity), zeros(Int, capacity), table, wanted_terms(run.θ, table),
+        Checkpoint{M}[], zeros(capacity), zeros(Int, capacity),
+        zeros(run.synapses.delayed ? capacity : 0), table, wanted_terms(run.θ, table),
     )
 end
 
@@ -217,6 +257,7 @@ function renew!(w::AdjointWorker, problem::Problem, data::AdjointData)
     renew!(w.run, problem)
     resize!(w.spike_times, problem.max_spikes)
     resize!(w.spike_neurons, problem.max_spikes)
+    w.run.synapses.delayed && resize!(w.sent_bars, problem.max_spikes)
     read_table!(w.list, data.gradients, w.run.places)
     w.wanted = wanted_terms(w.run.θ, w.list)
     return w
@@ -228,6 +269,11 @@ struct SampleCotangents
     recorded::Vector{Matrix{Float64}}       # of each recorded variable, (neuron, saved time)
     hazards::Matrix{Float64}
     hazard_at_insertion::Float64
+    input_times::Coefficient                # where gradients by the times of inputs go,
+    sample::Int                             # of this sample
+    jump_sizes::Ptr{Float64}                # and those by the sizes of its jumps, (jump, component), and their times
+    jump_times::Ptr{Float64}
+    at_recorded_spikes::AtRecordedSpikes
 end
 
 function SampleCotangents(run::Run, data::AdjointData, sample)
@@ -237,8 +283,15 @@ function SampleCotangents(run::Run, data::AdjointData, sample)
         data.spike_times == C_NULL ? data.spike_times : row(data.spike_times, problem.max_spikes, sample),
         [saved(array) for array in recorded(data)], saved(data.entries_at_saves),
         data.entries_at_insertions == C_NULL ? 0.0 : unsafe_load(data.entries_at_insertions, sample),
+        data.signals.input_times, sample,
+        jump_row(data, data.jump_sizes, problem.num_components, sample), jump_row(data, data.jump_times, 1, sample),
+        data.at_recorded_spikes,
     )
 end
+
+"""Where a sample has its gradients by jumps, of which the host has an array of so many columns; null if it has none."""
+jump_row(data::AdjointData, array, columns, sample) =
+    array == C_NULL ? array : row(array, columns, 1 + unsafe_load(data.jump_rows, sample))
 
 """Adds the gradients of one sample to the worker's."""
 function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
@@ -262,6 +315,7 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
 
     clear!(w.bar)
     clear!(w.moved_bar)
+    fill!(w.sent_bars, 0.0)
     for segment in last_segment:-1:1
         restore!(run, w.checkpoints[segment])
         tape.first_step = starts[segment]
@@ -273,7 +327,7 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
     at_start = !isempty(run.saveat) && run.saveat[1] == problem.t0
     for k in 1:num_neurons(run.x)
         at_start && add_state!(w.bar.y, k, saved_bar(w, cotangents, k, 1))
-        initial_state_adjoint!(w.gradients, run.θ, k, state_at(w.bar.y, k))
+        problem.start == C_NULL && initial_state_adjoint!(w.gradients, run.θ, k, state_at(w.bar.y, k))
     end
     return w
 end
@@ -304,6 +358,7 @@ function saved_bar(w::AdjointWorker{M}, cotangents::SampleCotangents, k, index) 
     end
 end
 
+"""Places of a step's entries on the tape."""
 tape_entries(tape::Tape, column) = (column == 1 ? 1 : tape.last_entry[column-1] + 1):tape.last_entry[column]
 
 """Turn the cotangent at the end of a recorded segment into that at its start."""
@@ -328,7 +383,9 @@ function event_free_steps_back!(w::AdjointWorker{M,<:Run{M,C}}, column) where {M
     bar = state_at(w.bar.y, 1)
     @inbounds while column > 0 && tape.saved_at_end[column] == 0 && isempty(tape_entries(tape, column))
         t, x = t0 + (tape.first_step + column - 1) * dt, recorded_increment(solver, tape, column, Val(C))
-        bar = one_step_adjoint!(θ̄, solver, θ, 1, state_at(tape.y, column), bar, t, tape.length[column], x, wanted)
+        y, h = state_at(tape.y, column), tape.length[column]
+        one_step_path_adjoint!(run.driver, solver, θ, 1, y, bar, t, t0 + (tape.first_step + column) * dt, h, x)
+        bar = one_step_adjoint!(θ̄, solver, θ, 1, y, bar, t, h, x, wanted)
         column -= 1
     end
     set_state!(w.bar.y, 1, bar)
@@ -393,10 +450,14 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
             continue
         elseif what == TARGET
             continue
+        elseif what == CLAMPED
+            add_state!(moved.y, k, recorded_bar!(w, cotangents, k, y, a, entry.index))
+            continue
         elseif what == CROSSING
             if cotangents.spike_times != C_NULL
                 τ_bar += finite_or_zero(unsafe_load(cotangents.spike_times, entry.index))
             end
+            isempty(w.sent_bars) || (τ_bar += w.sent_bars[entry.index])
             at_τ, start_bar = take_state!(moved, k)
             τ_bar += start_bar
             at_a, a_bar = spike_adjoint!(
@@ -406,6 +467,24 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
             at_b, start_bar = take_state!(moved, k)
             at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
             τ_bar += start_bar + b_bar
+        elseif what == DELIVERY
+            synapse = entry.event
+            found = delivery_adjoint!(gradients, θ, run.synapses, synapse, k, entry.y_b, state_at(moved.y, k))
+            set_state!(moved.y, k, found)
+            at_b, start_bar = take_state!(moved, k)
+            at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
+            delivered_adjoint!(w, cotangents, synapse, entry.index, start_bar + b_bar)
+        elseif what == JUMP
+            sizes = jump_sizes(run.jumps, entry.index)
+            after, start_bar = take_state!(moved, k)
+            at_b, sizes_bar = after_jump_adjoint!(gradients, θ, k, entry.y_b, sizes, after)
+            moves = cotangents.jump_times != C_NULL
+            at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, moves)
+            moves && unsafe_store!(cotangents.jump_times, start_bar + b_bar, entry.index)
+            for c in eachindex(sizes_bar)
+                place = c + length(sizes) * (entry.index - 1)
+                cotangents.jump_sizes == C_NULL || unsafe_store!(cotangents.jump_sizes, sizes_bar[c], place)
+            end
         elseif what == HAZARD
             at_b = ntuple(variable -> variable == M ? cotangents.hazard_at_insertion : 0.0, Val(M))
             at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
@@ -417,6 +496,29 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
         end
         add_state!(moved.y, k, at_a)
         moved.start[k] += a_bar
+    end
+end
+
+"""The cotangent that neuron k's state has from its recorded spike `index` at τ; adds to the gradients."""
+function recorded_bar!(w::AdjointWorker{M}, cotangents::SampleCotangents, k, y, τ, index) where {M}
+    from, at = cotangents.at_recorded_spikes, place(w.run.recorded, index)
+    bar = zero_state(Val(M))
+    if from.log_hazards != C_NULL
+        bar = log_hazard_adjoint!(w.gradients, w.run.θ, k, y, τ, unsafe_load(from.log_hazards, at))
+    end
+    from.hazards == C_NULL && return bar
+    return plus(bar, ntuple(n -> n == M ? unsafe_load(from.hazards, at) : 0.0, Val(M)))
+end
+
+"""From the cotangent of the time at which spike `index` came by that synapse to those of the delay and of the spike."""
+function delivered_adjoint!(w::AdjointWorker, cotangents::SampleCotangents, synapse, index, bar)
+    delays = w.gradients.delays
+    isempty(delays) || (delays[synapse] += bar)
+    if is_input(w.run.synapses, synapse)
+        to = cotangents.input_times
+        to.pointer == C_NULL || add_at!(to, position(to, cotangents.sample, 1, index), bar)
+    else
+        w.sent_bars[index] += bar
     end
 end
 
@@ -436,23 +538,28 @@ function adjoint(problem::Problem, data::AdjointData)
     threads = num_threads(problem, 8)
     function make()
         workers = [AdjointWorker(problem, data) for _ in 1:threads]
-        return AdjointPlan(workers, chunk_sums(problem, workers))
+        return AdjointPlan(workers, chunk_sums(problem, data, workers))
     end
     function renew_plan!(plan)
         foreach(w -> renew!(w, problem, data), plan.workers)
         foreach(clear!, plan.partial)
         foreach(w -> clear!(w.gradients), plan.workers)
     end
-    key = PlanKey(:adjoint, problem, problem.num_samples, threads, SEGMENT_BYTES[], data.entries_at_saves != C_NULL)
+    key = PlanKey(
+        :adjoint, problem, problem.num_samples, threads, SEGMENT_BYTES[], data.entries_at_saves != C_NULL,
+        data.num_chunks,
+    )
     with_workers(make, renew_plan!, key, 1) do plans
+        foreach(w -> want_gradients!(w.run.driver, data.path_values), plans[1].workers)
         adjoint(plans[1].workers, problem, data, threads, plans[1].partial)
     end
 end
 
 """Sums over chunks of samples, all zero: as many as there are chunks."""
-function chunk_sums(problem::Problem, workers)
+function chunk_sums(problem::Problem, data::AdjointData, workers)
     Θ = typeof(workers[1].gradients)
-    return Θ[Model(problem) for _ in chunk_ranges(problem.num_samples, chunk_limit(num_synapses(problem)))]
+    limit = data.num_chunks > 0 ? Int(data.num_chunks) : chunk_limit(num_synapses(problem))
+    return Θ[Model(problem) for _ in chunk_ranges(problem.num_samples, limit)]
 end
 
 """
@@ -461,19 +568,21 @@ Gradients of all samples. Each chunk sums its own; the chunks are summed in thei
 """
 function adjoint(
     workers::Vector, problem::Problem, data::AdjointData, threads = problem.threads,
-    partial = chunk_sums(problem, workers),
+    partial = chunk_sums(problem, data, workers),
 )
     foreach_chunk(problem.num_samples, threads; limit = length(partial)) do worker, chunk, samples
         w = workers[worker]
         for sample in samples
             check_cancelled()
             adjoint_sample!(w, data, sample)
-            scatter!(w.list, data.weights, w.gradients, w.run.synapses, sample; per_sample = true)
+            scatter_path!(w.run.driver, data.path_values, sample)
+            scatter!(w.list, data.weights, data.signals, w.gradients, w.run.synapses, sample; per_sample = true)
             add!(partial[chunk], w.gradients)
             clear!(w.gradients)
         end
     end
     total = workers[1].gradients
     foreach(part -> add!(total, part), partial)
-    scatter!(workers[1].list, data.weights, total, workers[1].run.synapses, 1; per_sample = false)
+    synapses = workers[1].run.synapses
+    scatter!(workers[1].list, data.weights, data.signals, total, synapses, 1; per_sample = false)
 end

@@ -3,8 +3,8 @@
 
 """
 Follows a run. Methods, all optional: `begin_sample!`, `after_full_step!`, `before_spike!`, `before_move!`,
-`before_transition!`, `at_save!`, `end_step!`, `end_sample!`; and `takes_event_free_steps` with
-`after_event_free_steps!` if it can follow several steps at once.
+`before_transition!`, `before_delivery!`, `before_jump!`, `before_recorded!`, `at_recorded!`, `at_save!`, `end_step!`,
+`end_sample!`; and `takes_event_free_steps` with `after_event_free_steps!` if it can follow several steps at once.
 """
 abstract type Observer end
 
@@ -15,6 +15,10 @@ after_full_step!(::Observer, run, step, n) = nothing
 before_spike!(::Observer, run, step, spike, y, a) = nothing
 before_move!(::Observer, run, step, k, y, a, τ) = nothing
 before_transition!(::Observer, run, step, j, event) = nothing
+before_delivery!(::Observer, run, step, spike, e, k, y) = nothing
+before_jump!(::Observer, run, step, n, k, τ, y) = nothing
+before_recorded!(::Observer, run, step, index) = nothing
+at_recorded!(::Observer, run, step, index, k, y, τ) = nothing
 takes_event_free_steps(::Observer) = false
 after_event_free_steps!(::Observer, run, from, to) = nothing
 at_save!(::Observer, run, step, index, t) = nothing
@@ -80,6 +84,9 @@ mutable struct Run{M,C,S<:Solver,Θ<:Model,D<:Driver{C}}
     stopped::Bool                       # as many spikes as the host has place for
     insertion::Insertion
     trail::Trail{M}
+    deliveries::Deliveries
+    jumps::Jumps{C}
+    recorded::RecordedSpikes
 end
 
 Run(problem::Problem) = Run(problem, lookup(SOLVERS, "solver", unsafe_string(problem.solver))(), Model(problem))
@@ -89,12 +96,14 @@ Run(problem::Problem, solver::Solver, θ::Model) =
 
 function Run(problem::Problem, solver::Solver, θ::Model, driver::Driver{C}, ::Val{M}) where {C,M}
     n, places = Int(problem.num_neurons), coefficient_places(problem, θ)
+    suit!(solver, driver)
     return Run(
         problem, solver, Synapses(problem), places, host_table(problem.coefficients, places),
         host_array(problem.saveat, problem.num_saves), θ, NetworkState{M}(n), driver, zeros(n * C), zeros(n * C),
         keeps_areas(solver, problem), RefinementMemory{M,C}(n, deepest_leaf(solver)), (UInt64(0), UInt64(0)),
-        Spike{M}[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[], false, Insertion(0, 0, 0),
-        zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0),
+        Spike{M}[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[], false,
+        Insertion(0, 0, 0), zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0), Deliveries(problem), Jumps{C}(problem),
+        RecordedSpikes(problem.recording),
     )
 end
 
@@ -102,15 +111,22 @@ end
 function renew!(run::Run, problem::Problem)
     run.problem = problem
     read!(run.synapses, problem)
+    renew!(run.deliveries, problem)
+    run.jumps.data = problem.jumps
+    run.recorded.recording = problem.recording
     read_table!(run.coefficients, problem.coefficients, run.places)
     run.saveat = host_array(problem.saveat, problem.num_saves)
+    renew!(run.driver, problem)
     return run
 end
 
 """Put the run at the start of `sample` (from 1); its spikes go to the given addresses."""
 function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_neurons, spike_events = C_NULL)
     problem, θ, x = run.problem, run.θ, run.x
-    load!(θ, run.coefficients, problem.weights, run.synapses, sample)
+    load!(θ, run.coefficients, problem.weights, problem.signals, run.synapses, sample)
+    begin_sample!(run.deliveries, θ, run.synapses, sample)
+    begin_sample!(run.jumps, sample)
+    begin_sample!(run.recorded, sample)
     run.key = (problem.seed, UInt64(problem.first_sample + sample - 1))
     reset!(run.driver, run.key)
     forget!(run.memory)
@@ -118,8 +134,9 @@ function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_
     fill!(x.spikes, 0)
     settle!(x)                      # of a sample that stopped within a step
     for k in 1:num_neurons(x)
-        set_state!(x.y, k, initial_state(θ, k, first_thresholds(θ, run.key, k)))
+        set_state!(x.y, k, initial_state(θ, k, first_log_u(θ, run.key, k)))
     end
+    start_as_given!(x.y, problem, sample)
     run.spike_times, run.spike_neurons, run.spike_events = spike_times, spike_neurons, spike_events
     run.num_spikes, run.next_save, run.stopped = 0, 1, false
     run.insertion = Insertion(problem.insertions, sample)
@@ -178,7 +195,7 @@ Returns how many steps were begun.
 function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
     x, neurons = run.x, num_neurons(run.x)
     alone = neurons == 1 && takes_event_free_steps(observer)
-    n = from
+    n, coming = from, next_coming(run)
     while n < to
         alone && (n = take_event_free_steps!(run, observer, n, to))
         step = step_at(run, n)
@@ -191,8 +208,12 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
             end
         end
         after_full_step!(observer, run, step, n)
-        isempty(run.firing) || resolve_events!(run, observer, step)
-        run.stopped && return n + 1 - from
+        if coming <= step.stop || !isempty(run.firing)
+            send_inputs!(run.deliveries, run.θ, run.synapses, step.stop)
+            resolve_events!(run, observer, step)
+            run.stopped && return n + 1 - from
+            coming = next_coming(run)
+        end
         fires_at_end = 0
         while run.next_save <= length(run.saveat) && run.saveat[run.next_save] <= step.stop
             k, t = save!(run, observer, step, run.saveat[run.next_save]), run.saveat[run.next_save-1]
@@ -200,6 +221,7 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
                 insert_spike!(run, observer, step, k, t)
                 resolve_events!(run, observer, step)
                 run.stopped && return n + 1 - from
+                coming = next_coming(run)
             else
                 fires_at_end = k
             end
@@ -214,14 +236,16 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
 end
 
 """
-Take as many steps at once as have no spike and nothing to record, up to the end of the noise window; returns the step
-reached, before `to`.
+Take as many steps at once as have no spike, nothing that arrives and nothing to record, up to the end of the noise
+window; returns the step reached, before `to`.
 """
 function take_event_free_steps!(run::Run, observer::Observer, from::Int, to::Int)
     problem, driver = run.problem, run.driver
     limit = min(to, Int(problem.num_steps)) - 1         # the last step may be shortened
-    if run.next_save <= length(run.saveat)
-        limit = min(limit, floor(Int, (run.saveat[run.next_save] - problem.t0) / problem.dt) - 1)
+    expected = next_coming(run)
+    run.next_save <= length(run.saveat) && (expected = min(expected, run.saveat[run.next_save]))
+    if expected < Inf
+        limit = min(limit, floor(Int, (expected - problem.t0) / problem.dt) - 1)
     end
     limit <= from && return from
     increments!(driver, from)
@@ -251,46 +275,31 @@ function mark_moved!(x::NetworkState, k, a)
     push!(x.moved_neurons, k)
 end
 
-"""Let all neurons fire that fire in this step, in the order of time."""
+"""Let all neurons fire that fire in this step, and spikes arrive that do so, in the order of time."""
 function resolve_events!(run::Run, observer::Observer, step::Step)
     x, θ, synapses = run.x, run.θ, run.synapses
     limit, before = spike_limit(synapses, num_neurons(x)), run.num_spikes
-    while !isempty(run.firing)
+    while true
+        coming, recorded = next_from_outside(run), next_time(run.recorded)
+        if recorded <= min(step.stop, coming) && (isempty(run.firing) || recorded <= next_spike(run).time)
+            save_before!(run, observer, step, recorded) || fire_recorded!(run, observer, step)
+            run.stopped && return
+            continue
+        end
+        if coming <= step.stop && (isempty(run.firing) || coming <= next_spike(run).time)
+            save_before!(run, observer, step, coming) && continue
+            coming == next_jump_time(run.jumps) ? jump!(run, observer, step) : deliver!(run, observer, step)
+            continue
+        end
+        isempty(run.firing) && return
         spike = next_spike(run)
         τ, j = spike.time, spike.k
         save_before!(run, observer, step, τ) && continue    # an inserted spike comes first
         before_spike!(observer, run, step, spike, state_at(x.y, j), piece_start(x, step, j))
         set_state!(x.y, j, spike.y)
         mark_moved!(x, j, τ)
-        outgoing = synapses_of(synapses, j)
-        for e in outgoing
-            k = synapses.targets[e]
-            k == j || move_to!(run, observer, step, k, τ)
-        end
-
-        before_transition!(observer, run, step, j, spike.event)
-        all(isfinite, state_at(x.y, j)) || throw_not_finite(run)    # what the transition resets would not show it
-        x.spikes[j] += 1
-        log_u = next_threshold(θ, run.key, j, spike.event, x.spikes[j])
-        apply_transition!(x.y, θ, synapses, j, spike.event, log_u)
-        run.num_spikes += 1
-        unsafe_store!(run.spike_times, τ, run.num_spikes)
-        unsafe_store!(run.spike_neurons, j - 1, run.num_spikes)
-        run.spike_events == C_NULL || unsafe_store!(run.spike_events, spike.event - 1, run.num_spikes)
-
-        restart!(run, step, j)
-        for e in outgoing
-            k = synapses.targets[e]
-            k == j || restart!(run, step, k)
-        end
-        if run.num_spikes == run.problem.max_spikes
-            run.stopped = true
-            empty!(run.firing)
-            if run.next_save <= length(run.saveat) && run.saveat[run.next_save] == τ
-                save!(run, observer, step, τ)
-            end
-            return
-        end
+        fire!(run, observer, step, j, spike.event, τ)
+        run.stopped && return
         run.insertion.spike == run.num_spikes && insert_spike!(run, observer, step, run.insertion.neuron, τ)
         x.spikes_in_step[j] += 1
         x.spikes_in_step[j] > MAX_SPIKES_IN_STEP && throw(ErrorException(
@@ -302,6 +311,73 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
             "more than $limit times within the step from t = $(step.start)",
         ))
     end
+end
+
+"""When the next thing happens that no neuron's state decides: a jump of the driver, or the arrival of a spike."""
+@inline next_from_outside(run::Run) = min(next_jump_time(run.jumps), next_arrival(run.deliveries))
+
+"""The same, of what will be sent from outside and of recorded spikes, too."""
+next_coming(run::Run) = min(next_from_outside(run), next_input_time(run.deliveries), next_time(run.recorded))
+
+"""Let the driver's next jump, within this step, move its neuron."""
+function jump!(run::Run, observer::Observer, step::Step)
+    x, θ, n, τ = run.x, run.θ, run.jumps.next, next_jump_time(run.jumps)
+    k = jump_neuron(run.jumps, n)
+    y = advance(run.solver, θ, step, k, state_at(x.y, k), piece_start(x, step, k), τ)
+    before_jump!(observer, run, step, n, k, τ, y)
+    set_state!(x.y, k, after_jump(θ, k, y, jump_sizes(run.jumps, n)))
+    mark_moved!(x, k, τ)
+    restart!(run, step, k)
+    run.jumps.next += 1
+end
+
+"""Let neuron j, which is at τ, fire there: its targets are brought to τ, and all of them go on from there."""
+function fire!(run::Run, observer::Observer, step::Step, j, event, τ)
+    x, θ, synapses = run.x, run.θ, run.synapses
+    outgoing = synapses_of(synapses, j)
+    for e in outgoing
+        k = synapses.targets[e]
+        k == j || move_to!(run, observer, step, k, τ)
+    end
+
+    before_transition!(observer, run, step, j, event)
+    all(isfinite, state_at(x.y, j)) || throw_not_finite(run)    # what the transition resets would not show it
+    x.spikes[j] += 1
+    apply_transition!(x.y, θ, synapses, j, event, next_log_u(θ, run.key, j, event, x.spikes[j]))
+    run.num_spikes += 1
+    unsafe_store!(run.spike_times, τ, run.num_spikes)
+    unsafe_store!(run.spike_neurons, j - 1, run.num_spikes)
+    run.spike_events == C_NULL || unsafe_store!(run.spike_events, event - 1, run.num_spikes)
+    synapses.delayed && send!(run.deliveries, θ, synapses, j, run.num_spikes, τ)
+
+    restart!(run, step, j)
+    for e in outgoing
+        k = synapses.targets[e]
+        k == j || restart!(run, step, k)
+    end
+    run.num_spikes == run.problem.max_spikes || return
+    run.stopped = true
+    empty!(run.firing)
+    if run.next_save <= length(run.saveat) && run.saveat[run.next_save] == τ
+        save!(run, observer, step, τ)
+    end
+end
+
+"""Bring the spike under way that arrives first, within this step, to those targets that it reaches then."""
+function deliver!(run::Run, observer::Observer, step::Step)
+    x, θ, synapses, d = run.x, run.θ, run.synapses, run.deliveries
+    spike = d.under_way[1]
+    reached = reached_next(d, θ, synapses, spike)
+    for place in reached
+        e = d.order[place]
+        k = synapses.targets[e]
+        y = advance(run.solver, θ, step, k, state_at(x.y, k), piece_start(x, step, k), spike.arrival)
+        before_delivery!(observer, run, step, spike, e, k, y)
+        set_state!(x.y, k, delivery(θ, synapses, e, k, y))
+        mark_moved!(x, k, spike.arrival)
+        restart!(run, step, k)
+    end
+    go_on!(d, θ, synapses, last(reached))
 end
 
 """
@@ -335,7 +411,7 @@ end
 Whether a spike of neuron k could come in state y: whether Λ > α, Λ the hazard since its last spike. Given all that
 happened and no spike yet, the next threshold has density 1 at Λ there, and none in the dead zone.
 """
-may_fire(run::Run, k, y) = last(y) > threshold(run.key, k - 1, run.x.spikes[k])
+may_fire(run::Run, k, y) = last(y) > (is_clamped(run.θ, k) ? 0.0 : threshold(run.key, k - 1, run.x.spikes[k]))
 
 """The earliest of the expected spikes; of two at the same time, that of the lower index."""
 function next_spike(run::Run)
@@ -404,9 +480,14 @@ struct Outputs
     spike_events::Ptr{Int64}        # which event each spike is, from 0; null where nobody asks
     recorded::Ptr{Ptr{Float64}}     # one array per recorded variable
     num_recorded::Int64
+    at_recorded_spikes::AtRecordedSpikes
+    s::Ptr{Float64}                 # integrated hazards at t1, (sample, neuron); null where nobody asks
 end
 
 push!(BOUNDARY_STRUCTS, Outputs)
+
+Outputs(times, neurons, num_spikes, truncated, events, recorded, num_recorded) =
+    Outputs(times, neurons, num_spikes, truncated, events, recorded, num_recorded, NOT_WANTED, C_NULL)
 
 """Row `index` of a C-ordered matrix: its address."""
 row(pointer::Ptr{T}, columns, index) where {T} = pointer + sizeof(T) * columns * (index - 1)
@@ -433,9 +514,14 @@ function solve_sample!(follow!, run::Run, observer::Observer, outputs::Outputs, 
         row(outputs.spike_neurons, problem.max_spikes, sample),
         outputs.spike_events == C_NULL ? outputs.spike_events : row(outputs.spike_events, problem.max_spikes, sample),
     )
+    run.recorded.outputs = outputs.at_recorded_spikes
     follow!()
     unsafe_store!(outputs.num_spikes, run.num_spikes, sample)
     unsafe_store!(outputs.truncated, run.stopped, sample)
+    if outputs.s != C_NULL && !run.stopped
+        to = row(outputs.s, num_neurons(run.x), sample)
+        foreach(k -> unsafe_store!(to, last(run.x.y)[k], k), 1:num_neurons(run.x))
+    end
     return run
 end
 

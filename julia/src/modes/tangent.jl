@@ -16,19 +16,26 @@ struct TangentOutputs
     s_at_saves::Ptr{Float64}
     s_at_insertions::Ptr{Float64}
     insertions::Insertions
+    signals::SignalCoefficients
+    path_values::Ptr{Coefficient}   # directions of the values at the driver's knots, one per component; null likewise
+    jump_sizes::Ptr{Float64}        # directions of the sizes of its jumps, (P, J, C); null likewise
+    jump_times::Ptr{Float64}        # and of their times, (P, J)
+    at_recorded_spikes::AtRecordedSpikes
 end
 
 push!(BOUNDARY_STRUCTS, TangentOutputs)
 
-TangentOutputs(count, directions, weights, spike_times, recorded, num_recorded) = TangentOutputs(
-    count, directions, weights, spike_times, recorded, num_recorded, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
+TangentOutputs(number, directions, weights, spike_times, recorded, num_recorded) = TangentOutputs(
+    number, directions, weights, spike_times, recorded, num_recorded, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
+    NO_SIGNALS, C_NULL, C_NULL, C_NULL, NOT_WANTED,
 )
 
-mutable struct TangentObserver{M,Θ<:Model} <: Observer
+"""One thread's tangents of all directions, and where they go."""
+mutable struct TangentObserver{M,Θ<:Model,P} <: Observer
     outputs::TangentOutputs
     list::Vector{Coefficient}
     directions::Vector{Θ}
-    duals::Vector{DualModel{Θ}}     # the run's coefficients with each direction
+    duals::Vector{DualModel{Θ,P}}   # the run's coefficients with each direction
     states::Vector{StateTangent{M}}
     dτ::Vector{Float64}             # of the spike that is being handled
     sample::Int
@@ -40,7 +47,8 @@ function TangentObserver(run::Run{M}, outputs::TangentOutputs) where {M}
     number, n = outputs.num_directions, num_neurons(run.x)
     directions = [Model(run.problem)::typeof(run.θ) for _ in 1:number]
     return TangentObserver(
-        outputs, host_table(outputs.directions, run.places), directions, [DualModel(run.θ, dθ) for dθ in directions],
+        outputs, host_table(outputs.directions, run.places), directions,
+        [DualModel(run.θ, dθ, path_tangent(run.driver)) for dθ in directions],
         [StateTangent{M}(n) for _ in 1:number], zeros(number), 1, Insertion(0, 0, 0),
     )
 end
@@ -55,10 +63,12 @@ end
 function begin_sample!(o::TangentObserver, run::Run)
     o.insertion = Insertion(o.outputs.insertions, o.sample)
     for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
-        load!(θ.tangent, o.list, o.outputs.weights, run.synapses, o.sample, p)
+        load!(θ.tangent, o.list, o.outputs.weights, o.outputs.signals, run.synapses, o.sample, p)
+        load_path!(θ.path, o.outputs.path_values, o.sample, p)
         for k in 1:num_neurons(run.x)
-            set_state!(dx.y, k, tangents_of(initial_state(θ, k, first_thresholds(run.θ, run.key, k))))
+            set_state!(dx.y, k, tangents_of(initial_state(θ, k, first_log_u(run.θ, run.key, k))))
         end
+        run.problem.start == C_NULL || foreach(a -> fill!(a, 0.0), dx.y)
         fill!(dx.start, 0.0)
     end
 end
@@ -78,6 +88,7 @@ function after_event_free_steps!(o::TangentObserver, run::Run, from, to)
     end
 end
 
+"""Tangent of neuron k's local time."""
 start_tangent(dx::StateTangent, x::NetworkState, k) = @inbounds x.moved[k] ? dx.start[k] : 0.0
 
 """Tangent of neuron k's state at `t` of this step, from where it is now; `dt` is that of t."""
@@ -114,6 +125,59 @@ function before_move!(o::TangentObserver, run::Run, step::Step, k, y, a, τ)
         dx.start[k] = o.dτ[p]
     end
 end
+
+function before_delivery!(o::TangentObserver, run::Run, step::Step, spike::SpikeUnderWay, e, k, y)
+    for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
+        dT = sent_tangent(o, run, spike, e, p) + delay_tangent(θ, e)
+        dy = tangent_within(run, step, θ, dx, k, spike.arrival, dT)
+        set_state!(dx.y, k, tangents_of(delivery(θ, run.synapses, e, k, duals(y, dy))))
+        dx.start[k] = dT
+    end
+end
+
+function before_jump!(o::TangentObserver, run::Run, step::Step, n, k, τ, y)
+    sizes = jump_sizes(run.jumps, n)
+    for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
+        dT = jump_time_tangent(run.jumps, o.outputs.jump_times, n, p)
+        dy = tangent_within(run, step, θ, dx, k, τ, dT)
+        moved = duals(sizes, jump_tangents(run.jumps, o.outputs.jump_sizes, n, p))
+        set_state!(dx.y, k, tangents_of(after_jump(θ, k, duals(y, dy), moved)))
+        dx.start[k] = dT
+    end
+end
+
+function before_recorded!(o::TangentObserver, run::Run, step::Step, index)
+    fill!(o.dτ, 0.0)                # the recording does not move
+    samples, capacity = run.problem.num_samples, run.problem.max_spikes
+    spike = run.num_spikes + 1 + index - run.recorded.next
+    for p in eachindex(o.dτ)
+        unsafe_store!(o.outputs.spike_times, 0.0, spike + capacity * (o.sample - 1 + samples * (p - 1)))
+    end
+end
+
+function at_recorded!(o::TangentObserver, run::Run, step::Step, index, k, y, τ)
+    to = o.outputs.at_recorded_spikes
+    for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
+        at = place(run.recorded, index, Int(run.problem.num_samples), p)
+        dy = state_at(dx.y, k)
+        store_if_wanted!(to.log_hazards, log_hazard_tangent(θ, k, y, dy, τ), at)
+        store_if_wanted!(to.hazards, last(dy), at)
+    end
+end
+
+"""∂ of the time at which a spike was sent, in direction p: of an input it is the host's, of a neuron it is known."""
+function sent_tangent(o::TangentObserver, run::Run, spike::SpikeUnderWay, e, p)
+    if is_input(run.synapses, e)
+        moved = o.outputs.signals.input_times
+        moved.pointer == C_NULL && return 0.0
+        return unsafe_load(moved.pointer, position(moved, o.sample, 1, spike.index, p))
+    end
+    samples, capacity = run.problem.num_samples, run.problem.max_spikes
+    return unsafe_load(o.outputs.spike_times, spike.index + capacity * (o.sample - 1 + samples * (p - 1)))
+end
+
+"""Tangent of the delay of synapse e."""
+delay_tangent(θ::DualModel, e) = isempty(θ.tangent.delays) ? 0.0 : θ.tangent.delays[e]
 
 function before_transition!(o::TangentObserver, run::Run, step::Step, j, event)
     for (θ, dx) in zip(o.duals, o.states)
@@ -165,6 +229,7 @@ end
     solve_tangent(unsafe_load(problem_pointer), unsafe_load(outputs_pointer), unsafe_load(tangents_pointer))
 end
 
+"""Solve with tangents into the host's arrays."""
 function solve_tangent(problem::Problem, outputs::Outputs, tangents::TangentOutputs)
     threads = num_threads(problem, 1 + tangents.num_directions)
     make() = (run = Run(problem); (run, TangentObserver(run, tangents)))

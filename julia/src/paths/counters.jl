@@ -11,15 +11,15 @@ const THREEFRY_PARITY = 0x1bd11bdaa9fc1a22
 Threefry-2x64 with 20 rounds (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
 """
 @inline function threefry(key::NTuple{2,UInt64}, counter::NTuple{2,UInt64})
-    keys = (key[1], key[2], key[1] ⊻ key[2] ⊻ THREEFRY_PARITY)
-    a, b = counter[1] + keys[1], counter[2] + keys[2]
+    round_keys = (key[1], key[2], key[1] ⊻ key[2] ⊻ THREEFRY_PARITY)
+    a, b = counter[1] + round_keys[1], counter[2] + round_keys[2]
     Base.Cartesian.@nexprs 5 group -> begin
-        Base.Cartesian.@nexprs 4 round -> begin
+        Base.Cartesian.@nexprs 4 turn -> begin
             a += b
-            b = rotate_left(b, THREEFRY_ROTATIONS[mod(4 * (group - 1) + round - 1, 8)+1]) ⊻ a
+            b = rotate_left(b, THREEFRY_ROTATIONS[mod(4 * (group - 1) + turn - 1, 8)+1]) ⊻ a
         end
-        a += keys[mod(group, 3)+1]
-        b += keys[mod(group + 1, 3)+1] + UInt64(group)
+        a += round_keys[mod(group, 3)+1]
+        b += round_keys[mod(group + 1, 3)+1] + UInt64(group)
     end
     return a, b
 end

@@ -10,10 +10,10 @@ end
 @inline Increment(w::NTuple{C,Float64}) where {C} = Increment(w, ntuple(_ -> 0.0, Val(C)))
 
 """
-Numbers of one neuron from an array of all: that of the first component at `place`, the next ones `stride` further.
+Numbers of one neuron from an array of all: that of the first component at `place`, the next ones `spacing` further.
 """
-@inline components(array, place, stride, scale, ::Val{C}) where {C} =
-    ntuple(c -> (@inbounds scale * array[place+(c-1)*stride]), Val(C))
+@inline components(array, place, spacing, scale, ::Val{C}) where {C} =
+    ntuple(c -> (@inbounds scale * array[place+(c-1)*spacing]), Val(C))
 
 """
 The path of one sample along the grid of steps, with C components per neuron. A file in `paths/` defines a subtype,
@@ -27,8 +27,26 @@ registers in `DRIVERS` a constructor of the driver from a `Problem`, which write
   * `halves(driver, key, k, level, index, span, x)`: the path on both halves of interval `index` of `level`, of length
     `span`, from the `Increment` x over the whole of it; `level(driver)` is that of the steps;
   * `beginning(driver, key, k, c, step, span, w, h, r)`: increment and area over the first fraction r of a step;
-  * `window_stop(driver)`: up to which step the next ones come cheaply.
+  * `window_stop(driver)`: up to which step the next ones come cheaply;
+  * `renew!(driver, problem)`, if it holds anything of the host's besides what a plan's key says.
 
 Everything is a function of the key and the place in the path, never of the order in which it is asked for.
+
+A driver with values that one may differentiate by says how they move (`path_tangent`, `with_tangent`) and collects
+their gradients (`want_gradients!`, `wants_gradients`, `path_adjoint!`, `scatter_path!`).
 """
 abstract type Driver{C} end
+
+renew!(driver::Driver, problem) = driver
+
+"""Whether increments and areas leave something of the path open, as those of a Brownian motion do."""
+leaves_variance(::Driver) = true
+
+# Where nothing of the driver moves.
+path_tangent(::Driver) = nothing
+load_path!(::Nothing, tables, sample, direction) = nothing
+@inline with_tangent(::Nothing, x, k, a, b) = x
+want_gradients!(driver::Driver, tables) = driver
+wants_gradients(::Driver) = false
+@inline path_adjoint!(result, ::Driver, k, bar, x, a, b, with_areas) = nothing
+scatter_path!(::Driver, tables, sample) = nothing

@@ -49,12 +49,12 @@ log(x) for a positive, normal x.
 @inline function fast_log(x::Float64)
     mantissa = double((bits(x) & 0x000fffffffffffff) | 0x3ff0000000000000)
     # An exponent e, put into the low bits of 2^52, is the number 2^52 + e.
-    exponent = double((bits(x) >> 52) | 0x4330000000000000) - (0x1p52 + 1023.0)
+    power = double((bits(x) >> 52) | 0x4330000000000000) - (0x1p52 + 1023.0)
     large = mantissa > sqrt(2.0)
     mantissa = ifelse(large, 0.5 * mantissa, mantissa)
-    exponent = ifelse(large, exponent + 1.0, exponent)
+    power = ifelse(large, power + 1.0, power)
     ratio = (mantissa - 1.0) / (mantissa + 1.0)
-    return muladd(exponent, LN2_HIGH, muladd(exponent, LN2_LOW, ratio * polynomial(ratio * ratio, ATANH_TAYLOR)))
+    return muladd(power, LN2_HIGH, muladd(power, LN2_LOW, ratio * polynomial(ratio * ratio, ATANH_TAYLOR)))
 end
 
 # π/2 in parts, so that multiples up to 2^20 of the first two are exact.

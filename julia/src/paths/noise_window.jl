@@ -20,12 +20,12 @@ const WINDOW_DRAWS = 32
 
 function NoiseWindow(num_neurons::Int, num_components::Int, purpose::Purpose = INCREMENT)
     per_pair = num_neurons * num_components
-    pairs = max(1, WINDOW_DRAWS ÷ max(1, per_pair))
+    held = max(1, WINDOW_DRAWS ÷ max(1, per_pair))
     neurons, components = 1:num_neurons, 1:num_components
-    words = [counter_word(purpose, c - 1, k - 1) for k in neurons, c in components, p in 1:pairs]
-    pair = [UInt64(p - 1) for k in neurons, c in components, p in 1:pairs]
+    words = [counter_word(purpose, c - 1, k - 1) for k in neurons, c in components, p in 1:held]
+    pair = [UInt64(p - 1) for k in neurons, c in components, p in 1:held]
     even, odd = zeros(length(words)), zeros(length(words))
-    return NoiseWindow((UInt64(0), UInt64(0)), -1, pairs, per_pair, vec(words), vec(pair), even, odd)
+    return NoiseWindow((UInt64(0), UInt64(0)), -1, held, per_pair, vec(words), vec(pair), even, odd)
 end
 
 """Start the noise of another sample."""

@@ -63,6 +63,7 @@ function add_noise_adjoint!(θ̄::Model, bar, θ::Model, path)
     end
 end
 
+"""u at time t from z, in the piece's own memory."""
 state_at!(piece::SmoothPiece, z, t) = add_noise!(copyto!(piece.u, z), piece.θ, path_at!(piece, t))
 
 """z′."""
@@ -123,6 +124,7 @@ struct Firing
     after::Vector{Float64}
 end
 
+"""The stretches and spikes of a sample, in their order."""
 struct EventTape <: Observer
     entries::Vector{Union{Stretch,Firing}}
 end
@@ -191,9 +193,10 @@ function walk_back!(w::WalkAdjointWorker, data::AdjointData, sample)
     return w
 end
 
+"""Adds to the cotangent of the whole vector that of what is recorded at the saved time `index`."""
 function add_saved_bar!(bar, cotangents::SampleCotangents, n, index)
-    for (variable, values) in enumerate(cotangents.recorded), k in 1:n
-        bar[(variable-1)*n+k] += saved_bar(values, k, index)
+    for (variable, saved) in enumerate(cotangents.recorded), k in 1:n
+        bar[(variable-1)*n+k] += saved_bar(saved, k, index)
     end
     return bar
 end
@@ -231,6 +234,7 @@ end
 """Set by the extension: `(name, run) -> PieceAdjoint` for one thread's run."""
 const PIECE_ADJOINT_HOOK = Ref{Any}(nothing)
 
+"""The method of that name; an error where the packages that bring it are not loaded."""
 function piece_adjoint(name::Symbol, run::Run)
     PIECE_ADJOINT_HOOK[] === nothing && throw(ErrorException(
         "sensealg=\"$name\" needs SciMLSensitivity.jl and OrdinaryDiffEqTsit5.jl, which are not loaded; " *

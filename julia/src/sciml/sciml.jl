@@ -28,7 +28,7 @@ Keyword arguments from the host's text: one `name=kind:value` a line, kind `b`, 
 integer, a float or a symbol.
 """
 function parse_options(text::AbstractString)
-    pairs = map(split(text, '\n'; keepempty = false)) do line
+    options = map(split(text, '\n'; keepempty = false)) do line
         parts = match(r"^([A-Za-z_]\w*)=([bifs]):(.*)$", line)
         parts === nothing && throw(ArgumentError("malformed option \"$line\""))
         name, kind, value = parts.captures
@@ -37,7 +37,7 @@ function parse_options(text::AbstractString)
             kind == "f" ? parse(Float64, value) : Symbol(value)
         return Symbol(name) => typed
     end
-    return (; pairs...)
+    return (; options...)
 end
 
 # --- the network as a vector field ------------------------------------------------------------------------------------
@@ -110,6 +110,7 @@ function network_noise!(G::AbstractVector, u, θ)
     return G
 end
 
+"""What a unit of component c adds to neuron k's state."""
 noise_of_component(θ, k, y, c, ::Val{C}) where {C} = noise(θ, k, y, ntuple(d -> d == c ? 1.0 : 0.0, Val(C)))
 
 # --- the Brownian path between any two times --------------------------------------------------------------------------
@@ -152,6 +153,7 @@ end
 # Times that a solver has added up are off the grid by rounding.
 const GRID_TOLERANCE = 1e-9
 
+"""The end of a step that t is but for rounding, or t."""
 function on_grid(problem::Problem, t)
     tolerance = GRID_TOLERANCE * problem.dt
     abs(t - problem.t1) <= tolerance && return problem.t1
@@ -286,8 +288,8 @@ function walk_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothS
         u, du = start[2], start[3]
         j == 0 || ((t_next, u, du) = to_event(smooth, θ, start, t_next, problem.t1, j))
         after_stretch!(observer, u_first, t_next > times[from] ? [times[1:from]; t_next] : times[1:from])
-        last = j == 0 && stop == problem.t1
-        while run.next_save <= length(run.saveat) && (run.saveat[run.next_save] < t_next || last)
+        at_end = j == 0 && stop == problem.t1
+        while run.next_save <= length(run.saveat) && (run.saveat[run.next_save] < t_next || at_end)
             save_vector!(
                 run, observer, smooth, at(clamp(searchsortedlast(times, run.saveat[run.next_save]), 1, from)), sample,
             )
@@ -334,9 +336,11 @@ function to_event(smooth::SmoothSolver, θ::Model, (a, u_a, du_a), τ, t1, j)
     end
 end
 
+"""Tangents of u in each direction that the observer carries, at the start of a sample."""
 tangent_vectors(::Observer) = Vector{Float64}[]
 tangent_vectors(o::TangentObserver) = [vcat(dx.y...) for dx in o.states]
 
+"""A spike of neuron j at τ: records it, and takes u and its tangents to just after it, in place."""
 function fire!(run::Run, observer::Observer, u, du, τ, j, sample)
     problem, θ, synapses = run.problem, run.θ, run.synapses
     u_before, before = copy(u), network_drift!(similar(u), u, θ, τ)
@@ -361,8 +365,8 @@ function save_vector!(run::Run, observer::Observer, smooth::SmoothSolver, (t, u,
         states, tangents = replay(smooth, u, du, [t, run.saveat[index]])::Replayed
         u, du = states[end], tangents[end]
     end
-    for (values, x) in zip(run.saved, variables(u, run.θ))
-        copyto!(view(values, :, index), x)
+    for (saved, x) in zip(run.saved, variables(u, run.θ))
+        copyto!(view(saved, :, index), x)
     end
     for p in eachindex(du), (array, dx) in zip(recorded(observer.outputs), variables(du[p], run.θ)), k in 1:n
         unsafe_store!(
@@ -386,6 +390,10 @@ Set by the extension: `(solver::SciMLSolver, options, run, directions) -> Smooth
 """
 const SCIML_HOOK = Ref{Any}(nothing)
 
+"""
+The solver of DifferentialEquations.jl that the problem names; an error where it, or what is asked of it, is not to be
+had.
+"""
 function sciml_smooth_solver(problem::Problem, options::NamedTuple, run::Run, directions)
     SCIML_HOOK[] === nothing && throw(ErrorException(
         "$(unsafe_string(problem.solver)) is a solver of DifferentialEquations.jl, which is not loaded; " *

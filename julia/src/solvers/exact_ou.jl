@@ -19,22 +19,25 @@ The parabola is that of Foster, Lyons and Oberhauser, "An optimal polynomial app
 Journal on Numerical Analysis 58 (2020).
 """
 mutable struct ExactOU <: Solver
+    leaves_variance::Bool               # whether increment and area leave some of the driver's
     length::Float64                     # of the steps for which the tables below hold
     rates::Vector{NTuple{2,Float64}}    # the different (μ1, μ2) of the network
     kind::Vector{Int}                   # which of them each neuron has
-    known::Matrix{Bool}                 # (depth + 1, kind)
-    responses::Matrix{Responses}
+    depths::Vector{Int}                 # how many depths of each kind the tables have
+    responses::Matrix{Responses}        # (depth + 1, kind)
     in_mu1::Matrix{Responses}           # derivatives of the responses
     in_mu2::Matrix{Responses}
 end
 
 ExactOU() = ExactOU(
-    0.0, NTuple{2,Float64}[], Int[], zeros(Bool, 0, 0), (Matrix{Responses}(undef, 0, 0) for _ in 1:3)...,
+    true, 0.0, NTuple{2,Float64}[], Int[], Int[], (Matrix{Responses}(undef, 0, 0) for _ in 1:3)...,
 )
 
 SOLVERS["exact_ou"] = ExactOU
 
 uses_area(::ExactOU) = true
+
+suit!(solver::ExactOU, driver::Driver) = (solver.leaves_variance = leaves_variance(driver); solver)
 
 const CURRENT_POINTS = (0.5 - sqrt(1 / 12), 0.5 + sqrt(1 / 12))
 const HAZARD_POINTS = (0.5 - sqrt(3 / 20), 0.5, 0.5 + sqrt(3 / 20))
@@ -109,8 +112,18 @@ responses(mu1, mu2, h) = (
     residual_variance(mu1, HAZARD_POINTS[3] * h, h),
 )
 
-function responses_with_derivatives(mu1::Float64, mu2::Float64, h)
-    in_mu1, in_mu2 = responses(Dual(mu1, 1.0), Dual(mu2, 0.0), h), responses(Dual(mu1, 0.0), Dual(mu2, 1.0), h)
+"""The same without the variances, where the driver has none that they would be of."""
+@noinline function responses(solver::ExactOU, mu1, mu2, h)
+    r = responses(mu1, mu2, h)
+    return solver.leaves_variance ? r : without_variances(r)
+end
+
+without_variances(r::NTuple{30,T}) where {T} = ntuple(n -> n < 28 ? r[n] : convert(T, 0.0), Val(30))
+
+"""`responses`, and their derivatives in μ1 and in μ2."""
+function responses_with_derivatives(solver::ExactOU, mu1::Float64, mu2::Float64, h)
+    in_mu1 = responses(solver, Dual(mu1, 1.0), Dual(mu2, 0.0), h)
+    in_mu2 = responses(solver, Dual(mu1, 0.0), Dual(mu2, 1.0), h)
     # `map` of long tuples is slow.
     return ntuple(n -> in_mu1[n].value, Val(30)), ntuple(n -> in_mu1[n].tangent, Val(30)),
     ntuple(n -> in_mu2[n].tangent, Val(30))
@@ -127,36 +140,43 @@ function prepare!(solver::ExactOU, θ::SLIF, h)
     solver.rates = unique(zip(θ.mu1, θ.mu2))
     place = Dict(rates => r for (r, rates) in enumerate(solver.rates))
     solver.kind = [place[rates] for rates in zip(θ.mu1, θ.mu2)]
-    solver.known = zeros(Bool, DEEPEST + 1, length(solver.rates))
-    size(solver.responses) == size(solver.known) ||
-        ((solver.responses, solver.in_mu1, solver.in_mu2) = (Matrix{Responses}(undef, size(solver.known)) for _ in 1:3))
+    solver.depths = zeros(Int, length(solver.rates))
+    tables = (DEEPEST, length(solver.rates))
+    size(solver.responses) == tables ||
+        ((solver.responses, solver.in_mu1, solver.in_mu2) = (Matrix{Responses}(undef, tables) for _ in 1:3))
+    foreach(kind -> fill_tables!(solver, kind, 1), eachindex(solver.rates))
+end
+
+prepare_refinement!(solver::ExactOU, θ::SLIF, k, leaves) = fill_tables!(solver, @inbounds(solver.kind[k]), leaves)
+
+"""Have the tables of that kind of neurons for intervals at depths 0 to `depths` − 1 below the steps."""
+@inline function fill_tables!(solver::ExactOU, kind, depths)
+    for depth in @inbounds(solver.depths[kind]):depths-1
+        solver.responses[depth+1, kind], solver.in_mu1[depth+1, kind], solver.in_mu2[depth+1, kind] =
+            responses_with_derivatives(solver, solver.rates[kind]..., solver.length * HALVINGS[depth+1])
+        solver.depths[kind] = depth + 1
+    end
 end
 
 # Where the tables have an interval of length h of neuron k, a part of a whole step; 0 for one that they do not have.
 @inline function known_place(solver::ExactOU, k, h)
     # As a difference of exponents, if only they differ.
     depth = reinterpret(Int64, solver.length) - reinterpret(Int64, h)
-    (depth & 0x000fffffffffffff == 0 && 0 <= depth >> 52 <= DEEPEST) || return 0
-    place = (depth >> 52) + 1 + (DEEPEST + 1) * (@inbounds(solver.kind[k]) - 1)
-    @inbounds solver.known[place] || remember!(solver, place, solver.kind[k], h)
-    return place
-end
-
-@noinline function remember!(solver::ExactOU, place, kind, h)
-    solver.responses[place], solver.in_mu1[place], solver.in_mu2[place] =
-        responses_with_derivatives(solver.rates[kind]..., h)
-    solver.known[place] = true
+    kind = @inbounds solver.kind[k]
+    (depth & 0x000fffffffffffff == 0 && 0 <= depth >> 52 < @inbounds solver.depths[kind]) || return 0
+    return (depth >> 52) + 1 + DEEPEST * (kind - 1)
 end
 
 """Responses of neuron k over an interval of length h, and their derivatives in μ1 and μ2."""
 @inline function known_responses(solver::ExactOU, θ::SLIF, k, h)
     place = known_place(solver, k, h)
-    return place == 0 ? responses(θ.mu1[k], θ.mu2[k], h) : @inbounds solver.responses[place]
+    return place == 0 ? responses(solver, θ.mu1[k], θ.mu2[k], h) : @inbounds solver.responses[place]
 end
 
+"""Derivatives of neuron k's responses in μ1 and μ2."""
 @inline function known_derivatives(solver::ExactOU, θ::SLIF, k, h)
     place = known_place(solver, k, h)
-    place == 0 && return responses_with_derivatives(θ.mu1[k], θ.mu2[k], h)[2:3]
+    place == 0 && return responses_with_derivatives(solver, θ.mu1[k], θ.mu2[k], h)[2:3]
     return @inbounds solver.in_mu1[place], solver.in_mu2[place]
 end
 
@@ -167,7 +187,7 @@ end
 # --- the step ---------------------------------------------------------------------------------------------------------
 
 # The forces on v and i: constant and growing parts of the noise, and of the input current.
-@inline function ou_forces(θ, k, t, h, x::Increment)
+@inline function ou_forces(θ, k, t, h, x)
     n1, n2 = sigma_times(θ, k, x.w)
     a1, a2 = sigma_times(θ, k, x.h)
     per_time = 1 / h
@@ -179,11 +199,12 @@ end
     return p1, q1, p2, q2, start, growth
 end
 
+"""What v owes to the six causes, by the responses that begin at `place`."""
 @inline respond(r, place, v, i, f0, f1, p2, q2) =
     r[place] * v + r[place+1] * i + r[place+2] * f0 + r[place+3] * f1 + r[place+4] * p2 + r[place+5] * q2
 
 # Means of v at the hazard's points, v at the end, and the forces.
-@inline function ou_path(θ, k, r, v, i, t, h, x::Increment)
+@inline function ou_path(θ, k, r, v, i, t, h, x)
     p1, q1, p2, q2, start, growth = ou_forces(θ, k, t, h, x)
     mu1 = coefficient(θ, Val(:mu1), k)
     f0, f1 = mu1 * start + p1, mu1 * growth + q1
@@ -193,7 +214,8 @@ end
     return means, respond(r, 19, v, i, f0, f1, p2, q2), (p2, q2, start, growth, f0, f1)
 end
 
-@inline function ou_step(θ, k, r, (v, i, s), t, h, x::Increment)
+"""The step, given its responses r."""
+@inline function ou_step(θ, k, r, (v, i, s), t, h, x)
     (v1, v2, v3), v_end, (p2, q2) = ou_path(θ, k, r, v, i, t, h, x)
     variance = variance_rate(θ, k)
     rate1, rate2, rate3 = mean_firing_rate(θ, k, v1, variance * r[28]), mean_firing_rate(θ, k, v2, variance * r[29]),
@@ -211,6 +233,7 @@ end
     return ou_step(θ, k, dual_responses(r, known_derivatives(solver, θ.primal, k, h), dmu1, dmu2), y, t, h, x)
 end
 
+"""Σ bars · derivatives."""
 @inline function contract(bars::NTuple{N,Float64}, derivatives::NTuple{N,Float64}) where {N}
     total = 0.0
     for n in 1:N

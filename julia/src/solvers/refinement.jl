@@ -101,6 +101,7 @@ the vector `pieces`, unless that is nothing. `firing` says that the whole step i
 function refine(solver, θ::Model, step::Step, k, y, a, b, pieces, to_spike::Bool, firing::Bool)
     pieces === nothing || empty!(pieces)
     leaves = leaf_depth(solver, θ, k, step.length)
+    prepare_refinement!(solver, θ, k, leaves)
     return cross_interval(
         solver, θ, step, k, y, a, b, pieces, to_spike, leaves, 0, 0, step.start, step.stop,
         whole_increment(step, k), firing,
@@ -142,6 +143,7 @@ function cross_interval(
     return Arrival(arrival.y, arrival.τ, arrival.event, arrival.ẏ, false)
 end
 
+"""The passage through a leaf, recorded among the `pieces`."""
 function cross_leaf(solver, θ, step::Step, k, y, start, stop, to, pieces, to_spike::Bool, depth, x::Increment)
     h = @inbounds step.length * HALVINGS[depth+1]
     arrival = cross_straight(solver, θ, k, y, start, stop, to, map(w -> w / h, x.w), to_spike)
@@ -163,7 +165,25 @@ end
 """Whether the whole step is a leaf, for every neuron: nothing is refined then."""
 @inline is_straight(solver::Solver) = deepest_leaf(solver) == 0
 
+"""The driver's slopes over the whole step."""
 @inline step_slopes(step::Step{M,C}, k) where {M,C} = ntuple(c -> increment(step, k, c) / step.length, Val(C))
+
+"""The driver over a piece's interval with its tangent, if it has one; likewise the slopes of a leaf, or of a step."""
+@inline moved_increment(θ::DualModel, piece::Piece, k) =
+    with_tangent(θ.path, piece.x, k, piece.to - piece.length, piece.to)
+
+@inline moved_slopes(θ::DualModel, piece::Piece, k) = map(w -> w / piece.length, moved_increment(θ, piece, k).w)
+
+@inline function moved_slopes(θ::DualModel, step::Step{M,C}, k) where {M,C}
+    x = with_tangent(θ.path, Increment(ntuple(c -> increment(step, k, c), Val(C))), k, step.start, step.stop)
+    return map(w -> w / step.length, x.w)
+end
+
+"""Adds to the driver's gradients what a part, from a to b, of a leaf that ends at `to` says of its increment."""
+@inline leaf_path_adjoint!(driver::Driver, solver, θ, k, y, bar, a, b, to, x, span) =
+    wants_gradients(driver) && path_adjoint!(
+        x -> leaf_piece(solver, θ, k, y, a, b, to, map(w -> w / span, x.w)), driver, k, bar, x, to - span, to, false,
+    )
 
 """
 The neuron's first spike before the end of the step, from its state y at a, or the state at the end. `firing` where a is
@@ -193,16 +213,17 @@ end
 function advance_tangent(solver::Solver, θ::DualModel, step::Step, k, y, dy, a, b, da, db)
     state = duals(y, dy)
     if is_straight(solver)
-        return tangents_of(leaf_piece(solver, θ, k, state, Dual(a, da), Dual(b, db), step.stop, step_slopes(step, k)))
+        slopes = moved_slopes(θ, step, k)
+        return tangents_of(leaf_piece(solver, θ, k, state, Dual(a, da), Dual(b, db), step.stop, slopes))
     end
     for piece in pieces_of(solver, θ.primal, step, k, y, a, b)
         # Inner ends of pieces are fixed edges of intervals.
         start, stop = Dual(piece.a, piece.a == a ? da : 0.0), Dual(piece.b, piece.b == b ? db : 0.0)
         if piece.in_leaf
-            state = leaf_piece(solver, θ, k, state, start, stop, piece.to, slopes(piece))
+            state = leaf_piece(solver, θ, k, state, start, stop, piece.to, moved_slopes(θ, piece, k))
         else
             state = moved_at_edge(solver, θ, step, k, state, a, -start.tangent)
-            state = one_step(solver, θ, k, state, piece.a, piece.length, piece.x)
+            state = one_step(solver, θ, k, state, piece.a, piece.length, moved_increment(θ, piece, k))
             state = moved_at_edge(solver, θ, step, k, state, b, stop.tangent)
         end
     end
@@ -225,11 +246,18 @@ end
 Given the cotangent of the state at b, that of the state at a, of a and, if `moves`, of b; adds to the gradients θ̄.
 """
 function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar, a, b, moves = true)
-    is_straight(solver) && return leaf_piece_adjoint!(θ̄, solver, θ, k, y, bar, a, b, step.stop, step_slopes(step, k))
+    if is_straight(solver)
+        x = Increment(map(slope -> slope * step.length, step_slopes(step, k)))
+        leaf_path_adjoint!(step.driver, solver, θ, k, y, bar, a, b, step.stop, x, step.length)
+        return leaf_piece_adjoint!(θ̄, solver, θ, k, y, bar, a, b, step.stop, step_slopes(step, k))
+    end
     a_bar = b_bar = 0.0
     wanted = all_terms(θ)
     for piece in Iterators.reverse(pieces_of(solver, θ, step, k, y, a, b))
         if piece.in_leaf
+            leaf_path_adjoint!(
+                step.driver, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.to, piece.x, piece.length,
+            )
             bar, start_bar, stop_bar =
                 leaf_piece_adjoint!(θ̄, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.to, slopes(piece))
             piece.a == a && (a_bar = start_bar)
@@ -239,9 +267,11 @@ function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar
                 y_b = one_step(solver, θ, k, piece.y, piece.a, piece.length, piece.x)
                 b_bar = along(bar, edge_velocity(solver, θ, step, k, y_b, b))
             end
+            one_step_path_adjoint!(step.driver, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.length, piece.x)
             bar = one_step_adjoint!(θ̄, solver, θ, k, piece.y, bar, piece.a, piece.length, piece.x, wanted)
-            # The start of the step is fixed.
-            step.start < piece.a == a && (a_bar = -along(bar, edge_velocity(solver, θ, step, k, y, a)))
+            # The start of a step is fixed; but a spike may arrive at t0.
+            moves_at_start = piece.a == a && (step.start < a || step.index == 0)
+            moves_at_start && (a_bar = -along(bar, edge_velocity(solver, θ, step, k, y, a)))
         end
     end
     return bar, a_bar, b_bar

@@ -18,6 +18,7 @@ uses_area(::ShARK) = true
 const SHARK_POINT = 5 / 6               # of the second stage
 const SHARK_WEIGHTS = (2 / 5, 3 / 5)
 
+"""(y₁, f(t, y₁), y₂, n)."""
 @inline function shark_stages(θ, k, y, t, h, x)
     n = noise(θ, k, y, x.w)
     y1 = plus(y, noise(θ, k, y, x.h))

@@ -9,7 +9,11 @@ registers a constructor without arguments in `SOLVERS`, and writes
     adds to the wanted gradients θ̄;
   * `uses_area(solver)`, if it needs the driver's space-time areas;
   * `prepare!(solver, θ, h)`, if it computes something once for the coefficients of a sample and the length of its
-    steps.
+    steps, and `prepare_refinement!(solver, θ, k, leaves)`, if also for the parts of a step that refinement crosses: of
+    neuron k's at depths 0 to `leaves` − 1 below it;
+  * `suit!(solver, driver)`, if it depends on the kind of driver.
+
+The increment may be one of `Dual`s (`DualIncrement`), and the state and θ then of `Float64`.
 
 Events, restarts after them and recorded values inside a step are reached by refinement (`refinement.jl`), which a
 solver may tune: `leaf_depth`, or `deepest_leaf` where the whole step is one, and `leaf_velocity` with its adjoint.
@@ -17,6 +21,8 @@ solver may tune: `leaf_depth`, or `deepest_leaf` where the whole step is one, an
 abstract type Solver end
 
 prepare!(::Solver, θ::Model, h) = nothing
+prepare_refinement!(::Solver, θ::Model, k, leaves) = nothing
+suit!(solver::Solver, driver::Driver) = solver
 uses_area(::Solver) = false
 
 # No interval is split further than 2^-16 of a step; `leaf_depth` says where a neuron's leaves are.
@@ -35,6 +41,7 @@ struct Piece{M,C}
     length::Float64                 # which is so long
 end
 
+"""The driver's slopes over the piece's interval."""
 slopes(piece::Piece) = map(w -> w / piece.length, piece.x.w)
 
 """
@@ -54,6 +61,7 @@ RefinementMemory{M,C}(n::Integer, depth::Integer) where {M,C} = RefinementMemory
     [Piece{M,C}[] for _ in 1:n], false,
 )
 
+"""Forget the path and the passages of another sample."""
 function forget!(memory::RefinementMemory)
     fill!(memory.tag, 0)
     foreach(empty!, memory.pieces)
@@ -81,8 +89,10 @@ struct Step{M,C,D<:Driver{C}}
     memory::RefinementMemory{M,C}
 end
 
+"""The driver's increment of component c of neuron k over the step."""
 @inline increment(step::Step, k, c) = @inbounds step.scale * step.increments[step.offset+k+(c-1)*step.num_neurons]
 
+"""Its space-time Lévy area."""
 @inline function area(step::Step, k, c)
     isempty(step.areas) && return area(step.driver, step.key, k, c, step.index, step.length)
     return @inbounds step.area_scale * step.areas[step.area_offset+k+(c-1)*step.num_neurons]
@@ -116,6 +126,7 @@ NetworkState{M}(n::Integer) where {M} = NetworkState{M}(
 
 num_neurons(x::NetworkState) = length(x.start)
 
+"""Neuron k's local time: that of its last event in the step, or the step's start."""
 @inline piece_start(x::NetworkState, step::Step, k) = @inbounds x.moved[k] ? x.start[k] : step.start
 
 """Make the end of the step the start of the next one."""
@@ -161,10 +172,10 @@ end
 
 # --- whole steps of all neurons ---------------------------------------------------------------------------------------
 
-"""Advance neurons `range` over the whole step; returns how many of them fire in it."""
-function full_step!(solver::Solver, x::NetworkState, θ::Model, step::Step, range::UnitRange{Int})
+"""Advance the `neurons` over the whole step; returns how many of them fire in it."""
+function full_step!(solver::Solver, x::NetworkState, θ::Model, step::Step, neurons::UnitRange{Int})
     firing, y, y_end = 0, x.y, x.y_end
-    @inbounds @simd ivdep for k in range
+    @inbounds @simd ivdep for k in neurons
         after = one_step(solver, θ, k, state_at(y, k), step.start, step.length, step_increment(solver, step, k))
         set_state!(y_end, k, after)
         firing += fires(θ, k, after)
@@ -172,11 +183,13 @@ function full_step!(solver::Solver, x::NetworkState, θ::Model, step::Step, rang
     return firing
 end
 
+"""Tangents of all neurons at the end of the whole step."""
 function full_step_tangent!(solver::Solver, dx::StateTangent, x::NetworkState, θ::DualModel, step::Step)
     y, dy, dy_end = x.y, dx.y, dx.y_end
     @inbounds @simd ivdep for k in eachindex(dx.start)
         before = duals(state_at(y, k), state_at(dy, k))
-        after = one_step(solver, θ, k, before, step.start, step.length, step_increment(solver, step, k))
+        x_k = with_tangent(θ.path, step_increment(solver, step, k), k, step.start, step.stop)
+        after = one_step(solver, θ, k, before, step.start, step.length, x_k)
         set_state!(dy_end, k, tangents_of(after))
     end
 end
@@ -187,14 +200,23 @@ Turns the cotangent `bar` of the state at the end of the step into that at its s
 """
 function full_step_adjoint!(bar::StateAdjoint, θ̄::Model, solver::Solver, y, θ::Model, step::Step, wanted)
     at_end = bar.y
+    if wants_gradients(step.driver)
+        for k in eachindex(bar.start)
+            y_k, bar_k, x_k = state_at(y, k), state_at(at_end, k), step_increment(solver, step, k)
+            one_step_path_adjoint!(step.driver, solver, θ, k, y_k, bar_k, step.start, step.stop, step.length, x_k)
+        end
+    end
     @inbounds @simd ivdep for k in eachindex(bar.start)
-        before = one_step_adjoint!(
-            θ̄, solver, θ, k, state_at(y, k), state_at(at_end, k), step.start, step.length,
-            step_increment(solver, step, k), wanted,
-        )
+        y_k, bar_k, x_k = state_at(y, k), state_at(at_end, k), step_increment(solver, step, k)
+        before = one_step_adjoint!(θ̄, solver, θ, k, y_k, bar_k, step.start, step.length, x_k, wanted)
         set_state!(at_end, k, before)
     end
 end
+
+"""Adds to the driver's gradients what one step from t to `stop` says of its increment x."""
+@inline one_step_path_adjoint!(driver::Driver, solver, θ, k, y, bar, t, stop, h, x) =
+    wants_gradients(driver) &&
+    path_adjoint!(x -> one_step(solver, θ, k, y, t, h, x), driver, k, bar, x, t, stop, uses_area(solver))
 
 # --- steps without events ---------------------------------------------------------------------------------------------
 # A network of one neuron takes as many of them as come before its next event with its state in registers.
@@ -228,13 +250,15 @@ function event_free_steps!(solver::Solver, x::NetworkState, θ::Model, trail, dr
     return n
 end
 
+"""The tangent after such steps, the state having been what the trail says."""
 function event_free_steps_tangent!(
     solver::Solver, dx::StateTangent, θ::DualModel, trail, driver::Driver, from, to, t0, dt,
 )
     dy = state_at(dx.y, 1)
     @inbounds for n in from:to-1
         before = duals(state_at(trail, n - from + 1), dy)
-        dy = tangents_of(one_step(solver, θ, 1, before, t0 + n * dt, dt, grid_increment(solver, driver, n)))
+        x = with_tangent(θ.path, grid_increment(solver, driver, n), 1, t0 + n * dt, t0 + (n + 1) * dt)
+        dy = tangents_of(one_step(solver, θ, 1, before, t0 + n * dt, dt, x))
     end
     set_state!(dx.y, 1, dy)
 end

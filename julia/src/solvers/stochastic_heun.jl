@@ -15,6 +15,7 @@ SOLVERS["stochastic_heun"] = StochasticHeun
 # h·f + g·ΔB, what a step of Euler's adds in Stratonovich's sense.
 @inline heun_slope(θ, k, y, t, h, x) = plus(scaled(h, drift_in_sense(θ, k, y, t, true)), noise(θ, k, y, x.w))
 
+"""Cotangent of y from that of `heun_slope`; adds to the wanted gradients θ̄."""
 @inline heun_slope_adjoint!(θ̄, θ::Model, k, y, t, h, x, bar, wanted) = plus(
     drift_in_sense_adjoint!(θ̄, θ, k, y, t, true, scaled(h, bar), wanted),
     noise_adjoint!(θ̄, θ, k, y, x.w, bar, wanted),

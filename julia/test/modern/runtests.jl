@@ -147,12 +147,12 @@ end
     solver.noise == :diagonal || @testset "noise as a matrix" begin
         settings = (num_components = 2, num_steps = 200, dt = 0.01, max_spikes = 2)
         as_diagonal, as_matrix = (
-            spikes(solve_host(host_for(solver; values = DIAGONAL, settings...), (diagonal_noise = d,)))
+            spikes(solve_host(host_for(solver; numbers = DIAGONAL, settings...), (diagonal_noise = d,)))
             for d in (true, false)
         )
         @test as_diagonal ≈ as_matrix rtol = solver.implicit ? 1e-2 : 1e-9
-        full = spikes(solve_host(host_for(solver; values = FULL, settings...)))
-        native = spikes(SSNN.run_host(SSNN.RingHost(1; solver = "shark", values = FULL, settings...)))
+        full = spikes(solve_host(host_for(solver; numbers = FULL, settings...)))
+        native = spikes(SSNN.run_host(SSNN.RingHost(1; solver = "shark", numbers = FULL, settings...)))
         @test full[1] ≈ native[1] atol = 0.02
     end
 
@@ -194,7 +194,7 @@ end
 
     solver.implicit || @testset "gradients" begin
         for (values, slot, rtol) in ((QUIET, 1, 0.03), (QUIET, 14, 0.03), (VALUES, 3, 0.15), (VALUES, 14, 0.15))
-            host(h) = host_for(solver; num_steps = 1000, dt = 0.002, max_spikes = 3, values = shifted(values, slot, h))
+            host(h) = host_for(solver; num_steps = 1000, dt = 0.002, max_spikes = 3, numbers = shifted(values, slot, h))
             # Differences must not be finer than the pieces of the path, which at the usual depth are shorter than h.
             felt = solver.name in FELT_PIECES && values === VALUES
             options = felt ? (diagonal_noise = true, noise_depth = 0) : diagonal
@@ -225,7 +225,7 @@ end
 @testset "gradients: $name, slot $slot" for name in ("EulerHeun", "SOSRA2"), slot in (1, 2, 7, 8, 9, 10, 11, 12, 13, 14)
     for n in (1, 2)                 # noiseless: the exact solution's derivative
         host(h) = SSNN.RingHost(
-            n; solver = "sciml:$name", num_steps = 1000, dt = 0.002, max_spikes = 4, values = shifted(QUIET, slot, h),
+            n; solver = "sciml:$name", num_steps = 1000, dt = 0.002, max_spikes = 4, numbers = shifted(QUIET, slot, h),
         )
         exact, numeric = tangents_and_differences(host, slot, (diagonal_noise = true,))
         @test exact ≈ numeric rtol = 1e-2 atol = 1e-4
@@ -297,7 +297,7 @@ if SENSITIVITY
         @testset "without noise both modes and differences agree: $sensealg" for sensealg in sensealgs
             host(h, slot) = SSNN.RingHost(
                 1; solver = "sciml:SOSRA2", num_steps = 1000, dt = 0.002, max_spikes = 3,
-                values = shifted(QUIET, slot, h), saveat = Float64[],
+                numbers = shifted(QUIET, slot, h), saveat = Float64[],
             )
             reverse_mode = adjoint(host(0.0, 1), bars, (diagonal_noise = true,), sensealg)
             for slot in (1, 2, 7, 8, 9, 11, 12, 13, 14)
@@ -357,7 +357,7 @@ end
     # event, the rule gives the derivative that frozen noise shows: s′ = exp(x), x′ = −x + p, dx with noise 0.2; stops
     # where s = 1. This is the neuron itself, with one spike.
     host(h) = SSNN.RingHost(
-        1; solver = "sciml:EM", num_steps = 4000, dt = 0.0005, max_spikes = 1, values = shifted(VALUES, 14, h),
+        1; solver = "sciml:EM", num_steps = 4000, dt = 0.0005, max_spikes = 1, numbers = shifted(VALUES, 14, h),
     )
     exact, numeric = tangents_and_differences(host, 14, NamedTuple())
     @test exact ≈ numeric rtol = 0.05

@@ -43,6 +43,7 @@ class EmbeddedRuntime(JuliaRuntime):
             self._julia = LibJulia(libraries, executable, image, private)
             self.library, self.cpu_target, self.threads = self._julia.path, self._julia.cpu_target, self._julia.threads
             self.version = self._julia.text("string(VERSION)")
+            self._faults.remember()
         compiled = compiled_core(executable, image, self.cpu_target, library_path(libraries) if private else "")
         if compiled is not None:
             try:
@@ -54,6 +55,7 @@ class EmbeddedRuntime(JuliaRuntime):
 
     def _perform(self, task: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         self.check_process()
+        self._faults.restore()
         return self._thread.call(task, arguments)
 
     def _address(self, name: str) -> int:

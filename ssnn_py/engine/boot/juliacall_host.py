@@ -100,6 +100,7 @@ class JuliacallRuntime(JuliaRuntime):
                     import juliacall  # type: ignore[import-not-found, import-untyped, unused-ignore]
             else:
                 import juliacall
+        self._faults.remember()
         self._main = juliacall.Main
         library = juliacall.CONFIG.get("lib") if inside else None
         # The last is no part of Julia's documented interface: where a version lacks it, threads stay as they are.
@@ -179,6 +180,7 @@ class JuliacallRuntime(JuliaRuntime):
     def _perform(self, task: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         self.check_process()
         with self._lock:
+            self._faults.restore()
             self._cancel.value = 0  # before the look at `_closing`, which may come with a flag that is to stay
             if self._closing:
                 raise JuliaError("Python is about to end, and Julia with it")

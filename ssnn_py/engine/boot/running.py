@@ -10,6 +10,7 @@ from typing import Any
 
 from ...errors import JuliaError
 from . import core
+from .signals import MemoryFaults
 
 INTERRUPTED = 2
 _MESSAGE_BYTES = 1 << 16
@@ -45,6 +46,7 @@ class JuliaRuntime(abc.ABC):
         self._pid = os.getpid()
         self._functions: dict[str, Callable[..., None]] = {}
         self._cancel = ctypes.c_int32(0)
+        self._faults = MemoryFaults()
 
     def _connect(self) -> None:
         """Check that the core speaks this interface, and give it the flag that stops it."""

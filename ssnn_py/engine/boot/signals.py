@@ -1,7 +1,8 @@
-"""Ctrl-C and its like, which stay Python's though Julia's start would take them, and which stop the core."""
+"""Signals that Python and Julia share: Ctrl-C and its like stay Python's, and stop the core; faults are Julia's."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import os
@@ -9,6 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 
 class CtrlC:
@@ -64,6 +66,68 @@ class CtrlC:
             if numbers and previous != -1:
                 with contextlib.suppress(OSError):
                     os.write(previous, numbers)  # whoever watched before, an event loop perhaps
+
+
+class _Action(ctypes.Structure):
+    """What is done at a signal: C's ``sigaction``, of which only the first word is looked at."""
+
+    _fields_ = (("handler", ctypes.c_void_p), ("others", ctypes.c_char * 504))
+
+
+class _Library(ctypes.Structure):
+    """What ``dladdr`` says of an address; no path and no base where it lies in no library."""
+
+    _fields_ = (
+        ("path", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("symbol", ctypes.c_char_p),
+        ("symbol_address", ctypes.c_void_p),
+    )
+
+
+class MemoryFaults:
+    """Keeps Julia's handler of memory faults in its place.
+
+    Julia stops its threads for a collection by such faults. Python's :mod:`faulthandler` takes them over where it is
+    enabled after Julia's start; where it was enabled before and is disabled after, as pytest does at its end, it puts
+    back what it found, and the next collection ends the process. So Julia's handler is put back before each call and
+    before the exit, unless it was replaced by that of another library, which may pass on to Julia what is Julia's.
+    """
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None)
+        self._julias: _Action | None = None
+
+    def remember(self) -> None:
+        """To be called once Julia runs. Where it handles no such signal, there is nothing to keep."""
+        action = self.action()
+        if b"libjulia" in (_library_of(action).path or b""):
+            self._julias = action
+            atexit.register(self.restore)  # after Julia's own, and so called before it
+
+    def restore(self) -> None:
+        """Put Julia's handler back where there is none or Python's."""
+        if self._julias is None:
+            return
+        now = self.action()
+        if now.handler == self._julias.handler:
+            return
+        pythons = _library_of(ctypes.pythonapi.PyErr_CheckSignals).base
+        if _library_of(now).base in (None, pythons):
+            self._libc.sigaction(int(signal.SIGSEGV), ctypes.byref(self._julias), None)
+
+    def action(self) -> _Action:
+        """What is done at a memory fault now."""
+        action = _Action()
+        self._libc.sigaction(int(signal.SIGSEGV), None, ctypes.byref(action))
+        return action
+
+
+def _library_of(holder: Any) -> _Library:
+    """The library with the address that `holder` begins with: a function of C, or the handler of an action."""
+    found = _Library()
+    ctypes.CDLL(None).dladdr(ctypes.c_void_p.from_buffer(holder), ctypes.byref(found))
+    return found
 
 
 @contextlib.contextmanager

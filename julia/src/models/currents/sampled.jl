@@ -20,9 +20,10 @@ parameter_arrays(c::SampledCurrent) = (input_current = c.values,)
     @inbounds return left, left + 1, (t - c.knots[left]) / (c.knots[left+1] - c.knots[left])
 end
 
-@inline function interpolate(c::SampledCurrent, values, k, t)
+"""The value at t of neuron k's column of a table over knots."""
+@inline function interpolate(c::SampledCurrent, table, k, t)
     left, right, weight = bracket(c, t)
-    return @inbounds (1.0 - weight) * values[left, k] + weight * values[right, k]
+    return @inbounds (1.0 - weight) * table[left, k] + weight * table[right, k]
 end
 
 @inline current(c::SampledCurrent, k, t) = interpolate(c, c.values, k, t)

@@ -24,6 +24,7 @@ end
 
 @inline slope(λ::ExponentialIntensity, k, v, rate) = @inbounds below_cap(λ, k, v, λ.beta[k] * rate)
 
+"""x where the potential counts, 0 where the cap does."""
 @inline below_cap(λ::ExponentialIntensity, k, v, x) = @inbounds ifelse(v - λ.v_th[k] < λ.cap, x, 0.0)
 
 @inline rate_tangent(λ::ExponentialIntensity, dλ::ExponentialIntensity, k, v, rate) = @inbounds begin

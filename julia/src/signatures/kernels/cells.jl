@@ -7,6 +7,7 @@
 
 const MAX_TERMS = 80
 const INVERSE_FACTORIAL = [Float64(1 / factorial(big(n))) for n in 0:2MAX_TERMS+2]
+"""1/n!."""
 @inline inverse_factorial(n) = @inbounds INVERSE_FACTORIAL[n+1]
 
 # Up to which z a series with terms z^m/(m! (m+1)!) may be cut after so many terms.

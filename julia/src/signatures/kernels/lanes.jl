@@ -15,6 +15,7 @@ lanes(f) = Lanes(ntuple(l -> VecElement(Float64(f(l))), Val(4)))
 Base.zero(::Type{Lanes}) = Lanes(0.0)
 Base.getindex(x::Lanes, l::Int) = x.v[l].value
 
+"""x with another number in lane l."""
 with_lane(x::Lanes, l, value) = lanes(m -> m == l ? value : x[m])
 
 # "contract" lets a product and a sum become one instruction.
@@ -26,5 +27,7 @@ for (operator, instruction) in ((:+, "fadd"), (:-, "fsub"), (:*, "fmul"))
     @eval @inline Base.$operator(a::Float64, b::Lanes) = $operator(Lanes(a), b)
 end
 
+"""The largest of the four numbers."""
 longest_lane(x::Lanes) = max(max(x[1], x[2]), max(x[3], x[4]))
+"""The largest of their absolute values."""
 magnitude(c::Lanes) = max(abs(c[1]), abs(c[2]), abs(c[3]), abs(c[4]))

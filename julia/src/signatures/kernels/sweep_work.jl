@@ -10,6 +10,7 @@ struct Meeting
     exponent::Int               # all in units of 2^exponent
 end
 
+"""The same meeting with another slope along y."""
 with_slope_y(m::Meeting, slope) = Meeting(m.x_event, m.y_event, m.D, m.slope_x, slope, m.exponent)
 
 """What k gains where a train has one more spike at its end, per neuron of it: X, Y, or, beyond these two, both."""

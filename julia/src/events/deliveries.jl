@@ -1,0 +1,150 @@
+# Spikes under way: those that come from outside, and those of neurons whose synapses have delays. A spike reaches its
+# targets in the order of their delays; it is on its way until it has reached the last.
+
+"""
+A spike that will be at its next targets at the time `arrival`. Its source is a neuron or, after the neurons, a channel;
+`index` says which spike of the sample it is, or which of those that come from outside.
+"""
+struct SpikeUnderWay
+    arrival::Float64
+    source::Int
+    index::Int
+    sent::Float64
+    place::Int                      # of its next synapse in the order of delays
+end
+
+"""Which of two comes first: of those at the same time the one of the lower source, and of these the older."""
+@inline comes_before(a::SpikeUnderWay, b::SpikeUnderWay) =
+    (a.arrival, a.source, a.index) < (b.arrival, b.source, b.index)
+
+"""The spikes under way in one sample, and those of its inputs that have not been sent."""
+mutable struct Deliveries
+    order::Vector{Int}                  # synapses, those of each source by increasing delay
+    under_way::Vector{SpikeUnderWay}    # a binary heap: the first one comes before all others
+    inputs::Inputs
+    times::Coefficient                  # of the inputs' spikes
+    sample::Int
+    next_input::Int                     # of this sample
+end
+
+Deliveries(problem::Problem) = Deliveries(
+    collect(1:num_synapses(problem)), SpikeUnderWay[], problem.inputs, problem.signals.input_times, 1, 1,
+)
+
+function renew!(d::Deliveries, problem::Problem)
+    d.inputs, d.times = problem.inputs, problem.signals.input_times
+    return d
+end
+
+"""Nothing is under way at the start of a sample."""
+function begin_sample!(d::Deliveries, θ::Model, synapses::Synapses, sample)
+    empty!(d.under_way)
+    d.sample, d.next_input = sample, 1
+    isempty(θ.delays) && return
+    for source in 1:length(synapses.indptr)-1
+        mine, sooner = view(d.order, row(synapses, source)), e -> (θ.delays[e], e)
+        issorted(mine; by = sooner) || sort!(mine; by = sooner)
+    end
+end
+
+"""When spike `index` of this sample is sent from outside."""
+input_time(d::Deliveries, index) = unsafe_load(d.times.pointer, position(d.times, d.sample, 1, index))
+
+"""On which channel it comes, from 1."""
+input_channel(d::Deliveries, index) =
+    unsafe_load(d.inputs.channels, index + (d.sample - 1) * d.inputs.stride_sample) + 1
+
+"""When the next spike is sent from outside; Inf where there is none."""
+next_input_time(d::Deliveries) = d.next_input > d.inputs.num_spikes ? Inf : input_time(d, d.next_input)
+
+"""When a spike reaches its targets next; Inf where none is under way."""
+next_arrival(d::Deliveries) = isempty(d.under_way) ? Inf : @inbounds d.under_way[1].arrival
+
+"""The delay of synapse e."""
+@inline delay(θ::Model, e) = isempty(θ.delays) ? 0.0 : @inbounds θ.delays[e]
+
+"""Let a spike of `source` be under way from the time `sent`."""
+function send!(d::Deliveries, θ::Model, synapses::Synapses, source, index, sent)
+    targets = row(synapses, source)
+    isempty(targets) && return
+    place = first(targets)
+    push_up!(d.under_way, SpikeUnderWay(sent + delay(θ, d.order[place]), source, index, sent, place))
+end
+
+"""Send the inputs up to time t."""
+function send_inputs!(d::Deliveries, θ::Model, synapses::Synapses, t)
+    neurons = length(synapses.indptr) - 1 - Int(d.inputs.num_channels)
+    while next_input_time(d) <= t
+        send!(d, θ, synapses, neurons + input_channel(d, d.next_input), d.next_input, input_time(d, d.next_input))
+        d.next_input += 1
+    end
+end
+
+"""The places of the synapses that a spike reaches next, all at the same time."""
+function reached_next(d::Deliveries, θ::Model, synapses::Synapses, spike::SpikeUnderWay)
+    targets = row(synapses, spike.source)
+    isempty(θ.delays) && return targets
+    stop, same = spike.place, delay(θ, d.order[spike.place])
+    while stop < last(targets) && delay(θ, d.order[stop+1]) == same
+        stop += 1
+    end
+    return spike.place:stop
+end
+
+"""Let the spike that comes first go on to the targets after the place `reached`, if there are any."""
+function go_on!(d::Deliveries, θ::Model, synapses::Synapses, reached)
+    heap, spike = d.under_way, d.under_way[1]
+    if reached < last(row(synapses, spike.source))
+        arrival = spike.sent + delay(θ, d.order[reached+1])
+        heap[1] = SpikeUnderWay(arrival, spike.source, spike.index, spike.sent, reached + 1)
+    else
+        last_one = pop!(heap)
+        isempty(heap) && return
+        heap[1] = last_one
+    end
+    push_down!(heap)
+end
+
+"""Add a spike to the heap."""
+function push_up!(heap::Vector{SpikeUnderWay}, spike::SpikeUnderWay)
+    push!(heap, spike)
+    place = length(heap)
+    while place > 1 && comes_before(spike, heap[place>>1])
+        heap[place] = heap[place>>1]
+        place >>= 1
+    end
+    heap[place] = spike
+end
+
+"""Bring the heap's first spike, which has changed, to its place."""
+function push_down!(heap::Vector{SpikeUnderWay})
+    spike, place, used = heap[1], 1, length(heap)
+    while 2 * place <= used
+        child = 2 * place
+        child < used && comes_before(heap[child+1], heap[child]) && (child += 1)
+        comes_before(heap[child], spike) || break
+        heap[place] = heap[child]
+        place = child
+    end
+    heap[place] = spike
+end
+
+# --- what arrives -----------------------------------------------------------------------------------------------------
+
+"""The state of neuron k after a spike has come to it by synapse e; y before."""
+@inline function delivery(θ, synapses::Synapses, e, k, y)
+    is_input(synapses, e) || return arrival(θ, e, k, y)
+    variable = @inbounds synapses.variables[e-synapses.num_between_neurons]
+    variable == 0 && return arrival(θ, e, k, y)
+    w = coefficient(θ, Val(:weights), e)
+    return ntuple(n -> n == variable ? y[n] + w : y[n], Val(length(y)))
+end
+
+"""Cotangent of the state before from that of the state after it; adds to the gradients θ̄."""
+@inline function delivery_adjoint!(θ̄::Model, θ::Model, synapses::Synapses, e, k, y, bar)
+    is_input(synapses, e) || return arrival_adjoint!(θ̄, θ, e, k, y, bar)
+    variable = @inbounds synapses.variables[e-synapses.num_between_neurons]
+    variable == 0 && return arrival_adjoint!(θ̄, θ, e, k, y, bar)
+    @inbounds θ̄.weights[e] += bar[variable]
+    return bar
+end

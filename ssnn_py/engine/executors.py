@@ -1,0 +1,336 @@
+"""Samples computed by the workers of an executor: in the same chunks as by threads, summed in the same order."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import JuliaError, SSNNError, ValidationError, WorkerLostWarning, warn_caller
+from ..synapses import SYNAPTIC
+from ..validation import describe
+from ..values import frozen
+from . import (
+    Array,
+    AtRecordedSpikes,
+    Cotangents,
+    Engine,
+    Insertions,
+    Problem,
+    RawSolution,
+    Recording,
+    Tangents,
+    load,
+)
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+#: As many tasks go out where an executor does not say how many workers it has.
+NUM_TASKS = 16
+# As in ``julia/src/host/threads.jl``.
+_NUM_CHUNKS, _LEAST_CHUNKS, _MOST_SUMMED = 64, 16, 2**18
+
+
+def checked_executor(executor: Any) -> Any:
+    """Something with the method ``submit`` of :class:`concurrent.futures.Executor`, or None.
+
+    Raises
+    ------
+    ValidationError
+        If it has none.
+    """
+    if executor is None or callable(getattr(executor, "submit", None)):
+        return executor
+    raise ValidationError(
+        "executor must have the method submit of concurrent.futures.Executor, as a ProcessPoolExecutor or a Dask "
+        f"Client, got {describe(executor)}"
+    )
+
+
+class ExecutorEngine(Engine):
+    """An engine whose samples are computed by the workers of an executor, to the same numbers.
+
+    Parameters
+    ----------
+    name : str
+        Of the engine that the workers use.
+    executor
+        Anything with ``submit(function, *arguments)`` that returns futures.
+    """
+
+    def __init__(self, name: str, executor: Any) -> None:
+        self.name = name
+        # A Dask client's futures of equal calls are one; its executor knows better.
+        self.executor = executor.get_executor(pure=False) if hasattr(executor, "get_executor") else executor
+        self.workers = _num_workers(executor)
+
+    def solve(
+        self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
+    ) -> RawSolution:
+        parts = []
+        for chunks in self._groups(problem):
+            rows = slice(chunks[0].start, chunks[-1].stop)
+            moved = None if directions is None else _rows_of(problem, directions, rows, 1)
+            parts.append((self.name, rows.start, part_of(problem, rows), moved, _insertions_of(insertions, rows)))
+        return _joined(problem, self._all(_solve, parts))
+
+    def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
+        # A driver's own sums over samples are this process's.
+        here = [name for name in wrt if name in problem.network.driver.parameters]
+        gradients = load(self.name).pull_back(replace(problem, executor=None), cotangents, here) if here else {}
+        there = tuple(name for name in wrt if name not in here)
+        return {name: {**gradients, **self._shared(problem, cotangents, there)}[name] for name in wrt}
+
+    def _shared(self, problem: Problem, cotangents: Cotangents, wrt: tuple[str, ...]) -> dict[str, Array]:
+        """The gradients that workers compute."""
+        if not wrt:
+            return {}
+        calls = []
+        for chunks in self._groups(problem):
+            work = []
+            for chunk in chunks:
+                rows = slice(chunk.start, chunk.stop)
+                work.append((rows.start, part_of(problem, rows), _cotangents_of(cotangents, rows)))
+            calls.append((self.name, work, wrt))
+        sums = [chunk for part in self._all(_pull_back, calls) for chunk in part]
+        return {name: _gathered(problem, name, [chunk[name] for chunk in sums]) for name in wrt}
+
+    def _groups(self, problem: Problem) -> list[list[range]]:
+        """Chunks of samples, the consecutive ones of each task."""
+        chunks = chunk_ranges(problem)
+        count = min(self.workers, len(chunks))
+        return [chunks[c * len(chunks) // count : (c + 1) * len(chunks) // count] for c in range(count)]
+
+    def _all(self, work: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The results of all calls in their order; of those that workers have lost, by this process."""
+        futures: list[Any] = []
+        try:
+            futures.extend(self.executor.submit(work, *call) for call in calls)
+            return [future.result() for future in futures]
+        except BrokenExecutor as error:
+            warn_caller(
+                f"the executor has lost its workers ({error}): this process computes what is missing",
+                WorkerLostWarning,
+            )
+            return [_found(future) or work(*call) for call, future in _paired(calls, futures)]
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def _paired(calls: Sequence[Any], futures: Sequence[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(calls, [*futures, *[None] * (len(calls) - len(futures))], strict=True))
+
+
+def _found(future: Any) -> Any:
+    """The result of a future that has one; None of one that was lost."""
+    try:
+        return None if future is None else future.result()
+    except BrokenExecutor:
+        return None
+
+
+def _num_workers(executor: Any) -> int:
+    """How many tasks to make."""
+    if hasattr(executor, "scheduler_info"):
+        return max(1, len(executor.scheduler_info()["workers"]))
+    known = getattr(executor, "_max_workers", None)
+    return known if isinstance(known, int) and known > 0 else NUM_TASKS
+
+
+# --- what a worker does -----------------------------------------------------------------------------------------------
+
+
+def _solve(
+    name: str,
+    start: int,
+    problem: Problem,
+    directions: Mapping[str, Array] | None,
+    insertions: Insertions | None,
+) -> RawSolution:
+    """The solution of a part of the samples, which begins with sample `start` of all."""
+    engine = _engine(name)
+    found: RawSolution = _counted_from(start, functools.partial(engine.solve, problem, directions, insertions))
+    return found
+
+
+def _pull_back(
+    name: str, work: Sequence[tuple[int, Problem, Cotangents]], wrt: Sequence[str]
+) -> list[dict[str, Array]]:
+    """The sums of gradients over chunks of samples, each of which begins with a sample of all."""
+    engine = _engine(name)
+    return [
+        _counted_from(start, functools.partial(engine.sum_of_chunk, problem, bars, wrt))
+        for start, problem, bars in work
+    ]
+
+
+def _engine(name: str) -> Engine:
+    try:
+        return load(name)
+    except JuliaError as error:
+        raise JuliaError(f"the worker {platform.node()}, process {os.getpid()}, has no Julia: {error}") from None
+
+
+def _counted_from(start: int, work: Callable[[], Any]) -> Any:
+    """The result; a sample that an error names is counted as among all."""
+    try:
+        return work()
+    except SSNNError as error:
+        if type(error) not in (SSNNError, JuliaError):
+            raise
+        message = re.sub(r"\bsample (\d+)\b", lambda found: f"sample {int(found[1]) + start}", str(error))
+        raise type(error)(message) from None
+
+
+# --- parts of a problem -----------------------------------------------------------------------------------------------
+
+
+def chunk_ranges(problem: Problem) -> list[range]:
+    """The chunks of samples over which the core sums gradients."""
+    network, samples = problem.network, problem.num_samples
+    synapses = network.synapses.targets.size
+    synapses += 0 if network.inputs is None else network.inputs.synapses.targets.size
+    limit = min(max(_MOST_SUMMED // (synapses + 1), _LEAST_CHUNKS), _NUM_CHUNKS)
+    chunks = min(limit, samples)
+    return [range(c * samples // chunks, (c + 1) * samples // chunks) for c in range(chunks)]
+
+
+def part_of(problem: Problem, rows: slice) -> Problem:
+    """The problem of some of the samples."""
+    network, spikes, given = problem.network, problem.input_spikes, problem.insertions
+    own = {name: x[rows] for name, x in network.parameters.items() if _per_sample(network, name, x)}
+    return replace(
+        problem,
+        network=network.replace(**own) if own else network,
+        num_samples=rows.stop - rows.start,
+        first_sample=problem.first_sample + rows.start,
+        initial={name: frozen(x[rows]) if x.ndim == 2 else x for name, x in problem.initial.items()},
+        input_spikes=spikes if spikes is None or spikes.num_samples == 1 else spikes[rows],
+        insertions=_insertions_of(given, rows),
+        recording=_recording_of(problem.recording, rows),
+        start=problem.start if problem.start is None else np.ascontiguousarray(problem.start[:, rows]),
+        executor=None,
+    )
+
+
+def _per_sample(network: Network, name: str, array: Array) -> bool:
+    return name not in SYNAPTIC and network.has_sample_axis(name, array)
+
+
+def _rows_of(problem: Problem, arrays: Mapping[str, Array], rows: slice, axis: int) -> dict[str, Array]:
+    """Of arrays of parameters, with `axis` axes before them, those of some samples."""
+    network, taken = problem.network, (slice(None),) * axis + (rows,)
+    found = {}
+    for name, array in arrays.items():
+        like = problem.parameters[name]
+        own = like.ndim == 2 if name in problem.initial else name == "input_times" and len(like) > 1
+        own = own or (name in network.parameters and _per_sample(network, name, like))
+        found[name] = np.ascontiguousarray(array[taken]) if own else array
+    return found
+
+
+def _insertions_of(given: Insertions | None, rows: slice) -> Insertions | None:
+    return given and Insertions(*(np.ascontiguousarray(getattr(given, part.name)[rows]) for part in fields(given)))
+
+
+def _recording_of(given: Recording | None, rows: slice) -> Recording | None:
+    if given is None or given.trains.num_samples == 1:
+        return given
+    return Recording(given.trains[rows], given.neurons)
+
+
+def _cotangents_of(bars: Cotangents, rows: slice) -> Cotangents:
+    arrays = {
+        name: bar if bar is None else np.ascontiguousarray(bar[rows])
+        for name in (
+            *("spike_times", "entries", "entries_at_saves", "entries_at_insertions"),
+            *("log_hazards", "hazards"),
+        )
+        for bar in (getattr(bars, name),)
+    }
+    states = {name: np.ascontiguousarray(bar[rows]) for name, bar in bars.states.items()}
+    return Cotangents(states=states, insertions=_insertions_of(bars.insertions, rows), **arrays)
+
+
+# --- and of results ---------------------------------------------------------------------------------------------------
+
+
+def _joined(problem: Problem, parts: Sequence[RawSolution]) -> RawSolution:
+    width = max(part.spike_times.shape[1] for part in parts)
+
+    def trains(name: str, blank: float) -> Any:
+        arrays = [getattr(part, name) for part in parts]
+        return np.concatenate([_widened(array, width, blank) for array in arrays])
+
+    def of_states(get: Callable[[RawSolution], Mapping[str, Array]], axis: int) -> dict[str, Array]:
+        return {name: np.concatenate([get(part)[name] for part in parts], axis) for name in get(parts[0])}
+
+    tangents = None
+    if parts[0].tangents is not None:
+        moved = [part.tangents for part in parts if part.tangents is not None]
+        tangents = Tangents(
+            spike_times=np.concatenate([_widened(each.spike_times, width, 0.0) for each in moved], 1),
+            states=of_states(lambda part: part.tangents.states, 1),  # type: ignore[union-attr]
+            **{
+                name: np.concatenate([getattr(each, name) for each in moved], 1)
+                for name in ("s", "s_at_saves", "s_at_insertions", "log_hazards", "hazards")
+                if getattr(moved[0], name) is not None
+            },
+        )
+    return RawSolution(
+        spike_times=trains("spike_times", np.inf),
+        spike_neurons=trains("spike_neurons", -1),
+        num_spikes=np.concatenate([part.num_spikes for part in parts]),
+        truncated=np.concatenate([part.truncated for part in parts]),
+        states=of_states(lambda part: part.states, 0),
+        tangents=tangents,
+        at_recorded=_at_recorded([part.at_recorded for part in parts]),
+        spike_events=None if parts[0].spike_events is None else trains("spike_events", -1),
+    )
+
+
+def _at_recorded(parts: Sequence[AtRecordedSpikes | None]) -> AtRecordedSpikes | None:
+    there = [part for part in parts if part is not None]
+    if not there:
+        return None
+    return AtRecordedSpikes(
+        *(np.concatenate([getattr(part, each.name) for part in there]) for each in fields(AtRecordedSpikes))
+    )
+
+
+def _widened(array: Any, width: int, blank: float) -> Any:
+    missing = [(0, 0)] * (array.ndim - 1) + [(0, width - array.shape[-1])]
+    return np.pad(array, missing, constant_values=blank)
+
+
+def _gathered(problem: Problem, name: str, chunks: Sequence[Array]) -> Array:
+    """The gradient by a parameter from the sums over chunks, in their order, shaped like it."""
+    like, network = problem.parameters[name], problem.network
+    if name == "input_times":
+        joined = np.concatenate(chunks)
+        return joined.sum(axis=0, keepdims=True) if len(like) == 1 else joined
+    own = like.ndim == 2 if name in problem.initial else _per_sample(network, name, like)
+    if own:
+        return np.concatenate(chunks)
+    total = np.zeros(chunks[0].shape)
+    for chunk in chunks:
+        total += chunk
+    if total.shape == like.shape:
+        return total
+    # Neuron after neuron, or synapse after synapse, as the core adds them.
+    if name in SYNAPTIC:
+        total = total.ravel()[network.synapses_of(name).position]
+        axis = 0
+    else:
+        axis = total.ndim - 1 - len(network.tail(name, like))
+    return np.asarray(np.add.accumulate(total, axis).take(-1, axis).reshape(like.shape))

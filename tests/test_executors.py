@@ -1,0 +1,181 @@
+"""Samples shared among the workers of an executor: the same numbers to the last bit, whatever happens to a worker."""
+
+import multiprocessing
+import os
+import signal
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from helpers import formula_network, random_network, run_arguments
+
+import ssnn_py as ssnn
+
+
+class Immediate:
+    """The least that an executor may be; keeps what it was asked to do."""
+
+    def __init__(self):
+        self.calls = []
+
+    def submit(self, work, *arguments):
+        self.calls.append(work.__name__)
+        future = Future()
+        try:
+            future.set_result(work(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def outcomes(network, run, **more):
+    """Everything that a simulation and both modes give, as a list of arrays."""
+    solution = ssnn.simulate(network, **run, **more)
+    rng = np.random.default_rng(0)
+    bars = rng.normal(size=solution.spike_times.shape)
+    states = {name: rng.normal(size=values.shape) for name, values in solution.states.items()}
+    if solution.problem.recording is None:
+        gradients = solution.vjp(bars, states_bar=states)
+    else:
+        bars = rng.normal(size=solution.log_hazards.shape)
+        gradients = solution.vjp(log_hazards_bar=bars, hazards_bar=bars, states_bar=states)
+    parameters = solution.problem.parameters
+    tangents = solution.tangents({name: rng.normal(size=x.shape) for name, x in parameters.items()})
+    found = [solution.spike_times, solution.spike_neurons, solution.num_spikes, solution.truncated]
+    found += [*solution.states.values(), tangents.spike_times, *tangents.states.values(), tangents.s]
+    return found + [x.data if hasattr(x, "tocsr") else x for x in gradients.values()]
+
+
+def per_sample(samples):
+    return random_network(1), run_arguments(1, samples=3)
+
+
+def shared(samples):
+    """Every parameter one for all samples, some for all neurons."""
+    network = random_network(2, per_sample=False)
+    network = network.replace(mu=[6.0, 4.0], sigma=[[0.3, 0.1], [0.0, 0.2]], beta=3.0, alpha=0.05)
+    rng = np.random.default_rng(4)
+    spikes = ssnn.SpikeTrains(np.sort(rng.uniform(0, 1, (1, 6)), axis=1), rng.integers(0, 2, (1, 6)), 2, 0.0, 2.0)
+    inputs = ssnn.SpikeInput(rng.uniform(0.1, 0.5, (2, 5)), delays=0.05)
+    network = ssnn.SLIFNetwork(
+        network.weights,
+        network.input_current,
+        delays=0.1,
+        inputs=inputs,
+        intensity=network.intensity,
+        **{name: network.parameters[name] for name in ("mu", "sigma", "v_reset", "alpha")},
+    )
+    return network, dict(t1=1.0, dt=0.05, num_samples=samples, saveat=[0.3, 1.0], input_spikes=spikes, v0=0.2)
+
+
+def drivers(samples):
+    """A path of each sample's own, jumps that are drawn, and jumps that are given."""
+    rng = np.random.default_rng(6)
+    path = ssnn.SampledPath(np.linspace(0, 1, 5), rng.normal(size=(samples, 5, 2)))
+    drawn = ssnn.JumpProcess(2.0, ssnn.NormalJumps(0.1, 0.3))
+    driver = path + drawn + ssnn.GivenJumps([0.3, 0.55], [0.2, 0.4]) + ssnn.FractionalBrownianMotion(0.3)
+    network = ssnn.SLIFNetwork([[0.0, 0.3], [0.2, 0.0]], 1.2, mu=(6.0, 4.0), sigma=0.3, driver=driver)
+    return network, dict(t1=1.0, dt=0.05, num_samples=samples, saveat=[0.5], seed=3)
+
+
+def clamped(samples):
+    """A recording of one neuron, of each sample its own; the others run free."""
+    rng = np.random.default_rng(8)
+    times = np.sort(rng.uniform(0.1, 0.9, (samples, 4)), axis=1)
+    observed = ssnn.SpikeTrains(times, np.zeros(times.shape, dtype=int), num_neurons=1, t0=0.0, t1=1.0)
+    network = random_network(3, per_sample=False)
+    return network, dict(t1=1.0, dt=0.05, num_samples=samples, observed=observed, observed_neurons=[2])
+
+
+def formulas(samples):
+    return formula_network(), dict(t1=1.0, dt=0.05, num_samples=samples, saveat=[0.5], seed=3)
+
+
+@pytest.mark.parametrize("make", [per_sample, shared, drivers, clamped, formulas])
+@pytest.mark.parametrize("samples", [1, 7, 200])
+def test_numbers_are_the_same_to_the_last_bit(make, samples):
+    network, run = make(samples)
+    alone = outcomes(network, run)
+    with ThreadPoolExecutor(3) as pool:
+        for more in ({"executor": Immediate()}, {"executor": pool}, {"threads": 2}):
+            for a, b in zip(alone, outcomes(network, run, **more), strict=True):
+                assert np.array_equal(a, b, equal_nan=True)
+
+
+# --- other processes --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as made:
+        yield made
+
+
+RUN = dict(t1=2.0, dt=0.02, num_samples=33)
+
+
+def count(solution):
+    """The mean number of spikes, with what one more would change."""
+    shape = len(solution.num_spikes), solution.network.num_neurons
+    return solution.num_spikes.mean(), None, None, None, np.full(shape, 1 / shape[0])
+
+
+@pytest.mark.parametrize("gradient", ["pathwise", "unbiased"])
+@pytest.mark.parametrize("wrt", ["input_current", ("weights", "mu")])
+def test_losses_and_training_by_processes_are_the_same(pool, gradient, wrt):
+    network = random_network(2, per_sample=False, sampled=False).replace(input_current=1.3)
+    a, b = (
+        ssnn.value_and_grad(count, network, wrt, gradient=gradient, executor=executor, **RUN)
+        for executor in (None, pool)
+    )
+    assert a[0] == b[0]
+    assert all(np.array_equal(a[1][name], b[1][name]) for name in a[1])
+    if gradient == "pathwise":
+        data = ssnn.simulate(network, seed=5, **RUN).spike_trains
+        fits = [
+            ssnn.fit(network, data, ssnn.ExpectedSignatureLoss(depth=2), wrt, 2, t1=2.0, dt=0.02, executor=executor)
+            for executor in (None, pool)
+        ]
+        assert all(np.array_equal(fits[0].history[name], fits[1].history[name]) for name in fits[0].parameters)
+
+
+def test_a_killed_worker_costs_no_number():
+    network = random_network(2, per_sample=False, sampled=False)
+    expected = ssnn.simulate(network, **RUN)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context) as doomed:
+        victim = doomed.submit(os.getpid).result()
+        os.kill(victim, signal.SIGKILL)
+        with pytest.warns(ssnn.WorkerLostWarning, match="this process computes what is missing"):
+            solution = ssnn.simulate(network, executor=doomed, **RUN)
+    assert np.array_equal(solution.spike_times, expected.spike_times)
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+def test_errors_name_the_sample_as_without_workers():
+    network = random_network(1, per_sample=False, sampled=False)
+    start = np.zeros((40, 5))
+    start[29, 2] = 1e308
+    run = dict(t1=1.0, dt=0.02, num_samples=40, v0=start)
+    messages = []
+    for executor in (None, Immediate()):
+        with pytest.raises(ssnn.SSNNError, match="solution of sample 29 is no longer finite") as caught:
+            ssnn.simulate(network, executor=executor, **run)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+def test_what_is_no_executor_is_refused():
+    with pytest.raises(ssnn.ValidationError, match="executor must have the method submit"):
+        ssnn.simulate(random_network(1, per_sample=False), t1=1.0, dt=0.1, executor=4)
+
+
+def test_an_executor_belongs_to_no_file_copy_or_comparison(tmp_path):
+    network, run = formulas(3)
+    run["threads"] = 1
+    solution, alone = ssnn.simulate(network, executor=Immediate(), **run), ssnn.simulate(network, **run)
+    assert solution == alone
+    ssnn.save(tmp_path / "solution", solution)
+    assert ssnn.load(tmp_path / "solution") == alone
