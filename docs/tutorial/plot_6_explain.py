@@ -49,7 +49,7 @@ fig, ax = plt.subplots(figsize=(5, 3), layout="constrained")
 ax.plot(profile.values, profile.log_likelihoods - profile.maximum, "o-")
 ax.axhline(-0.5 * 1.96**2, color="0.3", linestyle="--")
 ax.axvline(5.0, color="C1")
-ax.set(xlabel="β (truth: 5)", ylabel="log likelihood below its maximum")
+ax.set(xlabel="β (truth: 5)", ylabel="log likelihood − maximum")
 plt.show()
 
 # %%
