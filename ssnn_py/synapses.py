@@ -154,7 +154,7 @@ class SpikeInput(Component):
     >>> spikes = ssnn.SpikeTrains([[0.5, 0.7]], [[0, 2]], num_neurons=3, t0=0.0, t1=1.0)
     >>> solution = ssnn.simulate(net, t1=1.0, dt=0.01, input_spikes=spikes, saveat=[0.59, 0.61])
     >>> solution.i[0].round(3).tolist()
-    [[0.0, 0.0], [0.761, 0.0]]
+    [[0.0, 0.0], [0.76, 0.0]]
     """
 
     kind = "spike_input"
