@@ -246,7 +246,7 @@ def log_likelihood(
         **simulate_arguments,
     )  # fmt: skip
     if not is_hidden(problem):
-        return _exact(trains, Solution(problem, engine, engines.load(engine).solve(problem)))
+        return _exact(trains, Solution(problem, engine, engines.engine_for(engine, problem).solve(problem)))
     if particles is None:
         raise ValidationError(
             f"particles must be given where the state is hidden: {why_hidden(problem)}. Some hundreds are a beginning; "

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import time
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
@@ -102,6 +103,30 @@ def test_numbers_are_the_same_to_the_last_bit(make, samples):
                 assert np.array_equal(a, b, equal_nan=True)
 
 
+def test_reverse_mode_goes_out_once_for_all_parameters():
+    network, run = shared(40)
+    executor = Immediate()
+    solution = ssnn.simulate(network, executor=executor, **run)
+    tasks = len(executor.calls)
+    solution.vjp(np.ones(solution.spike_times.shape), ("mu", "beta", "weights", "delays"))
+    assert executor.calls == ["_solve"] * tasks + ["_pull_back"] * tasks
+
+
+@pytest.mark.parametrize("particles", [None, 4])
+def test_likelihoods_are_computed_by_the_workers(particles):
+    network = random_network(3, per_sample=False, matrix_noise=False).replace(alpha=0.0)
+    if particles is None:
+        network = network.replace(sigma=0.0)
+    trains = ssnn.simulate(network, t1=0.5, dt=0.05, num_samples=3).spike_trains
+    executor = Immediate()
+    alone, shared_out = (
+        ssnn.log_likelihood(network, trains, dt=0.05, particles=particles, filters=2, executor=one)
+        for one in (None, executor)
+    )
+    assert executor.calls
+    assert np.array_equal(alone.samples, shared_out.samples)
+
+
 # --- other processes --------------------------------------------------------------------------------------------------
 
 
@@ -144,6 +169,7 @@ def test_a_killed_worker_costs_no_number():
     expected = ssnn.simulate(network, **RUN)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context) as doomed:
+        list(doomed.map(time.sleep, [0.5, 0.5]))  # both are there: CPython's pool may hang if it breaks as it grows
         victim = doomed.submit(os.getpid).result()
         os.kill(victim, signal.SIGKILL)
         with pytest.warns(ssnn.WorkerLostWarning, match="this process computes what is missing"):

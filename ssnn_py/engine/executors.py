@@ -86,8 +86,8 @@ class ExecutorEngine(Engine):
         # A driver's own sums over samples are this process's.
         here = [name for name in wrt if name in problem.network.driver.parameters]
         gradients = load(self.name).pull_back(replace(problem, executor=None), cotangents, here) if here else {}
-        there = tuple(name for name in wrt if name not in here)
-        return {name: {**gradients, **self._shared(problem, cotangents, there)}[name] for name in wrt}
+        gradients |= self._shared(problem, cotangents, tuple(name for name in wrt if name not in here))
+        return {name: gradients[name] for name in wrt}
 
     def _shared(self, problem: Problem, cotangents: Cotangents, wrt: tuple[str, ...]) -> dict[str, Array]:
         """The gradients that workers compute."""
