@@ -98,11 +98,7 @@ class Diagnosis(Record):
     @property
     def unidentified(self) -> tuple[str, ...]:
         """The combinations that the loss does not identify, in words; coordinates below a tenth are left out."""
-        return tuple(
-            in_words(row, self.labels)
-            for row, known in zip(self.combinations, self.identified, strict=True)
-            if not known
-        )
+        return unidentified(self.combinations, self.identified, self.labels)
 
     def __repr__(self) -> str:
         head = ("", "value", "standard error", "gradient", "moved in last third")
@@ -154,6 +150,11 @@ def in_words(row: Array, labels: Sequence[str]) -> str:
     return " ".join(terms).removeprefix("+ ") + (" + …" if len(order) > 5 else "") + " (each in units of its size)"
 
 
+def unidentified(combinations: Array, identified: NDArray[np.bool_], labels: Sequence[str]) -> tuple[str, ...]:
+    """The combinations that are not identified, in words."""
+    return tuple(in_words(row, labels) for row, known in zip(combinations, identified, strict=True) if not known)
+
+
 class Coordinates:
     """The trained parameters as one vector, and back."""
 
@@ -163,9 +164,7 @@ class Coordinates:
         labels: list[str] = []
         for name in names:
             array = self.parameters[name]
-            dense = name == "weights" and array.ndim == 2
-            place = network.synapses.position if dense else np.arange(array.size)
-            self.places[name] = np.asarray(place, dtype=np.intp)
+            self.places[name] = np.asarray(network.own_entries(name, array), dtype=np.intp)
             labels += [
                 name + (f"[{', '.join(map(str, np.unravel_index(int(k), array.shape)))}]" if array.ndim else "")
                 for k in self.places[name]

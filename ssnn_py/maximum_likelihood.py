@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .diagnosis import Coordinates, in_words
+from .diagnosis import Coordinates, unidentified
 from .engine import Problem
 from .errors import NoGradientError, SSNNError, ValidationError
 from .formulas.analysis import evaluated, name_set
@@ -85,11 +86,7 @@ class MaximumLikelihood(Record):
     @property
     def unidentified(self) -> tuple[str, ...]:
         """The combinations that the data do not identify, in words; coordinates below a tenth are left out."""
-        return tuple(
-            in_words(row, self.labels)
-            for row, known in zip(self.combinations, self.identified, strict=True)
-            if not known
-        )
+        return unidentified(self.combinations, self.identified, self.labels)
 
     def confidence_intervals(self, level: float = 0.95) -> Array:
         r"""Wald's intervals :math:`\hat\theta \pm z\cdot\mathrm{SE}`, shape (P, 2).
@@ -102,7 +99,7 @@ class MaximumLikelihood(Record):
         level = as_float("level", level)
         if not 0.0 < level < 1.0:
             raise ValidationError(f"level must be between 0 and 1, got {level}")
-        reach = _normal_quantile((1.0 + level) / 2.0) * self.standard_errors
+        reach = NormalDist().inv_cdf((1.0 + level) / 2.0) * self.standard_errors
         return np.stack([self.values - reach, self.values + reach], axis=1)
 
     def profile(self, label: str, values: ArrayLike | None = None) -> Profile:
@@ -217,7 +214,7 @@ class Profile(Record):
 
         Linear between the values in the root of the drop; infinite on a side on which the values do not reach it.
         """
-        drop = _normal_quantile((1.0 + as_float("level", level)) / 2.0)
+        drop = NormalDist().inv_cdf((1.0 + as_float("level", level)) / 2.0)
         order = np.argsort(self.values)
         x, z = self.values[order], np.sqrt(np.maximum(2.0 * (self.maximum - self.log_likelihoods[order]), 0.0))
         best = int(np.argmin(z))
@@ -506,16 +503,3 @@ def _judged(
         has_dead_zone=_has_dead_zone(network),
         _climb=climb,
     )
-
-
-def _normal_quantile(probability: float) -> float:
-    """Of the standard normal law.
-
-    Examples
-    --------
-    >>> round(_normal_quantile(0.975), 6)
-    1.959964
-    """
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(probability)

@@ -403,6 +403,12 @@ class Network(Immutable):
         """The synapses that a parameter of ``SYNAPTIC`` has numbers for."""
         return self.synapses if name in ("weights", "delays") or self.inputs is None else self.inputs.synapses
 
+    def own_entries(self, name: str, array: Array) -> NDArray[np.int64]:
+        """Where in the flattened parameter its own numbers stand: of dense matrices those of synapses, else all."""
+        if name in SYNAPTIC and array.ndim == 2:
+            return self.synapses_of(name).position
+        return np.arange(array.size)
+
     def like_parameter(self, name: str, values: Array) -> Any:
         """Values of a parameter as they were given: those of synapses dense or sparse."""
         if name in ("weights", "delays"):

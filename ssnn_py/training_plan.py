@@ -22,7 +22,6 @@ from .network import Network
 from .optimizers import Optimizer, RMSProp
 from .simulation import prepare, renewed, simulate, warn_of_likely_mistakes
 from .spike_trains import SpikeTrains
-from .synapses import SYNAPTIC
 from .validation import as_float, as_int, describe, require_memory
 
 Array = NDArray[np.float64]
@@ -320,10 +319,8 @@ def _checked_bounds(
         high = math.inf if high is None else as_float(f"bounds of {name}", high)
         if low > high:
             raise ValidationError(f"bounds of {name} must have low ≤ high, got {describe(pair)}")
-        bounded = np.ones(start[name].shape, dtype=bool)
-        if name in SYNAPTIC and bounded.ndim == 2:
-            bounded[:] = False
-            bounded.ravel()[network.synapses_of(name).position] = True
+        bounded = np.zeros(start[name].shape, dtype=bool)
+        bounded.ravel()[network.own_entries(name, start[name])] = True
         outside = start[name][bounded & ((start[name] < low) | (start[name] > high))]
         if outside.size:
             raise ValidationError(

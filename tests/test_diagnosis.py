@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ssnn_py as ssnn
+from ssnn_py.diagnosis import Coordinates
 
 T = 10.0
 RUN = dict(t1=T, dt=1.0)
@@ -138,3 +139,12 @@ def test_what_cannot_be_diagnosed_says_so(tmp_path, julia):
     fit = ssnn.fit(big, None, loss, "weights", steps=0, num_samples=2, t1=0.1, dt=0.1)
     with pytest.raises(ssnn.ValidationError, match=r"at most 200 entries in all, got 400: .* 12800 simulations"):
         fit.diagnose()
+
+
+def test_coordinates_are_the_numbers_of_synapses_alone():
+    inputs = ssnn.SpikeInput([[0.5, 0.0], [0.3, 0.2]], [[0.1, 0.0], [0.1, 0.2]])
+    network = ssnn.SLIFNetwork([[0.0, 0.4], [0.0, 0.0]], delays=[[0.0, 0.2], [0.0, 0.0]], inputs=inputs)
+    names = ("weights", "delays", "input_weights", "input_delays")
+    coordinates = Coordinates(network, {name: network.parameters[name] for name in names}, names)
+    assert coordinates.values.tolist() == [0.4, 0.2, 0.5, 0.3, 0.2, 0.1, 0.1, 0.2]
+    assert coordinates.labels[1:4] == ("delays[0, 1]", "input_weights[0, 0]", "input_weights[1, 0]")
