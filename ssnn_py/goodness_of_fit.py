@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import ValidationError
-from .likelihoods import LogLikelihood, log_likelihood
+from .likelihoods import LogLikelihood, log_likelihood, poisson_log_likelihood
 from .network import Network
 from .plotting import figure, legend_beside
 from .signature_kernels import TwoSampleTest, two_sample_test
@@ -378,7 +378,7 @@ def _neuron_fit(likelihood: LogLikelihood, generated: SpikeTrains, k: int) -> Ne
     correlations, serial = serial_test(u)
     spikes = int(trains.spike_counts[:, k].sum())
     length = trains.num_samples * (trains.t1 - trains.t0)
-    constant = spikes * (math.log(spikes / length) - 1.0) if spikes else 0.0
+    constant = poisson_log_likelihood(trains.select([k]))
     bits = (float(likelihood.neurons[:, k].sum()) - constant) / (spikes * math.log(2.0)) if spikes else math.nan
     return NeuronFit(
         k, spikes, spikes / length, float(generated.mean_rates[:, k].mean()), bits, u, distance, p, correlations, serial

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from . import engine as engines
 from .engine import Problem, RawSolution, Recording
 from .engine.reference_noise import threefry, uniform
-from .spike_trains import SpikeTrains
+from .spike_trains import SpikeTrains, packed, taken
 
 Array = NDArray[np.float64]
 
@@ -77,7 +77,7 @@ class _Filter:
     def __init__(self, problem: Problem, engine: str, samples: int, filters: int, particles: int) -> None:
         assert problem.recording is not None
         self.problem, self.recording = problem, problem.recording
-        self.solve: Callable[[Problem], RawSolution] = engines.load(engine).solve
+        self.solve: Callable[[Problem], RawSolution] = engines.engine_for(engine, problem).solve
         self.samples, self.filters, self.particles = samples, filters, particles
         self.groups = samples * filters
         self.log_weights = np.full((self.groups, particles), -math.log(particles))
@@ -228,9 +228,6 @@ def _key(seed: int, stream: int, index: int) -> int:
 def _within(trains: SpikeTrains, a: float, b: float) -> tuple[SpikeTrains, NDArray[np.intp]]:
     """Those spikes that come after a, up to b (the first ones at a, too, if that is t0), and where they stood."""
     inside = (trains.times > a if a > trains.t0 else trains.times >= a) & (trains.times <= b) & (trains.neurons >= 0)
-    width = int(inside.sum(axis=1).max(initial=0))
-    columns = np.argsort(~inside, axis=1, kind="stable")[:, :width]
-    there = np.take_along_axis(inside, columns, axis=1)
-    times = np.where(there, np.take_along_axis(trains.times, columns, axis=1), np.inf)
-    neurons = np.where(there, np.take_along_axis(trains.neurons, columns, axis=1), -1)
+    columns = packed(inside)
+    times, neurons = taken(trains.times, columns, np.inf), taken(trains.neurons, columns, -1)
     return SpikeTrains.unchecked(times, neurons, trains.num_neurons, a, b), columns

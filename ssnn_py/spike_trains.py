@@ -412,8 +412,8 @@ class SpikeTrains(Record):
                 f"and {end}"
             )
         within = (self.neurons >= 0) & (self.times >= begin) & ((self.times < end) | (end == self.t1))
-        columns = _packed(within)
-        times, neurons = _taken(self.times, columns, np.inf), _taken(self.neurons, columns, -1)
+        columns = packed(within)
+        times, neurons = taken(self.times, columns, np.inf), taken(self.neurons, columns, -1)
         return SpikeTrains.unchecked(times, neurons, self.num_neurons, begin, end)
 
     @classmethod
@@ -512,12 +512,12 @@ class SpikeTrains(Record):
         label = np.full(self.num_neurons + 1, -1, dtype=np.int64)
         label[chosen] = np.arange(chosen.size)
         new = label[self.neurons]
-        columns = _packed(new >= 0)
-        return columns, _taken(new, columns, -1), int(chosen.size)
+        columns = packed(new >= 0)
+        return columns, taken(new, columns, -1), int(chosen.size)
 
     def masked(self, columns: NDArray[np.intp], neurons: Integers, num_neurons: int) -> SpikeTrains:
         """The spikes at `columns` (see :meth:`selection`)."""
-        times = _taken(self.times, columns, np.inf)
+        times = taken(self.times, columns, np.inf)
         return SpikeTrains.unchecked(
             np.ascontiguousarray(times), np.ascontiguousarray(neurons), num_neurons, self.t0, self.t1
         )
@@ -907,12 +907,12 @@ def different_indices(neurons: ArrayLike, count: int) -> NDArray[np.integer[Any]
     return chosen
 
 
-def _taken(values: NDArray[Any], columns: NDArray[np.intp], nothing: float) -> NDArray[Any]:
+def taken(values: NDArray[Any], columns: NDArray[np.intp], nothing: float) -> NDArray[Any]:
     """In each row the values at these columns; `nothing` where a column is −1."""
     return np.where(columns >= 0, np.take_along_axis(values, np.maximum(columns, 0), axis=1), nothing)
 
 
-def _packed(there: NDArray[np.bool_]) -> NDArray[np.intp]:
+def packed(there: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Where each row is true, packed to the left, shape (S, largest number of them in a row); −1 where no more is."""
     columns = np.argsort(~there, axis=1, kind="stable")
     counts = there.sum(axis=1)
