@@ -60,8 +60,7 @@ def choose_insertions(
     # Where a sample is cut at its last spike, it always matters whose that is.
     last = solution.truncated.astype(np.int64)
     spikes = (solution.num_spikes if at_spikes else last) * (neurons - 1)
-    within = (problem.saveat > problem.t0) & (problem.saveat < problem.t1)
-    inner = np.flatnonzero(within & (at_saves | np.isin(problem.saveat, np.asarray(edges, dtype=np.float64))))
+    inner = _inner_times(problem, at_saves, edges)
     counts = spikes + inner.size * neurons
     if not counts.any():
         return None, np.zeros(counts.shape)
@@ -84,6 +83,14 @@ def choose_insertions(
     # Where two neurons fire at once, each of the two spikes is a place for the other: half of the jump belongs to
     # either.
     return insertions, np.where(insertions.spikes >= 0, 0.5, 1.0) * counts
+
+
+def _inner_times(problem: Problem, at_saves: bool, edges: Sequence[float]) -> Integers:
+    """Which recorded times within (t0, t1) are looked at: all, or those that are edges."""
+    if not problem.saveat.size or not (at_saves or len(edges)):
+        return np.zeros(0, dtype=np.int64)
+    within = (problem.saveat > problem.t0) & (problem.saveat < problem.t1)
+    return np.flatnonzero(within & (at_saves | np.isin(problem.saveat, np.asarray(edges, dtype=np.float64))))
 
 
 def at_places(insertions: Insertions, entries: Array, recorded: tuple[int, ...]) -> dict[str, Any]:

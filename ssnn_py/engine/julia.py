@@ -276,33 +276,37 @@ class _Results:
         self.struct, self._count = struct, len(fields)
         self._table = (ctypes.c_void_p * len(recorded))()
         struct.recorded, struct.num_recorded = ctypes.addressof(self._table), len(recorded)  # type: ignore[attr-defined]
-        self._parts: list[tuple[int, str, Callable[[], NDArray[Any]]]] = []
+        self._parts: list[tuple[int, Callable[[], NDArray[Any]]]] = []
         self._arrays: list[NDArray[Any]] = []
+        # Where each array's address goes: a field of the struct or of a part of it, or an entry of the table.
+        self._places: list[tuple[Any, str]] = []
         for place, (name, shape, value) in enumerate([*fields, *(("", *part) for part in recorded)]):
+            *inner, last = name.split(".")
+            self._places.append((functools.reduce(getattr, inner, struct), last))
             size = math.prod(shape)
             if size == 0:  # the same for all: there is nothing in it
                 self._arrays.append(np.full(shape, value))
-                self._point(place, name, self._arrays[-1])
+                self._point(place, self._arrays[-1])
             elif size <= _SMALL:  # to copy is quicker than to fill
                 self._arrays.append(np.full(shape, value))
-                self._parts.append((place, name, self._arrays[-1].copy))
+                self._parts.append((place, self._arrays[-1].copy))
             else:
                 self._arrays.append(_ZERO)
-                self._parts.append((place, name, functools.partial(np.full, shape, value)))
+                self._parts.append((place, functools.partial(np.full, shape, value)))
 
-    def _point(self, place: int, name: str, array: NDArray[Any]) -> None:
-        if name:
-            *inner, last = name.split(".")
-            setattr(functools.reduce(getattr, inner, self.struct), last, address(array))
+    def _point(self, place: int, array: NDArray[Any]) -> None:
+        struct, field = self._places[place]
+        if field:
+            setattr(struct, field, address(array))
         else:
             self._table[place - self._count] = address(array)
 
     def fresh(self) -> tuple[list[Any], list[Array]]:
         """New arrays, of the fields and of the recorded variables, to which the struct points from now on."""
         arrays = self._arrays.copy()
-        for place, name, make in self._parts:
+        for place, make in self._parts:
             arrays[place] = array = make()
-            self._point(place, name, array)
+            self._point(place, array)
         return arrays[: self._count], arrays[self._count :]
 
 

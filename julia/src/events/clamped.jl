@@ -41,7 +41,8 @@ end
 Let those recorded spikes come that are next, all at one time: each finds its neuron as it is before any of them.
 """
 function fire_recorded!(run, observer, step::Step)
-    r, τ = run.recorded, next_time(run.recorded)
+    r = run.external.recorded
+    τ = next_time(r)
     first, stop = r.next, r.next
     while stop <= r.recording.num_spikes && recorded_time(r, stop) == τ
         stop += 1

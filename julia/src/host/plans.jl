@@ -20,7 +20,8 @@ function PlanKey(mode::Symbol, problem::Problem, more::Real...)
     counts = (
         p.num_neurons, num_synapses_between_neurons(p), num_synapses(p), p.num_steps, p.num_components,
         p.noise_levels, p.hard_reset, p.stratonovich, p.num_saves, p.num_settings, p.num_knots,
-        p.inputs.num_channels, num_delays(p), p.signals.delays.pointer != C_NULL, p.path.num_times, map(Int, more)...,
+        p.inputs.num_channels, num_delays(p), p.signals.delays.pointer != C_NULL, p.path.num_times,
+        has_external_events(p), map(Int, more)...,
     )
     numbers = Float64[p.t0, p.t1, p.dt]
     foreach(x -> push!(numbers, x), counts)

@@ -186,20 +186,16 @@ function end_step!(tape::Tape, run::Run, step::Step)
 end
 
 """State of a run between two steps."""
-struct Checkpoint{M}
+struct Checkpoint{M,P}
     y::NTuple{M,Vector{Float64}}
     spikes::Vector{Int}
     num_spikes::Int
     next_save::Int
-    under_way::Vector{SpikeUnderWay}
-    next_input::Int
-    next_jump::Int
-    next_recorded::Int
+    external::P
 end
 
 Checkpoint(run::Run) = Checkpoint(
-    map(copy, run.x.y), copy(run.x.spikes), run.num_spikes, run.next_save, copy(run.deliveries.under_way),
-    run.deliveries.next_input, run.jumps.next, run.recorded.next,
+    map(copy, run.x.y), copy(run.x.spikes), run.num_spikes, run.next_save, progress(run.external),
 )
 
 """Put the run back to where a checkpoint was made."""
@@ -208,8 +204,7 @@ function restore!(run::Run, c::Checkpoint)
     copyto!(run.x.spikes, c.spikes)
     settle!(run.x)
     run.num_spikes, run.next_save, run.stopped = c.num_spikes, c.next_save, false
-    run.deliveries.next_input, run.jumps.next, run.recorded.next = c.next_input, c.next_jump, c.next_recorded
-    copyto!(resize!(run.deliveries.under_way, length(c.under_way)), c.under_way)
+    restore!(run.external, c.external)
 end
 
 # Memory for the record of a segment, per thread. Longer solves are cut into segments, at least the square root of their
@@ -224,14 +219,14 @@ function segment_steps(run::Run{M,C}) where {M,C}
 end
 
 """One thread's means of differentiating samples."""
-mutable struct AdjointWorker{M,R<:Run{M},Θ<:Model,T}
+mutable struct AdjointWorker{M,R<:Run{M},Θ<:Model,T,K<:Checkpoint{M}}
     run::R
     tape::Tape{M}
     bar::StateAdjoint{M}            # at the end, later the start, of the step at hand
     moved_bar::StateAdjoint{M}      # of neurons that an event has moved, or a save has looked at, within the step
     y::NTuple{M,Vector{Float64}}    # as recorded at the start of the step
     gradients::Θ                    # of the sample at hand
-    checkpoints::Vector{Checkpoint{M}}
+    checkpoints::Vector{K}
     spike_times::Vector{Float64}
     spike_neurons::Vector{Int}
     sent_bars::Vector{Float64}      # what the times of spikes owe to those that they reach later
@@ -247,7 +242,7 @@ function AdjointWorker(run::Run{M,C}, data::AdjointData) where {M,C}
     data.entries_at_saves == C_NULL || (tape.may_fire = zeros(Bool, n, run.problem.num_saves))
     return AdjointWorker(
         run, tape, StateAdjoint{M}(n), StateAdjoint{M}(n), zero_vectors(Val(M), n), Model(run.problem)::typeof(run.θ),
-        Checkpoint{M}[], zeros(capacity), zeros(Int, capacity),
+        typeof(Checkpoint(run))[], zeros(capacity), zeros(Int, capacity),
         zeros(run.synapses.delayed ? capacity : 0), table, wanted_terms(run.θ, table),
     )
 end
@@ -450,9 +445,6 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
             continue
         elseif what == TARGET
             continue
-        elseif what == CLAMPED
-            add_state!(moved.y, k, recorded_bar!(w, cotangents, k, y, a, entry.index))
-            continue
         elseif what == CROSSING
             if cotangents.spike_times != C_NULL
                 τ_bar += finite_or_zero(unsafe_load(cotangents.spike_times, entry.index))
@@ -467,24 +459,8 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
             at_b, start_bar = take_state!(moved, k)
             at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
             τ_bar += start_bar + b_bar
-        elseif what == DELIVERY
-            synapse = entry.event
-            found = delivery_adjoint!(gradients, θ, run.synapses, synapse, k, entry.y_b, state_at(moved.y, k))
-            set_state!(moved.y, k, found)
-            at_b, start_bar = take_state!(moved, k)
-            at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
-            delivered_adjoint!(w, cotangents, synapse, entry.index, start_bar + b_bar)
-        elseif what == JUMP
-            sizes = jump_sizes(run.jumps, entry.index)
-            after, start_bar = take_state!(moved, k)
-            at_b, sizes_bar = after_jump_adjoint!(gradients, θ, k, entry.y_b, sizes, after)
-            moves = cotangents.jump_times != C_NULL
-            at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, moves)
-            moves && unsafe_store!(cotangents.jump_times, start_bar + b_bar, entry.index)
-            for c in eachindex(sizes_bar)
-                place = c + length(sizes) * (entry.index - 1)
-                cotangents.jump_sizes == C_NULL || unsafe_store!(cotangents.jump_sizes, sizes_bar[c], place)
-            end
+        elseif what in (DELIVERY, JUMP, CLAMPED)
+            at_a, a_bar = external_adjoint!(w, run.external, step, entry, cotangents)
         elseif what == HAZARD
             at_b = ntuple(variable -> variable == M ? cotangents.hazard_at_insertion : 0.0, Val(M))
             at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
@@ -499,9 +475,37 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
     end
 end
 
+"""Cotangents of the state and the local time before an external event from those after it; adds to the gradients."""
+function external_adjoint!(w::AdjointWorker, e::SomeExternalEvents, step::Step, entry::TapeEntry, cotangents)
+    what, k, y, a, b = entry.what, entry.k, entry.y, entry.a, entry.b
+    run, moved, gradients = w.run, w.moved_bar, w.gradients
+    solver, θ = run.solver, run.θ
+    what == CLAMPED && return recorded_bar!(w, e.recorded, cotangents, k, y, a, entry.index), 0.0
+    if what == DELIVERY
+        synapse = entry.event
+        found = delivery_adjoint!(gradients, θ, run.synapses, synapse, k, entry.y_b, state_at(moved.y, k))
+        set_state!(moved.y, k, found)
+        at_b, start_bar = take_state!(moved, k)
+        at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
+        delivered_adjoint!(w, cotangents, synapse, entry.index, start_bar + b_bar)
+        return at_a, a_bar
+    end
+    sizes = jump_sizes(e.jumps, entry.index)
+    after, start_bar = take_state!(moved, k)
+    at_b, sizes_bar = after_jump_adjoint!(gradients, θ, k, entry.y_b, sizes, after)
+    moves = cotangents.jump_times != C_NULL
+    at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, moves)
+    moves && unsafe_store!(cotangents.jump_times, start_bar + b_bar, entry.index)
+    for c in eachindex(sizes_bar)
+        place = c + length(sizes) * (entry.index - 1)
+        cotangents.jump_sizes == C_NULL || unsafe_store!(cotangents.jump_sizes, sizes_bar[c], place)
+    end
+    return at_a, a_bar
+end
+
 """The cotangent that neuron k's state has from its recorded spike `index` at τ; adds to the gradients."""
-function recorded_bar!(w::AdjointWorker{M}, cotangents::SampleCotangents, k, y, τ, index) where {M}
-    from, at = cotangents.at_recorded_spikes, place(w.run.recorded, index)
+function recorded_bar!(w::AdjointWorker{M}, recorded::RecordedSpikes, cotangents, k, y, τ, index) where {M}
+    from, at = cotangents.at_recorded_spikes, place(recorded, index)
     bar = zero_state(Val(M))
     if from.log_hazards != C_NULL
         bar = log_hazard_adjoint!(w.gradients, w.run.θ, k, y, τ, unsafe_load(from.log_hazards, at))

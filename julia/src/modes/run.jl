@@ -59,7 +59,7 @@ struct Spike{M}
 end
 
 """Everything one thread needs to compute samples of a problem."""
-mutable struct Run{M,C,S<:Solver,Θ<:Model,D<:Driver{C}}
+mutable struct Run{M,C,S<:Solver,Θ<:Model,D<:Driver{C},E<:ExternalEvents}
     problem::Problem
     solver::S
     synapses::Synapses
@@ -84,9 +84,7 @@ mutable struct Run{M,C,S<:Solver,Θ<:Model,D<:Driver{C}}
     stopped::Bool                       # as many spikes as the host has place for
     insertion::Insertion
     trail::Trail{M}
-    deliveries::Deliveries
-    jumps::Jumps{C}
-    recorded::RecordedSpikes
+    external::E
 end
 
 Run(problem::Problem) = Run(problem, lookup(SOLVERS, "solver", unsafe_string(problem.solver))(), Model(problem))
@@ -102,8 +100,7 @@ function Run(problem::Problem, solver::Solver, θ::Model, driver::Driver{C}, ::V
         host_array(problem.saveat, problem.num_saves), θ, NetworkState{M}(n), driver, zeros(n * C), zeros(n * C),
         keeps_areas(solver, problem), RefinementMemory{M,C}(n, deepest_leaf(solver)), (UInt64(0), UInt64(0)),
         Spike{M}[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[], false,
-        Insertion(0, 0, 0), zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0), Deliveries(problem), Jumps{C}(problem),
-        RecordedSpikes(problem.recording),
+        Insertion(0, 0, 0), zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0), ExternalEvents(problem, Val(C)),
     )
 end
 
@@ -111,9 +108,7 @@ end
 function renew!(run::Run, problem::Problem)
     run.problem = problem
     read!(run.synapses, problem)
-    renew!(run.deliveries, problem)
-    run.jumps.data = problem.jumps
-    run.recorded.recording = problem.recording
+    renew!(run.external, problem)
     read_table!(run.coefficients, problem.coefficients, run.places)
     run.saveat = host_array(problem.saveat, problem.num_saves)
     renew!(run.driver, problem)
@@ -124,9 +119,7 @@ end
 function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_neurons, spike_events = C_NULL)
     problem, θ, x = run.problem, run.θ, run.x
     load!(θ, run.coefficients, problem.weights, problem.signals, run.synapses, sample)
-    begin_sample!(run.deliveries, θ, run.synapses, sample)
-    begin_sample!(run.jumps, sample)
-    begin_sample!(run.recorded, sample)
+    begin_sample!(run.external, θ, run.synapses, sample)
     run.key = (problem.seed, UInt64(problem.first_sample + sample - 1))
     reset!(run.driver, run.key)
     forget!(run.memory)
@@ -195,7 +188,7 @@ Returns how many steps were begun.
 function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
     x, neurons = run.x, num_neurons(run.x)
     alone = neurons == 1 && takes_event_free_steps(observer)
-    n, coming = from, next_coming(run)
+    n, coming = from, next_coming(run.external)
     while n < to
         alone && (n = take_event_free_steps!(run, observer, n, to))
         step = step_at(run, n)
@@ -209,10 +202,10 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
         end
         after_full_step!(observer, run, step, n)
         if coming <= step.stop || !isempty(run.firing)
-            send_inputs!(run.deliveries, run.θ, run.synapses, step.stop)
+            send_inputs!(run.external, run.θ, run.synapses, step.stop)
             resolve_events!(run, observer, step)
             run.stopped && return n + 1 - from
-            coming = next_coming(run)
+            coming = next_coming(run.external)
         end
         fires_at_end = 0
         while run.next_save <= length(run.saveat) && run.saveat[run.next_save] <= step.stop
@@ -221,7 +214,7 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
                 insert_spike!(run, observer, step, k, t)
                 resolve_events!(run, observer, step)
                 run.stopped && return n + 1 - from
-                coming = next_coming(run)
+                coming = next_coming(run.external)
             else
                 fires_at_end = k
             end
@@ -242,7 +235,7 @@ window; returns the step reached, before `to`.
 function take_event_free_steps!(run::Run, observer::Observer, from::Int, to::Int)
     problem, driver = run.problem, run.driver
     limit = min(to, Int(problem.num_steps)) - 1         # the last step may be shortened
-    expected = next_coming(run)
+    expected = next_coming(run.external)
     run.next_save <= length(run.saveat) && (expected = min(expected, run.saveat[run.next_save]))
     if expected < Inf
         limit = min(limit, floor(Int, (expected - problem.t0) / problem.dt) - 1)
@@ -280,15 +273,8 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
     x, θ, synapses = run.x, run.θ, run.synapses
     limit, before = spike_limit(synapses, num_neurons(x)), run.num_spikes
     while true
-        coming, recorded = next_from_outside(run), next_time(run.recorded)
-        if recorded <= min(step.stop, coming) && (isempty(run.firing) || recorded <= next_spike(run).time)
-            save_before!(run, observer, step, recorded) || fire_recorded!(run, observer, step)
+        if external_event!(run, run.external, observer, step)
             run.stopped && return
-            continue
-        end
-        if coming <= step.stop && (isempty(run.firing) || coming <= next_spike(run).time)
-            save_before!(run, observer, step, coming) && continue
-            coming == next_jump_time(run.jumps) ? jump!(run, observer, step) : deliver!(run, observer, step)
             continue
         end
         isempty(run.firing) && return
@@ -313,24 +299,6 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
     end
 end
 
-"""When the next thing happens that no neuron's state decides: a jump of the driver, or the arrival of a spike."""
-@inline next_from_outside(run::Run) = min(next_jump_time(run.jumps), next_arrival(run.deliveries))
-
-"""The same, of what will be sent from outside and of recorded spikes, too."""
-next_coming(run::Run) = min(next_from_outside(run), next_input_time(run.deliveries), next_time(run.recorded))
-
-"""Let the driver's next jump, within this step, move its neuron."""
-function jump!(run::Run, observer::Observer, step::Step)
-    x, θ, n, τ = run.x, run.θ, run.jumps.next, next_jump_time(run.jumps)
-    k = jump_neuron(run.jumps, n)
-    y = advance(run.solver, θ, step, k, state_at(x.y, k), piece_start(x, step, k), τ)
-    before_jump!(observer, run, step, n, k, τ, y)
-    set_state!(x.y, k, after_jump(θ, k, y, jump_sizes(run.jumps, n)))
-    mark_moved!(x, k, τ)
-    restart!(run, step, k)
-    run.jumps.next += 1
-end
-
 """Let neuron j, which is at τ, fire there: its targets are brought to τ, and all of them go on from there."""
 function fire!(run::Run, observer::Observer, step::Step, j, event, τ)
     x, θ, synapses = run.x, run.θ, run.synapses
@@ -348,7 +316,7 @@ function fire!(run::Run, observer::Observer, step::Step, j, event, τ)
     unsafe_store!(run.spike_times, τ, run.num_spikes)
     unsafe_store!(run.spike_neurons, j - 1, run.num_spikes)
     run.spike_events == C_NULL || unsafe_store!(run.spike_events, event - 1, run.num_spikes)
-    synapses.delayed && send!(run.deliveries, θ, synapses, j, run.num_spikes, τ)
+    synapses.delayed && send_spike!(run.external, θ, synapses, j, run.num_spikes, τ)
 
     restart!(run, step, j)
     for e in outgoing
@@ -361,23 +329,6 @@ function fire!(run::Run, observer::Observer, step::Step, j, event, τ)
     if run.next_save <= length(run.saveat) && run.saveat[run.next_save] == τ
         save!(run, observer, step, τ)
     end
-end
-
-"""Bring the spike under way that arrives first, within this step, to those targets that it reaches then."""
-function deliver!(run::Run, observer::Observer, step::Step)
-    x, θ, synapses, d = run.x, run.θ, run.synapses, run.deliveries
-    spike = d.under_way[1]
-    reached = reached_next(d, θ, synapses, spike)
-    for place in reached
-        e = d.order[place]
-        k = synapses.targets[e]
-        y = advance(run.solver, θ, step, k, state_at(x.y, k), piece_start(x, step, k), spike.arrival)
-        before_delivery!(observer, run, step, spike, e, k, y)
-        set_state!(x.y, k, delivery(θ, synapses, e, k, y))
-        mark_moved!(x, k, spike.arrival)
-        restart!(run, step, k)
-    end
-    go_on!(d, θ, synapses, last(reached))
 end
 
 """
@@ -514,7 +465,7 @@ function solve_sample!(follow!, run::Run, observer::Observer, outputs::Outputs, 
         row(outputs.spike_neurons, problem.max_spikes, sample),
         outputs.spike_events == C_NULL ? outputs.spike_events : row(outputs.spike_events, problem.max_spikes, sample),
     )
-    run.recorded.outputs = outputs.at_recorded_spikes
+    want_at_recorded!(run.external, outputs.at_recorded_spikes)
     follow!()
     unsafe_store!(outputs.num_spikes, run.num_spikes, sample)
     unsafe_store!(outputs.truncated, run.stopped, sample)

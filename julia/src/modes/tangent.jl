@@ -136,11 +136,11 @@ function before_delivery!(o::TangentObserver, run::Run, step::Step, spike::Spike
 end
 
 function before_jump!(o::TangentObserver, run::Run, step::Step, n, k, τ, y)
-    sizes = jump_sizes(run.jumps, n)
+    sizes = jump_sizes(run.external.jumps, n)
     for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
-        dT = jump_time_tangent(run.jumps, o.outputs.jump_times, n, p)
+        dT = jump_time_tangent(run.external.jumps, o.outputs.jump_times, n, p)
         dy = tangent_within(run, step, θ, dx, k, τ, dT)
-        moved = duals(sizes, jump_tangents(run.jumps, o.outputs.jump_sizes, n, p))
+        moved = duals(sizes, jump_tangents(run.external.jumps, o.outputs.jump_sizes, n, p))
         set_state!(dx.y, k, tangents_of(after_jump(θ, k, duals(y, dy), moved)))
         dx.start[k] = dT
     end
@@ -149,7 +149,7 @@ end
 function before_recorded!(o::TangentObserver, run::Run, step::Step, index)
     fill!(o.dτ, 0.0)                # the recording does not move
     samples, capacity = run.problem.num_samples, run.problem.max_spikes
-    spike = run.num_spikes + 1 + index - run.recorded.next
+    spike = run.num_spikes + 1 + index - run.external.recorded.next
     for p in eachindex(o.dτ)
         unsafe_store!(o.outputs.spike_times, 0.0, spike + capacity * (o.sample - 1 + samples * (p - 1)))
     end
@@ -158,7 +158,7 @@ end
 function at_recorded!(o::TangentObserver, run::Run, step::Step, index, k, y, τ)
     to = o.outputs.at_recorded_spikes
     for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
-        at = place(run.recorded, index, Int(run.problem.num_samples), p)
+        at = place(run.external.recorded, index, Int(run.problem.num_samples), p)
         dy = state_at(dx.y, k)
         store_if_wanted!(to.log_hazards, log_hazard_tangent(θ, k, y, dy, τ), at)
         store_if_wanted!(to.hazards, last(dy), at)

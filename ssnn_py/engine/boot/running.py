@@ -67,17 +67,22 @@ class JuliaRuntime(abc.ABC):
         """The core's entry point `name` as a Python callable.
 
         It raises :class:`JuliaError` with Julia's message where the core fails, and KeyboardInterrupt where it was
-        stopped.
+        stopped. Julia compiles an entry point when it is first called.
         """
         if name in self._functions:
             return self._functions[name]
-        pointer = ctypes.CFUNCTYPE(ctypes.c_int32, *argtypes)(self._address(name))
+        prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *argtypes)
+        pointer: Callable[..., int] | None = None
 
         def attempt(*arguments: Any) -> tuple[int, str]:
+            assert pointer is not None
             status = pointer(*arguments)
             return status, self._message() if status not in (0, INTERRUPTED) else ""
 
         def call(*arguments: Any) -> None:
+            nonlocal pointer
+            if pointer is None:
+                pointer = prototype(self._address(name))
             status, message = self._perform(attempt, arguments)
             if status == INTERRUPTED:
                 raise KeyboardInterrupt
