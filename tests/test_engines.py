@@ -1,5 +1,9 @@
 """Engines, thread counts and chunks give the same numbers."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from conftest import needs_julia
@@ -66,6 +70,35 @@ def test_threads_do_not_change_a_bit():
         assert np.array_equal(gradient, second[name]), name
     direction = {"beta": 1.0, "weights": network.parameters["weights"]}
     assert np.array_equal(one.jvp(direction), two.jvp(direction))
+
+
+NUMBERS_OF_A_RUN = """
+import sys
+import numpy as np
+import ssnn_py as ssnn
+
+net = ssnn.SLIFNetwork(0.2 * (1 - np.eye(3)), input_current=[1.0, 1.2, 1.4], sigma=0.2)
+numbers = []
+for solver in ("euler_maruyama", "exact_ou"):
+    solution = ssnn.simulate(net, 3.0, 0.01, num_samples=16, max_spikes=12, saveat=0.5, solver=solver)
+    gradients = solution.vjp(np.ones_like(solution.spike_times), v_bar=solution.v)
+    numbers += [solution.spike_times, solution.v, ssnn.signature_kernel_gram(solution), *gradients.values()]
+np.savez(sys.argv[1], *numbers)
+"""
+
+
+@needs_julia
+def test_how_much_julia_optimises_changes_numbers_by_rounding_alone(tmp_path):
+    for level in ("1", "3"):
+        subprocess.run(
+            [sys.executable, "-c", NUMBERS_OF_A_RUN, str(tmp_path / level)],
+            env=os.environ | {"SSNN_JULIA_OPTIMIZE": level},
+            check=True,
+        )
+    with np.load(tmp_path / "1.npz") as one, np.load(tmp_path / "3.npz") as three:
+        for name in three:
+            scale = np.nanmax(np.abs(three[name]), where=np.isfinite(three[name]), initial=1.0)
+            np.testing.assert_allclose(one[name], three[name], rtol=1e-11, atol=1e-11 * scale)
 
 
 def test_samples_do_not_depend_on_their_batch(engine):
