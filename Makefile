@@ -12,15 +12,15 @@ demo: $(VENV)/installed
 	$(BIN)/ssnn setup
 	$(BIN)/ssnn reproduce figure1 --out $(OUT)
 
-# A file's tests run in one process: what Julia has compiled for one of them serves the next. Where they are of many
-# small models, their time is Julia's compiler: less optimisation halves it, and would cost the others more.
-MANY_MODELS := tests/test_formula_networks.py tests/test_shelf.py tests/test_formula_derivatives.py \
-	tests/test_drivers.py
+# A file's tests run in one process: what Julia has compiled for one of them serves the next. The time of most is Julia's
+# compiler, and less optimisation halves it; of these it is the computation.
+LONG_RUNS := tests/test_choosing_solvers.py tests/test_examples.py tests/test_experiments.py tests/test_laws.py \
+	tests/test_loss_entries.py tests/test_signature_kernels.py tests/test_unbiased.py
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test: lint julia-test
-	SSNN_JULIA_OPTIMIZE=1 $(PYTEST) $(MANY_MODELS)
-	$(PYTEST) $(MANY_MODELS:%=--ignore=%)
+	$(PYTEST) $(LONG_RUNS)
+	SSNN_JULIA_OPTIMIZE=1 $(PYTEST) $(LONG_RUNS:%=--ignore=%)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -423,7 +423,7 @@ except KeyboardInterrupt:
         with pytest.raises(ssnn.JuliaError, match=r'so "quoted" \$ and nothing else'):
             julia.eval(r'error("so \"quoted\" \$ and nothing else")')
         with pytest.raises(ssnn.JuliaError, match="no_such_entry"):
-            julia.function("no_such_entry")
+            julia.function("no_such_entry")()
 
     def test_the_runtime_says_which_julia_it_is(self, julia):
         assert julia.how in ("embedded", "juliacall")
