@@ -1,7 +1,8 @@
 """Every solver of DifferentialEquations.jl on the neuron of figure 1, beside the native ones: error against cost.
 
 With fixed steps, and with adaptive ones where a solver has them. All follow the Brownian paths of a native solve at a
-very fine step; times are those of solves of their own on one thread, whose noise is laid out on the solver's step.
+very fine step; times are processor times of solves of their own on one thread, whose noise is laid out on the solver's
+step.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Row:
-    """One solver in one setting: mean error of spike times and of potentials, and seconds of a sample."""
+    """One solver in one setting: mean error of spike times and of potentials, and processor seconds of a sample."""
 
     solver: str
     setting: Setting
@@ -87,12 +88,12 @@ def _solve(problem: BenchmarkProblem, solver: str, samples: int, seed: int, **op
 
 
 def _seconds(problem: BenchmarkProblem, solver: str, samples: int, seed: int, setting: Setting) -> float:
-    """Of one sample: the best of a few runs, after one that warms up."""
+    """Processor seconds of one sample: the best of a few runs, after one that warms up."""
     times = []
     for _ in range(4):
-        begin = time.perf_counter()
+        begin = time.process_time()
         _solve(problem, solver, samples, seed, threads=1, **setting.options)
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     return min(times[1:]) / samples
 
 
