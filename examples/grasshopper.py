@@ -105,9 +105,7 @@ def held_out(found: ssnn.MaximumLikelihood, spikes: np.ndarray) -> float:
 
 def windows(trains: ssnn.SpikeTrains, width: float) -> ssnn.SpikeTrains:
     """A train cut into windows, as samples of one law."""
-    starts = np.arange(trains.t0, trains.t1 - width / 2, width)
-    times = trains.times[0][np.isfinite(trains.times[0])]
-    return ssnn.SpikeTrains.from_lists([[times[(times > a) & (times <= a + width)] - a] for a in starts], 0.0, width)
+    return trains.cut(ssnn.observed_windows(trains.t0, trains.t1, [], width))
 
 
 def main(out: Path) -> None:

@@ -60,7 +60,7 @@ from .signatures import expected_signature, expected_signature_backprop, signatu
 from .simulation import Solution, simulate
 from .slif import SLIFNetwork
 from .solvers import SolverInfo, solvers
-from .spike_trains import PSTH, Rates, SpikeTrains
+from .spike_trains import PSTH, Rates, SpikeTrains, observed_windows
 from .synapses import SpikeInput
 from .training import DivergedError, FitResult, TrainingInterrupted, fit
 
@@ -149,6 +149,7 @@ __all__ = [
     "median_scales",
     "models",
     "multilevel",
+    "observed_windows",
     "piecewise_constant",
     "plotting",
     "poisson_trains",

@@ -416,6 +416,59 @@ class SpikeTrains(Record):
         times, neurons = taken(self.times, columns, np.inf), taken(self.neurons, columns, -1)
         return SpikeTrains.unchecked(times, neurons, self.num_neurons, begin, end)
 
+    def cut(self, windows: ArrayLike) -> SpikeTrains:
+        r"""Pieces of the recording as samples of their own, whose time begins at 0: those of the first sample, then of
+        the second.
+
+        A window from a to b has the spikes a < t ≤ b, at t − a: what is at its beginning is what its neuron has just
+        done. So a recording with gaps becomes trials without: cut it where it was observed (:func:`observed_windows`).
+        A network knows nothing of what was before a piece, and starts each of them in its initial state; take pieces
+        that are long beside its memory. What it hears must be cut likewise: values of a
+        :class:`SampledCurrent` of shape (S, M, N), `input_spikes` by this method.
+
+        Parameters
+        ----------
+        windows : array_like, shape (W, 2)
+            Beginnings and ends, of equal length, within [t0, t1].
+
+        Returns
+        -------
+        SpikeTrains
+            S·W samples, from 0 to the length of the windows.
+
+        Raises
+        ------
+        ValidationError
+            If a window is empty or outside of the trains' interval, or their lengths differ.
+
+        Examples
+        --------
+        >>> trains = SpikeTrains([[0.5, 1.0, 2.5]], [[0, 0, 0]], num_neurons=1, t0=0.0, t1=3.0)
+        >>> trains.cut([[0.0, 1.0], [2.0, 3.0]]).times
+        array([[0.5, 1. ],
+               [0.5, inf]])
+        """
+        given = as_windows("windows", windows)
+        lengths = np.diff(given)[:, 0]
+        outside = (given[:, 0] < self.t0) | (given[:, 1] > self.t1)
+        if outside.any():
+            a, b = given[int(outside.argmax())]
+            raise ValidationError(
+                f"windows must be within the trains' interval from {self.t0} to {self.t1}, got one from {a} to {b}"
+            )
+        if np.ptp(lengths) > interop.SAME_LENGTH * lengths.max():
+            raise ValidationError(
+                f"windows must have equal lengths, as samples have, got {lengths.min():g} to {lengths.max():g}"
+            )
+        length, parts = float(lengths.min()), []
+        for a, b in given:
+            columns = packed((self.neurons >= 0) & (self.times > a) & (self.times <= b))
+            times, labels = taken(self.times, columns, np.inf), taken(self.neurons, columns, -1)
+            times = np.minimum(times - a, np.where(labels < 0, np.inf, length))  # whatever rounding has made of it
+            parts.append(SpikeTrains.unchecked(times, labels, self.num_neurons, 0.0, length))
+        order = np.arange(len(given) * self.num_samples).reshape(len(given), self.num_samples).T.ravel()
+        return SpikeTrains.concatenate(parts)[order]
+
     @classmethod
     def concatenate(cls, parts: Sequence[SpikeTrains]) -> SpikeTrains:
         """The samples of all parts, one after the other.
@@ -879,8 +932,8 @@ class SpikeTrains(Record):
         Raises
         ------
         ValidationError
-            If PyNWB is not installed, the file cannot be read, there are no trials, they have no common window, or a
-            unit was not observed throughout it.
+            If PyNWB is not installed, the file cannot be read, there are no trials, they have no common window, a unit
+            was not observed throughout it, or it meets the file's ``invalid_times`` (:func:`observed_windows`).
 
         Examples
         --------
@@ -889,6 +942,72 @@ class SpikeTrains(Record):
         from .interop import nwb
 
         return cls.from_lists(*nwb.read(file, unit, trials, t0, t1))
+
+
+def observed_windows(t0: float, t1: float, gaps: ArrayLike, length: float) -> Array:
+    """Windows of one length that keep clear of the gaps of a recording: for :meth:`SpikeTrains.cut`.
+
+    Each stretch between gaps has as many as fit into it, one after the other from its beginning; what is left at its
+    end is lost.
+
+    Parameters
+    ----------
+    t0, t1 : float
+        The interval of the recording.
+    gaps : array_like, shape (G, 2)
+        Beginnings and ends of what was not observed, in any order; they may overlap, and reach beyond the interval.
+    length : float
+        Of the windows, in the same unit.
+
+    Returns
+    -------
+    ndarray, shape (W, 2)
+
+    Raises
+    ------
+    ValidationError
+        If an argument is not what it should be, or no window fits.
+
+    Examples
+    --------
+    >>> observed_windows(0.0, 10.0, gaps=[[4.5, 5.0]], length=2.0)
+    array([[0., 2.],
+           [2., 4.],
+           [5., 7.],
+           [7., 9.]])
+    """
+    first, last, span = as_float("t0", t0), as_float("t1", t1), as_float("length", length, positive=True)
+    missing = as_windows("gaps", gaps, empty=True)
+    missing = missing[np.argsort(missing[:, 0], kind="stable")]
+    begins = np.append(first, np.maximum.accumulate(np.maximum(missing[:, 1], first)))
+    ends = np.minimum(np.append(missing[:, 0], last), last)
+    counts = np.maximum(np.floor((ends - begins) / span + interop.SAME_LENGTH), 0.0).astype(int)
+    if not counts.any():
+        longest = max(0.0, float((ends - begins).max()))
+        raise ValidationError(f"length must be at most {longest:g}, the longest stretch without a gap, got {span:g}")
+    found = np.concatenate([a + span * np.arange(n) for a, n in zip(begins, counts, strict=True)])
+    return np.stack([found, np.minimum(found + span, last)], axis=1)
+
+
+def as_windows(name: str, given: ArrayLike, empty: bool = False) -> Array:
+    """Beginnings and ends as an array of shape (W, 2).
+
+    Raises
+    ------
+    ValidationError
+        If it is none, or one ends before it begins, or there is none and must be.
+    """
+    what = "an array of shape (W, 2): beginnings and ends"
+    if empty and np.size(given) == 0:
+        return np.empty((0, 2))
+    windows = as_real_array(name, given, (2,), what)
+    if windows.shape[1] != 2 or not len(windows):
+        raise ValidationError(f"{name} must be {what}, got shape {windows.shape}")
+    wrong = windows[:, 1] <= windows[:, 0]
+    if wrong.any():
+        a, b = windows[int(wrong.argmax())]
+        raise ValidationError(f"{name} must end after they begin, got one from {a} to {b}")
+    return windows
 
 
 def different_indices(neurons: ArrayLike, count: int) -> NDArray[np.integer[Any]]:

@@ -69,7 +69,23 @@ def read(file: Any, unit: object, given: Any, t0: float, t1: float | None) -> Re
                     f"trials must be within the units' obs_intervals, but unit {k} is not observed over {length:g} s "
                     f"from {start:g} s on: silence there would be made up"
                 )
+    for a, b in _invalid(file):
+        for start in windows[:, 0]:
+            if max(a, start) + rounding < min(b, start + length):
+                raise ValidationError(
+                    f"trials must keep clear of the file's invalid_times, but {length:g} s from {start:g} s on meet "
+                    f"those from {a:g} to {b:g} s: silence there would be made up. Give trials that do, see "
+                    "ssnn_py.observed_windows"
+                )
     return recorded
+
+
+def _invalid(file: Any) -> list[tuple[float, float]]:
+    """The intervals that the file says to leave out, in seconds."""
+    table = file.invalid_times
+    if table is None:
+        return []
+    return list(zip(map(float, table["start_time"][:]), map(float, table["stop_time"][:]), strict=True))
 
 
 def _windows(file: Any, given: Any, observed: list[Array]) -> Array:
