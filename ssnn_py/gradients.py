@@ -137,6 +137,11 @@ class PathwiseGradientWarning(UserWarning):
     """An expectation is differentiated pathwise, because its unbiased gradient is not to be had."""
 
 
+LIKELIHOOD_IS_PATHWISE = (
+    'a likelihood is no mean over samples: its own gradient is the pathwise one, say gradient="pathwise"'
+)
+
+
 class Objective:
     """A loss as a function of a solution alone: a :class:`Loss` with its data, or any function."""
 
@@ -166,10 +171,16 @@ class Objective:
         """The problem whose solution the loss looks at."""
         return self.loss.clamped(problem, self.data) if isinstance(self.loss, Loss) else problem
 
+    def evaluated(
+        self, problem: engines.Problem, engine: str, wrt: Sequence[str]
+    ) -> tuple[float, dict[str, Array], engines.Problem] | None:
+        """What :meth:`Loss.evaluated` returns."""
+        return self.loss.evaluated(problem, self.data, engine, wrt) if isinstance(self.loss, Loss) else None
+
     def why_pathwise(self, solution: Solution, result: Cotangents | None = None) -> str:
         """Why the unbiased gradient is not to be had, or nothing; `result` is what a function has returned."""
         if self.clamps:
-            return 'a likelihood is no mean over samples: its own gradient is the pathwise one, say gradient="pathwise"'
+            return LIKELIHOOD_IS_PATHWISE
         states = (
             self.loss.observes_states if isinstance(self.loss, Loss) else result is not None and bool(result.states)
         )
@@ -216,6 +227,15 @@ def differentiate(
     if meaningless:
         raise NoGradientError(meaningless)
     engine = engines.engine_for(engine_name, problem)
+    own = objective.evaluated(problem, engine_name, names)
+    if own is not None:
+        if gradient == "unbiased":
+            raise NoGradientError(LIKELIHOOD_IS_PATHWISE)
+        value, gradients, one = own
+        if math.isfinite(value):
+            check_finite(gradients)
+        solution = Solution(one, engine_name, engine.solve(one))
+        return Outcome(value, solution.presented(gradients), solution, "pathwise")
     problem = objective.clamped(problem)
     shapes = {key: problem.parameters[key].shape for key in names}
     forward = sum(map(math.prod, shapes.values())) <= FORWARD_DIRECTIONS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,12 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
 from .clamping import check_clampable, checked_recording
+from .drivers import BrownianMotion
 from .engine import Problem
 from .errors import NoGradientError, ValidationError
 from .formulas.analysis import evaluated
 from .losses import Loss, LossValue, as_trains
 from .network import Network
-from .particle_filter import filtered, log_sum_exp
+from .particle_filter import filtered, filtered_gradients, log_sum_exp
 from .simulation import Solution, prepare
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, counted, describe, require_memory
@@ -252,12 +254,8 @@ def log_likelihood(
             f"particles must be given where the state is hidden: {why_hidden(problem)}. Some hundreds are a beginning; "
             "the standard error says whether they are enough"
         )
-    for name in ("delays", "input_delays"):
-        if name in network.parameters:
-            raise ValidationError(f"{name} must not be given for a network whose likelihood takes a particle filter")
-    mean_count = max(1.0, float(trains.num_spikes.mean()))
-    every = (trains.t1 - trains.t0) / mean_count if resample_every is None else resample_every
-    every = as_float("resample_every", every, positive=True)
+    _check_filterable(network)
+    every = _segment_length(trains, resample_every)
     rows = samples * filters * count
     require_memory("the particles", 64.0 * rows * network.num_neurons, "take fewer particles or filters")
     problem = _spread(problem, samples, filters * count)
@@ -284,6 +282,29 @@ def _errors(estimates: Array, means: Array) -> Array:
         relative = np.exp(estimates - means[:, None])
     errors = relative.std(axis=1, ddof=1) / math.sqrt(estimates.shape[1])
     return np.where(np.isfinite(means), errors, 0.0)
+
+
+def _check_filterable(network: Network) -> None:
+    """Raise where a run cannot go on from its state alone, as a filter has it do."""
+    for name in ("delays", "input_delays"):
+        if name in network.parameters:
+            raise ValidationError(
+                f"{name} must not be given for a network whose likelihood takes a particle filter: a particle is the "
+                "state of the neurons, and spikes that are under way where it is resampled are not in it. Without "
+                "noise and with all neurons recorded no filter is needed, and delays are allowed"
+            )
+    if not isinstance(network.driver, BrownianMotion):
+        raise ValidationError(
+            f"driver must be Brownian motion for a network whose likelihood takes a particle filter, got "
+            f"{network.driver!r}: a particle that goes on from its state must have noise that knows nothing of before"
+        )
+
+
+def _segment_length(trains: SpikeTrains, resample_every: float | None) -> float:
+    """At which distance weights are looked at."""
+    mean_count = max(1.0, float(trains.num_spikes.mean()))
+    every = (trains.t1 - trains.t0) / mean_count if resample_every is None else resample_every
+    return as_float("resample_every", every, positive=True)
 
 
 def why_hidden(problem: Problem) -> str:
@@ -327,17 +348,10 @@ class NegativeLogLikelihood(Loss):
     was recorded, loss and gradient are exact: the derivative of :math:`-\sum\log\lambda+\int\lambda\,dt` along the
     discretised run.
 
-    With noise, and all neurons recorded, P `particles` are P runs of each recorded sample, and the loss is
-
-    .. math:: -\frac1S\sum_s \log \frac1P \sum_p \exp \ell_{sp},
-
-    :math:`\ell_{sp}` the log likelihood given the noise of run p: importance sampling without resampling. The gradient
-    is the exact one of this loss, its noise frozen. Both are those of the likelihood but for a bias that falls as 1/P,
-    that of the loss being about :math:`\mathrm{Var}(e^{\ell - \log L})/(2P)` per sample: fine for trials of some
-    spikes, hopeless for long recordings, of which the weight goes to a single run. Measured on one trial of three
-    spikes with σ = 0.6, of which the loss by the Fokker-Planck equation is −0.11, with derivatives 0.98 in β and 0.35
-    in σ: with P = 10 these are too large by 0.026 ± 0.018, 0.029 ± 0.014 and 0.10 ± 0.04, with P = 40 by 0.011 ±
-    0.009, 0.007 ± 0.008 and 0.034 ± 0.019. :func:`log_likelihood`, which resamples, says what the loss should be.
+    With noise, and all neurons recorded, the loss is minus the logarithm of what a filter of P `particles` makes of the
+    likelihood. Its gradient is the mean of the gradients of the log likelihood given the noise, over the lines of
+    ancestors of the particles that are there in the end: Fisher's identity, the exact derivative of the filter's
+    estimate where each child's weight is that of its parent over a copy that does not move. FIGURES
 
     Parameters
     ----------
@@ -345,11 +359,17 @@ class NegativeLogLikelihood(Loss):
         Which of the network's neurons were recorded; default all.
     particles : int
         P; 1 where no noise drives the state, else at least 2.
+    resample_every : float, optional
+        As for :func:`log_likelihood`; ``math.inf``: importance sampling.
 
     Raises
     ------
+    ValidationError
+        If an argument is not what it should be; with noise, if the network has delays, or a driver other than
+        Brownian motion.
     NoGradientError
-        Where neurons of the network were not recorded, or where a spike is impossible: in its neuron's dead zone.
+        Where neurons of the network were not recorded, or where a spike is impossible: in its neuron's dead zone, or,
+        with noise, in that of any particle.
 
     Examples
     --------
@@ -367,9 +387,45 @@ class NegativeLogLikelihood(Loss):
     has_entries = False
     pathwise_by_design = True
 
-    def __init__(self, neurons: ArrayLike | None = None, particles: int = 1) -> None:
+    def __init__(
+        self, neurons: ArrayLike | None = None, particles: int = 1, resample_every: float | None = None
+    ) -> None:
         self.neurons = neurons
         self.particles = as_int("particles", particles, 1)
+        # Infinite is a number here: a filter that never looks at its weights.
+        never = resample_every == math.inf
+        positive = resample_every is None or never or as_float("resample_every", resample_every, positive=True)
+        self.resample_every = resample_every if never or resample_every is None else float(positive)
+
+    def evaluated(
+        self, problem: Problem, data: Any, engine: str, wrt: Sequence[str]
+    ) -> tuple[float, dict[str, Array], Problem] | None:
+        """What the particle filter says; None where the loss is a function of one solution."""
+        if self.particles == 1 or self.resample_every == math.inf or is_noise_free(problem.network):
+            return None
+        one = self._of_samples(problem, data)
+        trains, network = as_trains("data", data), problem.network
+        _check_filterable(network)
+        if "input_times" in wrt:
+            raise NoGradientError(
+                "no gradient by input_times of a likelihood that takes a particle filter, which cuts them into "
+                "segments. NegativeLogLikelihood(resample_every=math.inf) has one"
+            )
+        samples, count = trains.num_samples, self.particles
+        rows = samples * count
+        every = _segment_length(trains, self.resample_every)
+        kept = (len(network.states) + 1) * max(1.0, (problem.t1 - problem.t0) / every)
+        require_memory("the particles", 8.0 * rows * network.num_neurons * (8.0 + kept), "take fewer particles")
+        filters = (_spread(one, samples, count), engine, samples, 1, count, every)
+        found, gradients = filtered_gradients(*filters, wrt) if wrt else (filtered(*filters), {})
+        if not np.isfinite(found.log_likelihoods).all():
+            sample = int(np.argmin(np.isfinite(found.log_likelihoods[:, 0])))
+            raise NoGradientError(f"the likelihood is 0: no particle can have made the spikes of sample {sample}")
+        for name, x in one.initial.items():
+            if name in gradients and gradients[name].shape != x.shape:
+                gradients[name] = gradients[name].reshape(samples, count, -1).sum(axis=1)
+        gradients = {name: gradient / -samples for name, gradient in gradients.items()}
+        return -float(found.log_likelihoods.mean()), gradients, one
 
     def clamped(self, problem: Problem, data: Any) -> Problem:
         """The problem with its neurons clamped to `data`, a run for each sample and particle.
@@ -379,6 +435,19 @@ class NegativeLogLikelihood(Loss):
         ValidationError, NoGradientError
             As for the loss.
         """
+        problem = self._of_samples(problem, data)
+        recording, samples = problem.recording, problem.num_samples
+        assert recording is not None
+        if self.particles == 1 or is_noise_free(problem.network):
+            return problem
+        problem = _spread(problem, samples, self.particles)
+        if samples == 1:
+            return problem
+        spread = recording.trains[np.repeat(np.arange(samples), self.particles)]
+        return replace(problem, recording=engines.Recording(spread, recording.neurons))
+
+    def _of_samples(self, problem: Problem, data: Any) -> Problem:
+        """The problem with its neurons clamped to `data`, a run for each sample."""
         trains = as_trains("data", data)
         check_clampable(problem.network)
         if problem.max_spikes is not None:
@@ -399,18 +468,11 @@ class NegativeLogLikelihood(Loss):
                 f"no gradient of the likelihood: {why_hidden(problem)}, and their spikes may appear and vanish. Give "
                 "log_likelihood particles for its value"
             )
-        noise_free = is_noise_free(problem.network)
-        if not noise_free and self.particles == 1:
+        if self.particles == 1 and not is_noise_free(problem.network):
             raise ValidationError(
                 "particles must be at least 2 where noise drives the state: NegativeLogLikelihood(particles=100)"
             )
-        if noise_free or self.particles == 1:
-            return problem
-        problem = _spread(problem, samples, self.particles)
-        if samples == 1:
-            return problem
-        spread = recording.trains[np.repeat(np.arange(samples), self.particles)]
-        return replace(problem, recording=engines.Recording(spread, recording.neurons))
+        return problem
 
     def __call__(self, generated: Any, data: Any) -> LossValue:
         trains = as_trains("data", data)

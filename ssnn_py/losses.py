@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,6 +108,14 @@ class Loss(abc.ABC):
     def clamped(self, problem: engines.Problem, data: Any) -> engines.Problem:
         """The problem whose solution the loss wants to see; itself, but for losses that clamp neurons to their data."""
         return problem
+
+    def evaluated(
+        self, problem: engines.Problem, data: Any, engine: str, wrt: Sequence[str]
+    ) -> tuple[float, dict[str, Array], engines.Problem] | None:
+        """Value and gradients of a loss that runs the network itself, and the problem of one run of each sample; None
+        where the loss is a function of one solution, as almost all are.
+        """
+        return None
 
     def exchange(self, generated: Any, data: Any, other: Any) -> Array:
         """By how much the loss changes where sample s of `generated` is replaced by that of `other`, for each s by

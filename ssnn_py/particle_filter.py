@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import engine as engines
-from .engine import Problem, RawSolution, Recording
+from .engine import Cotangents, Problem, RawSolution, Recording
 from .engine.reference_noise import threefry, uniform
+from .errors import NoGradientError
 from .spike_trains import SpikeTrains, packed, taken
 
 Array = NDArray[np.float64]
@@ -64,19 +65,78 @@ def filtered(
 
     `problem` has ``samples · filters · particles`` samples, in this order, and the recording of `samples`, or one.
     """
-    run = _Filter(problem, engine, samples, filters, particles)
-    steps = max(1, round(resample_every / problem.dt))
+    return _run(problem, engine, samples, filters, particles, resample_every, None).result()
+
+
+def filtered_gradients(
+    problem: Problem,
+    engine: str,
+    samples: int,
+    filters: int,
+    particles: int,
+    resample_every: float,
+    names: Sequence[str],
+) -> tuple[Filtered, dict[str, Array]]:
+    r"""The same, and the gradient of the sum over samples of the logarithm of the mean of its filters' estimates.
+
+    With :math:`\ell_p` the log likelihood given the noise along the line of a particle that is there in the end, from
+    its ancestor at t0 on, and w_p its share of all filters of its sample, the gradient is
+    :math:`\sum_p w_p \, \partial\ell_p`, noise and ancestry frozen. That is Fisher's identity, and what comes of giving
+    every child the weight w/⊥w of its parent, ⊥ a copy that does not move: the derivative that this makes of an
+    estimate of the likelihood has the likelihood's derivative as its mean, since resampling keeps the means of weighted
+    sums (Ścibior and Wood, "Differentiable particle filtering without modifying the forward pass", 2021). That of its
+    logarithm has a bias that falls as one over the number of particles. All neurons must be clamped.
+
+    Raises
+    ------
+    NoGradientError
+        If a recorded spike is within the dead zone of a particle: derivatives along its path do not see it leave it.
+    """
+    run = _run(problem, engine, samples, filters, particles, resample_every, [])
+    return run.result(), run.pull_back(names)
+
+
+def _run(
+    problem: Problem,
+    engine: str,
+    samples: int,
+    filters: int,
+    particles: int,
+    resample_every: float,
+    segments: list[_Segment] | None,
+) -> _Filter:
+    run = _Filter(problem, engine, samples, filters, particles, segments)
+    steps = max(1, round(min(resample_every, problem.t1 - problem.t0) / problem.dt))
     for segment, first in enumerate(range(0, problem.num_steps, steps)):
         run.advance(segment, first, min(first + steps, problem.num_steps))
-    return run.result()
+    return run
+
+
+@dataclass(frozen=True, eq=False)
+class _Segment:
+    """A segment that was run, as its derivatives need it; of G·P particles."""
+
+    problem: Problem
+    fired: Array  # (G·P, K), 1 at each recorded spike
+    num_spikes: int  # columns of the solution
+    parents: NDArray[np.intp] | None  # (G, P), whose children go on after it; None where nothing was resampled
 
 
 class _Filter:
     """Filters on their way. Arrays of particles have the shape (G, P), G = S·R filters."""
 
-    def __init__(self, problem: Problem, engine: str, samples: int, filters: int, particles: int) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        engine: str,
+        samples: int,
+        filters: int,
+        particles: int,
+        segments: list[_Segment] | None = None,
+    ) -> None:
         assert problem.recording is not None
-        self.problem, self.recording = problem, problem.recording
+        self.problem, self.recording, self.engine = problem, problem.recording, engine
+        self.segments = segments  # kept for derivatives, where they are asked for
         self.solve: Callable[[Problem], RawSolution] = engines.engine_for(engine, problem).solve
         self.samples, self.filters, self.particles = samples, filters, particles
         self.groups = samples * filters
@@ -116,7 +176,11 @@ class _Filter:
             for part in (solution.at_recorded.log_hazards, solution.at_recorded.hazards)
         ]
         self._weigh(trains, columns, at[0], at[1], before)
-        self._resample(segment)
+        parents = self._resample(segment, last)
+        if self.segments is not None:
+            _check_dead_zone(rows, solution.at_recorded.hazards)
+            fired = np.broadcast_to(rows.neurons >= 0, solution.at_recorded.hazards.shape).astype(np.float64)
+            self.segments.append(_Segment(piece, fired, solution.spike_times.shape[1], parents))
 
     def _hazards(self, start: Array | None) -> Array:
         """Λ − α of every neuron where it is positive, else 0, (G, P, N)."""
@@ -156,13 +220,14 @@ class _Filter:
         self.log_weights[g] = weights - shift[:, None]
         return gain
 
-    def _resample(self, segment: int) -> None:
+    def _resample(self, segment: int, last: bool) -> NDArray[np.intp] | None:
+        """Resample where weights have degenerated and something is to come: every particle's parent, if any."""
         weights = np.exp(self.log_weights)
         effective = 1.0 / (weights**2).sum(axis=1)
         self.effective = min(self.effective, float(effective.min()))
         g = np.flatnonzero(effective < self.particles / 2)
-        if not g.size or self.start is None:
-            return
+        if last or not g.size or self.start is None:
+            return None
         words = threefry(
             (np.uint64(self.problem.seed), np.uint64(_RESAMPLING)),
             (np.full(g.size, segment, np.uint64), g.astype(np.uint64)),
@@ -171,6 +236,33 @@ class _Filter:
         start = self.start.reshape(len(self.start), self.groups, self.particles, -1)
         start[:, g] = np.take_along_axis(start[:, g], parents[None, :, :, None], axis=2)
         self.log_weights[g] = -math.log(self.particles)
+        everyone = np.tile(np.arange(self.particles), (self.groups, 1))
+        everyone[g] = parents
+        return everyone
+
+    def pull_back(self, names: Sequence[str]) -> dict[str, Array]:
+        """The gradient of the sum over samples of the logarithm of the mean of the filters' estimates."""
+        assert self.segments is not None
+        assert self.start is not None
+        by_sample = self.log_likelihoods.reshape(self.samples, self.filters)
+        of_filters = np.exp(by_sample - log_sum_exp(by_sample)[:, None]).reshape(-1, 1)
+        shares = of_filters * np.exp(self.log_weights)
+        at_end = np.zeros_like(self.start)
+        ends = self.start[-1]
+        clamped = np.where(self.recording.clamped & (ends > 0.0), -shares.reshape(-1, 1), 0.0)
+        at_end[-1] = clamped
+        total = {name: np.zeros(self.problem.parameters[name].shape) for name in names}
+        engine = engines.load(self.engine)
+        for segment in reversed(self.segments):
+            if segment.parents is not None:
+                rows = segment.parents + np.arange(self.groups)[:, None] * self.particles
+                shares, at_end = _to_parents(rows, shares), _to_parents(rows, at_end)
+            each = segment.fired * shares.reshape(-1, 1)
+            bars = Cotangents(np.zeros((len(each), segment.num_spikes)), log_hazards=each, hazards=-each, at_end=at_end)
+            gradients, at_end = engine.pull_back_to_start(replace(segment.problem, executor=None), bars, names)
+            for name, gradient in gradients.items():
+                total[name] += gradient
+        return total
 
     def result(self) -> Filtered:
         def mean(values: Array) -> Array:
@@ -183,6 +275,31 @@ class _Filter:
             mean(self.rescaled),
             mean(self.since_spike),
             self.effective,
+        )
+
+
+def _to_parents(rows: NDArray[np.intp], values: Array) -> Array:
+    """Sums over the children of each particle: of shares (G, P), or of states (M, G·P, N)."""
+    if values.ndim == 2:
+        total = np.zeros(values.size)
+        np.add.at(total, rows.ravel(), values.ravel())
+        return total.reshape(values.shape)
+    moved = np.zeros_like(values)
+    np.add.at(moved.swapaxes(0, 1), rows.ravel(), values.swapaxes(0, 1))
+    return moved
+
+
+def _check_dead_zone(trains: SpikeTrains, hazards: Array) -> None:
+    """Raise where a recorded spike is within the dead zone of a particle."""
+    early = (trains.neurons >= 0) & (hazards <= 0.0)
+    if early.any():
+        place = early.any(axis=0).argmax()
+        row = int(early[:, place].argmax())
+        line = row if len(trains) > 1 else 0
+        raise NoGradientError(
+            f"the spike of neuron {trains.neurons[line, place]} at t = {trains.times[line, place]:.6g} is within its "
+            f"dead zone for {int(early[:, place].sum())} particles: their likelihood is 0, and derivatives along a "
+            "path do not see it leave the dead zone. Take a smaller alpha (dead_zone), as 0"
         )
 
 

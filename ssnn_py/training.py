@@ -468,21 +468,24 @@ class _Training:
             self.network.check_gradients(wrt=plan.names)
             outcome = differentiate(plan.objective(batch), problem, plan.engine, plan.names, plan.gradient)
             if plan.test_data is not None:
-                tested = _tested(plan.test_loss(self._seen_by_test(outcome.solution), plan.test_data))
+                tested = self._test_loss(outcome.solution)
         except SSNNError as error:
             if self.step == self.start:  # then it is an argument that is wrong, not the training
                 raise
             raise self._diverged(error) from error
         return outcome, tested
 
-    def _seen_by_test(self, solution: Solution) -> Solution:
-        """What the test loss looks at: the generated batch, or a run that is clamped to the test data."""
+    def _test_loss(self, solution: Solution) -> float:
+        """Of the generated batch, or of runs that are clamped to the test data."""
         plan = self.plan
-        if not (isinstance(plan.test_loss, Loss) and plan.test_loss.clamps):
-            return solution
-        problem = plan.problem_at(self.parameters, self.network, solution.problem.seed)
-        problem = plan.test_loss.clamped(problem, plan.test_data)
-        return Solution(problem, plan.engine, engines.load(plan.engine).solve(problem))
+        if isinstance(plan.test_loss, Loss) and plan.test_loss.clamps:
+            problem = plan.problem_at(self.parameters, self.network, solution.problem.seed)
+            own = plan.test_loss.evaluated(problem, plan.test_data, plan.engine, ())
+            if own is not None:
+                return own[0]
+            problem = plan.test_loss.clamped(problem, plan.test_data)
+            solution = Solution(problem, plan.engine, engines.load(plan.engine).solve(problem))
+        return _tested(plan.test_loss(solution, plan.test_data))
 
     def _clipped(self, outcome: Outcome) -> dict[str, Array]:
         """The gradients as plain arrays, scaled down to the greatest norm that is allowed."""

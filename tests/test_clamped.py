@@ -256,7 +256,7 @@ def test_fit_climbs_the_likelihood_in_batches():
 def test_the_importance_sampled_loss_has_the_exact_gradient_of_itself():
     net = quiet(sigma=0.3)
     loss, trains = (
-        ssnn.NegativeLogLikelihood(particles=7),
+        ssnn.NegativeLogLikelihood(particles=7, resample_every=math.inf),
         ssnn.SpikeTrains([TIMES, TIMES], [[0, 0, 0]] * 2, 1, 0.0, 1.2),
     )
     run = dict(data=trains, t1=1.2, dt=0.01, num_samples=2, seed=5)

@@ -1,5 +1,6 @@
 """Likelihoods of hidden states: the particle filter against laws that are known."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from helpers import formula_network, one_neuron
 
 import ssnn_py as ssnn
-from ssnn_py.particle_filter import systematic
+from ssnn_py.particle_filter import filtered_gradients, systematic
+from ssnn_py.simulation import prepare
 
 TIMES, T1 = [0.31, 0.5, 0.9217], 1.2
 TRAINS = ssnn.SpikeTrains([TIMES], [[0, 0, 0]], 1, 0.0, T1)
@@ -62,6 +64,91 @@ def test_the_likelihood_of_the_filter_is_unbiased(sigma):
     # Of L itself, not of its logarithm.
     assert abs(math.exp(found.value - exact) - 1.0) < 4 * found.standard_error + 1e-3
     assert found.standard_error < 0.05
+
+
+def test_without_resampling_the_gradient_of_the_filter_is_that_of_its_value():
+    """Segments go on from each other, so that their derivatives must; so little noise leaves all weights alike."""
+    net = noisy(0.05, mu=(15.0, 8.0))
+    names = ("beta", "mu", "sigma", "input_current", "v_reset", "i0")
+    loss = ssnn.NegativeLogLikelihood(particles=4, resample_every=0.11)
+    run = dict(data=TRAINS, t1=T1, dt=0.04, num_samples=1, seed=5)
+    _, gradients = ssnn.value_and_grad(loss, net, names, i0=0.2, **run)
+    _, others = ssnn.value_and_grad(loss, net, names, i0=0.2, **run, engine="reference")
+    for name in names:
+        np.testing.assert_allclose(gradients[name], others[name], rtol=1e-9, atol=1e-12)
+    for name in names:
+        ends = []
+        for step in (1e-5, -1e-5):
+            moved = {"i0": 0.2} | ({"i0": 0.2 + step} if name == "i0" else {})
+            at = net if name == "i0" else net.replace(**{name: net.parameters[name] + step})
+            ends.append(ssnn.value_and_grad(loss, at, "beta", **moved, **run)[0])
+        assert np.sum(gradients[name]) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6), name
+
+
+def test_the_gradient_of_the_filter_is_unbiased_for_the_likelihood():
+    """The derivative of an estimate of L is right on average, though particles have been resampled on the way."""
+    sigma, h = 1.2, 0.01
+    names, changes = ("beta", "sigma"), ((0.0, 3.0), (1.0, 3.0))
+    exact = []
+    for moves_sigma, beta in changes:
+        ends = [
+            fokker_planck(sigma + step * moves_sigma, 100, beta=beta + step * (1.0 - moves_sigma)) for step in (h, -h)
+        ]
+        exact.append((ends[0] - ends[1]) / (2 * h))
+    net, filters, found, effective = noisy(sigma), 50, [], []
+    one, engine = prepare(net, t0=0.0, t1=T1, dt=0.02, num_samples=1, solver="exact_ou", observed=TRAINS)
+    for seed in range(12):
+        problem = dataclasses.replace(one, seed=seed, num_samples=filters * 16)
+        filtered, gradients = filtered_gradients(problem, engine, 1, filters, 16, 0.1, names)
+        effective.append(filtered.effective)
+        # That of the logarithm of a mean over many filters is, but for a small share of its error, ∂L/L.
+        found.append([gradients[name] for name in names])
+    mean, error = np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / math.sqrt(12)
+    assert max(effective) < 8.0  # below half of the particles: resampled
+    assert np.all(np.abs(mean - exact) < 4 * error)
+    assert np.all(error < 0.05 * np.abs(exact))
+
+
+def test_trials_of_one_call_have_the_gradient_of_each_by_itself():
+    """But for their noise: here it is too small to matter. Initial values of each trial have their own gradient."""
+    net = noisy(1e-7)
+    trains = ssnn.SpikeTrains([TIMES, [0.4, np.inf, np.inf]], [[0, 0, 0], [0, -1, -1]], 1, 0.0, T1)
+    loss, v0 = ssnn.NegativeLogLikelihood(particles=3, resample_every=0.2), np.array([[0.1], [0.3]])
+    run = dict(t1=T1, dt=0.02)
+    _, both = ssnn.value_and_grad(loss, net, ["beta", "v0"], data=trains, num_samples=2, v0=v0, **run)
+    alone = [
+        ssnn.value_and_grad(loss, net, ["beta", "v0"], data=trains[s], num_samples=1, v0=v0[s], **run)[1]
+        for s in range(2)
+    ]
+    assert both["beta"] == pytest.approx((alone[0]["beta"] + alone[1]["beta"]) / 2, abs=1e-5)
+    np.testing.assert_allclose(both["v0"][:, 0], [alone[0]["v0"][0] / 2, alone[1]["v0"][0] / 2], atol=1e-5)
+
+
+def test_fit_follows_the_filter_and_tests_by_it():
+    net, run = noisy(0.4), dict(t1=3.0, dt=0.02, solver="exact_ou")
+    trains = ssnn.simulate(net, num_samples=24, seed=1, **run).spike_trains
+    loss = ssnn.NegativeLogLikelihood(particles=20)
+    start = net.replace(input_current=1.2)
+    found = ssnn.fit(start, trains[:12], loss, "input_current", 12, ssnn.Adam(3e-2), test_data=trains[12:], **run)
+    meant = ssnn.log_likelihood(start, trains[12:], 0.02, particles=400, filters=2, solver="exact_ou")
+    assert found.history["test_loss"][0] == pytest.approx(-meant.value / 12, abs=0.3)
+    assert found.history["test_loss"][-1] < found.history["test_loss"][0] - 0.3
+
+
+def test_a_gradient_that_the_filter_cannot_have_is_refused():
+    run = dict(t1=T1, dt=0.02, num_samples=1)
+    loss = ssnn.NegativeLogLikelihood(particles=10)
+    early = ssnn.SpikeTrains([[0.31, 0.33]], [[0, 0]], 1, 0.0, T1)
+    with pytest.raises(ssnn.NoGradientError, match=r"neuron 0 at t = 0\.33 is within its dead zone for \d+ particles"):
+        ssnn.value_and_grad(loss, noisy(0.5, alpha=0.05), "beta", data=early, **run)
+    with pytest.raises(ssnn.NoGradientError, match="a likelihood is no mean over samples"):
+        ssnn.value_and_grad(loss, noisy(0.5), "beta", data=TRAINS, gradient="unbiased", **run)
+    inputs = dict(input_spikes=ssnn.SpikeTrains([[0.3]], [[0]], 1, 0.0, T1))
+    heard = noisy(0.5, inputs=ssnn.SpikeInput([[2.0]], target="v"))
+    with pytest.raises(ssnn.NoGradientError, match="no gradient by input_times"):
+        ssnn.value_and_grad(loss, heard, "input_times", data=TRAINS, **inputs, **run)
+    with pytest.raises(ssnn.ValidationError, match="resample_every must be positive"):
+        ssnn.NegativeLogLikelihood(particles=10, resample_every=0.0)
 
 
 def test_without_noise_one_run_is_as_good_as_many():
@@ -158,8 +245,16 @@ def test_systematic_resampling_gives_each_particle_its_share():
 def test_what_a_filter_cannot_do_is_refused():
     delayed = ssnn.SLIFNetwork([[0.0, 0.4], [0.3, 0.0]], mu=(15.0, 8.0), sigma=0.3, delays=0.1)
     trains = ssnn.SpikeTrains([[0.5]], [[0]], 2, 0.0, 1.0)
-    with pytest.raises(ssnn.ValidationError, match="delays must not be given"):
-        ssnn.log_likelihood(delayed, trains, 0.01, particles=10)
+    rough = noisy(0.3, driver=ssnn.FractionalBrownianMotion(0.3))
+    for given, recorded, message in (
+        (delayed, trains, "delays must not be given .* under way where it is resampled"),
+        (rough, TRAINS, "driver must be Brownian motion"),
+    ):
+        with pytest.raises(ssnn.ValidationError, match=message):
+            ssnn.log_likelihood(given, recorded, 0.01, particles=10)
+        run, loss = dict(t1=recorded.t1, dt=0.01, num_samples=1), ssnn.NegativeLogLikelihood(particles=10)
+        with pytest.raises(ssnn.ValidationError, match=message):
+            ssnn.value_and_grad(loss, given, "beta", data=recorded, **run)
     for arguments, message in (
         (dict(particles=1), "particles must be at least 2"),
         (dict(particles=10, filters=1), "filters must be at least 2"),

@@ -83,8 +83,8 @@ for sigma in (0.2, 0.5, 1.0):
 # * *Dead zones.* With ``alpha > 0`` parameters that put a recorded spike into its neuron's dead zone are impossible.
 #   The likelihood ends there, the usual theory of standard errors does not hold, and the result says so. Find the
 #   parameters with ``alpha=0`` first, or choose `alpha` well below the smallest hazard between spikes.
-# * *Noise and gradients.* ``NegativeLogLikelihood(particles=...)`` lets :func:`ssnn_py.fit` follow short trials with
-#   noise, at a bias that falls as one over the number of particles. There is no gradient where neurons of the network
-#   were not recorded: their spikes appear and vanish.
+# * *Noise and gradients.* ``NegativeLogLikelihood(particles=...)`` lets :func:`ssnn_py.fit` follow the particle filter,
+#   at a bias that falls as one over the number of particles. There is no gradient where neurons of the network were not
+#   recorded: their spikes appear and vanish.
 # * *Real recordings.* ``SpikeTrains.from_neo``, ``from_nwb`` and others read them, with their unit of time; trials are
 #   samples. ``examples/grasshopper.py`` does all of this with two recordings of an auditory receptor.

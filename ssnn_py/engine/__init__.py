@@ -197,6 +197,8 @@ class Tangents(Record):
         Likewise of the neuron of ``insertions``, at the spike named there.
     log_hazards, hazards : ndarray, shape (P, S, K), or None
         At the spikes of a recording (:class:`AtRecordedSpikes`).
+    at_end : ndarray, shape (P, M, S, N), or None
+        Of the whole state at t1, laid out as `Problem.start`; where `start` moves.
     """
 
     spike_times: Array
@@ -206,6 +208,7 @@ class Tangents(Record):
     s_at_insertions: Array
     log_hazards: Array | None = None
     hazards: Array | None = None
+    at_end: Array | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", Named(self.states))
@@ -250,7 +253,8 @@ class Cotangents(Record):
 
     ``entries`` (S, N), ``entries_at_saves`` (S, T, N) and ``entries_at_insertions`` (S,) belong to the integrated
     hazards of :class:`Tangents`: what a spike would change that comes there (docs/gradients.md). ``log_hazards`` and
-    ``hazards`` (S, K) belong to the spikes of a recording.
+    ``hazards`` (S, K) belong to the spikes of a recording. ``at_end`` (M, S, N) belongs to the whole state at t1, laid
+    out as `Problem.start`: what a run that goes on from there makes of it.
     """
 
     spike_times: Array | None = None  # (S, K)
@@ -261,6 +265,7 @@ class Cotangents(Record):
     insertions: Insertions | None = None
     log_hazards: Array | None = None
     hazards: Array | None = None
+    at_end: Array | None = None
 
 
 def not_finite_because(problem: Problem) -> str:
@@ -346,6 +351,25 @@ class Engine(abc.ABC):
             gradients[name] = gradient.reshape(shape)
         return gradients
 
+    def pull_back_to_start(
+        self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]
+    ) -> tuple[dict[str, Array], Array]:
+        """The same, and the cotangent of the state at t0, laid out as `Problem.start`, which must be given for that: 0
+        where it is not. Of problems all of whose neurons are clamped.
+        """
+        gradients, shape = self.pull_back(problem, cotangents, wrt), (problem.num_samples, problem.network.num_neurons)
+        at_start = np.zeros((len(problem.network.states) + 1, *shape))
+        if problem.start is None:
+            return gradients, at_start
+        # Samples do not know of each other: each direction moves one variable of one neuron in all of them.
+        for variable, k in np.ndindex(len(at_start), shape[1]):
+            block = np.zeros((1, *at_start.shape))
+            block[0, variable, :, k] = 1.0
+            tangents = self.solve(problem, {"start": block}).tangents
+            assert tangents is not None
+            at_start[variable, :, k] = _of_samples(cotangents, tangents)
+        return gradients, at_start
+
     def sum_of_chunk(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
         """The gradient summed over the samples one after the other, of neurons that share a parameter each its own."""
         return self.pull_back(problem, cotangents, wrt)
@@ -359,7 +383,19 @@ _DUALS = (
     ("entries_at_insertions", "s_at_insertions"),
     ("log_hazards", "log_hazards"),
     ("hazards", "hazards"),
+    ("at_end", "at_end"),
 )
+
+
+def _of_samples(cotangents: Cotangents, tangents: Tangents) -> Array:
+    """⟨cotangents, tangents⟩ of each sample by itself, in the first direction, of what belongs to clamped neurons."""
+    assert tangents.log_hazards is not None
+    assert tangents.hazards is not None
+    assert tangents.at_end is not None
+    total = np.zeros(tangents.log_hazards.shape[1])
+    for bar, dot in ((cotangents.log_hazards, tangents.log_hazards), (cotangents.hazards, tangents.hazards)):
+        total += 0.0 if bar is None else (bar * dot[0]).sum(axis=1)
+    return total if cotangents.at_end is None else total + (cotangents.at_end * tangents.at_end[0]).sum(axis=(0, 2))
 
 
 def contract(cotangents: Cotangents, tangents: Tangents) -> Array:

@@ -463,15 +463,30 @@ class JuliaEngine(Engine):
             gradients["input_times"] = gradients["input_times"].sum(axis=0, keepdims=True)
         return gradients
 
+    def pull_back_to_start(
+        self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]
+    ) -> tuple[dict[str, Array], Array]:
+        gradients = {name: np.zeros(problem.parameters[name].shape) for name in wrt}
+        at_start = np.zeros((len(problem.network.states) + 1, problem.num_samples, problem.network.num_neurons))
+        self._pull_back(problem, cotangents, gradients, 0, at_start)
+        return gradients, at_start
+
     def sum_of_chunk(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
         gradients = {name: np.zeros(_own_shape(problem, name)) for name in wrt}
         self._pull_back(problem, cotangents, gradients, 1)
         return gradients
 
     def _pull_back(
-        self, problem: Problem, cotangents: Cotangents, gradients: Mapping[str, Array], num_chunks: int
+        self,
+        problem: Problem,
+        cotangents: Cotangents,
+        gradients: Mapping[str, Array],
+        num_chunks: int,
+        at_start: Array | None = None,
     ) -> None:
-        """Add to the `gradients`, summing over so many chunks of samples; 0 leaves it to the core."""
+        """Add to the `gradients`, summing over so many chunks of samples; 0 leaves it to the core. Puts the cotangent
+        of the state at t0 into `at_start`.
+        """
         spike_bar = cotangents.spike_times
         capacity = problem.num_columns
         if capacity is None:
@@ -498,6 +513,8 @@ class JuliaEngine(Engine):
         at_recorded = [getattr(cotangents, name) for name in _AT_RECORDED]
         at_recorded = [None if bar is None else np.ascontiguousarray(bar, dtype=np.float64) for bar in at_recorded]
         data.at_recorded_spikes = structs.AtRecordedSpikes(*map(address, at_recorded))
+        at_end = None if cotangents.at_end is None else np.ascontiguousarray(cotangents.at_end, dtype=np.float64)
+        data.at_end, data.at_start = address(at_end), address(at_start)
         for place, name in enumerate(plan.states):
             plan.bars[place] = address(of_states.get(name))
         path, path_bar, data.path_values = plan.path, None, None

@@ -69,7 +69,7 @@ class _Run:
             for slot, view in network.slots(name, array, shape[0]).items() if name not in others else ():
                 self.slots[slot] = Dual(view, np.zeros((self.num_directions, *view.shape)))
         for name, block in directions.items():
-            for p in range(self.num_directions if name not in others else 0):
+            for p in range(self.num_directions if name not in (*others, "start") else 0):
                 for slot, view in network.slots(name, block[p], shape[0]).items():
                     self.slots[slot].tangent[p] = view
         self.weights = self.at_synapses("weights", directions, network.synapses)
@@ -94,7 +94,8 @@ class _Run:
         self.y, self.ahead = ([self.zeros() for _ in start] for _ in range(2))
         self.put(self.y, everyone, start)
         if problem.start is not None:
-            self.y = [Dual(values.copy(), np.zeros((self.num_directions, *shape))) for values in problem.start]
+            moved_start = directions.get("start", np.zeros((self.num_directions, *problem.start.shape)))
+            self.y = [Dual(problem.start[m].copy(), moved_start[:, m].copy()) for m in range(len(problem.start))]
         number = (shape[0], 0 if recording is None else recording.trains.times.shape[1])
         self.log_hazards, self.hazards = self.zeros(number), self.zeros(number)
         self.next_recorded = np.zeros(shape[0], dtype=np.int64)
@@ -562,7 +563,10 @@ class ReferenceEngine(Engine):
             hazards = np.where(run.alive[:, None], hazards, 0.0)
             moved = {name: part.tangent for name, part in recorded.items()}
             at_spikes = (None, None) if problem.recording is None else (run.log_hazards.tangent, run.hazards.tangent)
-            tangents = Tangents(dtimes, moved, hazards, run.hazards_at_saves, run.hazards_at_insertions, *at_spikes)
+            at_end = np.stack([part.tangent for part in run.y], axis=1)
+            tangents = Tangents(
+                dtimes, moved, hazards, run.hazards_at_saves, run.hazards_at_insertions, *at_spikes, at_end=at_end
+            )
         states = {name: part.value for name, part in recorded.items()}
         at_recorded = None
         if problem.recording is not None:

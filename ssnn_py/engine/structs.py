@@ -187,6 +187,8 @@ class AdjointData(Structure):
         ("jump_rows", c_void_p),
         ("num_chunks", c_int64),
         ("at_recorded_spikes", AtRecordedSpikes),
+        ("at_end", c_void_p),
+        ("at_start", c_void_p),
     ]
 
 

@@ -25,13 +25,15 @@ struct AdjointData
     jump_rows::Ptr{Int64}
     num_chunks::Int64               # over which samples are summed; 0 leaves it to `chunk_limit`
     at_recorded_spikes::AtRecordedSpikes
+    at_end::Ptr{Float64}            # the cotangent of the whole state at t1, laid out as the problem's `start`, or null
+    at_start::Ptr{Float64}          # where that of `start` goes, laid out likewise; null where the host does not want it
 end
 
 push!(BOUNDARY_STRUCTS, AdjointData)
 
 AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointData(
     spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS, NO_SIGNALS,
-    C_NULL, C_NULL, C_NULL, C_NULL, 0, NOT_WANTED,
+    C_NULL, C_NULL, C_NULL, C_NULL, 0, NOT_WANTED, C_NULL, C_NULL,
 )
 
 """
@@ -324,17 +326,28 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
         at_start && add_state!(w.bar.y, k, saved_bar(w, cotangents, k, 1))
         problem.start == C_NULL && initial_state_adjoint!(w.gradients, run.θ, k, state_at(w.bar.y, k))
     end
+    if data.at_start != C_NULL
+        for (variable, bars) in enumerate(w.bar.y), k in eachindex(bars)
+            unsafe_store!(data.at_start, bars[k], start_place(problem, variable, sample, k))
+        end
+    end
     return w
 end
 
-"""At the end of a sample, before the way back: the cotangents of the integrated hazards at t1."""
+"""At the end of a sample, before the way back: the cotangents of the state at t1, and of the integrated hazards."""
 function begin_adjoint!(w::AdjointWorker, data::AdjointData, sample)
     run, n = w.run, num_neurons(w.run.x)
     check_finite(run)
-    (run.stopped || data.entries == C_NULL) && return
+    run.stopped && return
+    if data.at_end != C_NULL
+        for (variable, bars) in enumerate(w.bar.y), k in 1:n
+            bars[k] = unsafe_load(data.at_end, start_place(run.problem, variable, sample, k))
+        end
+    end
+    data.entries == C_NULL && return
     for k in 1:n
         entry = unsafe_load(data.entries, k + n * (sample - 1))
-        entry != 0.0 && may_fire(run, k, state_at(run.x.y, k)) && (last(w.bar.y)[k] = entry)
+        entry != 0.0 && may_fire(run, k, state_at(run.x.y, k)) && (last(w.bar.y)[k] += entry)
     end
 end
 
