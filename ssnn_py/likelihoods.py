@@ -351,7 +351,13 @@ class NegativeLogLikelihood(Loss):
     With noise, and all neurons recorded, the loss is minus the logarithm of what a filter of P `particles` makes of the
     likelihood. Its gradient is the mean of the gradients of the log likelihood given the noise, over the lines of
     ancestors of the particles that are there in the end: Fisher's identity, the exact derivative of the filter's
-    estimate where each child's weight is that of its parent over a copy that does not move. FIGURES
+    estimate where each child's weight is that of its parent over a copy that does not move (Ścibior and Wood, 2021).
+    The derivative of the estimate of L is unbiased. Loss and gradient, of its logarithm, have a bias that falls as 1/P:
+    about :math:`\mathrm{Var}(\hat L/L)/2` per sample, that of the loss. Measured on one trial of three spikes with σ =
+    0.6, of which the loss by the Fokker-Planck equation is −0.11, with derivatives 0.98 in β and 0.35 in σ: with P = 10
+    these are off by 0.044 ± 0.029, 0.031 ± 0.021 and 0.105 ± 0.055, with P = 40 by 0.005 ± 0.013, 0.007 ± 0.011 and
+    0.008 ± 0.026 (docs/likelihoods.md, with a trial of 41 spikes). Without resampling (importance sampling) the weight
+    of long trials goes to a single run.
 
     Parameters
     ----------
@@ -370,6 +376,11 @@ class NegativeLogLikelihood(Loss):
     NoGradientError
         Where neurons of the network were not recorded, or where a spike is impossible: in its neuron's dead zone, or,
         with noise, in that of any particle.
+
+    References
+    ----------
+    Ścibior and Wood, "Differentiable particle filtering without modifying the forward pass", arXiv:2106.10314 (2021).
+    Poyiadjis, Doucet and Singh, Biometrika 98 (2011), on how the scatter grows with the length of a trial.
 
     Examples
     --------
