@@ -562,10 +562,17 @@ class ReferenceEngine(Engine):
             hazards = run.hazard_tangents(run.path.everyone, run.y[-1][run.path.everyone]).reshape(-1, *run.shape)
             hazards = np.where(run.alive[:, None], hazards, 0.0)
             moved = {name: part.tangent for name, part in recorded.items()}
-            at_spikes = (None, None) if problem.recording is None else (run.log_hazards.tangent, run.hazards.tangent)
+            clamped = problem.recording is not None
             at_end = np.stack([part.tangent for part in run.y], axis=1)
             tangents = Tangents(
-                dtimes, moved, hazards, run.hazards_at_saves, run.hazards_at_insertions, *at_spikes, at_end=at_end
+                dtimes,
+                moved,
+                hazards,
+                run.hazards_at_saves,
+                run.hazards_at_insertions,
+                log_hazards=run.log_hazards.tangent if clamped else None,
+                hazards=run.hazards.tangent if clamped else None,
+                at_end=at_end,
             )
         states = {name: part.value for name, part in recorded.items()}
         at_recorded = None
