@@ -16,7 +16,7 @@ from . import sketches
 from .clamping import checked_recording
 from .engine import AtRecordedSpikes, Cotangents, Problem, RawSolution
 from .engine.driver_paths import movers_of_jumps, time_objection
-from .engine.executors import checked_executor
+from .engine.workers import Workers, checked_executor
 from .errors import LikelyMistakeWarning, NoGradientError, ValidationError, warn_caller
 from .network import Network
 from .solver_checks import check_solver, engine_of
@@ -470,6 +470,7 @@ def simulate(
     observed: SpikeTrains | None = None,
     observed_neurons: ArrayLike | None = None,
     executor: Any = None,
+    progress: bool = False,
     **options: Any,
 ) -> Solution:
     r"""Simulate independent samples of a network from t0 to t1.
@@ -523,7 +524,10 @@ def simulate(
     executor : concurrent.futures.Executor or similar, optional
         Whose workers, other processes or machines, compute the samples: anything with its ``submit``, as a
         ProcessPoolExecutor, a Dask Client or an MPIPoolExecutor. The numbers are the same to the last bit. Gradients of
-        the solution are computed there, too.
+        the solution are computed there, too. What is large and does not change, as a network's synapses, travels to a
+        worker once.
+    progress : bool
+        Show a progress bar of the tasks of an `executor`.
     **options
         For a solver of DifferentialEquations.jl: its own keyword arguments (``adaptive=True, abstol=1e-6``),
         ``noise_depth``, and ``sensealg`` for reverse mode: "InterpolatingAdjoint", "GaussAdjoint", "QuadratureAdjoint"
@@ -579,6 +583,7 @@ def simulate(
         observed=observed,
         observed_neurons=observed_neurons,
         executor=executor,
+        progress=progress,
         warn=True,
         **options,
     )
@@ -634,6 +639,7 @@ def prepare(
     observed: SpikeTrains | None = None,
     observed_neurons: ArrayLike | None = None,
     executor: Any = None,
+    progress: bool = False,
     **options: Any,
 ) -> tuple[Problem, str]:
     """The checked problem that arguments of :func:`simulate` describe, and the name of the engine to solve it."""
@@ -672,7 +678,7 @@ def prepare(
         threads=_threads(threads, executor),
         input_spikes=_input_spikes(network, input_spikes, num_samples, t0),
         recording=checked_recording(network, observed, observed_neurons, num_samples, t0, t1),
-        executor=checked_executor(executor),
+        executor=_workers(executor, progress),
     )
     check_clamped_problem(problem, name)
     return problem, name
@@ -690,6 +696,12 @@ def check_clamped_problem(problem: Problem, engine: str) -> None:
         raise ValidationError(
             "max_spikes must not be given with observed: what was recorded after a sample's last spike would be lost"
         )
+
+
+def _workers(executor: Any, progress: bool) -> Workers | None:
+    if progress and executor is None:
+        raise ValidationError("progress is shown with an executor: without one, all samples are one task")
+    return checked_executor(executor, progress)
 
 
 def _threads(threads: int | None, executor: Any) -> int:

@@ -7,15 +7,13 @@ import os
 import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import JuliaError, SSNNError, ValidationError, WorkerLostWarning, warn_caller
+from ..errors import JuliaError, SSNNError
 from ..synapses import SYNAPTIC
-from ..validation import describe
 from ..values import frozen
 from . import (
     Array,
@@ -29,30 +27,15 @@ from . import (
     Tangents,
     load,
 )
+from .workers import Workers
 
 if TYPE_CHECKING:
     from ..network import Network
 
-#: As many tasks go out where an executor does not say how many workers it has.
-NUM_TASKS = 16
 # As in ``julia/src/host/threads.jl``.
 _NUM_CHUNKS, _LEAST_CHUNKS, _MOST_SUMMED = 64, 16, 2**18
-
-
-def checked_executor(executor: Any) -> Any:
-    """Something with the method ``submit`` of :class:`concurrent.futures.Executor`, or None.
-
-    Raises
-    ------
-    ValidationError
-        If it has none.
-    """
-    if executor is None or callable(getattr(executor, "submit", None)):
-        return executor
-    raise ValidationError(
-        "executor must have the method submit of concurrent.futures.Executor, as a ProcessPoolExecutor or a Dask "
-        f"Client, got {describe(executor)}"
-    )
+#: Steps of neurons that make a task of a second or so: no more than a worker loses, or goes on with after Ctrl-C.
+TASK_STEPS = 2**25
 
 
 class ExecutorEngine(Engine):
@@ -62,15 +45,11 @@ class ExecutorEngine(Engine):
     ----------
     name : str
         Of the engine that the workers use.
-    executor
-        Anything with ``submit(function, *arguments)`` that returns futures.
+    workers : Workers
     """
 
-    def __init__(self, name: str, executor: Any) -> None:
-        self.name = name
-        # A Dask client's futures of equal calls are one; its executor knows better.
-        self.executor = executor.get_executor(pure=False) if hasattr(executor, "get_executor") else executor
-        self.workers = _num_workers(executor)
+    def __init__(self, name: str, workers: Workers) -> None:
+        self.name, self.workers = name, workers
 
     def solve(
         self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
@@ -80,7 +59,7 @@ class ExecutorEngine(Engine):
             rows = slice(chunks[0].start, chunks[-1].stop)
             moved = None if directions is None else _rows_of(problem, directions, rows, 1)
             parts.append((self.name, rows.start, part_of(problem, rows), moved, _insertions_of(insertions, rows)))
-        return _joined(problem, self._all(_solve, parts))
+        return _joined(problem, self.workers.map(_solve, parts))
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
         # A driver's own sums over samples are this process's.
@@ -100,51 +79,15 @@ class ExecutorEngine(Engine):
                 rows = slice(chunk.start, chunk.stop)
                 work.append((rows.start, part_of(problem, rows), _cotangents_of(cotangents, rows)))
             calls.append((self.name, work, wrt))
-        sums = [chunk for part in self._all(_pull_back, calls) for chunk in part]
+        sums = [chunk for part in self.workers.map(_pull_back, calls) for chunk in part]
         return {name: _gathered(problem, name, [chunk[name] for chunk in sums]) for name in wrt}
 
     def _groups(self, problem: Problem) -> list[list[range]]:
         """Chunks of samples, the consecutive ones of each task."""
         chunks = chunk_ranges(problem)
-        count = min(self.workers, len(chunks))
+        steps = problem.num_samples * problem.num_steps * problem.network.num_neurons
+        count = min(max(self.workers.count, steps // TASK_STEPS), len(chunks))
         return [chunks[c * len(chunks) // count : (c + 1) * len(chunks) // count] for c in range(count)]
-
-    def _all(self, work: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The results of all calls in their order; of those that workers have lost, by this process."""
-        futures: list[Any] = []
-        try:
-            futures.extend(self.executor.submit(work, *call) for call in calls)
-            return [future.result() for future in futures]
-        except BrokenExecutor as error:
-            warn_caller(
-                f"the executor has lost its workers ({error}): this process computes what is missing",
-                WorkerLostWarning,
-            )
-            return [_found(future) or work(*call) for call, future in _paired(calls, futures)]
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
-
-
-def _paired(calls: Sequence[Any], futures: Sequence[Any]) -> list[tuple[Any, Any]]:
-    return list(zip(calls, [*futures, *[None] * (len(calls) - len(futures))], strict=True))
-
-
-def _found(future: Any) -> Any:
-    """The result of a future that has one; None of one that was lost."""
-    try:
-        return None if future is None else future.result()
-    except BrokenExecutor:
-        return None
-
-
-def _num_workers(executor: Any) -> int:
-    """How many tasks to make."""
-    if hasattr(executor, "scheduler_info"):
-        return max(1, len(executor.scheduler_info()["workers"]))
-    known = getattr(executor, "_max_workers", None)
-    return known if isinstance(known, int) and known > 0 else NUM_TASKS
 
 
 # --- what a worker does -----------------------------------------------------------------------------------------------
