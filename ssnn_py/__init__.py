@@ -61,6 +61,7 @@ from .simulation import Solution, simulate
 from .slif import SLIFNetwork
 from .solvers import SolverInfo, solvers
 from .spike_trains import PSTH, Rates, SpikeTrains
+from .stored_runs import StoredRun, record
 from .synapses import SpikeInput
 from .training import DivergedError, FitResult, TrainingInterrupted, fit
 
@@ -129,6 +130,7 @@ __all__ = [
     "SpikeCountLoss",
     "SpikeInput",
     "SpikeTrains",
+    "StoredRun",
     "SumLoss",
     "ThresholdIntensity",
     "TrainingInterrupted",
@@ -154,6 +156,7 @@ __all__ = [
     "poisson_trains",
     "random_weights",
     "recommend_solver",
+    "record",
     "recurrent_weights",
     "save",
     "signature",

@@ -141,7 +141,8 @@ class SignatureKernel:
     ) -> Array:
         """The Gram matrix, block after block of rows; of a symmetric one the part from the diagonal on."""
         require_memory("the Gram matrix", 8.0 * len(x) * len(y), "give fewer samples")
-        if self.depth is not None or engines.resolve(self.engine) != "julia":  # whose rounding would depend on blocks
+        if self.depth is not None or (workers is not None and engines.resolve(self.engine) != "julia"):
+            # Rounding would depend on the blocks.
             return self._values(x, y, layout)
         order: Any = slice(None)
         if self.lift == "rbf":  # the lift of a block would be shorter

@@ -24,6 +24,7 @@ from . import (
     Problem,
     RawSolution,
     Recording,
+    Start,
     Tangents,
     load,
 )
@@ -161,7 +162,7 @@ def part_of(problem: Problem, rows: slice) -> Problem:
         input_spikes=spikes if spikes is None or spikes.num_samples == 1 else spikes[rows],
         insertions=_insertions_of(given, rows),
         recording=_recording_of(problem.recording, rows),
-        start=problem.start if problem.start is None else np.ascontiguousarray(problem.start[:, rows]),
+        start=_start_of(problem.start, rows),
         executor=None,
     )
 
@@ -184,6 +185,17 @@ def _rows_of(problem: Problem, arrays: Mapping[str, Array], rows: slice, axis: i
 
 def _insertions_of(given: Insertions | None, rows: slice) -> Insertions | None:
     return given and Insertions(*(np.ascontiguousarray(getattr(given, part.name)[rows]) for part in fields(given)))
+
+
+def _start_of(given: Start | None, rows: slice) -> Start | None:
+    if given is None:
+        return None
+    spikes: dict[str, Any] = {
+        name: None if part is None else np.ascontiguousarray(part[rows])
+        for name in ("fired", "spike_times", "spike_neurons")
+        for part in (getattr(given, name),)
+    }
+    return replace(given, variables=np.ascontiguousarray(given.variables[:, rows]), **spikes)
 
 
 def _recording_of(given: Recording | None, rows: slice) -> Recording | None:
@@ -238,8 +250,14 @@ def _joined(problem: Problem, parts: Sequence[RawSolution]) -> RawSolution:
         states=of_states(lambda part: part.states, 0),
         tangents=tangents,
         at_recorded=_at_recorded([part.at_recorded for part in parts]),
+        last_state=_last_states([part.last_state for part in parts]),
         spike_events=None if parts[0].spike_events is None else trains("spike_events", -1),
     )
+
+
+def _last_states(parts: Sequence[Array | None]) -> Array | None:
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there, 1) if there else None
 
 
 def _at_recorded(parts: Sequence[AtRecordedSpikes | None]) -> AtRecordedSpikes | None:

@@ -322,7 +322,7 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
     at_start = !isempty(run.saveat) && run.saveat[1] == problem.t0
     for k in 1:num_neurons(run.x)
         at_start && add_state!(w.bar.y, k, saved_bar(w, cotangents, k, 1))
-        problem.start == C_NULL && initial_state_adjoint!(w.gradients, run.θ, k, state_at(w.bar.y, k))
+        problem.start.variables == C_NULL && initial_state_adjoint!(w.gradients, run.θ, k, state_at(w.bar.y, k))
     end
     return w
 end
