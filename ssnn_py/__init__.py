@@ -40,6 +40,7 @@ from .maximum_likelihood import MaximumLikelihood, Profile, maximum_likelihood
 from .multilevel import Level, MultilevelEstimate, multilevel
 from .network import Network
 from .optimizers import SGD, Adam, RMSProp, piecewise_constant
+from .planning import Estimate, estimate
 from .poisson import poisson_trains
 from .potential_losses import PotentialLoss, SumLoss
 from .recommendation import Recommendation, SolverChoice, recommend_solver
@@ -81,6 +82,7 @@ __all__ = [
     "DiscontinuousStepWarning",
     "DivergedError",
     "Driver",
+    "Estimate",
     "Event",
     "EventSDE",
     "ExpectedSignatureLoss",
@@ -138,6 +140,7 @@ __all__ = [
     "ValidationError",
     "WorkerLostWarning",
     "datasets",
+    "estimate",
     "expected_signature",
     "expected_signature_backprop",
     "feedforward_weights",

@@ -724,9 +724,12 @@ def prepare(
     observed_neurons: ArrayLike | None = None,
     executor: Any = None,
     progress: bool = False,
+    any_size: bool = False,
     **options: Any,
 ) -> tuple[Problem, str]:
-    """The checked problem that arguments of :func:`simulate` describe, and the name of the engine to solve it."""
+    """The checked problem that arguments of :func:`simulate` describe, and the name of the engine to solve it; of
+    `any_size`, also if its results do not fit into memory.
+    """
     if not isinstance(network, Network):
         raise ValidationError(f"network must be a Network, such as an SLIFNetwork, got {describe(network)}")
     t0, t1 = as_float("t0", t0), as_float("t1", t1)
@@ -736,8 +739,9 @@ def prepare(
     num_steps = step_count(t0, t1, dt)
     num_samples = as_int("num_samples", num_samples, 1, 2**40)
     times = save_times(saveat, t0, t1)
-    _require_room(network, num_samples, times)
-    require_memory("the samples", 64.0 * num_samples, "simulate fewer samples at once")
+    if not any_size:
+        _require_room(network, num_samples, times)
+        require_memory("the samples", 64.0 * num_samples, "simulate fewer samples at once")
     network, initial = _initial_values(network, {"v0": v0, "i0": i0})
     network.check_samples(num_samples, initial)
     name = engine_of(solver, engine)

@@ -23,7 +23,7 @@ LAYERS = (
     {"engine"},
     {"clamping", "continuation", "datasets", "poisson", "signatures", "solver_checks"},
     {"signature_kernels", "simulation"},
-    {"losses", "multilevel", "particle_filter", "recommendation", "unbiased"},
+    {"losses", "multilevel", "particle_filter", "planning", "recommendation", "unbiased"},
     {"count_losses", "expectations", "gradients", "jax", "likelihoods", "potential_losses", "torch"},
     {"latency_losses", "training_plan"},
     {"diagnosis"},
