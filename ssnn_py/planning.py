@@ -44,7 +44,7 @@ class Estimate:
         Bytes of the largest things that are in memory at the same time: ``"network"``, ``"threads"`` (what each thread
         of the core has of the network), ``"spikes"``, ``"states"``.
     seconds : float
-        On `threads` threads of this machine; its first call, which compiles, excepted.
+        On `threads` threads of this machine, if it has nothing else to do; the first call, which compiles, excepted.
     threads : int
     duration : float
         t1 − t0.
@@ -137,9 +137,9 @@ def estimate(network: Network, t1: float, dt: float, **simulate_arguments: Any) 
         steps = min(problem.num_steps, max(LEAST_STEPS, PILOT_STEPS // (samples * neurons)))
     pilot = _beginning(problem, steps, samples)
     raw = engine.solve(pilot)
-    begin = time.perf_counter()
+    begin = time.process_time()
     engine.solve(pilot)
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
 
     counts = SpikeTrains.unchecked(raw.spike_times, raw.spike_neurons, neurons, pilot.t0, pilot.t1).spike_counts
     firings = _expected(problem, pilot, raw, counts.sum(axis=0) / samples)
@@ -147,7 +147,6 @@ def estimate(network: Network, t1: float, dt: float, **simulate_arguments: Any) 
     arrivals = float((firings * fan_out).sum()) * problem.num_samples + _from_outside(problem)
     mean = float(firings.sum())
     work = problem.num_steps * problem.num_samples / (pilot.num_steps * samples)
-    shared = min(pilot.threads, samples), min(problem.threads, problem.num_samples)
     return Estimate(
         steps=problem.num_steps,
         neurons=neurons,
@@ -155,7 +154,7 @@ def estimate(network: Network, t1: float, dt: float, **simulate_arguments: Any) 
         spikes=mean * problem.num_samples,
         arrivals=arrivals,
         memory=_memory(problem, mean, name),
-        seconds=seconds * work * shared[0] / shared[1],
+        seconds=seconds * work / min(problem.threads, problem.num_samples),
         threads=problem.threads,
         duration=problem.t1 - problem.t0,
         pilot_steps=pilot.num_steps,
