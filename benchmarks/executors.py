@@ -1,10 +1,10 @@
 """Executors: what Dask adds to the figure-2 training, and runs in which a worker is killed.
 
-``python benchmarks/executors.py [overhead] [killed]``; needs Dask. The first one compares the training step of figure 2,
-with a batch of 1024 on two workers, with the ideal, in which each does half of the simulating and nothing is added: the
-client's time and that of the busier worker, which follow each other, with that of the loss and of half of simulation
-and gradient in one process. All are processor times, since a shared machine's clock says little. The second one kills a
-worker at a random time in each of 20 runs, and compares the numbers with those of a run without workers.
+``python benchmarks/executors.py [overhead] [killed]``; needs Dask. The first one compares the training step of figure
+2, with a batch of 1024 on two workers, with the ideal, in which each does half of the simulating and nothing is added:
+the client's time and that of the busier worker, which follow each other, with that of the loss and of half of
+simulation and gradient in one process. All are processor times, since a shared machine's clock says little. The second
+one kills a worker at a random time in each of 20 runs, and compares the numbers with those of a run without workers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from distributed import Client, LocalCluster
 import ssnn_py as ssnn
 from ssnn_py.experiments import figure2
 
-BATCH, STEPS, REPEATS, KILLS = 1024, 10, 3, 20
+BATCH, STEPS, REPEATS, KILLS = 1024, 10, 2, 20
 
 
 def training(executor=None, steps=STEPS):

@@ -181,8 +181,8 @@ print(np.array_equal(shared.spike_times, whole.spike_times))
 #   ``PYTHON_JULIAPKG_PROJECT`` on the node's disk.
 # * *Offline*: ``PYTHON_JULIAPKG_OFFLINE=yes`` on nodes, after ``ssnn setup`` where there is internet. With Debian's
 #   Julia (``SSNN_CACHE_DIR``) nothing is asked of the net anyway; ``ssnn setup --debs DIR`` installs it from files.
-# * *Look first*: ``srun ssnn doctor`` on a node; after ``import ssnn_py.doctor``, ``client.run(ssnn_py.doctor.examine)``
-#   says what each worker has.
+# * *Look first*: ``srun ssnn doctor`` on a node; after ``import ssnn_py.doctor`` what each worker has is said by
+#   ``client.run(ssnn_py.doctor.examine)``.
 #
 # All variables: :doc:`/engines`.
 #
