@@ -75,11 +75,10 @@ class ExecutorEngine(Engine):
             return {}
         calls = []
         for chunks in self._groups(problem):
-            work = []
-            for chunk in chunks:
-                rows = slice(chunk.start, chunk.stop)
-                work.append((rows.start, part_of(problem, rows), _cotangents_of(cotangents, rows)))
-            calls.append((self.name, work, wrt))
+            rows = slice(chunks[0].start, chunks[-1].stop)
+            inner = [slice(chunk.start - rows.start, chunk.stop - rows.start) for chunk in chunks]
+            bars = _cotangents_of(cotangents, rows)
+            calls.append((self.name, rows.start, part_of(problem, rows), bars, inner, wrt))
         sums = [chunk for part in self.workers.map(_pull_back, calls) for chunk in part]
         return {name: _gathered(problem, name, [chunk[name] for chunk in sums]) for name in wrt}
 
@@ -108,14 +107,15 @@ def _solve(
 
 
 def _pull_back(
-    name: str, work: Sequence[tuple[int, Problem, Cotangents]], wrt: Sequence[str]
+    name: str, start: int, problem: Problem, bars: Cotangents, chunks: Sequence[slice], wrt: Sequence[str]
 ) -> list[dict[str, Array]]:
-    """The sums of gradients over chunks of samples, each of which begins with a sample of all."""
+    """The sums of gradients over chunks of a part of the samples, which begins with sample `start` of all."""
     engine = _engine(name)
-    return [
-        _counted_from(start, functools.partial(engine.sum_of_chunk, problem, bars, wrt))
-        for start, problem, bars in work
-    ]
+
+    def total(rows: slice) -> dict[str, Array]:
+        return engine.sum_of_chunk(part_of(problem, rows), _cotangents_of(bars, rows), wrt)
+
+    return [_counted_from(start + rows.start, functools.partial(total, rows)) for rows in chunks]
 
 
 def _engine(name: str) -> Engine:
