@@ -40,6 +40,7 @@ from .maximum_likelihood import MaximumLikelihood, Profile, maximum_likelihood
 from .multilevel import Level, MultilevelEstimate, multilevel
 from .network import Network
 from .optimizers import SGD, Adam, RMSProp, piecewise_constant
+from .planning import Estimate, estimate
 from .poisson import poisson_trains
 from .potential_losses import PotentialLoss, SumLoss
 from .recommendation import Recommendation, SolverChoice, recommend_solver
@@ -61,6 +62,7 @@ from .simulation import Solution, simulate
 from .slif import SLIFNetwork
 from .solvers import SolverInfo, solvers
 from .spike_trains import PSTH, Rates, SpikeTrains, observed_windows
+from .stored_runs import StoredRun, record
 from .synapses import SpikeInput
 from .training import DivergedError, FitResult, TrainingInterrupted, fit
 
@@ -80,6 +82,7 @@ __all__ = [
     "DiscontinuousStepWarning",
     "DivergedError",
     "Driver",
+    "Estimate",
     "Event",
     "EventSDE",
     "ExpectedSignatureLoss",
@@ -129,6 +132,7 @@ __all__ = [
     "SpikeCountLoss",
     "SpikeInput",
     "SpikeTrains",
+    "StoredRun",
     "SumLoss",
     "ThresholdIntensity",
     "TrainingInterrupted",
@@ -136,6 +140,7 @@ __all__ = [
     "ValidationError",
     "WorkerLostWarning",
     "datasets",
+    "estimate",
     "expected_signature",
     "expected_signature_backprop",
     "feedforward_weights",
@@ -155,6 +160,7 @@ __all__ = [
     "poisson_trains",
     "random_weights",
     "recommend_solver",
+    "record",
     "recurrent_weights",
     "save",
     "signature",

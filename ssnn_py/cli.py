@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from .errors import SSNNError
+from .errors import SSNNError, ValidationError
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
@@ -44,18 +46,39 @@ def _setup(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _executor(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[Any]:
+    """Whose workers simulate: processes of this machine, those of a Dask cluster, or none's."""
+    if arguments.dask is not None:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise ValidationError("--dask needs Dask: pip install ssnn_py[dask]") from None
+        client: contextlib.AbstractContextManager[Any] = Client(arguments.dask)
+        return client
+    if arguments.workers is not None:
+        from concurrent.futures import ProcessPoolExecutor
+        from multiprocessing import get_context
+
+        return ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn"))
+    return contextlib.nullcontext()
+
+
 def _reproduce(arguments: argparse.Namespace) -> int:
     progress = sys.stderr.isatty()
-    if arguments.figure == "figure1":
-        from .experiments import figure1
+    run = (arguments.seed, progress)
+    with _executor(arguments) as executor:
+        if arguments.figure == "figure1":
+            from .experiments import figure1
 
-        figure1.reproduce(arguments.out, arguments.quick, arguments.loss, arguments.seed, progress, arguments.gradient)
-    else:
-        from .experiments import figure2
+            figure1.reproduce(
+                arguments.out, arguments.quick, arguments.loss, *run, arguments.gradient, executor=executor
+            )
+        else:
+            from .experiments import figure2
 
-        figure2.reproduce(
-            arguments.out, arguments.quick, arguments.seed, progress, arguments.rate_scale, arguments.gradient
-        )
+            figure2.reproduce(
+                arguments.out, arguments.quick, *run, arguments.rate_scale, arguments.gradient, executor=executor
+            )
     return 0
 
 
@@ -63,12 +86,27 @@ def _bench(arguments: argparse.Namespace) -> int:
     from .engine.packages import sciml_installed
     from .experiments import every_solver, work_precision
 
-    points = work_precision.run(arguments.out, arguments.quick, arguments.seed, sys.stderr.isatty())
+    with _executor(arguments) as executor:
+        points = work_precision.run(arguments.out, arguments.quick, arguments.seed, sys.stderr.isatty(), executor)
     if sciml_installed():
         every_solver.run(arguments.out, arguments.quick, arguments.seed, sys.stderr.isatty())
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(point) for point in points], indent=1) + "\n")
     return 0
+
+
+def _add_executors(command: argparse.ArgumentParser) -> None:
+    """The options that say who simulates."""
+    who = command.add_mutually_exclusive_group()
+    who.add_argument("--workers", type=_positive, metavar="N", help="simulate in N processes of this machine")
+    who.add_argument("--dask", metavar="ADDRESS", help="simulate by the workers of the Dask scheduler at this address")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def parser() -> argparse.ArgumentParser:
@@ -113,6 +151,7 @@ def parser() -> argparse.ArgumentParser:
         help="the published gradient, of matched spikes, or the unbiased one, of all spikes (default: pathwise)",
     )
     reproduce.add_argument("--seed", type=int, default=0, help="key of data, start and noise (default: 0)")
+    _add_executors(reproduce)
     reproduce.set_defaults(run=_reproduce)
 
     bench = commands.add_parser("bench", help="measure: which solver is how accurate at what cost")
@@ -123,6 +162,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("out"), metavar="DIR", help="where picture and CSV go (default: out)"
     )
     bench.add_argument("--seed", type=int, default=0, help="key of the noise (default: 0)")
+    _add_executors(bench)
     bench.set_defaults(run=_bench)
     return top
 

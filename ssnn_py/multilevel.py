@@ -118,7 +118,8 @@ def multilevel(
         Samples from which a new level's variance is first estimated.
     seed : int
     **simulate_arguments
-        As for :func:`simulate`; not ``num_samples``, ``first_sample`` or ``noise_dt``.
+        As for :func:`simulate`; not ``num_samples``, ``first_sample`` or ``noise_dt``. The workers of an `executor`
+        simulate, and this process evaluates the functional.
 
     Returns
     -------

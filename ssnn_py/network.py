@@ -15,7 +15,7 @@ from .drivers import PATH_SHAPES, BrownianMotion, Driver, NoiseDrivers, as_drive
 from .errors import NoGradientError, ValidationError
 from .formulas.analysis import evaluated
 from .formulas.event_sde import EventSDE
-from .synapses import SYNAPTIC, SpikeInput, Synapses, like_matrix, read_delays, read_matrix
+from .synapses import SYNAPTIC, SpikeInput, Synapses, like_matrix, longest_delay, read_delays, read_matrix
 from .validation import as_int, as_real_array, describe
 from .values import Arrays, Immutable
 
@@ -349,6 +349,11 @@ class Network(Immutable):
         return len(self.model.events)
 
     @property
+    def num_variables(self) -> int:
+        """How many numbers are a neuron's state: its recorded variables, and what each kind of event remembers."""
+        return len(self.states) + self.num_events
+
+    @property
     def has_linear_drift(self) -> bool:
         """Whether it is that of SLIF neurons, which ``exact_ou`` solves exactly."""
         return False
@@ -601,12 +606,14 @@ class Network(Immutable):
         return tuple((np.sign(array) * (1 + (np.abs(array) == 1.0))).astype(np.int8).tobytes() for array in arrays)
 
     @property
+    def longest_delay(self) -> float:
+        """How long a spike of one of the neurons is under way to another at most."""
+        return longest_delay(self.parameters.get("delays"), self.synapses)
+
+    @property
     def has_delays(self) -> bool:
         """Whether a spike of one of the neurons takes its time to another."""
-        delays = self.parameters.get("delays")
-        if delays is None or not self.synapses.targets.size:
-            return False
-        return bool(np.any(delays if delays.ndim == 0 else delays.ravel()[self.synapses.position]))
+        return self.longest_delay > 0.0
 
     def check_unbiased_gradients(self) -> None:
         """Raise unless expectations have unbiased gradients: unless every event is driven by a hazard, and it does not

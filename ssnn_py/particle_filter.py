@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import engine as engines
-from .engine import Cotangents, Problem, RawSolution, Recording
+from .engine import Cotangents, Problem, RawSolution, Recording, Start
 from .engine.reference_noise import threefry, uniform
 from .errors import NoGradientError
 from .spike_trains import SpikeTrains, packed, taken
@@ -165,7 +165,7 @@ class _Filter:
             saveat=np.array([b]),
             recording=Recording(rows, self.recording.neurons),
             input_spikes=None if inputs is None else _within(inputs, a, b)[0],
-            start=self.start,
+            start=None if self.start is None else Start(self.start),
         )
         solution = self.solve(piece)
         assert solution.at_recorded is not None

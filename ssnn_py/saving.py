@@ -1,6 +1,6 @@
 """Networks, spike trains, solutions and trainings in files: :func:`save` and :func:`load`.
 
-Format "ssnn", version 2
+Format "ssnn", version 3
 ------------------------
 
 An archive of NumPy's (``.npz``) without pickles. Its entry ``header`` is a text in JSON,
@@ -48,7 +48,8 @@ Problem                 network, t0, t1, dt, num_steps, num_samples, first_sampl
                         solver, threads, noise_levels, options, insertions; null where there is none: input_spikes,
                         recording, start
 RawSolution             spike_times, spike_neurons, num_spikes, truncated, states, tangents, spike_events, at_recorded
-                        (null: no recording)
+                        (null: no recording), last_state (null: not known)
+Start                   variables, step, time; null where there is none: fired, spike_times, spike_neurons
 Tangents                spike_times, states, s, s_at_saves, s_at_insertions, log_hazards, hazards
 Recording               trains, neurons
 AtRecordedSpikes        log_hazards, hazards, s
@@ -57,7 +58,8 @@ FitResult               network, parameters, history, stopped, gradient, state, 
 ======================  ============================================================================================
 
 The fields are the arguments, or the attributes, of the classes of these names. A change to any of this is a new
-version. Older ones are read, too: in version 1 there are no delays and no inputs, and drivers are Brownian motion.
+version. Older ones are read, too: in version 1 there are no delays and no inputs, and drivers are Brownian motion; in
+versions 1 and 2 solutions have no last state, and cannot be continued.
 """
 
 from __future__ import annotations
@@ -68,6 +70,7 @@ import math
 import os
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -75,6 +78,7 @@ from numpy.typing import NDArray
 
 from . import engine as engines
 from .components import Component
+from .continuation import check_start
 from .currents import ConstantCurrent, FormulaCurrent, JuliaFunction, SampledCurrent
 from .diffusions import AffineDiffusion, ConstantDiffusion
 from .drivers import (
@@ -88,7 +92,7 @@ from .drivers import (
     NormalJumps,
     SampledPath,
 )
-from .engine import AtRecordedSpikes, Insertions, Problem, RawSolution, Recording, Tangents
+from .engine import AtRecordedSpikes, Insertions, Problem, RawSolution, Recording, Start, Tangents
 from .errors import ValidationError
 from .formulas.event_sde import Event, EventSDE
 from .intensities import ExponentialIntensity, FormulaIntensity, ThresholdIntensity
@@ -102,7 +106,7 @@ from .training import FitResult
 from .training_plan import npz, write_npz
 from .validation import as_int, describe
 
-FORMAT, VERSION = "ssnn", 2
+FORMAT, VERSION = "ssnn", 3
 
 #: The fields that came with a later version, by what they are in files of an older one.
 ADDED: dict[str, dict[str, Any]] = {
@@ -110,7 +114,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "Network": {"driver": None, "inputs": None},
     "weights": {"delays": None},
     "Problem": {"input_spikes": None, "recording": None, "start": None},
-    "RawSolution": {"at_recorded": None},
+    "RawSolution": {"at_recorded": None, "last_state": None},
     "Tangents": {"log_hazards": None, "hazards": None},
 }
 
@@ -260,7 +264,9 @@ RECORDS: dict[type, tuple[str, ...]] = {
         "tangents",
         "spike_events",
         "at_recorded",
+        "last_state",
     ),
+    Start: ("variables", "step", "time", "fired", "spike_times", "spike_neurons"),
     Tangents: ("spike_times", "states", "s", "s_at_saves", "s_at_insertions", "log_hazards", "hazards"),
     Recording: ("trains", "neurons"),
     AtRecordedSpikes: ("log_hazards", "hazards", "s"),
@@ -574,6 +580,9 @@ def _checked(problem: Problem, engine: str) -> Problem:
         noise_dt=math.ldexp(problem.dt, as_int("noise_levels", problem.noise_levels, 0)),
         **cast(dict[str, Any], {**problem.initial, **problem.options}),
     )
+    if problem.start is not None:
+        check_start(problem)
+        checked = replace(checked, start=problem.start)
     if checked != problem:
         raise ValueError("its problem is none that simulate makes")
     return checked
@@ -595,7 +604,7 @@ def _solution(fields: dict[str, Any]) -> Solution:
     if engine not in (*engines.ENGINES, "sciml"):
         raise ValueError(f"its engine is {engine!r}")
     solution = Solution(_checked(problem, engine), engine, raw)
-    trains = SpikeTrains(raw.spike_times, raw.spike_neurons, solution.network.num_neurons, problem.t0, problem.t1)
+    trains = SpikeTrains(raw.spike_times, raw.spike_neurons, solution.network.num_neurons, problem.begin, problem.t1)
     samples, width = trains.times.shape
     if problem.num_columns is None:
         fits = width == trains.num_spikes.max(initial=0) <= (problem.max_spikes or width)
@@ -607,6 +616,10 @@ def _solution(fields: dict[str, Any]) -> Solution:
         raise ValueError("its numbers of spikes are not those of its spikes")
     if raw.spike_events is not None and raw.spike_events.shape != trains.times.shape:
         raise ValueError("its spikes have events of another shape")
+    network = solution.network
+    last = (network.num_variables, samples, network.num_neurons)
+    if raw.last_state is not None and raw.last_state.shape != last:
+        raise ValueError(f"its last state has the shape {raw.last_state.shape}")
     shapes = {name: values.shape for name, values in raw.states.items()}
     if shapes != dict.fromkeys(solution.network.states, solution.recorded_shape):
         raise ValueError(f"its states have the shapes {shapes}")

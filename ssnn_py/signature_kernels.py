@@ -4,6 +4,7 @@ distributions they induce.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from ctypes import POINTER, c_double, c_int64, c_void_p
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
 from .engine import core_function, default_threads, reference_signature, structs
+from .engine.workers import Workers, checked_executor
 from .errors import JuliaError, LikelyMistakeWarning, ValidationError, warn_caller
 from .signatures import as_path_input, signature, signature_backprop
 from .spike_trains import SpikeTrains
@@ -121,10 +123,52 @@ class SignatureKernel:
         """k(X_s, Y_s), shape (S,)."""
         return self._values(*self.inputs(X, Y, PAIRS), PAIRS)
 
-    def gram(self, X: Any, Y: Any = None) -> Array:
-        """k(X_s, Y_r), shape (S, R); of X with itself, each pair computed once, without Y."""
+    def gram(self, X: Any, Y: Any = None, executor: Any = None, progress: bool = False) -> Array:
+        """k(X_s, Y_r), shape (S, R); of X with itself, each pair computed once, without Y.
+
+        Blocks of rows are computed by the workers of an `executor`, to the same numbers, and `progress` shows a bar of
+        them.
+        """
         layout = SYMMETRIC if Y is None else GRAM
-        return self._values(*self.inputs(X, Y, layout), layout)
+        x, y = self.inputs(X, Y, layout)
+        workers = checked_executor(executor, progress)
+        if workers is None and not progress:
+            return self._values(x, y, layout)
+        return self._in_blocks(x, y, layout, workers, progress)
+
+    def _in_blocks(
+        self, x: SpikeTrains | Array, y: SpikeTrains | Array, layout: int, workers: Workers | None, progress: bool
+    ) -> Array:
+        """The Gram matrix, block after block of rows; of a symmetric one the part from the diagonal on."""
+        require_memory("the Gram matrix", 8.0 * len(x) * len(y), "give fewer samples")
+        if self.depth is not None or (workers is not None and engines.resolve(self.engine) != "julia"):
+            # Rounding would depend on the blocks.
+            return self._values(x, y, layout)
+        order: Any = slice(None)
+        if self.lift == "rbf":  # the lift of a block would be shorter
+            x, y = (part.marcus_lift() if isinstance(part, SpikeTrains) else part for part in (x, y))
+        elif layout == SYMMETRIC and isinstance(x, SpikeTrains):  # as the core takes them
+            order = np.argsort((x.neurons >= 0).sum(axis=1), kind="stable")
+            x = x[order]
+        blocks = _blocks(len(x), layout == SYMMETRIC, 4 * (workers.count if workers else 16))
+        if workers is not None:
+            x, y = _unchanging(x), x if layout == SYMMETRIC else _unchanging(y)
+            parts = iter(workers.map(_block, [(self, x, None if layout == SYMMETRIC else y, rows) for rows in blocks]))
+        else:
+            from tqdm.auto import tqdm
+
+            bar = tqdm(blocks, unit="block", mininterval=0.5, disable=not progress)
+            parts = (_block(self, x, None if layout == SYMMETRIC else y, rows) for rows in bar)
+        gram = np.empty((len(x), len(y)))
+        for rows, part in zip(blocks, parts, strict=True):
+            if layout == SYMMETRIC:
+                gram[rows, rows.start :] = part
+                gram[rows.start :, rows] = part.T
+            else:
+                gram[rows] = part
+        if not isinstance(order, slice):
+            gram[np.ix_(order, order)] = gram.copy()
+        return gram
 
     def pull_back(
         self, X: Any, Y: Any, weights: Array, layout: int, both: bool = True
@@ -266,8 +310,8 @@ class SignatureKernel:
                 "median_scales), or normalize=True"
             )
 
-    def _values(self, X: SpikeTrains | Array, Y: SpikeTrains | Array, layout: int) -> Array:
-        result = self._run(X, Y, layout)
+    def _values(self, X: SpikeTrains | Array, Y: SpikeTrains | Array, layout: int, rows: slice | None = None) -> Array:
+        result = self._run(X, Y, layout, rows=rows)
         if not self.normalize:
             return result.values
         own = [self._run(Z, Z, PAIRS) for Z in ((X,) if layout == SYMMETRIC else (X, Y))]
@@ -289,7 +333,9 @@ class SignatureKernel:
         logarithmic: bool = False,
         both: bool = True,
         ends: bool = False,
+        rows: slice | None = None,
     ) -> _Result:
+        """`rows` are those of a symmetric matrix that are computed, from the diagonal on; default all."""
         shape = (len(X),) if layout == PAIRS else (len(X), len(Y))
         require_memory("the Gram matrix", 8.0 * math.prod(shape), "give fewer samples")
         channels = X.num_neurons + 1 if isinstance(X, SpikeTrains) else X.shape[2]
@@ -302,10 +348,10 @@ class SignatureKernel:
         self._check_range(X, Y, layout)
         in_julia = engines.resolve(self.engine) == "julia"
         if trains and in_julia:
-            return self._in_julia(X, Y, layout, scales, weights, logarithmic, both, shape, ends)
+            return self._in_julia(X, Y, layout, scales, weights, logarithmic, both, shape, ends, rows)
         x, y = (self._points(Z, scales) for Z in (X, Y))
         run = self._in_julia if in_julia else self._in_numpy
-        result = run(x, y, layout, None, weights, logarithmic, both, shape)
+        result = run(x, y, layout, None, weights, logarithmic, both, shape, rows=rows)
         if weights is None:
             return result
         bars = [
@@ -340,6 +386,7 @@ class SignatureKernel:
         both: bool,
         shape: tuple[int, ...],
         ends: bool = False,
+        rows: slice | None = None,
     ) -> _Result:
         values, exponents = np.zeros(shape), np.zeros(shape, dtype=np.int64)
         changes = None
@@ -361,6 +408,7 @@ class SignatureKernel:
             *(structs.address(part) for part in (values, exponents, weights, x_bar, y_bar)),
             math.prod(x_like.shape[1:]),
             math.prod(y_like.shape[1:]),
+            *((0, len(X)) if rows is None else (rows.start, rows.stop)),
         )
         try:
             self._call(X, Y, scales, job, changes)
@@ -407,25 +455,29 @@ class SignatureKernel:
         logarithmic: bool,
         both: bool,
         shape: tuple[int, ...],
+        rows: slice | None = None,
     ) -> _Result:
         sigma = self.sigma if self.lift == "rbf" else None
-        rows, columns = (np.arange(len(X)),) * 2
+        one, other = (np.arange(len(X)),) * 2
         if layout != PAIRS:
-            rows, columns = np.triu_indices(len(X)) if layout == SYMMETRIC else np.indices(shape).reshape(2, -1)
-        where = rows if layout == PAIRS else (rows, columns)
+            one, other = np.triu_indices(len(X)) if layout == SYMMETRIC else np.indices(shape).reshape(2, -1)
+        if rows is not None:
+            wanted = (one >= rows.start) & (one < rows.stop)
+            one, other = one[wanted], other[wanted]
+        where = one if layout == PAIRS else (one, other)
         values, exponents = np.zeros(shape), np.zeros(shape, dtype=np.int64)
-        values[where] = reference_signature.kernels(X[rows], Y[columns], sigma)
+        values[where] = reference_signature.kernels(X[one], Y[other], sigma)
         if layout == SYMMETRIC:
-            values[columns, rows] = values[where]
+            values[other, one] = values[where]
         if weights is None:
             return _Result(values, exponents)
         pulls = weights / values if logarithmic else weights
         if layout == SYMMETRIC:
             pulls = pulls + pulls.T - np.diag(np.diag(pulls))
-        x_bars, y_bars = reference_signature.kernels_backprop(X[rows], Y[columns], pulls[where], sigma)
+        x_bars, y_bars = reference_signature.kernels_backprop(X[one], Y[other], pulls[where], sigma)
         x_bar, y_bar = np.zeros(X.shape), np.zeros(Y.shape)
-        np.add.at(x_bar, rows, x_bars)
-        np.add.at(y_bar, columns, y_bars)
+        np.add.at(x_bar, one, x_bars)
+        np.add.at(y_bar, other, y_bars)
         if layout == SYMMETRIC:
             return _Result(values, exponents, x_bar + y_bar)
         return _Result(values, exponents, x_bar, y_bar if both else None)
@@ -457,6 +509,36 @@ class SignatureKernel:
             return _Result(values, exponents, signature_backprop(X, one_bar + other_bar, **options))
         x_bar = signature_backprop(X, one_bar, **options)
         return _Result(values, exponents, x_bar, signature_backprop(Y, other_bar, **options) if both else None)
+
+
+def _blocks(rows: int, symmetric: bool, count: int) -> list[slice]:
+    """At most so many blocks of rows, with about equally many kernels in each."""
+    edges = np.linspace(0.0, 1.0, min(count, rows) + 1)
+    if symmetric:
+        edges = 1.0 - np.sqrt(1.0 - edges)
+    stops = np.unique(np.round(rows * edges).astype(np.int64)).tolist()
+    return [slice(start, stop) for start, stop in itertools.pairwise(stops)]
+
+
+def _block(kernel: SignatureKernel, x: SpikeTrains | Array, y: SpikeTrains | Array | None, rows: slice) -> Array:
+    """Kernels of some samples of x with all of y; without y with those of x that are not before them."""
+    if y is not None:
+        return kernel._values(x[rows], y, GRAM)
+    return kernel._values(x, x, SYMMETRIC, rows)[rows, rows.start :]
+
+
+def _unchanging(data: SpikeTrains | Array) -> Any:
+    """The same data in arrays that are read-only, which travel to a worker once."""
+    if not isinstance(data, SpikeTrains):
+        return _read_only(data)
+    times, neurons = _read_only(data.times), _read_only(data.neurons)
+    return SpikeTrains.unchecked(times, neurons, data.num_neurons, data.t0, data.t1)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view: NDArray[Any] = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _refinement(length: int, order: int) -> Array:
@@ -536,7 +618,9 @@ def signature_kernel_backprop(X: Any, Y: Any, cotangent: ArrayLike, **options: A
     return _like(X, x_bar), _like(Y, y_bar)
 
 
-def signature_kernel_gram(X: Any, Y: Any = None, **options: Any) -> Array:
+def signature_kernel_gram(
+    X: Any, Y: Any = None, *, executor: Any = None, progress: bool = False, **options: Any
+) -> Array:
     r"""Gram matrix :math:`\langle S(X_s), S(Y_r)\rangle`.
 
     Parameters
@@ -544,6 +628,11 @@ def signature_kernel_gram(X: Any, Y: Any = None, **options: Any) -> Array:
     X : SpikeTrains, Solution or array_like of shape (L, d) or (S, L, d)
     Y : like X, optional
         Default X: a symmetric matrix, each pair computed once.
+    executor : concurrent.futures.Executor or similar, optional
+        Whose workers compute blocks of rows, as in :func:`simulate`, to the same numbers. With a `depth`, whose
+        kernels are one product of matrices, and by the reference engine, this process computes them all.
+    progress : bool
+        Show a progress bar of blocks of rows.
     **options
         Those of :class:`SignatureKernel`.
 
@@ -563,7 +652,7 @@ def signature_kernel_gram(X: Any, Y: Any = None, **options: Any) -> Array:
     >>> bool(np.allclose(np.diag(K), 1.0)), bool(K[0, 1] < 1)
     (True, True)
     """
-    return SignatureKernel(**options).gram(X, Y)
+    return SignatureKernel(**options).gram(X, Y, executor, progress)
 
 
 def signature_kernel_gram_backprop(X: Any, Y: Any, cotangent: ArrayLike, **options: Any) -> tuple[Array, Array | None]:
@@ -621,7 +710,7 @@ def mmd_exchange(
     return lambda Z: sums(Z, kernel.gram(Z, X)) - here
 
 
-def signature_mmd(X: Any, Y: Any, *, unbiased: bool = True, **options: Any) -> float:
+def signature_mmd(X: Any, Y: Any, *, unbiased: bool = True, executor: Any = None, **options: Any) -> float:
     r"""Squared maximum mean discrepancy of two samples, :math:`\|\mathbb E\,S(X)-\mathbb E\,S(Y)\|^2`.
 
     Parameters
@@ -630,6 +719,8 @@ def signature_mmd(X: Any, Y: Any, *, unbiased: bool = True, **options: Any) -> f
         As many samples as you like of each.
     unbiased : bool
         Leave out the kernels of samples with themselves; the estimate may then be negative.
+    executor : optional
+        As for :func:`signature_kernel_gram`.
     **options
         Those of :class:`SignatureKernel`.
 
@@ -662,7 +753,7 @@ def signature_mmd(X: Any, Y: Any, *, unbiased: bool = True, **options: Any) -> f
     x, y = kernel.inputs(X, Y, GRAM)
     _check_windows(x, y)
     _check_sizes(kernel, x, y)
-    grams = kernel.gram(X), kernel.gram(Y), kernel.gram(X, Y)
+    grams = kernel.gram(X, None, executor), kernel.gram(Y, None, executor), kernel.gram(X, Y, executor)
     weights = mmd_weights(len(grams[0]), len(grams[1]), unbiased)
     return float(sum((w * K).sum() for w, K in zip(weights, grams, strict=True)))
 
@@ -689,7 +780,14 @@ class TwoSampleTest(NamedTuple):
 
 
 def two_sample_test(
-    X: Any, Y: Any, num_permutations: int = 1000, seed: int = 0, *, progress: bool = False, **options: Any
+    X: Any,
+    Y: Any,
+    num_permutations: int = 1000,
+    seed: int = 0,
+    *,
+    progress: bool = False,
+    executor: Any = None,
+    **options: Any,
 ) -> TwoSampleTest:
     """Permutation test of whether X and Y have the same distribution, by the unbiased MMD² of the signature kernel.
 
@@ -703,6 +801,8 @@ def two_sample_test(
         Of the permutations.
     progress : bool
         Show a progress bar of the kernels, which are most of the work.
+    executor : optional
+        As for :func:`signature_kernel_gram`.
     **options
         Those of :class:`SignatureKernel`; of "linear" lifts, `scales` are by default the :func:`median_scales` of X and
         Y together, which hold for every division. At scale 1 the largest kernel, of the two samples with the most
@@ -742,7 +842,9 @@ def two_sample_test(
         _check_sizes(kernel, x, y)
     n, m = len(x), len(y)
     mmd_weights(n, m, unbiased=True)
-    gram = _gram(kernel, x, y, progress)
+    cross = kernel.gram(x, y, executor, progress)
+    own = [kernel.gram(part, None, executor, progress) for part in (x, y)]
+    gram = np.block([[own[0], cross], [cross.T, own[1]]])
     np.fill_diagonal(gram, 0.0)
     rng = np.random.default_rng(as_int("seed", seed, 0))
     first = np.zeros((rounds + 1, n + m))
@@ -758,30 +860,6 @@ def two_sample_test(
     # Equal divisions give equal statistics only up to rounding.
     exceeding = int(np.count_nonzero(statistics >= statistics[0] - 1e-12 * np.abs(gram).max()))
     return TwoSampleTest(float(statistics[0]), exceeding / (rounds + 1))
-
-
-def _gram(kernel: SignatureKernel, x: SpikeTrains | Array, y: SpikeTrains | Array, progress: bool) -> Array:
-    """The Gram matrix of all samples of x and y together; in blocks of rows where a progress bar is to move."""
-    if not progress:
-        cross = kernel.gram(x, y)
-        return np.block([[kernel.gram(x), cross], [cross.T, kernel.gram(y)]])
-    from tqdm.auto import tqdm
-
-    n, m = len(x), len(y)
-    gram = np.empty((n + m, n + m))
-    starts = range(0, n + m, max(1, (n + m) // 50))
-    for start in tqdm(starts, unit="block", mininterval=0.5):
-        for part, low, high in ((x, 0, n), (y, n, n + m)):
-            rows = slice(max(start, low), min(start + starts.step, high))
-            if rows.start >= rows.stop:
-                continue
-            mine = part[rows.start - low : rows.stop - low]
-            gram[rows, rows] = kernel.gram(mine)
-            for earlier, first, last in ((x, 0, min(rows.start, n)), (y, n, rows.start)):
-                if last > first:
-                    block = kernel.gram(mine, earlier[: last - first])
-                    gram[rows, first:last], gram[first:last, rows] = block, block.T
-    return gram
 
 
 def median_scales(X: Any) -> Array:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import continuation, sketches
 from . import engine as engines
-from . import sketches
 from .clamping import checked_recording
 from .engine import AtRecordedSpikes, Cotangents, Problem, RawSolution
 from .engine.driver_paths import movers_of_jumps, time_objection
-from .engine.executors import checked_executor
+from .engine.workers import Workers, checked_executor
 from .errors import LikelyMistakeWarning, NoGradientError, ValidationError, warn_caller
 from .network import Network
 from .solver_checks import check_solver, engine_of
@@ -82,7 +82,7 @@ class Solution(Record):
         cut = int(self.truncated.sum())
         recorded = f"; {', '.join(self.states)} at {counted(self.ts.size, 'time')}" if self.ts.size else ""
         return (
-            f"Solution({size} from {problem.t0:g} to {problem.t1:g} in steps of {problem.dt:g}, {problem.solver}, "
+            f"Solution({size} from {problem.begin:g} to {problem.t1:g} in steps of {problem.dt:g}, {problem.solver}, "
             f"engine {self.engine!r}: {counted(int(self.num_spikes.sum()), 'spike')}"
             f"{f', {cut} of the samples cut at max_spikes' if cut else ''}{recorded})"
         )
@@ -174,7 +174,7 @@ class Solution(Record):
     def spike_trains(self) -> SpikeTrains:
         """The spikes alone, without what made them."""
         return SpikeTrains.unchecked(
-            self.spike_times, self.spike_neurons, self.network.num_neurons, self.problem.t0, self.problem.t1
+            self.spike_times, self.spike_neurons, self.network.num_neurons, self.problem.begin, self.problem.t1
         )
 
     @property
@@ -208,6 +208,88 @@ class Solution(Record):
         from .interop import xarray
 
         return xarray.write(self)
+
+    def continue_to(
+        self,
+        t1: float,
+        *,
+        saveat: ArrayLike | None = None,
+        input_spikes: SpikeTrains | None = None,
+        threads: int | None = None,
+        executor: Any = None,
+        progress: bool = False,
+    ) -> Solution:
+        """Go on from where this solution ends, to the numbers of one run over the whole time.
+
+        The last state, spikes under way and how often each neuron has fired are where it starts from, and noise is
+        that of the same steps: so the numbers are the same to the last bit. (Where t1 is a whole number of steps in
+        decimal numbers and not in those of the machine, as 0.3 is of 0.1, to rounding.) A solution that was saved goes
+        on likewise in another process.
+
+        Parameters
+        ----------
+        t1 : float
+            The new end.
+        saveat : float or array_like of shape (T,), optional
+            Times at which the state is recorded, after the old end: an increasing array, or a spacing, as from t0.
+        input_spikes : SpikeTrains, optional
+            Spikes on the input channels after the old end; default those that :func:`simulate` was given.
+        threads, executor, progress
+            As for :func:`simulate`; default as many threads as before.
+
+        Returns
+        -------
+        Solution
+            From the old end to the new one: ``a.spike_trains.followed_by(b.spike_trains)`` are those of the whole. It
+            has no gradients.
+
+        Raises
+        ------
+        ValidationError
+            If the run has something that cannot go on (the message names it): a solver of DifferentialEquations.jl,
+            `observed`, `max_spikes`, fractional Brownian motion, a shortened last step; or if an argument is not what
+            it should be.
+
+        Examples
+        --------
+        >>> import ssnn_py as ssnn
+        >>> net = ssnn.SLIFNetwork([[0.0]], input_current=1.5, sigma=0.25)
+        >>> first = ssnn.simulate(net, t1=1.0, dt=0.01, num_samples=4)
+        >>> later, whole = first.continue_to(3.0), ssnn.simulate(net, t1=3.0, dt=0.01, num_samples=4)
+        >>> first.spike_trains.followed_by(later.spike_trains) == whole.spike_trains
+        True
+        """
+        problem, begin = self.problem, self.problem.t1
+        why = continuation.why_not(problem, self.engine, self.raw)
+        if why:
+            raise ValidationError(f"this run cannot go on, it has {why}")
+        end = as_float("t1", t1)
+        if end <= begin:
+            raise ValidationError(f"t1 must be after t = {begin}, where the solution ends, got {end}")
+        times = save_times(saveat, problem.t0, end)
+        if saveat is not None and np.ndim(saveat) and times.size and times[0] <= begin:
+            raise ValidationError(f"saveat must come after t = {begin}, where the solution ends, got {times[0]}")
+        times = times[times > begin]
+        _require_room(self.network, problem.num_samples, times)
+        onward = continuation.continued(
+            problem,
+            self.raw,
+            input_spikes,
+            t1=end,
+            num_steps=step_count(problem.t0, end, problem.dt),
+            saveat=times,
+            threads=problem.threads if threads is None and executor is None else _threads(threads, executor),
+            executor=_workers(executor, progress),
+        )
+        return Solution(onward, self.engine, engines.engine_for(self.engine, onward).solve(onward))
+
+    def _check_begin(self) -> None:
+        """Raise where the solution is that of a run that goes on from another, which has no gradients."""
+        if self.problem.start is not None:
+            raise NoGradientError(
+                "no gradient of a run that goes on from another: where it starts would not move with the parameters. "
+                "Simulate the whole time at once"
+            )
 
     def vjp(
         self,
@@ -265,6 +347,7 @@ class Solution(Record):
         NoGradientError
             If the model has no pathwise gradient, or, with `entries`, no unbiased one, or if it is not finite.
         """
+        self._check_begin()
         known = self.problem.parameters
         names = tuple(known) if wrt is None else as_names("wrt", wrt, known)
         self.network.check_gradients(wrt=names)
@@ -327,6 +410,7 @@ class Solution(Record):
                 'directions must map names of parameters to tangents, as in {"alpha": 1.0}, got '
                 f"{describe(directions)}"
             )
+        self._check_begin()
         why = time_objection(self.problem, directions)
         if why:
             raise NoGradientError(why)
@@ -470,6 +554,7 @@ def simulate(
     observed: SpikeTrains | None = None,
     observed_neurons: ArrayLike | None = None,
     executor: Any = None,
+    progress: bool = False,
     **options: Any,
 ) -> Solution:
     r"""Simulate independent samples of a network from t0 to t1.
@@ -523,7 +608,10 @@ def simulate(
     executor : concurrent.futures.Executor or similar, optional
         Whose workers, other processes or machines, compute the samples: anything with its ``submit``, as a
         ProcessPoolExecutor, a Dask Client or an MPIPoolExecutor. The numbers are the same to the last bit. Gradients of
-        the solution are computed there, too.
+        the solution are computed there, too. What is large and does not change, as a network's synapses, travels to a
+        worker once.
+    progress : bool
+        Show a progress bar of the tasks of an `executor`.
     **options
         For a solver of DifferentialEquations.jl: its own keyword arguments (``adaptive=True, abstol=1e-6``),
         ``noise_depth``, and ``sensealg`` for reverse mode: "InterpolatingAdjoint", "GaussAdjoint", "QuadratureAdjoint"
@@ -579,6 +667,7 @@ def simulate(
         observed=observed,
         observed_neurons=observed_neurons,
         executor=executor,
+        progress=progress,
         warn=True,
         **options,
     )
@@ -634,23 +723,25 @@ def prepare(
     observed: SpikeTrains | None = None,
     observed_neurons: ArrayLike | None = None,
     executor: Any = None,
+    progress: bool = False,
+    any_size: bool = False,
     **options: Any,
 ) -> tuple[Problem, str]:
-    """The checked problem that arguments of :func:`simulate` describe, and the name of the engine to solve it."""
+    """The checked problem that arguments of :func:`simulate` describe, and the name of the engine to solve it; of
+    `any_size`, also if its results do not fit into memory.
+    """
     if not isinstance(network, Network):
         raise ValidationError(f"network must be a Network, such as an SLIFNetwork, got {describe(network)}")
     t0, t1 = as_float("t0", t0), as_float("t1", t1)
     dt = as_float("dt", dt, positive=True)
     if t1 <= t0:
         raise ValidationError(f"t1 must be after t0 = {t0}, got {t1}")
-    steps = (t1 - t0) / dt
-    if steps > MAX_STEPS or t0 + dt == t0 or t1 - dt == t1:
-        raise ValidationError(f"dt must be large enough for the interval [{t0}, {t1}]: {dt} makes {steps:.1e} steps")
+    num_steps = step_count(t0, t1, dt)
     num_samples = as_int("num_samples", num_samples, 1, 2**40)
-    times = _save_times(saveat, t0, t1)
-    cells = 8.0 * len(network.states) * num_samples * times.size * network.num_neurons
-    require_memory("the recorded values", cells, "record fewer times, or simulate fewer samples at once")
-    require_memory("the samples", 64.0 * num_samples, "simulate fewer samples at once")
+    times = save_times(saveat, t0, t1)
+    if not any_size:
+        _require_room(network, num_samples, times)
+        require_memory("the samples", 64.0 * num_samples, "simulate fewer samples at once")
     network, initial = _initial_values(network, {"v0": v0, "i0": i0})
     network.check_samples(num_samples, initial)
     name = engine_of(solver, engine)
@@ -659,7 +750,7 @@ def prepare(
         t0=t0,
         t1=t1,
         dt=dt,
-        num_steps=max(1, math.ceil(steps - engines.grid_tolerance(steps))),
+        num_steps=num_steps,
         num_samples=num_samples,
         first_sample=as_int("first_sample", first_sample, 0, 2**62),
         seed=as_int("seed", seed, 0, 2**64 - 1),
@@ -672,10 +763,24 @@ def prepare(
         threads=_threads(threads, executor),
         input_spikes=_input_spikes(network, input_spikes, num_samples, t0),
         recording=checked_recording(network, observed, observed_neurons, num_samples, t0, t1),
-        executor=checked_executor(executor),
+        executor=_workers(executor, progress),
     )
     check_clamped_problem(problem, name)
     return problem, name
+
+
+def step_count(t0: float, t1: float, dt: float) -> int:
+    """How many steps there are from t0 to t1, if that is a number of steps that one can wait for."""
+    steps = (t1 - t0) / dt
+    if steps > MAX_STEPS or t0 + dt == t0 or t1 - dt == t1:
+        raise ValidationError(f"dt must be large enough for the interval [{t0}, {t1}]: {dt} makes {steps:.1e} steps")
+    return max(1, math.ceil(steps - engines.grid_tolerance(steps)))
+
+
+def _require_room(network: Network, num_samples: int, times: Array) -> None:
+    """Raise where the values that are to be recorded would not fit."""
+    cells = 8.0 * len(network.states) * num_samples * times.size * network.num_neurons
+    require_memory("the recorded values", cells, "record fewer times, or simulate fewer samples at once")
 
 
 def check_clamped_problem(problem: Problem, engine: str) -> None:
@@ -690,6 +795,12 @@ def check_clamped_problem(problem: Problem, engine: str) -> None:
         raise ValidationError(
             "max_spikes must not be given with observed: what was recorded after a sample's last spike would be lost"
         )
+
+
+def _workers(executor: Any, progress: bool) -> Workers | None:
+    if progress and executor is None:
+        raise ValidationError("progress is shown with an executor: without one, all samples are one task")
+    return checked_executor(executor, progress)
 
 
 def _threads(threads: int | None, executor: Any) -> int:
@@ -770,7 +881,7 @@ def _noise_levels(dt: float, noise_dt: float | None) -> int:
     return levels
 
 
-def _save_times(saveat: ArrayLike | None, t0: float, t1: float) -> Array:
+def save_times(saveat: ArrayLike | None, t0: float, t1: float) -> Array:
     if saveat is None:
         return np.empty(0)
     if np.ndim(saveat) == 0:

@@ -388,6 +388,43 @@ class SpikeTrains(Record):
                 values[neuron] = intervals.std() / intervals.mean()
         return values
 
+    def followed_by(self, later: SpikeTrains) -> SpikeTrains:
+        """These and what the same samples did afterwards, as of a run that was continued.
+
+        Parameters
+        ----------
+        later : SpikeTrains
+            Of as many samples and neurons, observed from where these end.
+
+        Raises
+        ------
+        ValidationError
+            If it is not.
+
+        Examples
+        --------
+        >>> early = SpikeTrains([[0.5]], [[0]], num_neurons=1, t0=0.0, t1=1.0)
+        >>> late = SpikeTrains([[1.2, 1.9]], [[0, 0]], num_neurons=1, t0=1.0, t1=2.0)
+        >>> early.followed_by(late).times
+        array([[0.5, 1.2, 1.9]])
+        """
+        same = isinstance(later, SpikeTrains) and (later.num_samples, later.num_neurons, later.t0) == (
+            self.num_samples,
+            self.num_neurons,
+            self.t1,
+        )
+        if not same:
+            raise ValidationError(
+                f"later must be {self.num_samples} samples of {self.num_neurons} neurons from t = {self.t1}, got "
+                f"{describe(later)}"
+            )
+        times = np.concatenate([self.times, later.times], axis=1)
+        neurons = np.concatenate([self.neurons, later.neurons], axis=1)
+        columns = packed(neurons >= 0)
+        return SpikeTrains.unchecked(
+            taken(times, columns, np.inf), taken(neurons, columns, -1), self.num_neurons, self.t0, later.t1
+        )
+
     def window(self, t0: float, t1: float) -> SpikeTrains:
         """What is seen from t0 to t1: the spikes t0 ≤ t < t1, and those at t1, too, where the trains end there.
 

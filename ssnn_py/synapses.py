@@ -110,6 +110,13 @@ def read_delays(name: str, delays: Any, values: Array, synapses: Synapses, spars
     return array
 
 
+def longest_delay(delays: Array | None, synapses: Synapses) -> float:
+    """The longest of the delays of all synapses; 0 where there are none."""
+    if delays is None or not synapses.targets.size:
+        return 0.0
+    return float(np.max(delays if delays.ndim == 0 else delays.ravel()[synapses.position]))
+
+
 class SpikeInput(Component):
     r"""Channels on which spikes come from outside, and their synapses to the neurons of a network.
 
@@ -205,6 +212,11 @@ class SpikeInput(Component):
         """The delays: a number, or in the form of the weights; None where there are none."""
         given = self.parameters.get("input_delays")
         return None if given is None else self.like_weights(given)
+
+    @property
+    def longest_delay(self) -> float:
+        """How long a spike is under way to a neuron at most."""
+        return longest_delay(self.parameters.get("input_delays"), self.synapses)
 
     def like_weights(self, values: Array) -> Any:
         """Values of a parameter in the form in which the weights were given, dense or sparse."""

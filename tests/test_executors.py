@@ -2,25 +2,31 @@
 
 import multiprocessing
 import os
+import pickle
+import platform
+import re
 import signal
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from helpers import formula_network, random_network, run_arguments
+from helpers import formula_network, random_network, random_trains, run_arguments
 
 import ssnn_py as ssnn
+from ssnn_py.engine import executors, workers
+from ssnn_py.errors import JuliaError
 
 
 class Immediate:
-    """The least that an executor may be; keeps what it was asked to do."""
+    """The least that an executor may be; keeps what it was asked to do, and how many bytes were sent with it."""
 
     def __init__(self):
-        self.calls = []
+        self.calls, self.bytes = [], []
 
     def submit(self, work, *arguments):
-        self.calls.append(work.__name__)
+        self.calls.append(arguments[0].__name__)
+        self.bytes.append(len(pickle.dumps(arguments)))
         future = Future()
         try:
             future.set_result(work(*arguments))
@@ -127,6 +133,91 @@ def test_likelihoods_are_computed_by_the_workers(particles):
     assert np.array_equal(alone.samples, shared_out.samples)
 
 
+def test_gram_matrices_are_the_same_to_the_last_bit():
+    rng = np.random.default_rng(0)
+    X, Y = random_trains(rng, 23, 9, 3, ties=True), random_trains(rng, 11, 12, 3)
+    paths = np.cumsum(rng.normal(0.0, 0.3, (14, 8, 2)), axis=1)
+    kinds = {"normalize": True}, {"lift": "rbf"}, {"depth": 2}, {"scales": 0.3, "engine": "reference"}, {"scales": 2.0}
+    for options in kinds:
+        for pair in ((X, None), (X, Y), (paths, None), (paths, paths[:5])):
+            alone, shared_out = (
+                ssnn.signature_kernel_gram(*pair, executor=executor, **options) for executor in (None, Immediate())
+            )
+            assert np.array_equal(alone, shared_out)
+    executor = Immediate()
+    assert ssnn.two_sample_test(X, Y, 50, executor=executor) == ssnn.two_sample_test(X, Y, 50, progress=True)
+    assert ssnn.signature_mmd(X, Y, normalize=True, executor=executor) == ssnn.signature_mmd(X, Y, normalize=True)
+    assert set(executor.calls) == {"_block"}
+
+
+def test_multilevel_estimates_are_computed_by_the_workers():
+    executor, network = Immediate(), random_network(1, per_sample=False, sampled=False)
+    alone, shared_out = (
+        ssnn.multilevel(network, first_spikes, 1.0, 0.1, 0.1, pilot_samples=20, max_levels=2, executor=one)
+        for one in (None, executor)
+    )
+    assert executor.calls
+    assert alone == shared_out
+
+
+def first_spikes(solution):
+    return (
+        np.minimum(solution.spike_times[:, 0], 1.0) if solution.spike_times.size else np.ones(len(solution.truncated))
+    )
+
+
+# --- what travels -----------------------------------------------------------------------------------------------------
+
+
+def test_a_large_network_travels_once(monkeypatch):
+    monkeypatch.setattr(workers, "_KEPT", {})
+    rng = np.random.default_rng(0)
+    network = ssnn.SLIFNetwork(rng.uniform(0.0, 0.01, (100, 100)), 1.5, mu=(6.0, 5.0), sigma=0.3)
+    run, executor = dict(t1=0.2, dt=0.05, num_samples=20), Immediate()
+    alone = ssnn.simulate(network, threads=1, **run)
+    assert ssnn.simulate(network, executor=executor, **run) == alone
+    size, tasks = network.weights.nbytes, len(executor.calls)
+    assert min(executor.bytes) > 3 * size  # weights, targets and where they stand
+    ssnn.simulate(network.replace(input_current=1.2), executor=executor, **run)
+    assert len(executor.calls) == 2 * tasks
+    assert max(executor.bytes[tasks:]) < size / 4
+    bars = np.ones(alone.spike_times.shape)
+    gradients = ssnn.simulate(network, executor=executor, **run).vjp(bars, "mu")
+    assert np.array_equal(gradients["mu"], alone.vjp(bars, "mu")["mu"])
+
+
+def test_a_worker_that_has_not_seen_an_array_asks_for_it(monkeypatch):
+    monkeypatch.setattr(workers, "_KEPT", {})
+    network = ssnn.SLIFNetwork(np.full((60, 60), 0.01), 1.5, mu=(6.0, 5.0), sigma=0.3)
+    run, executor = dict(t1=0.2, dt=0.05, num_samples=20), Immediate()
+    alone = ssnn.simulate(network, executor=executor, **run)
+    tasks = len(executor.calls)
+    workers._KEPT.clear()  # as of another worker, or one that was started again
+    assert np.array_equal(ssnn.simulate(network, executor=executor, **run).spike_times, alone.spike_times)
+    assert 2 * tasks < len(executor.calls) <= 3 * tasks
+
+
+def test_workers_let_go_of_what_is_too_much(monkeypatch):
+    monkeypatch.setattr(workers, "_KEPT", {})
+    monkeypatch.setattr(workers, "MAX_KEPT_BYTES", 10 * 60**2 * 8)
+    executor = Immediate()
+    for value in range(6):
+        network = ssnn.SLIFNetwork(np.full((60, 60), 0.01 * value), 1.5, mu=(6.0, 5.0), sigma=0.3)
+        ssnn.simulate(network, t1=0.1, dt=0.05, num_samples=2, executor=executor)
+    assert sum(array.nbytes for array in workers._KEPT.values()) <= workers.MAX_KEPT_BYTES
+
+
+def test_arrays_that_may_change_travel_every_time(monkeypatch):
+    monkeypatch.setattr(workers, "_KEPT", {})
+    mine = np.zeros(2**13)
+    view = mine.view()
+    view.flags.writeable = False
+    shared_out = workers.Workers(Immediate())
+    for value in range(3):
+        mine[:] = value
+        assert shared_out.map(np.sum, [(mine,), (view,)]) == [2**13 * value] * 2
+
+
 # --- other processes --------------------------------------------------------------------------------------------------
 
 
@@ -191,6 +282,47 @@ def test_errors_name_the_sample_as_without_workers():
             ssnn.simulate(network, executor=executor, **run)
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
+
+
+def test_a_worker_without_julia_is_named_once(monkeypatch):
+    def no_julia(name):
+        raise JuliaError("libjulia is not there")
+
+    monkeypatch.setattr(executors, "load", no_julia)
+    network, executor = random_network(1, per_sample=False), Immediate()
+    name = re.escape(f"the worker {platform.node()}, process {os.getpid()}, has no Julia: libjulia is not there")
+    with pytest.raises(JuliaError, match=name):
+        ssnn.simulate(network, t1=1.0, dt=0.1, num_samples=3, executor=executor)
+
+
+class Interrupted(Immediate):
+    """An executor that Ctrl-C comes to while its second task runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.futures = []
+
+    def submit(self, work, *arguments):
+        self.futures.append(super().submit(work, *arguments) if not self.futures else Future())
+        if len(self.futures) == 2:
+            self.futures[1].set_exception(KeyboardInterrupt())
+        return self.futures[-1]
+
+
+def test_ctrl_c_cancels_what_has_not_begun():
+    executor = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        ssnn.simulate(random_network(1, per_sample=False), t1=1.0, dt=0.1, num_samples=16, executor=executor)
+    assert all(future.cancelled() for future in executor.futures[2:])
+    assert len(executor.futures) > 2
+
+
+def test_progress_is_that_of_the_whole(capsys):
+    network = random_network(1, per_sample=False)
+    ssnn.simulate(network, t1=1.0, dt=0.1, num_samples=16, executor=Immediate(), progress=True)
+    assert "16/16" in capsys.readouterr().err
+    with pytest.raises(ssnn.ValidationError, match="progress is shown with an executor"):
+        ssnn.simulate(network, t1=1.0, dt=0.1, progress=True)
 
 
 def test_what_is_no_executor_is_refused():

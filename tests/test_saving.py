@@ -159,7 +159,10 @@ def test_files_of_version_1_are_read(tmp_path):
         path = tmp_path / f"{index}.npz"
         ssnn.save(path, solution)
         rewritten(path, lambda header: header.update(version=1, object=older(header["object"])))
-        assert ssnn.load(path) == solution
+        loaded = ssnn.load(path)
+        assert loaded == dataclasses.replace(solution, raw=dataclasses.replace(solution.raw, last_state=None))
+        with pytest.raises(ssnn.ValidationError, match="this run cannot go on, it has no last state"):
+            loaded.continue_to(1.0)
 
 
 @pytest.mark.parametrize(("solver", "noise_dt"), [("exact_ou", None), ("shark", 0.16)])
@@ -259,8 +262,8 @@ def rewritten(path, change, **arrays):
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (lambda header: header.update(version=3), "version 3 of the format, not 2: install a newer ssnn_py"),
-        (lambda header: header.update(version=0), "version 0 of the format, not 2: this ssnn_py cannot read it"),
+        (lambda header: header.update(version=4), "version 4 of the format, not 3: install a newer ssnn_py"),
+        (lambda header: header.update(version=0), "version 0 of the format, not 3: this ssnn_py cannot read it"),
         (lambda header: header.update(format="other"), "is not a file of ssnn_py"),
         (lambda header: header.pop("object"), "is damaged: it has no 'object'"),
         (lambda header: header.update(object=3), "is damaged: it holds 3"),

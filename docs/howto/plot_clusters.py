@@ -2,11 +2,14 @@ r"""
 Run on a cluster
 ================
 
-This page was run on one machine, in parts that would be a cluster's jobs; on a cluster it was not run yet.
+Many samples on many cores and machines. A longer time, or what will not fit into memory: :doc:`/large_runs`. The files
+below for batch queues and Kubernetes were not run on a cluster yet; pools of processes and Dask's clusters of one
+machine are what the tests use.
 
-Set up once on a login node with ``ssnn setup``, and set ``PYTHON_JULIAPKG_OFFLINE=yes`` on nodes without internet:
-:doc:`/engines` has all variables. Samples can be divided among jobs: what job number j computes does not depend on how
-many others there are.
+What computes
+-------------
+
+**Jobs that know nothing of each other.** What job number j computes does not depend on how many others there are:
 """
 
 import tempfile
@@ -24,49 +27,171 @@ whole = ssnn.simulate(net, num_samples=100, **run)
 print(np.array_equal(np.concatenate([part.spike_times for part in parts]), whole.spike_times))
 
 # %%
-# Or the workers of an *executor* compute the samples of every call: processes of this machine, or other machines.
-# Anything with the method ``submit`` of ``concurrent.futures`` will do. Parameters and results travel, the loss and its
-# data stay here, and the numbers are the same to the last bit, of simulations, gradients and trainings.
-#
-# Processes of this machine (no gain over threads, which are the default)::
-#
-#     from concurrent.futures import ProcessPoolExecutor
-#     from multiprocessing import get_context
-#
-#     if __name__ == "__main__":
-#         with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:  # Julia does not survive a fork
-#             solution = ssnn.simulate(net, executor=pool, num_samples=10_000, **run)
-#
-# Dask (``pip install ssnn_py[dask]``), here through a batch queue; a worker that dies is replaced, and its samples are
-# computed again::
-#
-#     from dask.distributed import Client
-#     from dask_jobqueue import SLURMCluster
-#
-#     cluster = SLURMCluster(cores=8, processes=8, memory="16GB", walltime="02:00:00")
-#     cluster.scale(jobs=10)
-#     with Client(cluster) as client:
-#         fit = ssnn.fit(net, data, loss, "weights", steps=1000, executor=client, **run)
-#
-# mpi4py, started with ``mpiexec -n 41 python -m mpi4py.futures train.py``::
-#
-#     from mpi4py.futures import MPIPoolExecutor
-#
-#     if __name__ == "__main__":
-#         with MPIPoolExecutor() as pool:
-#             fit = ssnn.fit(net, data, loss, "weights", steps=1000, executor=pool, **run)
-#
-# Each worker starts its own Julia once, and uses one thread unless ``threads`` says otherwise. Workers need the same
-# ssnn_py; one that has no Julia is named in the error. Worth it where a call takes longer than its parameters travel:
-# tens of milliseconds.
+# **The workers of an executor**, processes of this machine or of others, compute the samples of every call. Anything
+# with the method ``submit`` of ``concurrent.futures`` will do. ``executor=`` is an argument of ``simulate``,
+# ``value_and_grad``, ``fit``, ``log_likelihood``, ``multilevel``, ``record``, ``signature_kernel_gram``,
+# ``signature_mmd`` and ``two_sample_test``; ``ssnn reproduce`` and ``ssnn bench`` have ``--workers N`` and ``--dask
+# ADDRESS``. The numbers are the same to the last bit, for any number of workers.
 
 with ThreadPoolExecutor(2) as pool:
     shared = ssnn.simulate(net, num_samples=100, executor=pool, **run)
 print(np.array_equal(shared.spike_times, whole.spike_times))
 
 # %%
+# What travels: parameters and results. What is large and does not change, as the synapses of a network and recorded
+# spikes, travels to a worker once; the loss and its data stay here. Each worker starts its own Julia once (2 to 10
+# seconds), keeps what it has prepared, and uses one thread unless ``threads`` says otherwise. Worth it where a call
+# takes longer than its parameters travel: a training step of figure 2 with a batch of 1024, 350 ms in one process, took
+# 274 ms of processor time by two of Dask's workers, 32 % more than the ideal (``benchmarks/executors.py``).
+#
+# A worker that dies: Dask starts another and computes its samples again; a pool of processes is broken then, and this
+# process computes what is missing, with a ``WorkerLostWarning``. One that cannot start Julia is named in the error.
+# Ctrl-C cancels what has not begun; a task that runs ends by itself, after a second or two. ``progress=True`` shows a
+# bar of the whole.
+#
+# A workstation
+# -------------
+#
+# Processes of this machine, which gain nothing over threads, the default, where Python does little between calls::
+#
+#     # train.py
+#     from concurrent.futures import ProcessPoolExecutor
+#     from multiprocessing import get_context
+#
+#     import ssnn_py as ssnn
+#
+#     def main(executor):
+#         net = ssnn.SLIFNetwork([[0.0]], 1.0, sigma=0.3)
+#         data = ssnn.load("data.npz")
+#         loss = ssnn.ExpectedSignatureLoss(depth=3)
+#         fit = ssnn.fit(net, data, loss, "input_current", 1000, t1=2.0, dt=0.01, batch_size=1024, executor=executor,
+#                        checkpoint="fit.npz", progress=True)
+#         ssnn.save("trained", fit)
+#
+#     if __name__ == "__main__":  # workers read this file, too
+#         with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:  # Julia does not survive a fork
+#             main(pool)
+#
+# Or Dask (``pip install ssnn_py[dask]``), which shows on a page what workers do::
+#
+#     if __name__ == "__main__":
+#         from dask.distributed import Client, LocalCluster
+#
+#         with LocalCluster(n_workers=4, threads_per_worker=1) as cluster, Client(cluster) as client:
+#             main(client)
+#
+# A batch queue: SLURM through dask-jobqueue
+# ------------------------------------------
+#
+# On a login node, once, in the environment that the nodes will see (``pip install ssnn_py[dask] dask-jobqueue``)::
+#
+#     export JULIA_DEPOT_PATH=$HOME/ssnn/depot                  # packages and compiled code
+#     export JULIA_CPU_TARGET="generic;haswell,clone_all;skylake-avx512,clone_all"    # all nodes' processors
+#     export SSNN_CACHE_DIR=$HOME/ssnn/cache                    # where Julia comes from Debian
+#     ssnn setup && ssnn doctor
+#
+# The program, which starts on the login node or in a job of its own, and submits the others::
+#
+#     # cluster.py
+#     import os
+#
+#     from dask.distributed import Client
+#     from dask_jobqueue import SLURMCluster
+#     from train import main
+#
+#     if __name__ == "__main__":
+#         there = {name: os.environ[name] for name in ("JULIA_DEPOT_PATH", "SSNN_CACHE_DIR") if name in os.environ}
+#         cluster = SLURMCluster(
+#             queue="compute", account="project", walltime="02:00:00",
+#             cores=8, processes=8, memory="32GB",          # a job: 8 workers of one thread
+#             local_directory="$TMPDIR", interface="ib0",
+#             job_script_prologue=[
+#                 *(f"export {name}={value}" for name, value in there.items()),
+#                 "export PYTHON_JULIAPKG_OFFLINE=yes",     # nodes have no internet
+#                 "export SSNN_NUM_THREADS=1",
+#             ],
+#             worker_extra_args=["--lifetime", "110m", "--lifetime-stagger", "5m"],   # leave before the queue kills
+#         )
+#         cluster.adapt(minimum_jobs=1, maximum_jobs=40)
+#         with Client(cluster) as client:
+#             client.wait_for_workers(8)
+#             main(client)
+#
+# Kubernetes
+# ----------
+#
+# An image with Julia set up, so that no pod downloads anything::
+#
+#     # Dockerfile
+#     FROM python:3.12-slim
+#     ENV JULIA_DEPOT_PATH=/opt/julia PYTHON_JULIAPKG_PROJECT=/opt/ssnn JULIA_CPU_TARGET="generic;haswell,clone_all"
+#     RUN pip install --no-cache-dir "ssnn_py[dask]" dask-kubernetes && ssnn setup && chmod -R a+rX /opt
+#     # Compiled code is in the first depot; pods write, where they must, into one of their own.
+#     ENV PYTHON_JULIAPKG_OFFLINE=yes JULIA_DEPOT_PATH=/tmp/julia:/opt/julia
+#
+# The operator of dask-kubernetes makes the cluster; the program runs in a pod of the same image, or beside it with the
+# same versions of Python and packages::
+#
+#     # kubernetes.py
+#     from dask.distributed import Client
+#     from dask_kubernetes.operator import KubeCluster, make_cluster_spec
+#     from train import main
+#
+#     if __name__ == "__main__":
+#         one = {"cpu": "1", "memory": "4Gi"}
+#         spec = make_cluster_spec(
+#             name="ssnn", image="registry.example.org/ssnn:1", n_workers=32,
+#             resources={"requests": one, "limits": one},
+#             env={"SSNN_NUM_THREADS": "1"}, worker_command=["dask", "worker", "--nthreads", "1"],
+#         )
+#         with KubeCluster(custom_cluster_spec=spec) as cluster, Client(cluster) as client:
+#             main(client)
+#
+# MPI
+# ---
+#
+# mpi4py's pool, where the queue starts all processes at once; the first one runs the program::
+#
+#     # mpi.py
+#     from mpi4py.futures import MPIPoolExecutor
+#     from train import main
+#
+#     if __name__ == "__main__":
+#         with MPIPoolExecutor() as pool:
+#             main(pool)
+#
+# ::
+#
+#     #!/bin/bash
+#     #SBATCH --ntasks=41 --cpus-per-task=1 --time=02:00:00
+#     export PYTHON_JULIAPKG_OFFLINE=yes SSNN_NUM_THREADS=1
+#     srun python -m mpi4py.futures mpi.py
+#
+# A process of MPI that dies ends all of them: give ``fit`` a checkpoint.
+#
+# Julia on the nodes
+# ------------------
+#
+# * *Shared depot*: everything is set up once, on a disk that all nodes see. Compiled code must fit all processors
+#   (``JULIA_CPU_TARGET``, when it is compiled), or each kind of node compiles for itself and the last one wins.
+# * *Per node*: many workers that start at once from a slow shared disk wait for it. Copy the depot once per node, in
+#   the prologue of the job: ``rsync -a $HOME/ssnn/depot/ $TMPDIR/depot/; export JULIA_DEPOT_PATH=$TMPDIR/depot``.
+# * *Locks*: juliapkg takes a file lock on its project whenever juliacall starts, and on network disks that do not keep
+#   locks all workers hang (pyjuliapkg #46). Name Julia and project, and juliapkg is not asked:
+#   ``export PYTHON_JULIACALL_EXE=/path/to/julia PYTHON_JULIACALL_PROJECT=/path/to/environment/julia_env``; or put
+#   ``PYTHON_JULIAPKG_PROJECT`` on the node's disk.
+# * *Offline*: ``PYTHON_JULIAPKG_OFFLINE=yes`` on nodes, after ``ssnn setup`` where there is internet. With Debian's
+#   Julia (``SSNN_CACHE_DIR``) nothing is asked of the net anyway; ``ssnn setup --debs DIR`` installs it from files.
+# * *Look first*: ``srun ssnn doctor`` on a node; after ``import ssnn_py.doctor`` what each worker has is said by
+#   ``client.run(ssnn_py.doctor.examine)``.
+#
+# All variables: :doc:`/engines`.
+#
+# Jobs that end
+# -------------
+#
 # A job that may be killed writes a checkpoint; the same call resumes from it, to the same numbers. ``threads`` or
-# ``SSNN_NUM_THREADS`` says how many cores a job has.
+# ``SSNN_NUM_THREADS`` says how many cores a job has. A simulation goes on from its last state (:doc:`/large_runs`).
 
 with tempfile.TemporaryDirectory() as folder:
     arguments = dict(

@@ -98,6 +98,32 @@ class AtRecordedSpikes(Record):
 
 
 @dataclass(frozen=True, eq=False)
+class Start(Record):
+    """Where a run goes on from another; nothing of it moves with any parameter.
+
+    Attributes
+    ----------
+    variables : ndarray, shape (M, S, N)
+        ``states``, of each crossing whether it is armed, then the integrated hazards less their thresholds.
+    step : int
+        How many steps of the grid have been taken.
+    time : float
+        Up to when everything has happened that no neuron's state decides; −inf at t0.
+    fired : ndarray of int64, shape (S, N), or None
+        How often each neuron has fired; None for not at all.
+    spike_times, spike_neurons : ndarray, shape (S, P), or None
+        The last spikes, which may still be under way, in the order of time; inf and −1 after the last.
+    """
+
+    variables: Array
+    step: int = 0
+    time: float = -math.inf
+    fired: NDArray[np.int64] | None = None
+    spike_times: Array | None = None
+    spike_neurons: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Problem(Record):
     """One validated simulation: a network, a grid of times, and the noise's key.
 
@@ -129,9 +155,8 @@ class Problem(Record):
         The spikes on the network's input channels: of every sample, or one for all.
     recording : Recording or None
         To which some of the neurons are clamped.
-    start : ndarray, shape (M, S, N), or None
-        The state at t0 in the place of the model's own: ``states``, then the integrated hazard. For a run that goes on
-        from another; it does not move with any parameter.
+    start : Start or None
+        For a run that goes on from another: where it stands, in the place of the model's state at t0.
     executor : object or None
         Whose workers compute the samples; none of it belongs to what the problem is.
     """
@@ -154,7 +179,7 @@ class Problem(Record):
     insertions: Insertions | None = None
     input_spikes: SpikeTrains | None = None
     recording: Recording | None = None
-    start: Array | None = None
+    start: Start | None = None
     executor: Any = field(default=None, compare=False, repr=False)
 
     @property
@@ -164,6 +189,17 @@ class Problem(Record):
         """
         core = self.network.core
         return core.stratonovich if "brownian" in core.driver else self.solver != "euler_maruyama"
+
+    @property
+    def begin(self) -> float:
+        """Where what is computed begins: t0, or where a run goes on from another."""
+        return self.t0 if self.start is None or self.start.step == 0 else self.start.time
+
+    @property
+    def last_is_shorter(self) -> bool:
+        """Whether the last step of the grid is shorter than the others."""
+        steps = (self.t1 - self.t0) / self.dt
+        return self.num_steps - steps > grid_tolerance(steps)
 
     @property
     def num_columns(self) -> int | None:
@@ -234,6 +270,7 @@ class RawSolution(Record):
     tangents: Tangents | None = field(default=None)
     spike_events: NDArray[np.int64] | None = field(default=None)  # (S, K), where neurons have several events
     at_recorded: AtRecordedSpikes | None = field(default=None)  # where neurons are clamped
+    last_state: Array | None = field(default=None)  # `Start.variables` at t1; NaN in truncated samples
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", Named(self.states))
@@ -354,8 +391,8 @@ class Engine(abc.ABC):
     def pull_back_to_start(
         self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]
     ) -> tuple[dict[str, Array], Array]:
-        """The same, and the cotangent of the state at t0, laid out as `Problem.start`, which must be given for that: 0
-        where it is not. Of problems all of whose neurons are clamped.
+        """The same, and the cotangent of the state at t0, laid out as the variables of `Problem.start`, which must be
+        given for that: 0 where it is not. Of problems all of whose neurons are clamped.
         """
         gradients, shape = self.pull_back(problem, cotangents, wrt), (problem.num_samples, problem.network.num_neurons)
         at_start = np.zeros((len(problem.network.states) + 1, *shape))

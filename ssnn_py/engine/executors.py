@@ -7,15 +7,13 @@ import os
 import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import JuliaError, SSNNError, ValidationError, WorkerLostWarning, warn_caller
+from ..errors import JuliaError, SSNNError
 from ..synapses import SYNAPTIC
-from ..validation import describe
 from ..values import frozen
 from . import (
     Array,
@@ -26,33 +24,19 @@ from . import (
     Problem,
     RawSolution,
     Recording,
+    Start,
     Tangents,
     load,
 )
+from .workers import Workers
 
 if TYPE_CHECKING:
     from ..network import Network
 
-#: As many tasks go out where an executor does not say how many workers it has.
-NUM_TASKS = 16
 # As in ``julia/src/host/threads.jl``.
 _NUM_CHUNKS, _LEAST_CHUNKS, _MOST_SUMMED = 64, 16, 2**18
-
-
-def checked_executor(executor: Any) -> Any:
-    """Something with the method ``submit`` of :class:`concurrent.futures.Executor`, or None.
-
-    Raises
-    ------
-    ValidationError
-        If it has none.
-    """
-    if executor is None or callable(getattr(executor, "submit", None)):
-        return executor
-    raise ValidationError(
-        "executor must have the method submit of concurrent.futures.Executor, as a ProcessPoolExecutor or a Dask "
-        f"Client, got {describe(executor)}"
-    )
+#: Steps of neurons that make a task of a second or so: no more than a worker loses, or goes on with after Ctrl-C.
+TASK_STEPS = 2**25
 
 
 class ExecutorEngine(Engine):
@@ -62,15 +46,11 @@ class ExecutorEngine(Engine):
     ----------
     name : str
         Of the engine that the workers use.
-    executor
-        Anything with ``submit(function, *arguments)`` that returns futures.
+    workers : Workers
     """
 
-    def __init__(self, name: str, executor: Any) -> None:
-        self.name = name
-        # A Dask client's futures of equal calls are one; its executor knows better.
-        self.executor = executor.get_executor(pure=False) if hasattr(executor, "get_executor") else executor
-        self.workers = _num_workers(executor)
+    def __init__(self, name: str, workers: Workers) -> None:
+        self.name, self.workers = name, workers
 
     def solve(
         self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
@@ -80,7 +60,7 @@ class ExecutorEngine(Engine):
             rows = slice(chunks[0].start, chunks[-1].stop)
             moved = None if directions is None else _rows_of(problem, directions, rows, 1)
             parts.append((self.name, rows.start, part_of(problem, rows), moved, _insertions_of(insertions, rows)))
-        return _joined(problem, self._all(_solve, parts))
+        return _joined(problem, self.workers.map(_solve, parts))
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
         # A driver's own sums over samples are this process's.
@@ -95,56 +75,19 @@ class ExecutorEngine(Engine):
             return {}
         calls = []
         for chunks in self._groups(problem):
-            work = []
-            for chunk in chunks:
-                rows = slice(chunk.start, chunk.stop)
-                work.append((rows.start, part_of(problem, rows), _cotangents_of(cotangents, rows)))
-            calls.append((self.name, work, wrt))
-        sums = [chunk for part in self._all(_pull_back, calls) for chunk in part]
+            rows = slice(chunks[0].start, chunks[-1].stop)
+            inner = [slice(chunk.start - rows.start, chunk.stop - rows.start) for chunk in chunks]
+            bars = _cotangents_of(cotangents, rows)
+            calls.append((self.name, rows.start, part_of(problem, rows), bars, inner, wrt))
+        sums = [chunk for part in self.workers.map(_pull_back, calls) for chunk in part]
         return {name: _gathered(problem, name, [chunk[name] for chunk in sums]) for name in wrt}
 
     def _groups(self, problem: Problem) -> list[list[range]]:
         """Chunks of samples, the consecutive ones of each task."""
         chunks = chunk_ranges(problem)
-        count = min(self.workers, len(chunks))
+        steps = problem.num_samples * problem.num_steps * problem.network.num_neurons
+        count = min(max(self.workers.count, steps // TASK_STEPS), len(chunks))
         return [chunks[c * len(chunks) // count : (c + 1) * len(chunks) // count] for c in range(count)]
-
-    def _all(self, work: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The results of all calls in their order; of those that workers have lost, by this process."""
-        futures: list[Any] = []
-        try:
-            futures.extend(self.executor.submit(work, *call) for call in calls)
-            return [future.result() for future in futures]
-        except BrokenExecutor as error:
-            warn_caller(
-                f"the executor has lost its workers ({error}): this process computes what is missing",
-                WorkerLostWarning,
-            )
-            return [_found(future) or work(*call) for call, future in _paired(calls, futures)]
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
-
-
-def _paired(calls: Sequence[Any], futures: Sequence[Any]) -> list[tuple[Any, Any]]:
-    return list(zip(calls, [*futures, *[None] * (len(calls) - len(futures))], strict=True))
-
-
-def _found(future: Any) -> Any:
-    """The result of a future that has one; None of one that was lost."""
-    try:
-        return None if future is None else future.result()
-    except BrokenExecutor:
-        return None
-
-
-def _num_workers(executor: Any) -> int:
-    """How many tasks to make."""
-    if hasattr(executor, "scheduler_info"):
-        return max(1, len(executor.scheduler_info()["workers"]))
-    known = getattr(executor, "_max_workers", None)
-    return known if isinstance(known, int) and known > 0 else NUM_TASKS
 
 
 # --- what a worker does -----------------------------------------------------------------------------------------------
@@ -164,14 +107,15 @@ def _solve(
 
 
 def _pull_back(
-    name: str, work: Sequence[tuple[int, Problem, Cotangents]], wrt: Sequence[str]
+    name: str, start: int, problem: Problem, bars: Cotangents, chunks: Sequence[slice], wrt: Sequence[str]
 ) -> list[dict[str, Array]]:
-    """The sums of gradients over chunks of samples, each of which begins with a sample of all."""
+    """The sums of gradients over chunks of a part of the samples, which begins with sample `start` of all."""
     engine = _engine(name)
-    return [
-        _counted_from(start, functools.partial(engine.sum_of_chunk, problem, bars, wrt))
-        for start, problem, bars in work
-    ]
+
+    def total(rows: slice) -> dict[str, Array]:
+        return engine.sum_of_chunk(part_of(problem, rows), _cotangents_of(bars, rows), wrt)
+
+    return [_counted_from(start + rows.start, functools.partial(total, rows)) for rows in chunks]
 
 
 def _engine(name: str) -> Engine:
@@ -218,7 +162,7 @@ def part_of(problem: Problem, rows: slice) -> Problem:
         input_spikes=spikes if spikes is None or spikes.num_samples == 1 else spikes[rows],
         insertions=_insertions_of(given, rows),
         recording=_recording_of(problem.recording, rows),
-        start=problem.start if problem.start is None else np.ascontiguousarray(problem.start[:, rows]),
+        start=_start_of(problem.start, rows),
         executor=None,
     )
 
@@ -241,6 +185,17 @@ def _rows_of(problem: Problem, arrays: Mapping[str, Array], rows: slice, axis: i
 
 def _insertions_of(given: Insertions | None, rows: slice) -> Insertions | None:
     return given and Insertions(*(np.ascontiguousarray(getattr(given, part.name)[rows]) for part in fields(given)))
+
+
+def _start_of(given: Start | None, rows: slice) -> Start | None:
+    if given is None:
+        return None
+    spikes: dict[str, Any] = {
+        name: None if part is None else np.ascontiguousarray(part[rows])
+        for name in ("fired", "spike_times", "spike_neurons")
+        for part in (getattr(given, name),)
+    }
+    return replace(given, variables=np.ascontiguousarray(given.variables[:, rows]), **spikes)
 
 
 def _recording_of(given: Recording | None, rows: slice) -> Recording | None:
@@ -295,8 +250,14 @@ def _joined(problem: Problem, parts: Sequence[RawSolution]) -> RawSolution:
         states=of_states(lambda part: part.states, 0),
         tangents=tangents,
         at_recorded=_at_recorded([part.at_recorded for part in parts]),
+        last_state=_last_states([part.last_state for part in parts]),
         spike_events=None if parts[0].spike_events is None else trains("spike_events", -1),
     )
+
+
+def _last_states(parts: Sequence[Array | None]) -> Array | None:
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there, 1) if there else None
 
 
 def _at_recorded(parts: Sequence[AtRecordedSpikes | None]) -> AtRecordedSpikes | None:

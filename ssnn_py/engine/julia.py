@@ -27,6 +27,7 @@ from . import (
     Insertions,
     Problem,
     RawSolution,
+    Start,
     Tangents,
     not_finite_because,
     structs,
@@ -159,14 +160,12 @@ class _Plan:
         samples, neurons, directions = problem.num_samples, problem.network.num_neurons, self.directions
         trains, states = (samples, capacity), (samples, problem.saveat.size, neurons)
         values = list(zip(_OUTPUTS, (trains, trains, (samples,), (samples,)), _BLANKS, strict=True))
+        values.append(("last_state", (problem.network.num_variables, samples, neurons), np.nan))
         if problem.network.num_events > 1:
             values.append(("spike_events", trains, -1))
         recorded = None if problem.recording is None else (samples, problem.recording.trains.times.shape[1])
         if recorded is not None:
-            values += [
-                ("s", (samples, neurons), np.nan),
-                *((f"at_recorded_spikes.{x}", recorded, 0.0) for x in _AT_RECORDED),
-            ]
+            values += [(f"at_recorded_spikes.{x}", recorded, 0.0) for x in _AT_RECORDED]
         self.outputs = _Results(structs.Outputs(), values, [(states, np.nan)] * len(self.states))
         shapes = [*zip(_TANGENTS, (trains, (samples, neurons), states, (samples,)), strict=True)]
         if recorded is not None:
@@ -238,7 +237,7 @@ class _Plan:
             samples, count = trains.times.shape
             struct.recording.times, struct.recording.neurons = address(trains.times), address(trains.neurons)
             struct.recording.num_spikes, struct.recording.stride_sample = count, count if samples > 1 else 0
-        struct.start = address(problem.start)
+        struct.start = _start(problem.start)
 
     def _point_to_path(self, path: DriverPath | None, problem: Problem) -> None:
         assert path is not None
@@ -340,6 +339,14 @@ def _insertions(given: Insertions | None) -> structs.Insertions:
     return structs.Insertions(*(address(part) for part in (given.neurons, given.spikes, given.saves)))
 
 
+def _start(given: Start | None) -> structs.Start:
+    if given is None:
+        return structs.Start(time=-math.inf)
+    count = 0 if given.spike_times is None else given.spike_times.shape[1]
+    spikes = given.fired, given.spike_times, given.spike_neurons
+    return structs.Start(address(given.variables), given.step, given.time, *map(address, spikes), count)
+
+
 def _inputs(inputs: SpikeInput, spikes: SpikeTrains, variables: NDArray[np.int64]) -> structs.Inputs:
     synapses, (samples, count) = inputs.synapses, spikes.times.shape
     arrays = (synapses.indptr, synapses.targets, synapses.position, variables, spikes.neurons)
@@ -406,6 +413,7 @@ class JuliaEngine(Engine):
             else np.ascontiguousarray(solution.spike_events[:, :longest]),
             tangents=tangents and replace(tangents, spike_times=tangents.spike_times[..., :longest]),
             at_recorded=solution.at_recorded,
+            last_state=solution.last_state,
         )
 
     def _solve_with_capacity(
@@ -425,11 +433,11 @@ class JuliaEngine(Engine):
         fields, recorded = plan.outputs.fresh()
         at_recorded = None
         if problem.recording is not None:
-            *fields, s, log_hazards, hazards_there = fields
-            at_recorded = AtRecordedSpikes(log_hazards, hazards_there, s)
-        spike_times, spike_neurons, num_spikes, truncated, *events = fields
+            *fields, log_hazards, hazards_there = fields
+            at_recorded = AtRecordedSpikes(log_hazards, hazards_there, fields[len(_OUTPUTS)][-1])
+        spike_times, spike_neurons, num_spikes, truncated, last_state, *events = fields
         states = dict(zip(plan.states, recorded, strict=True))
-        kept = (events[0] if events else None, at_recorded)
+        kept = (events[0] if events else None, at_recorded, last_state)
         if blocks is None:
             with _blaming(problem):
                 self._solve(plan.struct, plan.outputs.struct)

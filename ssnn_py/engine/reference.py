@@ -23,7 +23,6 @@ from . import (
     Problem,
     RawSolution,
     Tangents,
-    grid_tolerance,
     not_finite_because,
     spike_limit,
     with_cause_of_runaway,
@@ -74,9 +73,7 @@ class _Run:
                     self.slots[slot].tangent[p] = view
         self.weights = self.at_synapses("weights", directions, network.synapses)
 
-        steps = (problem.t1 - problem.t0) / problem.dt
-        self.last_is_shorter = problem.num_steps - steps > grid_tolerance(steps)
-        areas = problem.solver in STEPS or problem.noise_levels > 0 or self.last_is_shorter
+        areas = problem.solver in STEPS or problem.noise_levels > 0 or problem.last_is_shorter
         brownian = BrownianPath(problem, areas)
         path = driver_path(problem)
         self.path = brownian if path is None else PathNoise(problem, brownian, path, path.moved(directions))
@@ -93,9 +90,12 @@ class _Run:
         start = neurons.initial([self.log_uniforms(everyone, 0, h) for h in range(neurons.num_hazards)])
         self.y, self.ahead = ([self.zeros() for _ in start] for _ in range(2))
         self.put(self.y, everyone, start)
-        if problem.start is not None:
-            moved_start = directions.get("start", np.zeros((self.num_directions, *problem.start.shape)))
-            self.y = [Dual(problem.start[m].copy(), moved_start[:, m].copy()) for m in range(len(problem.start))]
+        begin = problem.start
+        if begin is not None:
+            moved = directions.get("start", np.zeros((self.num_directions, *begin.variables.shape)))
+            self.y = [Dual(values.copy(), moved[:, m].copy()) for m, values in enumerate(begin.variables)]
+            if begin.fired is not None:
+                self.fired += begin.fired
         number = (shape[0], 0 if recording is None else recording.trains.times.shape[1])
         self.log_hazards, self.hazards = self.zeros(number), self.zeros(number)
         self.next_recorded = np.zeros(shape[0], dtype=np.int64)
@@ -104,7 +104,12 @@ class _Run:
         recorded = (shape[0], problem.saveat.size, shape[1])
         self.saved = [self.zeros(recorded, np.nan) for _ in network.states]
         self.signals = Signals(problem, lambda name, synapses: self.at_synapses(name, directions, synapses))
-        self.sent: list[list[Dual]] = [[] for _ in range(shape[0])]
+        self.sent: list[dict[int, Dual]] = [{} for _ in range(shape[0])]
+        if begin is not None and begin.spike_times is not None and begin.spike_neurons is not None:
+            for sample, n in np.argwhere(begin.spike_neurons >= 0):
+                time, index = float(begin.spike_times[sample, n]), int(n) - begin.spike_times.shape[1]
+                self.sent[sample][index] = self.zeros((1,), time)
+                self.signals.send(sample, int(begin.spike_neurons[sample, n]), index, time)
         if problem.input_spikes is not None:
             times = problem.input_spikes.times
             moved = directions.get("input_times", np.zeros((self.num_directions, *times.shape)))
@@ -115,6 +120,10 @@ class _Run:
             self.signals.send_inputs()
         self.jumps = driver_jumps(problem)
         self.next_jump = np.zeros(shape[0], dtype=np.int64)
+        after = -np.inf if begin is None else begin.time
+        for sample in range(shape[0]):
+            while self.jump_time(sample) <= after:
+                self.next_jump[sample] += 1
         if self.jumps is not None:
             jumps = self.jumps
             moved_sizes, moved_times = jumps.moved_sizes(directions), jumps.moved_times(directions)
@@ -285,7 +294,7 @@ class _Run:
         start, last = problem.t0 + n * problem.dt, n == problem.num_steps - 1
         stop = problem.t1 if last else problem.t0 + (n + 1) * problem.dt
         self.number = n
-        if last and self.last_is_shorter:
+        if last and problem.last_is_shorter:
             self.step = Interval(start, stop, stop - start)
             r = self.step.length / problem.dt
             self.noise = self.path.shortened(problem.noise_levels, n, problem.dt, r)
@@ -466,7 +475,7 @@ class _Run:
         self.put(self.y, here, arrived)
         self.spikes[sample].append((float(time.value[0]), j, time.tangent[:, 0], event))
         if self.signals.delayed:
-            self.sent[sample].append(time)
+            self.sent[sample][len(self.spikes[sample]) - 1] = time
             self.signals.send(sample, j, len(self.spikes[sample]) - 1, float(time.value[0]))
         return touched
 
@@ -539,7 +548,7 @@ class ReferenceEngine(Engine):
                 record[:, 0] = part
         # Where the solution blows up it says so itself, below; a neuron that does not fire may have no rate.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for n in range(problem.num_steps):
+            for n in range(0 if problem.start is None else problem.start.step, problem.num_steps):
                 if not run.alive.any():
                     break
                 run.take_step(n)
@@ -578,5 +587,6 @@ class ReferenceEngine(Engine):
         at_recorded = None
         if problem.recording is not None:
             at_recorded = AtRecordedSpikes(run.log_hazards.value, run.hazards.value, run.y[-1].value)
-        kept = (events if run.num_events > 1 else None, at_recorded)
+        last_state = np.where(run.alive[:, None], np.stack([part.value for part in run.y]), np.nan)
+        kept = (events if run.num_events > 1 else None, at_recorded, last_state)
         return RawSolution(times, neurons, counts, ~run.alive, states, tangents, *kept)

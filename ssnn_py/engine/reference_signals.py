@@ -52,9 +52,12 @@ class Signals:
         self.under_way: list[list[_Arrival]] = [[] for _ in range(problem.num_samples)]
 
     def send(self, sample: int, source: int, index: int, time: float) -> None:
-        """Let a spike be under way."""
+        """Let a spike be under way to those whom it has not reached."""
+        after = -np.inf if self.problem.start is None else self.problem.start.time
         for synapse, target in self.rows[source]:
             delay = float(self.delays.value[synapse])
+            if time + delay <= after:
+                continue
             heapq.heappush(self.under_way[sample], (time + delay, source, index, delay, synapse, target))
 
     def send_inputs(self) -> None:

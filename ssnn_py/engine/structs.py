@@ -87,6 +87,18 @@ class AtRecordedSpikes(Structure):
     _fields_ = [("log_hazards", c_void_p), ("hazards", c_void_p)]
 
 
+class Start(Structure):
+    """Where a run goes on from another."""
+
+    _fields_ = [
+        ("variables", c_void_p),
+        ("step", c_int64),
+        ("time", c_double),
+        *((name, c_void_p) for name in ("fired", "spike_times", "spike_neurons")),
+        ("num_spikes", c_int64),
+    ]
+
+
 class Problem(Structure):
     """A simulation."""
 
@@ -129,7 +141,7 @@ class Problem(Structure):
         ("path", PathData),
         ("jumps", JumpData),
         ("recording", Recording),
-        ("start", c_void_p),
+        ("start", Start),
     ]
 
 
@@ -141,7 +153,7 @@ class Outputs(Structure):
         ("recorded", c_void_p),
         ("num_recorded", c_int64),
         ("at_recorded_spikes", AtRecordedSpikes),
-        ("s", c_void_p),
+        ("last_state", c_void_p),
     ]
 
 
@@ -226,7 +238,7 @@ class KernelJob(Structure):
     _fields_ = [
         *((name, c_int64) for name in ("num_x", "num_y", "layout", "threads", "logarithmic")),
         *((name, c_void_p) for name in ("values", "exponents", "weights", "x_bar", "y_bar")),
-        *((name, c_int64) for name in ("x_size", "y_size")),
+        *((name, c_int64) for name in ("x_size", "y_size", "first_row", "stop_row")),
     ]
 
 
@@ -240,6 +252,7 @@ STRUCTS: tuple[type[Structure], ...] = (
     JumpData,
     Recording,
     AtRecordedSpikes,
+    Start,
     Problem,
     Outputs,
     TangentOutputs,

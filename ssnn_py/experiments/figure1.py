@@ -73,11 +73,12 @@ def run(
     sample_sizes: Sequence[int] = SAMPLE_SIZES,
     progress: bool = True,
     gradient: str = "pathwise",
+    executor: Any = None,
 ) -> list[Run]:
     """Fit every setting, each from a start of its own.
 
     `gradient` "pathwise" is the published setting, whose signature loss matches spikes; "unbiased" compares all of
-    them.
+    them. The workers of an `executor`, if there is one, simulate.
     """
     criterion: Loss = FirstSpikeLoss(n=NUM_SPIKES)
     if loss == "signature":
@@ -102,6 +103,7 @@ def run(
                 test_loss=FirstSpikeLoss(n=NUM_SPIKES, kind="mae"),
                 test_data=recorded[size:],
                 progress=progress,
+                executor=executor,
                 **SIMULATION,
             )
             runs.append(Run(sigma, size, start, result))
@@ -161,11 +163,12 @@ def reproduce(
     seed: int = 0,
     progress: bool = True,
     gradient: str = "pathwise",
+    executor: Any = None,
 ) -> list[Run]:
     """Run all settings, print the table, and write figure1.png, .pdf and .csv to `out`; quick: figure1_quick."""
     out.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
-    runs = run(quick, loss, seed, progress=progress, gradient=gradient)
+    runs = run(quick, loss, seed, progress=progress, gradient=gradient, executor=executor)
     seconds = time.perf_counter() - begin
     stem = "figure1" if loss == "signature" else f"figure1_{loss}"
     stem += "" if gradient == "pathwise" else f"_{gradient}"

@@ -218,18 +218,29 @@ def _solve(
         **arguments,
     )
     directions = {"input_current": np.ones((1, *problem.network.parameters["input_current"].shape))}
-    solution = Solution(checked, engine, engines.load(engine).solve(checked, directions if tangent else None))
+    raw = engines.engine_for(engine, checked).solve(checked, directions if tangent else None)
+    solution = Solution(checked, engine, raw)
     if solution.truncated.any():
         raise SSNNError(f"a sample of {problem.name} has more than {problem.capacity} spikes")
     return solution
 
 
-def _measures(problem: BenchmarkProblem, solver: str, level: int, samples: int, seed: int) -> _Measures:
+def _measures(
+    problem: BenchmarkProblem, solver: str, level: int, samples: int, seed: int, executor: Any = None
+) -> _Measures:
     parts = []
     for first in range(0, samples, _CHUNK):
         count = min(_CHUNK, samples - first)
         solution = _solve(
-            problem, solver, level, count, noise_dt=problem.dt, saveat=problem.saveat, seed=seed, first_sample=first
+            problem,
+            solver,
+            level,
+            count,
+            noise_dt=problem.dt,
+            saveat=problem.saveat,
+            seed=seed,
+            first_sample=first,
+            executor=executor,
         )
         assert solution.raw.tangents is not None
         trains = solution.spike_trains
@@ -254,12 +265,17 @@ def _cost(problem: BenchmarkProblem, solver: str, level: int) -> tuple[float, fl
     return best[0], best[1]
 
 
-def measure(problem: BenchmarkProblem, seed: int = 0, say: Callable[[str], None] = lambda line: None) -> list[Point]:
-    """All solvers at all steps of one problem."""
+def measure(
+    problem: BenchmarkProblem,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+    executor: Any = None,
+) -> list[Point]:
+    """All solvers at all steps of one problem; errors by the workers of an `executor`, costs by this process."""
     say(f"{problem.name}: reference")
-    exact = _measures(problem, problem.reference, problem.reference_level, problem.samples, seed)
+    exact = _measures(problem, problem.reference, problem.reference_level, problem.samples, seed, executor)
     fine = "exact_ou" if problem.network.diffusion.additive else problem.reference
-    unbiased = _measures(problem, fine, problem.bias_reference_level, problem.bias_samples, seed + 1)
+    unbiased = _measures(problem, fine, problem.bias_reference_level, problem.bias_samples, seed + 1, executor)
     points = []
     for solver in problem.solvers:
         native = solver in SOLVERS
@@ -268,7 +284,7 @@ def measure(problem: BenchmarkProblem, seed: int = 0, say: Callable[[str], None]
             say(f"{problem.name}: {solver}, dt = {problem.dt / 2**level:.4g}")
             point = Point(problem.name, solver, problem.dt / 2**level, *_cost(problem, solver, level))
             points.append(point)
-            near = _measures(problem, solver, level, samples, seed)
+            near = _measures(problem, solver, level, samples, seed, executor)
             for name, difference in (
                 ("potential", near.v - exact.v[:samples]),
                 ("spike_times", near.spikes - exact.spikes[:samples]),
@@ -281,7 +297,7 @@ def measure(problem: BenchmarkProblem, seed: int = 0, say: Callable[[str], None]
                 if other.solver == solver
             )
             if native and level < problem.bias_levels and not reached:
-                near = _measures(problem, solver, level, problem.bias_samples, seed + 1)
+                near = _measures(problem, solver, level, problem.bias_samples, seed + 1, executor)
                 _note(point, "spike_bias", (near.spikes - unbiased.spikes).mean(axis=(1, 2)))
                 _note(point, "gradient_bias", (near.gradients - unbiased.gradients).mean(axis=(1, 2)))
     return points
@@ -428,8 +444,11 @@ def plot(points: Sequence[Point], chosen: Sequence[BenchmarkProblem], paths: Seq
     save(fig, paths)
 
 
-def run(out: Path, quick: bool = False, seed: int = 0, progress: bool = True) -> list[Point]:
-    """Measure all problems, print the tables, and write solvers.png and .csv to `out`; quick: solvers_quick."""
+def run(out: Path, quick: bool = False, seed: int = 0, progress: bool = True, executor: Any = None) -> list[Point]:
+    """Measure all problems, print the tables, and write solvers.png and .csv to `out`; quick: solvers_quick.
+
+    Errors are measured by the workers of an `executor`, if there is one, and costs by this process.
+    """
     from tqdm import tqdm
 
     out.mkdir(parents=True, exist_ok=True)
@@ -443,7 +462,7 @@ def run(out: Path, quick: bool = False, seed: int = 0, progress: bool = True) ->
             bar.update()
 
         for problem in chosen:
-            points += measure(problem, seed, say)
+            points += measure(problem, seed, say, executor)
             bar.write(table(points, problem) + "\n")
     stem = "solvers_quick" if quick else "solvers"
     plot(points, chosen, [out / f"{stem}.png"])

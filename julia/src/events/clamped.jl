@@ -28,18 +28,6 @@ next_time(r::RecordedSpikes) = r.next > r.recording.num_spikes ? Inf : recorded_
 place(r::RecordedSpikes, index, num_samples = 0, direction = 1) =
     index + Int(r.recording.num_spikes) * (r.sample - 1 + num_samples * (direction - 1))
 
-"""The state at t0 where the host has one of its own: where a run goes on from another."""
-function start_as_given!(y, problem, sample)
-    problem.start == C_NULL && return
-    for (variable, values) in enumerate(y), k in eachindex(values)
-        values[k] = unsafe_load(problem.start, start_place(problem, variable, sample, k))
-    end
-end
-
-"""Where a variable of neuron k stands in arrays like the problem's `start`: (variable, sample, neuron)."""
-start_place(problem, variable, sample, k) =
-    k + Int(problem.num_neurons) * (sample - 1 + Int(problem.num_samples) * (variable - 1))
-
 """
 Let those recorded spikes come that are next, all at one time: each finds its neuron as it is before any of them.
 """

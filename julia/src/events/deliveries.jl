@@ -36,13 +36,22 @@ function renew!(d::Deliveries, problem::Problem)
     return d
 end
 
-"""Nothing is under way at the start of a sample."""
-function begin_sample!(d::Deliveries, θ::Model, synapses::Synapses, sample)
+"""Nothing is under way at the start of a sample but what an earlier run has sent."""
+function begin_sample!(d::Deliveries, θ::Model, synapses::Synapses, start::Start, sample)
     empty!(d.under_way)
     d.sample, d.next_input = sample, 1
-    isempty(θ.delays) && return
+    isempty(θ.delays) || sort_by_delay!(d.order, θ.delays, synapses)
+    for n in 1:start.num_spikes
+        place = n + (sample - 1) * start.num_spikes
+        neuron, sent = unsafe_load(start.spike_neurons, place) + 1, unsafe_load(start.spike_times, place)
+        neuron > 0 && send!(d, θ, synapses, neuron, n - start.num_spikes, sent, start.time)
+    end
+    send_inputs!(d, θ, synapses, start.time, start.time)
+end
+
+function sort_by_delay!(order, delays, synapses::Synapses)
     for source in 1:length(synapses.indptr)-1
-        mine, sooner = view(d.order, row(synapses, source)), e -> (θ.delays[e], e)
+        mine, sooner = view(order, row(synapses, source)), e -> (delays[e], e)
         issorted(mine; by = sooner) || sort!(mine; by = sooner)
     end
 end
@@ -63,19 +72,23 @@ next_arrival(d::Deliveries) = isempty(d.under_way) ? Inf : @inbounds d.under_way
 """The delay of synapse e."""
 @inline delay(θ::Model, e) = isempty(θ.delays) ? 0.0 : @inbounds θ.delays[e]
 
-"""Let a spike of `source` be under way from the time `sent`."""
-function send!(d::Deliveries, θ::Model, synapses::Synapses, source, index, sent)
+"""Let a spike of `source` be under way from the time `sent`, to those targets that it reaches later than `after`."""
+function send!(d::Deliveries, θ::Model, synapses::Synapses, source, index, sent, after = -Inf)
     targets = row(synapses, source)
-    isempty(targets) && return
     place = first(targets)
+    while place <= last(targets) && sent + delay(θ, d.order[place]) <= after
+        place += 1
+    end
+    place > last(targets) && return
     push_up!(d.under_way, SpikeUnderWay(sent + delay(θ, d.order[place]), source, index, sent, place))
 end
 
-"""Send the inputs up to time t."""
-function send_inputs!(d::Deliveries, θ::Model, synapses::Synapses, t)
+"""Send the inputs up to time t, as `send!` does."""
+function send_inputs!(d::Deliveries, θ::Model, synapses::Synapses, t, after = -Inf)
     neurons = length(synapses.indptr) - 1 - Int(d.inputs.num_channels)
     while next_input_time(d) <= t
-        send!(d, θ, synapses, neurons + input_channel(d, d.next_input), d.next_input, input_time(d, d.next_input))
+        source, sent = neurons + input_channel(d, d.next_input), input_time(d, d.next_input)
+        send!(d, θ, synapses, source, d.next_input, sent, after)
         d.next_input += 1
     end
 end

@@ -30,10 +30,10 @@ function renew!(e::SomeExternalEvents, problem::Problem)
     e.recorded.recording = problem.recording
 end
 
-begin_sample!(::NoExternalEvents, θ::Model, synapses::Synapses, sample) = nothing
-function begin_sample!(e::SomeExternalEvents, θ::Model, synapses::Synapses, sample)
-    begin_sample!(e.deliveries, θ, synapses, sample)
-    begin_sample!(e.jumps, sample)
+begin_sample!(::NoExternalEvents, θ::Model, synapses::Synapses, start::Start, sample) = nothing
+function begin_sample!(e::SomeExternalEvents, θ::Model, synapses::Synapses, start::Start, sample)
+    begin_sample!(e.deliveries, θ, synapses, start, sample)
+    begin_sample!(e.jumps, sample, start.time)
     begin_sample!(e.recorded, sample)
 end
 

@@ -106,11 +106,15 @@ end
 
 Jumps{C}(problem::Problem) where {C} = Jumps{C}(problem.jumps, 0, 0, 1)
 
-function begin_sample!(jumps::Jumps, sample)
+"""The next jump is the first one later than `after`."""
+function begin_sample!(jumps::Jumps, sample, after)
     data, jumps.next = jumps.data, 1
     # A process may draw no jump where it drew some before.
     none = data.times == C_NULL
     jumps.first, jumps.count = none ? (0, 0) : (unsafe_load(data.first, sample), unsafe_load(data.counts, sample))
+    while next_jump_time(jumps) <= after
+        jumps.next += 1
+    end
 end
 
 """When the next one comes; Inf where there is none."""

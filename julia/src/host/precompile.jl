@@ -46,7 +46,7 @@ function RingHost(
         Coefficient(pointer(weight), 0, 0, 0, 1), pointer(settings), 1, pointer(knots), 0,
         pointer(indptr), pointer(targets), pointer(positions),
         pointer(saveat), length(saveat), NO_INSERTIONS, NO_INPUTS, NO_SIGNALS, pointer(texts[6]), NO_PATH,
-        NO_JUMPS, NO_RECORDING, C_NULL,
+        NO_JUMPS, NO_RECORDING, AT_T0,
     )
     outputs =
         Outputs(pointer.((spike_times, spike_neurons, num_spikes, truncated))..., C_NULL, pointer(recorded), 2)

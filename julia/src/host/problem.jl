@@ -117,9 +117,26 @@ end
 
 const NOT_WANTED = AtRecordedSpikes(C_NULL, C_NULL)
 
+"""
+Where a run goes on from another, all indices from 0. `time` is up to when everything has happened that does not come
+from a neuron's own state. The last spikes are those of neurons with delays that may still be under way, in the order of
+time, −1 after the last. Null pointers: variables as the model has them, no spikes.
+"""
+struct Start
+    variables::Ptr{Float64}         # (variable, sample, neuron)
+    step::Int64                     # how many steps of the grid have been taken
+    time::Float64                   # −Inf at t0
+    fired::Ptr{Int64}               # (sample, neuron): how often each neuron has
+    spike_times::Ptr{Float64}       # (sample, spike)
+    spike_neurons::Ptr{Int64}
+    num_spikes::Int64
+end
+
+const AT_T0 = Start(C_NULL, 0, -Inf, C_NULL, C_NULL, C_NULL, 0)
+
 push!(
     BOUNDARY_STRUCTS, Coefficient, Insertions, SignalCoefficients, Inputs, PathData, JumpData, Recording,
-    AtRecordedSpikes,
+    AtRecordedSpikes, Start,
 )
 
 """Where one sample has its inserted spike: neuron, spike and saved time from 1; 0 for none."""
@@ -172,7 +189,7 @@ struct Problem
     path::PathData
     jumps::JumpData
     recording::Recording
-    start::Ptr{Float64}             # the state at t0, (variable, sample, neuron), in the place of the model's; or null
+    start::Start
 end
 
 push!(BOUNDARY_STRUCTS, Problem)

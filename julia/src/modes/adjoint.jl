@@ -26,7 +26,7 @@ struct AdjointData
     num_chunks::Int64               # over which samples are summed; 0 leaves it to `chunk_limit`
     at_recorded_spikes::AtRecordedSpikes
     at_end::Ptr{Float64}            # the cotangent of the whole state at t1, laid out as the problem's `start`, or null
-    at_start::Ptr{Float64}          # where that of `start` goes, laid out likewise; null where the host does not want it
+    at_start::Ptr{Float64}          # where that of `start` goes, laid out likewise, or null
 end
 
 push!(BOUNDARY_STRUCTS, AdjointData)
@@ -324,7 +324,7 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
     at_start = !isempty(run.saveat) && run.saveat[1] == problem.t0
     for k in 1:num_neurons(run.x)
         at_start && add_state!(w.bar.y, k, saved_bar(w, cotangents, k, 1))
-        problem.start == C_NULL && initial_state_adjoint!(w.gradients, run.θ, k, state_at(w.bar.y, k))
+        problem.start.variables == C_NULL && initial_state_adjoint!(w.gradients, run.θ, k, state_at(w.bar.y, k))
     end
     if data.at_start != C_NULL
         for (variable, bars) in enumerate(w.bar.y), k in eachindex(bars)

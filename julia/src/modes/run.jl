@@ -119,7 +119,7 @@ end
 function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_neurons, spike_events = C_NULL)
     problem, θ, x = run.problem, run.θ, run.x
     load!(θ, run.coefficients, problem.weights, problem.signals, run.synapses, sample)
-    begin_sample!(run.external, θ, run.synapses, sample)
+    begin_sample!(run.external, θ, run.synapses, problem.start, sample)
     run.key = (problem.seed, UInt64(problem.first_sample + sample - 1))
     reset!(run.driver, run.key)
     forget!(run.memory)
@@ -129,7 +129,7 @@ function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_
     for k in 1:num_neurons(x)
         set_state!(x.y, k, initial_state(θ, k, first_log_u(θ, run.key, k)))
     end
-    start_as_given!(x.y, problem, sample)
+    start_as_given!(x, problem, sample)
     run.spike_times, run.spike_neurons, run.spike_events = spike_times, spike_neurons, spike_events
     run.num_spikes, run.next_save, run.stopped = 0, 1, false
     run.insertion = Insertion(problem.insertions, sample)
@@ -138,6 +138,21 @@ function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_
     !isempty(run.saveat) && run.saveat[1] == problem.t0 && save!(run, observer, step_at(run, 0), problem.t0)
     return run
 end
+
+"""The state at the start where the host has one of its own: where a run goes on from another."""
+function start_as_given!(x::NetworkState, problem, sample)
+    n, start = num_neurons(x), problem.start
+    for (variable, values) in enumerate(x.y), k in 1:(start.variables == C_NULL ? 0 : n)
+        values[k] = unsafe_load(start.variables, start_place(problem, variable, sample, k))
+    end
+    for k in 1:(start.fired == C_NULL ? 0 : n)
+        x.spikes[k] = unsafe_load(start.fired, k + n * (sample - 1))
+    end
+end
+
+"""Where a variable of neuron k stands in arrays like those of the problem's `start`: (variable, sample, neuron)."""
+start_place(problem, variable, sample, k) =
+    k + Int(problem.num_neurons) * (sample - 1 + Int(problem.num_samples) * (variable - 1))
 
 """Step `n` (from 0) of the grid with the driver's increments."""
 function step_at(run::Run{M,C}, n::Int) where {M,C}
@@ -432,7 +447,7 @@ struct Outputs
     recorded::Ptr{Ptr{Float64}}     # one array per recorded variable
     num_recorded::Int64
     at_recorded_spikes::AtRecordedSpikes
-    s::Ptr{Float64}                 # integrated hazards at t1, (sample, neuron); null where nobody asks
+    last_state::Ptr{Float64}        # at t1, (variable, sample, neuron), hazards last; null where nobody asks
 end
 
 push!(BOUNDARY_STRUCTS, Outputs)
@@ -469,16 +484,20 @@ function solve_sample!(follow!, run::Run, observer::Observer, outputs::Outputs, 
     follow!()
     unsafe_store!(outputs.num_spikes, run.num_spikes, sample)
     unsafe_store!(outputs.truncated, run.stopped, sample)
-    if outputs.s != C_NULL && !run.stopped
-        to = row(outputs.s, num_neurons(run.x), sample)
-        foreach(k -> unsafe_store!(to, last(run.x.y)[k], k), 1:num_neurons(run.x))
-    end
+    outputs.last_state == C_NULL || run.stopped || store_last_state!(outputs.last_state, run, sample)
     return run
+end
+
+function store_last_state!(to::Ptr{Float64}, run::Run, sample)
+    n, samples = num_neurons(run.x), Int(run.problem.num_samples)
+    for (variable, values) in enumerate(run.x.y), k in 1:n
+        unsafe_store!(to, values[k], k + n * (sample - 1 + samples * (variable - 1)))
+    end
 end
 
 """The same, step by step."""
 solve_sample!(run::Run, observer::Observer, outputs::Outputs, sample) = solve_sample!(run, observer, outputs, sample) do
-    run_steps!(run, observer, 0, Int(run.problem.num_steps))
+    run_steps!(run, observer, Int(run.problem.start.step), Int(run.problem.num_steps))
     check_finite(run)
     end_sample!(observer, run)
 end

@@ -68,7 +68,7 @@ function begin_sample!(o::TangentObserver, run::Run)
         for k in 1:num_neurons(run.x)
             set_state!(dx.y, k, tangents_of(initial_state(θ, k, first_log_u(run.θ, run.key, k))))
         end
-        run.problem.start == C_NULL || foreach(a -> fill!(a, 0.0), dx.y)
+        run.problem.start.variables == C_NULL || foreach(a -> fill!(a, 0.0), dx.y)
         fill!(dx.start, 0.0)
     end
 end

@@ -50,6 +50,7 @@ end
 Base.reverse(x::Events) =
     Events(reverse(x.pieces), reverse(x.terms), reverse(x.letters), reverse(x.spikes), length(x.of_neuron))
 num_events(x::Events) = length(x.letters)
+num_spikes(x::Events) = mapreduce(length, +, x.spikes; init = 0)
 
 """Squares of the neurons' scales: the coefficient of two spikes of one neuron."""
 squared_scales(trains::SpikeTrains) = [scale(trains, neuron + 1)^2 for neuron in 1:trains.num_neurons]

@@ -17,6 +17,8 @@ struct KernelJob
     y_bar::Ptr{Float64}             # or null
     x_size::Int64                   # numbers per sample in the gradients
     y_size::Int64
+    first_row::Int64                # which samples of X, in the order in which they are taken, from 0 …
+    stop_row::Int64                 # … up to this one
 end
 
 push!(BOUNDARY_STRUCTS, KernelJob)
@@ -49,6 +51,7 @@ function run_job(pack!, make_work, job::KernelJob, x_order, y_order)
     works = [make_work() for _ in 1:max(1, min(job.threads, groups, available_threads()))]
     function visit(worker, group, _)
         for turn in group:groups:job.num_x
+            job.first_row < turn <= job.stop_row || continue
             a = x_order[turn]
             others = job.layout == PAIRS ? [a] : job.layout == SYMMETRIC ? view(y_order, turn:length(y_order)) : y_order
             for start in 1:4:length(others)

@@ -16,8 +16,9 @@ function train_kernels(X::SpikeTrains, Y::SpikeTrains, job::KernelJob, ends::Ptr
     tables = response_tables(squares, xs, ys, Int(at_end))
     gradient = job.weights != C_NULL
     xs_back, ys_back = gradient ? (reverse.(xs), reverse.(ys)) : (xs, ys)
-    # Trains of similar length share a sweep.
-    by_length(batch) = sortperm(batch; by = x -> length(x.pieces), alg = MergeSort)
+    # Trains of similar length share a sweep. The order says which of two is swept along: a host that computes a
+    # symmetric matrix in blocks keeps to it.
+    by_length(batch) = sortperm(batch; by = num_spikes, alg = MergeSort)
     run_job(() -> (SweepWork(), SweepWork()), job, by_length(xs), by_length(ys)) do (ahead, back), a, bs, used, y_bar
         kernels, exponents = sweep!(ahead, xs[a], map(b -> ys[b], bs), used, squares, tables, gradient, at_end)
         store_values!(job, a, bs, used, kernels, exponents)

@@ -1,0 +1,112 @@
+"""Runs that are written to disk: the numbers of `simulate`, whatever the windows, also after a run was killed."""
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+from helpers import formula_network, one_neuron, random_network
+
+import ssnn_py as ssnn
+from ssnn_py import stored_runs
+
+SAVES = np.array([0.0, 0.3, 0.5, 1.1, 1.95])
+
+
+def assert_whole(run, solution):
+    assert run.spike_trains() == solution.spike_trains
+    assert np.array_equal(run.ts, solution.ts)
+    for name, values in solution.states.items():
+        assert np.array_equal(run.states[name], values)
+
+
+@pytest.mark.parametrize("window", [None, 0.01, 0.37, 10.0])
+def test_a_recorded_run_is_the_simulated_one(window, tmp_path):
+    arguments = dict(dt=0.01, num_samples=3, seed=2, saveat=SAVES)
+    network = random_network(1)
+    run = ssnn.record(network, 1.995, out=tmp_path / "run", window=window, **arguments)
+    assert_whole(run, ssnn.simulate(network, 1.995, **arguments))
+    assert run.num_spikes == run.spike_times.size > 10
+    assert np.array_equal(run.spike_trains([2]).times[0], run.spike_times[run.spike_samples == 2])
+    assert "StoredRun(3 samples of 5 neurons from 0 to 1.995" in repr(run)
+
+
+def test_a_run_goes_on_in_its_files(tmp_path):
+    network, arguments = formula_network(), dict(dt=1 / 128, num_samples=2, seed=1)
+    run = ssnn.record(network, 1.0, out=tmp_path / "run", saveat=0.25, **arguments)
+    longer = ssnn.StoredRun.open(tmp_path / "run").continue_to(2.0, saveat=0.25)
+    assert run.t1 == 1.0
+    assert longer.t1 == 2.0
+    assert_whole(longer, ssnn.simulate(network, 2.0, saveat=0.25, **arguments))
+    assert_whole(run, ssnn.simulate(network, 1.0, saveat=0.25, **arguments))
+
+
+def test_a_killed_run_goes_on_from_its_last_window(tmp_path, monkeypatch):
+    """Killed after the arrays of a window were written, and before that was said."""
+    network, arguments = random_network(1), dict(dt=0.01, num_samples=3, saveat=SAVES)
+    commit, windows = stored_runs._commit, []
+
+    def killed(folder, counts, solution):
+        windows.append(solution)
+        if len(windows) == 4:
+            raise KeyboardInterrupt
+        commit(folder, counts, solution)
+
+    monkeypatch.setattr(stored_runs, "_commit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ssnn.record(network, 2.0, out=tmp_path / "run", window=0.25, **arguments)
+    monkeypatch.undo()
+    run = ssnn.StoredRun.open(tmp_path / "run")
+    assert run.t1 == 0.75
+    assert_whole(run, ssnn.simulate(network, 0.75, **{**arguments, "saveat": SAVES[SAVES <= 0.75]}))
+    assert_whole(run.continue_to(2.0), ssnn.simulate(network, 2.0, **arguments))
+
+
+def test_memory_does_not_grow_with_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored_runs, "WINDOW_BYTES", 2**17)
+    peaks, network = [], one_neuron()
+    arguments = dict(dt=0.05, num_samples=500, saveat=0.1)
+    for t1 in (1.0, 10.0, 50.0):  # the first one compiles
+        tracemalloc.start()
+        run = ssnn.record(network, t1, out=tmp_path / f"{t1:g}", **arguments)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert 2 * run.states["v"].nbytes + 16 * run.num_spikes > 2 * peaks[1]
+    assert peaks[2] < 1.3 * peaks[1]
+
+
+def test_files_are_plain_arrays(tmp_path):
+    run = ssnn.record(one_neuron(), 3.0, 0.01, out=tmp_path / "run", saveat=1.0)
+    assert np.array_equal(np.load(tmp_path / "run" / "spike_times.npy"), run.spike_times)
+    assert np.load(tmp_path / "run" / "state_v.npy").shape == (4, 1, 1)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["rows"]["times"] == 4
+
+
+def test_zarr_takes_the_same_numbers(tmp_path):
+    pytest.importorskip("zarr", minversion="3")
+    arguments = dict(dt=0.01, num_samples=3, seed=2)
+    network = random_network(1)
+    run = ssnn.record(network, 1.0, out=tmp_path / "run.zarr", window=0.3, saveat=SAVES[:3], **arguments)
+    run = run.continue_to(2.0, saveat=SAVES[3:])
+    assert_whole(run, ssnn.simulate(network, 2.0, saveat=SAVES, **arguments))
+
+
+def test_what_cannot_be_recorded_is_refused(tmp_path):
+    arguments = dict(t1=1.0, dt=0.1, engine="reference")
+    (tmp_path / "here").mkdir()
+    for more, words in (
+        ({"out": tmp_path / "here"}, "out must not exist yet"),
+        ({"out": tmp_path / "no" / "run"}, "out must be in an existing folder"),
+        ({"out": 3}, "out must be the path of a folder"),
+        ({"out": tmp_path / "run", "max_spikes": 3}, "it has max_spikes"),
+        ({"out": tmp_path / "run", "window": 0.0}, "window must be positive"),
+    ):
+        with pytest.raises(ssnn.ValidationError, match=words):
+            ssnn.record(one_neuron(), **arguments, **more)
+    with pytest.raises(ssnn.ValidationError, match="path must be that of a recorded run"):
+        ssnn.StoredRun.open(tmp_path / "here")
+    run = ssnn.record(one_neuron(), out=tmp_path / "run", **arguments)
+    with pytest.raises(ssnn.ValidationError, match=r"t1 must be after t = 1\.0"):
+        run.continue_to(1.0)
+    with pytest.raises(ssnn.ValidationError, match="samples must be from 0 to 0"):
+        run.spike_trains([1])
