@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: demo test lint julia-test bench examples docs docs-test clean
+.PHONY: demo test lint julia-test bench examples docs docs-test notebooks clean
 
 # Install, set up Julia, and reproduce the published figure 1: pictures in out/.
 demo: $(VENV)/installed
@@ -60,6 +60,11 @@ docs: $(VENV)/installed-docs
 docs-test: docs $(VENV)/installed-dev
 	$(BIN)/python -m pytest tests/test_docs.py
 
+# The tutorial, the how-to pages and the gallery as notebooks that have run: $(OUT)/notebooks.
+notebooks: $(VENV)/installed-notebooks
+	$(BIN)/ssnn setup
+	$(BIN)/python docs/notebooks.py --out $(OUT)/notebooks
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -73,6 +78,10 @@ $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/installed-docs: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-notebooks: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[notebooks]'
 	touch $@ $(VENV)/installed
 
 clean:

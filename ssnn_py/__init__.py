@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from . import datasets, models, plotting
 from .brian2 import from_brian2
 from .builders import feedforward_weights, random_weights, recurrent_weights
@@ -65,6 +67,9 @@ from .spike_trains import PSTH, Rates, SpikeTrains, observed_windows
 from .stored_runs import StoredRun, record
 from .synapses import SpikeInput
 from .training import DivergedError, FitResult, TrainingInterrupted, fit
+
+if TYPE_CHECKING:
+    from .estimator import SpikeTrainModel as SpikeTrainModel
 
 __version__ = "0.1.0"
 
@@ -176,3 +181,12 @@ __all__ = [
     "two_sample_test",
     "value_and_grad",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # scikit-learn is neither needed nor loaded by anything else.
+    if name == "SpikeTrainModel":
+        from .estimator import SpikeTrainModel
+
+        return SpikeTrainModel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

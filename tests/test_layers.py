@@ -28,7 +28,7 @@ LAYERS = (
     {"latency_losses", "training_plan"},
     {"diagnosis"},
     {"maximum_likelihood", "training"},
-    {"plotting", "saving"},
+    {"estimator", "plotting", "saving"},
     {"goodness_of_fit", "stored_runs"},
     {"experiments"},
     {"doctor"},
