@@ -9,16 +9,28 @@ import csv
 import functools
 import itertools
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from yin_yang import FINE, T1, WEIGHTS, classifier, encode, exact_gradients, loss_of, predictions, train
+from yin_yang import FINE, T1, WEIGHTS, classifier, exact_gradients, loss_of, predictions, train
+from yin_yang import encode as wider
 
 import ssnn_py as ssnn
 from ssnn_py import datasets, plotting
 
 SLOPES = (10.0, 30.0)
+INPUTS = (1.5, 3.35 / 5**0.5)
+
+
+def encode(features: np.ndarray) -> ssnn.SpikeTrains:
+    return wider(features, latest=1.6)
+
+
+def falling(rate: float, steps: int) -> Callable[[int], float]:
+    """A schedule in three parts."""
+    return ssnn.piecewise_constant({0: rate, steps * 6 // 10 + 1: rate / 3, steps * 85 // 100 + 2: rate / 10})
 
 
 class OnGrid:
@@ -148,9 +160,9 @@ def alignment(exact_draws: int, surrogate_draws: int) -> None:
     trains = encode(features)
     print("cosines of two draws, of the means of even and odd draws, and of the mean and that of exact gradients")
     for sigma in (0.0, 0.2, 0.4):
-        net = classifier(5, 40, 3, sigma=sigma)
+        net = classifier(5, 40, 3, INPUTS, sigma=sigma)
         loss = loss_of(net, 3, 0.07, 0.03)
-        net, _ = train(net, trains[:1000], labels[:1000], loss, 6, 0.02)
+        net, _ = train(net, trains[:1000], labels[:1000], loss, 6, 0.02, schedule=falling)
         means: dict[str, np.ndarray] = {}
         for method, gradients_of in METHODS.items():
             draws = []
@@ -178,9 +190,17 @@ def main(out: Path, quick: bool) -> None:
     print(f"{'sigma':>5} {'seed':>4} {'gradients':>19} {'last loss':>9} {'accuracy':>8} {'on grid':>7} {'CPU s':>5}")
     for sigma, seed, method in itertools.product(sigmas, seeds, METHODS):
         start = time.process_time()
-        net = classifier(5, hidden, 3, sigma=sigma, seed=seed)
+        net = classifier(5, hidden, 3, INPUTS, sigma=sigma, seed=seed)
         net, losses = train(
-            net, trains, labels, loss_of(net, 3, 0.07, 0.03), epochs, 0.02, seed=seed, gradients_of=METHODS[method]
+            net,
+            trains,
+            labels,
+            loss_of(net, 3, 0.07, 0.03),
+            epochs,
+            0.02,
+            seed=seed,
+            schedule=falling,
+            gradients_of=METHODS[method],
         )
         seconds, last = time.process_time() - start, losses[-len(losses) // 10 :].mean()
         shares = accuracy(net, tests, truth, draws), accuracy_on_grid(net, tests, truth, draws)
