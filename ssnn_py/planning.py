@@ -18,7 +18,7 @@ from .simulation import prepare
 from .spike_trains import SpikeTrains
 from .validation import counted
 
-#: Neuron-steps of the pilot, its least number of steps, and how many samples it has at most.
+#: Neuron-steps of the pilot, its least number of steps, and its samples if it is a part of the time only, at most.
 PILOT_STEPS, LEAST_STEPS, PILOT_SAMPLES = 2**21, 64, 8
 #: Bytes per synapse of each thread of the core, and of the network's own arrays; of a spike; per neuron and variable of
 #: each thread.
@@ -135,11 +135,17 @@ def estimate(network: Network, t1: float, dt: float, **simulate_arguments: Any) 
         steps = problem.num_steps
     else:
         steps = min(problem.num_steps, max(LEAST_STEPS, PILOT_STEPS // (samples * neurons)))
+    if steps == problem.num_steps:  # of short runs more samples, or what every call costs would be all there is to see
+        samples = min(problem.num_samples, max(samples, PILOT_STEPS // (steps * neurons)))
     pilot = _beginning(problem, steps, samples)
     raw = engine.solve(pilot)
-    begin = time.process_time()
-    engine.solve(pilot)
-    seconds = time.process_time() - begin
+    if name == "julia":
+        engine.solve(pilot)  # which compiles what the first call has not needed
+    seconds = math.inf
+    for _ in range(3 if name == "julia" else 1):
+        begin = time.process_time()
+        engine.solve(pilot)
+        seconds = min(seconds, time.process_time() - begin)
 
     counts = SpikeTrains.unchecked(raw.spike_times, raw.spike_neurons, neurons, pilot.t0, pilot.t1).spike_counts
     firings = _expected(problem, pilot, raw, counts.sum(axis=0) / samples)

@@ -50,7 +50,8 @@ Problem                 network, t0, t1, dt, num_steps, num_samples, first_sampl
 RawSolution             spike_times, spike_neurons, num_spikes, truncated, states, tangents, spike_events, at_recorded
                         (null: no recording), last_state (null: not known)
 Start                   variables, step, time; null where there is none: fired, spike_times, spike_neurons
-Tangents                spike_times, states, s, s_at_saves, s_at_insertions, log_hazards, hazards
+Tangents                spike_times, states, s, s_at_saves, s_at_insertions; null where there is none: log_hazards,
+                        hazards, at_end
 Recording               trains, neurons
 AtRecordedSpikes        log_hazards, hazards, s
 Insertions              neurons, spikes, saves
@@ -115,7 +116,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "weights": {"delays": None},
     "Problem": {"input_spikes": None, "recording": None, "start": None},
     "RawSolution": {"at_recorded": None, "last_state": None},
-    "Tangents": {"log_hazards": None, "hazards": None},
+    "Tangents": {"log_hazards": None, "hazards": None, "at_end": None},
 }
 
 #: What one may save by itself.
@@ -267,7 +268,7 @@ RECORDS: dict[type, tuple[str, ...]] = {
         "last_state",
     ),
     Start: ("variables", "step", "time", "fired", "spike_times", "spike_neurons"),
-    Tangents: ("spike_times", "states", "s", "s_at_saves", "s_at_insertions", "log_hazards", "hazards"),
+    Tangents: ("spike_times", "states", "s", "s_at_saves", "s_at_insertions", "log_hazards", "hazards", "at_end"),
     Recording: ("trains", "neurons"),
     AtRecordedSpikes: ("log_hazards", "hazards", "s"),
     Insertions: ("neurons", "spikes", "saves"),
