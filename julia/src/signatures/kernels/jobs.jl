@@ -23,6 +23,9 @@ end
 
 push!(BOUNDARY_STRUCTS, KernelJob)
 
+"""Of all samples of X."""
+KernelJob(num_x, others::Vararg{Any,11}) = KernelJob(num_x, others..., 0, num_x)
+
 const PAIRS, GRAM, SYMMETRIC = 0, 1, 2      # k(X_s, Y_s); k(X_s, Y_r); k(X_s, X_r), each computed once
 
 """Where the pair of samples a and b is in the host's arrays."""
