@@ -159,9 +159,7 @@ class SpikeTrainModel(DensityMixin, BaseEstimator):  # type: ignore[misc]
         if self.loss is None:
             for given in ("optimizer", "batch_size", "max_spikes"):
                 if getattr(self, given) is not None:
-                    raise ValidationError(
-                        f"{given} goes with a loss: the likelihood is climbed with all trains at once"
-                    )
+                    raise ValidationError(f"{given} goes with a loss: the likelihood is that of all trains")
             result: Any = maximum_likelihood(
                 self.network, trains, self.wrt, max_iterations=as_int("steps", self.steps, 1), **run
             )
