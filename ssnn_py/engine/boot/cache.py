@@ -45,7 +45,6 @@ def compiled_core(executable: Path, image: Path, cpu_target: str, library_path: 
                 str(image),
                 "-C",
                 cpu_target,
-                "-O0",  # no machine code is kept
                 "--startup-file=no",
                 "--history-file=no",
                 "-e",
