@@ -824,6 +824,11 @@ def two_sample_test(
     LikelyMistakeWarning
         As for :func:`signature_mmd`, where `scales` are given.
 
+    Notes
+    -----
+    With the defaults, of 30 against 30 Poisson trains on [0, 1], 400 repeats: rates of 5 and 7 are told apart at 0.05
+    in 0.868 ± 0.017 of them, equal rates in 0.060 ± 0.012 (``benchmarks/two_sample_power.py``).
+
     Examples
     --------
     >>> rng = np.random.default_rng(0)
