@@ -1,6 +1,6 @@
 # What a first call would compile, done while Julia (1.9 or newer) precompiles the package: one small solve, tangent and
-# adjoint of each kind of network, and what training asks for. An older one would keep inferred types only, and make code
-# of them that takes event-free steps at half the speed.
+# adjoint of each kind of network, and what training asks for. An older one would keep inferred types only, and make
+# code of them that takes event-free steps at half the speed.
 
 using .Signatures: KernelJob, PAIRS, SpikeTrains, signature_length
 using .Signatures: ssnn_expected_signature_loss, ssnn_train_kernels, ssnn_train_signatures
