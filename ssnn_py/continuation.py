@@ -10,8 +10,8 @@ import numpy as np
 from .drivers import FractionalBrownianMotion
 from .engine import Problem, RawSolution, Start
 from .errors import ValidationError
-from .spike_trains import SpikeTrains, packed, taken
-from .validation import describe
+from .spike_trains import SpikeTrains, packed_spikes
+from .validation import as_float, describe
 
 
 def why_not(problem: Problem, engine: str, raw: RawSolution | None = None) -> str:
@@ -36,6 +36,17 @@ def why_not(problem: Problem, engine: str, raw: RawSolution | None = None) -> st
     if raw is not None and raw.last_state is None:
         return "no last state, as files of older versions have none: simulate again"
     return ""
+
+
+def new_end(problem: Problem, engine: str, raw: RawSolution, t1: Any, what: str) -> float:
+    """The time to which a solution, or a run, as `what` says, is to go on; raises where it cannot."""
+    why = why_not(problem, engine, raw)
+    if why:
+        raise ValidationError(f"this run cannot go on, it has {why}")
+    end = as_float("t1", t1)
+    if end <= problem.t1:
+        raise ValidationError(f"t1 must be after t = {problem.t1}, where the {what} ends, got {end}")
+    return end
 
 
 def continued(problem: Problem, raw: RawSolution, inputs: SpikeTrains | None = None, **changes: Any) -> Problem:
@@ -64,8 +75,7 @@ def continued(problem: Problem, raw: RawSolution, inputs: SpikeTrains | None = N
 
 def _under_way(times: Any, neurons: Any, time: float, delay: float) -> tuple[Any, Any]:
     """Those of the spikes, shape (S, K), that have not arrived everywhere at `time`."""
-    columns = packed((neurons >= 0) & (times + delay >= time))
-    return taken(times, columns, np.inf), taken(neurons, columns, -1)
+    return packed_spikes(times, neurons, (neurons >= 0) & (times + delay >= time))[:2]
 
 
 def _inputs(problem: Problem, had: SpikeTrains, given: SpikeTrains | None, delay: float) -> SpikeTrains:
@@ -73,15 +83,9 @@ def _inputs(problem: Problem, had: SpikeTrains, given: SpikeTrains | None, delay
     time, t1 = problem.t1, max(had.t1, problem.t1)
     times, neurons = had.times, had.neurons
     if given is not None:
-        if (
-            not isinstance(given, SpikeTrains)
-            or given.num_neurons != had.num_neurons
-            or given.num_samples
-            not in (
-                1,
-                problem.num_samples,
-            )
-        ):
+        rows = (1, problem.num_samples)
+        fits = isinstance(given, SpikeTrains) and given.num_neurons == had.num_neurons and given.num_samples in rows
+        if not fits:
             raise ValidationError(
                 f"input_spikes must be {had.num_neurons} channels in {problem.num_samples} samples, or in one for all, "
                 f"got {describe(given)}"
@@ -93,9 +97,9 @@ def _inputs(problem: Problem, had: SpikeTrains, given: SpikeTrains | None, delay
             )
         past = np.where(times <= time, neurons, -1)
         old, new = ((times, past), (given.times, given.neurons))
-        rows = max(len(had), len(given))
+        size = max(len(had), len(given))
         times, neurons = (
-            np.concatenate([np.broadcast_to(part, (rows, part.shape[1])) for part in pair], axis=1)
+            np.concatenate([np.broadcast_to(part, (size, part.shape[1])) for part in pair], axis=1)
             for pair in zip(old, new, strict=True)
         )
         t1 = given.t1

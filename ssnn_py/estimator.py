@@ -15,7 +15,6 @@ try:
 except ImportError as error:  # pragma: no cover
     raise ImportError("ssnn_py.SpikeTrainModel needs scikit-learn: pip install scikit-learn") from error
 
-from . import engine as engines
 from .errors import ValidationError
 from .gradients import Objective
 from .likelihoods import log_likelihood
@@ -23,7 +22,7 @@ from .losses import Loss
 from .maximum_likelihood import maximum_likelihood
 from .network import Network
 from .optimizers import Optimizer
-from .simulation import Solution, prepare, simulate
+from .simulation import prepare, simulate
 from .spike_trains import SpikeTrains
 from .training import fit
 from .validation import as_int, describe
@@ -195,13 +194,10 @@ class SpikeTrainModel(DensityMixin, BaseEstimator):  # type: ignore[misc]
         trains, run = _joined(X), self._run()
         if self.loss is None:
             return log_likelihood(self.network_, trains, **run).value / trains.num_samples
-        objective = Objective(self._loss(), trains)
         problem, engine = prepare(
             self.network_, t0=trains.t0, t1=trains.t1, num_samples=trains.num_samples, max_spikes=self.max_spikes, **run
         )
-        problem = objective.clamped(problem)
-        solution = Solution(problem, engine, engines.engine_for(engine, problem).solve(problem))
-        return -objective(solution, entries=False)[0]
+        return -Objective(self._loss(), trains).value(problem, engine)
 
     def sample(self, n_samples: int = 1, seed: int | None = None) -> SpikeTrains:
         """Spike trains of the fitted network, over the interval of the trains it was fitted to.

@@ -177,6 +177,14 @@ class Objective:
         """What :meth:`Loss.evaluated` returns."""
         return self.loss.evaluated(problem, self.data, engine, wrt) if isinstance(self.loss, Loss) else None
 
+    def value(self, problem: engines.Problem, engine: str) -> float:
+        """The loss at a problem, without its gradient."""
+        own = self.evaluated(problem, engine, ())
+        if own is not None:
+            return own[0]
+        problem = self.clamped(problem)
+        return self(Solution(problem, engine, engines.engine_for(engine, problem).solve(problem)), entries=False)[0]
+
     def why_pathwise(self, solution: Solution, result: Cotangents | None = None) -> str:
         """Why the unbiased gradient is not to be had, or nothing; `result` is what a function has returned."""
         if self.clamps:

@@ -13,7 +13,7 @@ from . import engine as engines
 from .engine import Cotangents, Problem, RawSolution, Recording, Start
 from .engine.reference_noise import threefry, uniform
 from .errors import NoGradientError
-from .spike_trains import SpikeTrains, packed, taken
+from .spike_trains import SpikeTrains, packed_spikes
 
 Array = NDArray[np.float64]
 
@@ -65,7 +65,7 @@ def filtered(
 
     `problem` has ``samples · filters · particles`` samples, in this order, and the recording of `samples`, or one.
     """
-    return _run(problem, engine, samples, filters, particles, resample_every, None).result()
+    return _Filter(problem, engine, samples, filters, particles).run(resample_every).result()
 
 
 def filtered_gradients(
@@ -92,24 +92,8 @@ def filtered_gradients(
     NoGradientError
         If a recorded spike is within the dead zone of a particle: derivatives along its path do not see it leave it.
     """
-    run = _run(problem, engine, samples, filters, particles, resample_every, [])
+    run = _Filter(problem, engine, samples, filters, particles, []).run(resample_every)
     return run.result(), run.pull_back(names)
-
-
-def _run(
-    problem: Problem,
-    engine: str,
-    samples: int,
-    filters: int,
-    particles: int,
-    resample_every: float,
-    segments: list[_Segment] | None,
-) -> _Filter:
-    run = _Filter(problem, engine, samples, filters, particles, segments)
-    steps = max(1, round(min(resample_every, problem.t1 - problem.t0) / problem.dt))
-    for segment, first in enumerate(range(0, problem.num_steps, steps)):
-        run.advance(segment, first, min(first + steps, problem.num_steps))
-    return run
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +131,14 @@ class _Filter:
         self.since_spike = np.zeros((self.groups, n))
         self.start: Array | None = None
         self.effective = float(particles)
+
+    def run(self, resample_every: float) -> _Filter:
+        """To the end, segment after segment; returns itself."""
+        problem = self.problem
+        steps = max(1, round(min(resample_every, problem.t1 - problem.t0) / problem.dt))
+        for segment, first in enumerate(range(0, problem.num_steps, steps)):
+            self.advance(segment, first, min(first + steps, problem.num_steps))
+        return self
 
     def advance(self, segment: int, first: int, stop: int) -> None:
         """From one step of the grid to another."""
@@ -345,6 +337,5 @@ def _key(seed: int, stream: int, index: int) -> int:
 def _within(trains: SpikeTrains, a: float, b: float) -> tuple[SpikeTrains, NDArray[np.intp]]:
     """Those spikes that come after a, up to b (the first ones at a, too, if that is t0), and where they stood."""
     inside = (trains.times > a if a > trains.t0 else trains.times >= a) & (trains.times <= b) & (trains.neurons >= 0)
-    columns = packed(inside)
-    times, neurons = taken(trains.times, columns, np.inf), taken(trains.neurons, columns, -1)
+    times, neurons, columns = packed_spikes(trains.times, trains.neurons, inside)
     return SpikeTrains.unchecked(times, neurons, trains.num_neurons, a, b), columns

@@ -260,12 +260,7 @@ class Solution(Record):
         True
         """
         problem, begin = self.problem, self.problem.t1
-        why = continuation.why_not(problem, self.engine, self.raw)
-        if why:
-            raise ValidationError(f"this run cannot go on, it has {why}")
-        end = as_float("t1", t1)
-        if end <= begin:
-            raise ValidationError(f"t1 must be after t = {begin}, where the solution ends, got {end}")
+        end = continuation.new_end(problem, self.engine, self.raw, t1, "solution")
         times = save_times(saveat, problem.t0, end)
         if saveat is not None and np.ndim(saveat) and times.size and times[0] <= begin:
             raise ValidationError(f"saveat must come after t = {begin}, where the solution ends, got {times[0]}")

@@ -420,10 +420,8 @@ class SpikeTrains(Record):
             )
         times = np.concatenate([self.times, later.times], axis=1)
         neurons = np.concatenate([self.neurons, later.neurons], axis=1)
-        columns = packed(neurons >= 0)
-        return SpikeTrains.unchecked(
-            taken(times, columns, np.inf), taken(neurons, columns, -1), self.num_neurons, self.t0, later.t1
-        )
+        times, neurons, _ = packed_spikes(times, neurons, neurons >= 0)
+        return SpikeTrains.unchecked(times, neurons, self.num_neurons, self.t0, later.t1)
 
     def window(self, t0: float, t1: float) -> SpikeTrains:
         """What is seen from t0 to t1: the spikes t0 ≤ t < t1, and those at t1, too, where the trains end there.
@@ -449,8 +447,7 @@ class SpikeTrains(Record):
                 f"and {end}"
             )
         within = (self.neurons >= 0) & (self.times >= begin) & ((self.times < end) | (end == self.t1))
-        columns = packed(within)
-        times, neurons = taken(self.times, columns, np.inf), taken(self.neurons, columns, -1)
+        times, neurons, _ = packed_spikes(self.times, self.neurons, within)
         return SpikeTrains.unchecked(times, neurons, self.num_neurons, begin, end)
 
     def cut(self, windows: ArrayLike) -> SpikeTrains:
@@ -499,8 +496,8 @@ class SpikeTrains(Record):
             )
         length, parts = float(lengths.min()), []
         for a, b in given:
-            columns = packed((self.neurons >= 0) & (self.times > a) & (self.times <= b))
-            times, labels = taken(self.times, columns, np.inf), taken(self.neurons, columns, -1)
+            inside = (self.neurons >= 0) & (self.times > a) & (self.times <= b)
+            times, labels, _ = packed_spikes(self.times, self.neurons, inside)
             times = np.minimum(times - a, np.where(labels < 0, np.inf, length))  # whatever rounding has made of it
             parts.append(SpikeTrains.unchecked(times, labels, self.num_neurons, 0.0, length))
         order = np.arange(len(given) * self.num_samples).reshape(len(given), self.num_samples).T.ravel()
@@ -1061,6 +1058,16 @@ def different_indices(neurons: ArrayLike, count: int) -> NDArray[np.integer[Any]
     if chosen.min() < 0 or chosen.max() >= count:
         raise ValidationError(f"neurons must be from 0 to {count - 1}, got {describe(neurons)}")
     return chosen
+
+
+def packed_spikes(
+    times: NDArray[Any], neurons: NDArray[Any], there: NDArray[np.bool_]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.intp]]:
+    """Times and neurons of the spikes that are `there`, and the columns in which they stood, as :func:`packed` has it;
+    inf and −1 after the last.
+    """
+    columns = packed(there)
+    return taken(times, columns, np.inf), taken(neurons, columns, -1), columns
 
 
 def taken(values: NDArray[Any], columns: NDArray[np.intp], nothing: float) -> NDArray[Any]:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import engine as engines
-from .continuation import continued, why_not
+from .continuation import continued, new_end, why_not
 from .engine import Problem
 from .engine.workers import checked_executor
 from .errors import ValidationError
@@ -242,12 +242,7 @@ class StoredRun:
             The longer run; this object stays that of the shorter one.
         """
         solution, begin = self.last, self.t1
-        why = why_not(solution.problem, solution.engine, solution.raw)
-        if why:
-            raise ValidationError(f"this run cannot go on, it has {why}")
-        end = as_float("t1", t1)
-        if end <= begin:
-            raise ValidationError(f"t1 must be after t = {begin}, where the run ends, got {end}")
+        end = new_end(solution.problem, solution.engine, solution.raw, t1, "run")
         given = np.load(self.path / "saveat.npy") if saveat is None else save_times(saveat, solution.problem.t0, end)
         planned = given[given > begin]
         np.save(self.path / "saveat.npy", planned)

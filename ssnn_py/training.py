@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import engine as engines
 from . import sketches
 from .diagnosis import Diagnosis, diagnose
 from .errors import SSNNError, ValidationError
-from .gradients import Outcome, differentiate, warn_of_fallback
+from .gradients import Objective, Outcome, differentiate, warn_of_fallback
 from .losses import Loss
 from .network import Network
 from .optimizers import Optimizer
@@ -480,11 +479,7 @@ class _Training:
         plan = self.plan
         if isinstance(plan.test_loss, Loss) and plan.test_loss.clamps:
             problem = plan.problem_at(self.parameters, self.network, solution.problem.seed)
-            own = plan.test_loss.evaluated(problem, plan.test_data, plan.engine, ())
-            if own is not None:
-                return own[0]
-            problem = plan.test_loss.clamped(problem, plan.test_data)
-            solution = Solution(problem, plan.engine, engines.load(plan.engine).solve(problem))
+            return Objective(plan.test_loss, plan.test_data).value(problem, plan.engine)
         return _tested(plan.test_loss(solution, plan.test_data))
 
     def _clipped(self, outcome: Outcome) -> dict[str, Array]:

@@ -102,6 +102,14 @@ def test_with_a_loss_it_is_fit_and_the_score_is_minus_the_loss():
     )
 
 
+def test_the_score_of_a_noisy_network_is_that_of_the_particle_filter_which_fit_has():
+    loss = ssnn.NegativeLogLikelihood(particles=8)
+    fitted = model(network=NET.replace(sigma=0.3), loss=loss, steps=1).fit(TRAINS)
+    run = dict(t1=1.0, dt=0.1, num_samples=4, seed=0)
+    value, _ = ssnn.value_and_grad(loss, fitted.network_, "input_current", data=TRAINS, **run)
+    assert fitted.score(TRAINS) == -value
+
+
 def test_splits_and_searches_of_scikit_learn_take_trains():
     scores = cross_val_score(model(), TRAINS, cv=KFold(2))
     halves = [TRAINS[:2], TRAINS[2:]]
