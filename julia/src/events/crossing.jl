@@ -30,12 +30,13 @@ function spike_tangent(solver::Solver, θ::DualModel, step::Step, spike, y, dy, 
 end
 
 """
-Given the cotangents of neuron k's state y_τ just before its spike, and of τ by itself, those of the state at `a` and of
-a; adds to the gradients θ̄.
+Given the cotangents of neuron k's state just before its spike, which is `passage`, and of τ by itself, those of the
+state at `a` and of a; adds to the wanted gradients θ̄.
 """
-function spike_adjoint!(θ̄::Model, solver::Solver, θ::Model, step::Step, k, event, y, bar, a, τ, y_τ, ẏ, τ_bar)
+function spike_adjoint!(θ̄::Model, solver::Solver, θ::Model, step::Step, k, event, y, bar, a, τ, passage, τ_bar, wanted)
     fires_at_start(θ, k, y, a, τ) && return bar, τ_bar
-    bar = plus(bar, crossing_adjoint!(θ̄, θ, k, event, y_τ, ẏ, τ_bar + along(ẏ, bar)))
-    at_a, a_bar, _ = advance_adjoint!(θ̄, solver, θ, step, k, y, bar, a, τ)
+    ẏ = passage.ẏ
+    bar = plus(bar, crossing_adjoint!(θ̄, θ, k, event, passage.y, ẏ, τ_bar + along(ẏ, bar)))
+    at_a, a_bar, _ = advance_adjoint!(θ̄, solver, θ, step, k, y, bar, a, τ, wanted, false)
     return at_a, a_bar
 end

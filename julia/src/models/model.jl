@@ -143,9 +143,8 @@ end
 @inline velocity(θ, k, y, t, slopes, stratonovich::Bool) =
     plus(drift_in_sense(θ, k, y, t, stratonovich), noise(θ, k, y, slopes))
 
-"""Cotangents of y and of t from that of the velocity there; adds to the gradients θ̄."""
-@inline function velocity_adjoint!(θ̄, θ::Model, k, y, t, slopes, stratonovich::Bool, bar)
-    wanted = all_terms(θ)
+"""Cotangents of y and of t from that of the velocity there; adds to the wanted gradients θ̄."""
+@inline function velocity_adjoint!(θ̄, θ::Model, k, y, t, slopes, stratonovich::Bool, bar, wanted)
     y_bar = drift_in_sense_adjoint!(θ̄, θ, k, y, t, stratonovich, bar, wanted)
     return plus(y_bar, noise_adjoint!(θ̄, θ, k, y, slopes, bar, wanted)), drift_time_adjoint(θ, k, y, t, bar)
 end

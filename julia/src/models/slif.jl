@@ -65,7 +65,7 @@ coefficient_arrays(θ::SLIF) = merge(
 
 time_scale_rates(θ::SLIF, k) = @inbounds θ.mu1[k], max(θ.mu1[k], θ.mu2[k])
 
-"""Terms of the equation whose gradients are wanted: the others are skipped in whole steps."""
+"""Terms of the equation whose gradients are wanted: the others are skipped."""
 struct SLIFTerms
     mu::Bool
     sigma::Bool                     # and the diffusion
@@ -106,12 +106,13 @@ end
 
 @inline function drift_adjoint!(θ̄::SLIF, θ::SLIF, k, (v, i, _), t, (v̇_bar, i̇_bar, ṡ_bar), wanted::SLIFTerms)
     drive = @inbounds θ.mu1[k] * v̇_bar
+    v_bar = firing_rate_adjoint!(θ̄, θ, k, v, ṡ_bar, wanted) - drive
     if wanted.mu
         @inbounds θ̄.mu1[k] += v̇_bar * (i + current(θ.current, k, t) - v)
         @inbounds θ̄.mu2[k] -= i̇_bar * i
     end
     wanted.current && current_adjoint!(θ̄.current, θ.current, k, t, drive)
-    return firing_rate_adjoint!(θ̄, θ, k, v, ṡ_bar, wanted) - drive, drive - @inbounds(θ.mu2[k]) * i̇_bar, 0.0
+    return v_bar, drive - @inbounds(θ.mu2[k]) * i̇_bar, 0.0
 end
 
 @inline drift_time_adjoint(θ::SLIF, k, y, t, bar) = @inbounds(θ.mu1[k]) * bar[1] * current_rate(θ.current, k, t)

@@ -46,24 +46,27 @@ its driver jumped (`JUMP`).
 @enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY JUMP CLAMPED
 
 """
-To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time;
-`event` says which of the model's events a spike is, y_b and ẏ the state and the speed there; of a delivery, `index`
-says which spike it was, `event` by which synapse it came; of a jump, `index` says which of the sample's; of a recorded
-spike, which of the recording's it is.
+To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time; `event` says
+which of the model's events a spike is; of a delivery, `index` says which spike it was, `event` by which synapse it came;
+of a jump, `index` says which of the sample's; of a recorded spike, which of the recording's it is.
 """
-struct TapeEntry{M}
-    what::Happening
-    k::Int
+struct TapeEntry{M}     # as small as can be: what a network's gradient costs is reading them
     y::NTuple{M,Float64}
     a::Float64
     b::Float64
     index::Int
-    event::Int
-    y_b::NTuple{M,Float64}
-    ẏ::NTuple{M,Float64}
+    k::Int32
+    event::Int32
+    what::Happening
 end
 
-TapeEntry(what, k, y, a, b, index, event = 0) = TapeEntry(what, k, y, a, b, index, event, y, scaled(0.0, y))
+TapeEntry(what::Happening, k, y, a, b, index, event = 0) = TapeEntry(y, a, b, index, Int32(k), Int32(event), what)
+
+"""A neuron's state at a spike, a delivery or a jump, and its speed before a spike."""
+struct Passage{M}
+    y::NTuple{M,Float64}
+    ẏ::NTuple{M,Float64}
+end
 
 """Record of one segment: columns are steps."""
 mutable struct Tape{M} <: Observer
@@ -74,7 +77,8 @@ mutable struct Tape{M} <: Observer
     length::Vector{Float64}
     scale::Vector{Float64}
     area_scale::Vector{Float64}
-    entries::Vector{TapeEntry{M}}
+    entries::Vector{TapeEntry{M}}   # as many as `last_entry` says
+    passages::Vector{Passage{M}}    # of those entries that have one, in their order
     last_entry::Vector{Int}         # of each step
     saved_at_end::Vector{Int}       # index of the time that is the end of the step, or 0
     may_fire::Matrix{Bool}          # whether a spike could come, (neuron, saved time); no columns where nobody asks
@@ -84,7 +88,7 @@ end
 
 Tape{M}(n, components, steps, areas::Bool) where {M} = Tape{M}(
     0, ntuple(_ -> zeros(n, steps), Val(M)), zeros(n * components * steps), zeros(areas ? n * components * steps : 0),
-    zeros(steps), zeros(steps), zeros(steps), TapeEntry{M}[], zeros(Int, steps), zeros(Int, steps), zeros(Bool, n, 0),
+    zeros(steps), zeros(steps), zeros(steps), TapeEntry{M}[], Passage{M}[], zeros(Int, steps), zeros(Int, steps), zeros(Bool, n, 0),
     Insertion(0, 0, 0), 0,
 )
 
@@ -103,7 +107,7 @@ end
     tape.scale[c] = scale
     tape.area_scale[c] = area_scale
     tape.saved_at_end[c] = 0
-    tape.last_entry[c] = length(tape.entries)
+    tape.last_entry[c] = c == 1 ? 0 : tape.last_entry[c-1]
 end
 
 takes_event_free_steps(::Tape) = true
@@ -127,13 +131,21 @@ function after_event_free_steps!(tape::Tape, run::Run{M,C}, from, to) where {M,C
 end
 
 """Put an entry on the tape, as one of the step at hand."""
-function record!(tape::Tape, entry::TapeEntry)
-    push!(tape.entries, entry)
-    tape.last_entry[tape.column] = length(tape.entries)
+@inline function record!(tape::Tape, entry::TapeEntry)
+    n = tape.last_entry[tape.column] += 1
+    n > length(tape.entries) && resize!(tape.entries, 2 * n)
+    @inbounds tape.entries[n] = entry
+end
+
+"""The same of one that has a passage."""
+function record!(tape::Tape, entry::TapeEntry, passage::Passage)
+    record!(tape, entry)
+    push!(tape.passages, passage)
 end
 
 function before_spike!(tape::Tape, run::Run, step, spike, y, a)
-    record!(tape, TapeEntry(CROSSING, spike.k, y, a, spike.time, run.num_spikes + 1, spike.event, spike.y, spike.ẏ))
+    entry = TapeEntry(CROSSING, spike.k, y, a, spike.time, run.num_spikes + 1, spike.event)
+    record!(tape, entry, Passage(spike.y, spike.ẏ))
     tape.insertion.spike == run.num_spikes + 1 || return
     k, τ = tape.insertion.neuron, spike.time
     may_fire(run, k, state_within(run, step, k, τ)) || return
@@ -152,17 +164,17 @@ function before_transition!(tape::Tape, run::Run, step, j, event)
     end
 end
 
-before_delivery!(tape::Tape, run::Run, step, spike, e, k, y) = record!(
-    tape, TapeEntry(
-        DELIVERY, k, state_at(run.x.y, k), piece_start(run.x, step, k), spike.arrival, spike.index, e, y,
-        scaled(0.0, y),
-    ),
-)
+function before_delivery!(tape::Tape, run::Run, step, spike, e, k, y)
+    a = piece_start(run.x, step, k)
+    entry = TapeEntry(DELIVERY, k, state_at(run.x.y, k), a, spike.arrival, spike.index, e)
+    record!(tape, entry, Passage(y, scaled(0.0, y)))
+end
 
-before_jump!(tape::Tape, run::Run, step, n, k, τ, y) = record!(
-    tape,
-    TapeEntry(JUMP, k, state_at(run.x.y, k), piece_start(run.x, step, k), τ, n, 0, y, scaled(0.0, y)),
-)
+function before_jump!(tape::Tape, run::Run, step, n, k, τ, y)
+    entry = TapeEntry(JUMP, k, state_at(run.x.y, k), piece_start(run.x, step, k), τ, n)
+    record!(tape, entry, Passage(y, scaled(0.0, y)))
+end
+
 at_recorded!(tape::Tape, run::Run, step, index, k, y, τ) = record!(tape, TapeEntry(CLAMPED, k, y, τ, τ, index))
 
 function at_save!(tape::Tape, run::Run, step::Step, index, t)
@@ -316,7 +328,7 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
     for segment in last_segment:-1:1
         restore!(run, w.checkpoints[segment])
         tape.first_step = starts[segment]
-        empty!(tape.entries)
+        empty!(tape.passages)
         steps = run_steps!(run, tape, starts[segment], min(starts[segment] + length_of_segment, total))
         segment == last_segment && begin_adjoint!(w, data, sample)
         segment_back!(w, steps, cotangents)
@@ -366,7 +378,7 @@ function saved_bar(w::AdjointWorker{M}, cotangents::SampleCotangents, k, index) 
     end
 end
 
-"""Places of a step's entries on the tape."""
+"""Places of a step's entries on the tape; their passages are its last ones, once later steps are undone."""
 tape_entries(tape::Tape, column) = (column == 1 ? 1 : tape.last_entry[column-1] + 1):tape.last_entry[column]
 
 """Turn the cotangent at the end of a recorded segment into that at its start."""
@@ -429,7 +441,7 @@ function step_back!(w::AdjointWorker{M,<:Run{M,C}}, column, cotangents::SampleCo
     foreach((a, matrix) -> copyto!(a, 1, matrix, 1 + (column - 1) * n, n), w.y, tape.y)
     full_step_adjoint!(bar, w.gradients, run.solver, w.y, run.θ, step, w.wanted)
     for e in entries
-        k = tape.entries[e].k
+        k = @inbounds Int(tape.entries[e].k)
         add_state!(bar.y, k, take_state!(moved, k)[1])      # the first piece starts at a fixed time
     end
 end
@@ -445,16 +457,16 @@ end
 """Follow the tape of one step backwards: from cotangents at its end to cotangents of the moved neurons at its start."""
 function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::SampleCotangents) where {M}
     run, bar, moved, gradients = w.run, w.bar, w.moved_bar, w.gradients
-    solver, θ = run.solver, run.θ
+    solver, θ, wanted = run.solver, run.θ, w.wanted
     τ_bar = 0.0
     for e in reverse(entries)
-        entry = w.tape.entries[e]
-        what, k, y, a, b = entry.what, entry.k, entry.y, entry.a, entry.b
+        entry = @inbounds w.tape.entries[e]
+        what, k, y, a, b = entry.what, Int(entry.k), entry.y, entry.a, entry.b
         if what == TRANSITION
             τ_bar = 0.0
             # With the states that synapses found, if it matters; they follow on the tape.
             found(synapse) = arrivals_add(typeof(θ)) ? y : w.tape.entries[e+1+synapse-synapses_of(run.synapses, k)[1]].y
-            apply_transition_adjoint!(found, moved.y, gradients, y, θ, run.synapses, k, entry.event)
+            apply_transition_adjoint!(found, moved.y, gradients, y, θ, run.synapses, k, Int(entry.event))
             continue
         elseif what == TARGET
             continue
@@ -465,23 +477,22 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
             isempty(w.sent_bars) || (τ_bar += w.sent_bars[entry.index])
             at_τ, start_bar = take_state!(moved, k)
             τ_bar += start_bar
-            at_a, a_bar = spike_adjoint!(
-                gradients, solver, θ, step, k, entry.event, y, at_τ, a, b, entry.y_b, entry.ẏ, τ_bar,
-            )
+            at, event = pop!(w.tape.passages), Int(entry.event)
+            at_a, a_bar = spike_adjoint!(gradients, solver, θ, step, k, event, y, at_τ, a, b, at, τ_bar, wanted)
         elseif what == ADVANCE
             at_b, start_bar = take_state!(moved, k)
-            at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
+            at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, wanted)
             τ_bar += start_bar + b_bar
         elseif what in (DELIVERY, JUMP, CLAMPED)
             at_a, a_bar = external_adjoint!(w, run.external, step, entry, cotangents)
         elseif what == HAZARD
             at_b = ntuple(variable -> variable == M ? cotangents.hazard_at_insertion : 0.0, Val(M))
-            at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
+            at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, wanted)
             τ_bar += b_bar
         else
             at_b = what == FINISH ? state_at(bar.y, k) : saved_bar(w, cotangents, k, entry.index)
             what == FINISH && set_state!(bar.y, k, zero_state(Val(M)))
-            at_a, a_bar, _ = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, false)
+            at_a, a_bar, _ = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, wanted, false)
         end
         add_state!(moved.y, k, at_a)
         moved.start[k] += a_bar
@@ -490,24 +501,25 @@ end
 
 """Cotangents of the state and the local time before an external event from those after it; adds to the gradients."""
 function external_adjoint!(w::AdjointWorker, e::SomeExternalEvents, step::Step, entry::TapeEntry, cotangents)
-    what, k, y, a, b = entry.what, entry.k, entry.y, entry.a, entry.b
+    what, k, y, a, b = entry.what, Int(entry.k), entry.y, entry.a, entry.b
     run, moved, gradients = w.run, w.moved_bar, w.gradients
-    solver, θ = run.solver, run.θ
+    solver, θ, wanted = run.solver, run.θ, w.wanted
     what == CLAMPED && return recorded_bar!(w, e.recorded, cotangents, k, y, a, entry.index), 0.0
+    y_b = pop!(w.tape.passages).y
     if what == DELIVERY
-        synapse = entry.event
-        found = delivery_adjoint!(gradients, θ, run.synapses, synapse, k, entry.y_b, state_at(moved.y, k))
+        synapse = Int(entry.event)
+        found = delivery_adjoint!(gradients, θ, run.synapses, synapse, k, y_b, state_at(moved.y, k))
         set_state!(moved.y, k, found)
         at_b, start_bar = take_state!(moved, k)
-        at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b)
+        at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, wanted)
         delivered_adjoint!(w, cotangents, synapse, entry.index, start_bar + b_bar)
         return at_a, a_bar
     end
     sizes = jump_sizes(e.jumps, entry.index)
     after, start_bar = take_state!(moved, k)
-    at_b, sizes_bar = after_jump_adjoint!(gradients, θ, k, entry.y_b, sizes, after)
+    at_b, sizes_bar = after_jump_adjoint!(gradients, θ, k, y_b, sizes, after)
     moves = cotangents.jump_times != C_NULL
-    at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, moves)
+    at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, wanted, moves)
     moves && unsafe_store!(cotangents.jump_times, start_bar + b_bar, entry.index)
     for c in eachindex(sizes_bar)
         place = c + length(sizes) * (entry.index - 1)

@@ -26,5 +26,5 @@ end
 deepest_leaf(::EulerMaruyama) = 0
 
 @inline leaf_velocity(::EulerMaruyama, θ, k, y, a, to, slopes) = velocity(θ, k, y, a, slopes, false)
-@inline leaf_velocity_adjoint!(θ̄, ::EulerMaruyama, θ::Model, k, y, a, to, slopes, bar) =
-    velocity_adjoint!(θ̄, θ, k, y, a, slopes, false, bar)
+@inline leaf_velocity_adjoint!(θ̄, ::EulerMaruyama, θ::Model, k, y, a, to, slopes, bar, wanted) =
+    velocity_adjoint!(θ̄, θ, k, y, a, slopes, false, bar, wanted)

@@ -13,12 +13,12 @@
     return scaled(0.5, plus(early, late))
 end
 
-"""Cotangents of y and of a from that of the leaf's velocity; adds to the gradients θ̄."""
-function leaf_velocity_adjoint!(θ̄, ::Solver, θ::Model, k, y, a, to, slopes, bar)
+"""Cotangents of y and of a from that of the leaf's velocity; adds to the wanted gradients θ̄."""
+function leaf_velocity_adjoint!(θ̄, ::Solver, θ::Model, k, y, a, to, slopes, bar, wanted)
     early = velocity(θ, k, y, a, slopes, true)
     half = scaled(0.5, bar)
-    y_to_bar, _ = velocity_adjoint!(θ̄, θ, k, plus_scaled(y, to - a, early), to, slopes, true, half)
-    y_bar, a_bar = velocity_adjoint!(θ̄, θ, k, y, a, slopes, true, plus_scaled(half, to - a, y_to_bar))
+    y_to_bar, _ = velocity_adjoint!(θ̄, θ, k, plus_scaled(y, to - a, early), to, slopes, true, half, wanted)
+    y_bar, a_bar = velocity_adjoint!(θ̄, θ, k, y, a, slopes, true, plus_scaled(half, to - a, y_to_bar), wanted)
     return plus(y_bar, y_to_bar), a_bar - along(y_to_bar, early)
 end
 
@@ -27,12 +27,13 @@ end
     plus_scaled(y, b - a, leaf_velocity(solver, θ, k, y, a, to, slopes))
 
 """
-Given the cotangent of the state at b, returns that of the state at a, of a and of b, and adds to the gradients θ̄.
+Given the cotangent of the state at b, returns that of the state at a and, if one of them `moves`, of a and of b; adds to
+the wanted gradients θ̄.
 """
-function leaf_piece_adjoint!(θ̄, solver, θ::Model, k, y, bar, a, b, to, slopes)
-    y_bar, a_bar = leaf_velocity_adjoint!(θ̄, solver, θ, k, y, a, to, slopes, scaled(b - a, bar))
-    b_bar = along(bar, leaf_velocity(solver, θ, k, y, a, to, slopes))
-    return plus(bar, y_bar), a_bar - b_bar, b_bar
+@inline function leaf_piece_adjoint!(θ̄, solver, θ::Model, k, y, bar, a, b, to, slopes, wanted, moves)
+    ends_bar = moves ? along(bar, leaf_velocity(solver, θ, k, y, a, to, slopes)) : 0.0
+    y_bar, a_bar = leaf_velocity_adjoint!(θ̄, solver, θ, k, y, a, to, slopes, scaled(b - a, bar), wanted)
+    return plus(bar, y_bar), a_bar - ends_bar, ends_bar
 end
 
 """
@@ -243,23 +244,28 @@ function moved_at_edge(solver, θ::DualModel, step::Step, k, state, t, dt)
 end
 
 """
-Given the cotangent of the state at b, that of the state at a, of a and, if `moves`, of b; adds to the gradients θ̄.
+Given the cotangent of the state at b, that of the state at a, of a if that is within the step, and, if it `moves`, of b;
+adds to the wanted gradients θ̄.
 """
-function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar, a, b, moves = true)
+function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar, a, b, wanted, moves = true)
+    starts_late = step.start < a || step.index == 0     # the start of a step is fixed; but a spike may arrive at t0
     if is_straight(solver)
         x = Increment(map(slope -> slope * step.length, step_slopes(step, k)))
         leaf_path_adjoint!(step.driver, solver, θ, k, y, bar, a, b, step.stop, x, step.length)
-        return leaf_piece_adjoint!(θ̄, solver, θ, k, y, bar, a, b, step.stop, step_slopes(step, k))
+        return leaf_piece_adjoint!(
+            θ̄, solver, θ, k, y, bar, a, b, step.stop, step_slopes(step, k), wanted, moves || starts_late,
+        )
     end
     a_bar = b_bar = 0.0
-    wanted = all_terms(θ)
     for piece in Iterators.reverse(pieces_of(solver, θ, step, k, y, a, b))
         if piece.in_leaf
             leaf_path_adjoint!(
                 step.driver, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.to, piece.x, piece.length,
             )
-            bar, start_bar, stop_bar =
-                leaf_piece_adjoint!(θ̄, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.to, slopes(piece))
+            bar, start_bar, stop_bar = leaf_piece_adjoint!(
+                θ̄, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.to, slopes(piece), wanted,
+                moves && piece.b == b || starts_late && piece.a == a,
+            )
             piece.a == a && (a_bar = start_bar)
             piece.b == b && (b_bar = stop_bar)
         else
@@ -269,9 +275,7 @@ function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar
             end
             one_step_path_adjoint!(step.driver, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.length, piece.x)
             bar = one_step_adjoint!(θ̄, solver, θ, k, piece.y, bar, piece.a, piece.length, piece.x, wanted)
-            # The start of a step is fixed; but a spike may arrive at t0.
-            moves_at_start = piece.a == a && (step.start < a || step.index == 0)
-            moves_at_start && (a_bar = -along(bar, edge_velocity(solver, θ, step, k, y, a)))
+            starts_late && piece.a == a && (a_bar = -along(bar, edge_velocity(solver, θ, step, k, y, a)))
         end
     end
     return bar, a_bar, b_bar
