@@ -21,6 +21,8 @@ from .validation import as_float, as_real_array, describe
 Array = NDArray[np.float64]
 Same = TypeVar("Same", bound="Driver")
 
+#: Parameters that are one number each, whatever the network.
+NUMBERS = ("hurst", "path_scale", "jump_mean", "jump_std")
 #: The shapes of the values of a path, in words.
 PATH_SHAPES = "of shape (M,), (M, N), (S, M, N) or (S, M, N, C)"
 
@@ -53,7 +55,9 @@ class Driver(Component):
 
     def check_fit(self, name: str, array: Array, num_samples: int, num_neurons: int, num_noises: int) -> None:
         """Raise ValueError unless a parameter's value fits so many samples, neurons and noises."""
-        if stem(name) == "jump_rate":
+        if stem(name) in NUMBERS:
+            np.broadcast_to(array, ())
+        elif stem(name) == "jump_rate":
             np.broadcast_to(array, (num_neurons,))
         elif stem(name) in ("jump_times", "jump_sizes"):
             np.broadcast_to(array, (num_samples, num_neurons, array.shape[-1]))
@@ -96,9 +100,10 @@ class FractionalBrownianMotion(Driver):
     Parameters
     ----------
     hurst : float
-        H, between 0 and 1. Nothing can be differentiated with respect to it.
+        H, between 0 and 1. This is the parameter ``"hurst"`` of gradients: with the numbers of the seed frozen, the
+        path moves smoothly with it.
     scale : float
-        The standard deviation of X(1); of use in sums of drivers.
+        The standard deviation of X(1); of use in sums of drivers. This is the parameter ``"path_scale"``.
 
     Raises
     ------
@@ -120,10 +125,23 @@ class FractionalBrownianMotion(Driver):
     kind = "fractional"
 
     def __init__(self, hurst: float, scale: float = 1.0) -> None:
-        self.hurst, self.scale = as_float("hurst", hurst), as_float("scale", scale, positive=True)
-        if not 0.0 < self.hurst < 1.0:
-            raise ValidationError(f"hurst must be between 0 and 1, got {hurst}")
-        super().__init__()
+        super().__init__({"hurst": hurst, "path_scale": scale})
+
+    @property
+    def hurst(self) -> float:
+        return float(self.parameters["hurst"])
+
+    @property
+    def scale(self) -> float:
+        return float(self.parameters["path_scale"])
+
+    def checked(self, name: str, value: ArrayLike) -> Array:
+        if name == "path_scale":
+            return np.asarray(as_float("scale", value, positive=True))
+        number = as_float("hurst", value)
+        if not 0.0 < number < 1.0:
+            raise ValidationError(f"hurst must be between 0 and 1, got {number}")
+        return np.asarray(number)
 
     def _shown(self) -> dict[str, Any]:
         return {"hurst": self.hurst, "scale": self.scale}
@@ -213,7 +231,8 @@ class JumpProcess(Driver):
         numbers frozen, a larger rate has every jump come earlier.
     jumps : float, NormalJumps, ExponentialJumps or callable
         The size of a jump: always the same; drawn from that law; or from the law whose quantile function this is, which
-        takes an array of numbers in (0, 1) and gives an array of sizes.
+        takes an array of numbers in (0, 1) and gives an array of sizes. The mean of the first three is the parameter
+        ``"jump_mean"``, the standard deviation of `NormalJumps` the parameter ``"jump_std"``.
 
     Raises
     ------
@@ -239,15 +258,29 @@ class JumpProcess(Driver):
 
     def __init__(self, rate: ArrayLike, jumps: Any) -> None:
         if not callable(jumps):
-            jumps = as_float("jumps", jumps)
-        self.law = jumps
-        super().__init__({"jump_rate": rate})
+            jumps = _FixedJumps(as_float("jumps", jumps))
+        of_law = {f"jump_{name}": value for name, value in vars(jumps).items()} if isinstance(jumps, JumpLaw) else {}
+        self._law = type(jumps)() if isinstance(jumps, JumpLaw) else jumps  # its numbers are parameters
+        super().__init__({"jump_rate": rate, **of_law})
 
     @property
     def rate(self) -> Array:
         return self.parameters["jump_rate"]
 
+    @property
+    def law(self) -> Any:
+        """Of the sizes: as `jumps` was given, with the parameters that the process has."""
+        if isinstance(self._law, _FixedJumps):
+            return float(self.parameters["jump_mean"])
+        if not isinstance(self._law, JumpLaw):
+            return self._law
+        return type(self._law)(**{name: float(self.parameters[f"jump_{name}"]) for name in vars(self._law)})
+
     def checked(self, name: str, value: ArrayLike) -> Array:
+        if name in NUMBERS:
+            number = as_float(name, value)
+            type(self._law)(**{**vars(self._law), name.removeprefix("jump_"): number})  # which refuses what cannot be
+            return np.asarray(number)
         array = as_real_array("rate", value, (0, 1), "a number or an array of shape (N,)")
         if np.any(array < 0):
             raise ValidationError(f"rate must be at least 0, got {describe(value)}")
@@ -256,22 +289,50 @@ class JumpProcess(Driver):
     def _shown(self) -> dict[str, Any]:
         return {"rate": self.rate.tolist(), "jumps": repr(self.law)}
 
-    def sizes(self, u: Array, other: Array) -> Array:
-        """Sizes of jumps from two numbers in (0, 1) for each, of which quantile functions take the first."""
-        if not callable(self.law):
-            return np.full(u.shape, self.law)
-        if isinstance(self.law, NormalJumps):
-            return np.asarray(self.law.mean + self.law.std * np.sqrt(-2.0 * np.log(u)) * np.cos(2.0 * np.pi * other))
+    def sizes(self, u: Array, other: Array) -> tuple[Array, dict[str, Array]]:
+        """Sizes of jumps from two numbers in (0, 1) for each, of which quantile functions take the first; and their
+        derivatives by the parameters that belong to the law.
+        """
+        if isinstance(self._law, JumpLaw):
+            law = _FixedJumps(self.law) if isinstance(self._law, _FixedJumps) else self.law
+            return law.sizes(u, other), {f"jump_{name}": slope for name, slope in law.slopes(u, other).items()}
         found = np.asarray(self.law(u))
         if found.shape != u.shape or found.dtype.kind not in "fiu" or not np.isfinite(found).all():
             raise ValidationError(
                 f"jumps must give a finite size for each of {u.shape} numbers in (0, 1), got {describe(found)}"
             )
-        return np.asarray(found, dtype=np.float64)
+        return np.asarray(found, dtype=np.float64), {}
+
+
+class JumpLaw:
+    """A law of the sizes of jumps, whose fields are parameters: a frozen dataclass with defaults for all of them."""
+
+    def sizes(self, u: Array, other: Array) -> Array:
+        """Sizes from two numbers in (0, 1) for each."""
+        return self(u)
+
+    def slopes(self, u: Array, other: Array) -> dict[str, Array]:
+        """Derivatives of the sizes by the fields."""
+        raise NotImplementedError
+
+    def __call__(self, u: Array) -> Array:
+        """The quantile function."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class NormalJumps:
+class _FixedJumps(JumpLaw):
+    mean: float = 0.0
+
+    def __call__(self, u: Array) -> Array:
+        return np.full(u.shape, self.mean)
+
+    def slopes(self, u: Array, other: Array) -> dict[str, Array]:
+        return {"mean": np.ones(u.shape)}
+
+
+@dataclass(frozen=True)
+class NormalJumps(JumpLaw):
     """Sizes of jumps from the normal law.
 
     Examples
@@ -291,9 +352,15 @@ class NormalJumps:
         quantile = NormalDist().inv_cdf
         return np.array([self.mean + self.std * quantile(p) for p in u.ravel().tolist()]).reshape(u.shape)
 
+    def sizes(self, u: Array, other: Array) -> Array:
+        return np.asarray(self.mean + self.std * np.sqrt(-2.0 * np.log(u)) * np.cos(2.0 * np.pi * other))
+
+    def slopes(self, u: Array, other: Array) -> dict[str, Array]:
+        return {"mean": np.ones(u.shape), "std": np.sqrt(-2.0 * np.log(u)) * np.cos(2.0 * np.pi * other)}
+
 
 @dataclass(frozen=True)
-class ExponentialJumps:
+class ExponentialJumps(JumpLaw):
     """Sizes of jumps from the exponential law; with a negative mean they go down.
 
     Examples
@@ -310,6 +377,9 @@ class ExponentialJumps:
 
     def __call__(self, u: Array) -> Array:
         return np.asarray(-self.mean * np.log1p(-u))
+
+    def slopes(self, u: Array, other: Array) -> dict[str, Array]:
+        return {"mean": -np.log1p(-u)}
 
 
 class GivenJumps(Driver):

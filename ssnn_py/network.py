@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .components import PER_NEURON, Component
 from .currents import InputCurrent, as_input_current
-from .drivers import PATH_SHAPES, BrownianMotion, Driver, NoiseDrivers, as_driver, stem
+from .drivers import NUMBERS, PATH_SHAPES, BrownianMotion, Driver, NoiseDrivers, as_driver, stem
 from .errors import NoGradientError, ValidationError
 from .formulas.analysis import evaluated
 from .formulas.event_sde import EventSDE
@@ -240,6 +240,8 @@ class Network(Immutable):
     def _meant(self, name: str, array: Array) -> str:
         """The shapes that a parameter may have, in words."""
         if name in self.driver.parameters:
+            if stem(name) in NUMBERS:
+                return "a number"
             if stem(name) == "jump_rate":
                 return "one value for all, or one per neuron"
             shapes = "of shape (J,), (N, J) or (S, N, J)" if stem(name) != "driver_values" else PATH_SHAPES

@@ -290,7 +290,7 @@ COMPONENTS: dict[type[Component], tuple[dict[str, str], dict[str, str]] | None] 
     ConstantDiffusion: ({}, {}),
     AffineDiffusion: ({"offset": "diffusion_offset", "slope": "diffusion_slope"}, {}),
     BrownianMotion: ({}, {}),
-    FractionalBrownianMotion: ({}, {"hurst": "hurst", "scale": "scale"}),
+    FractionalBrownianMotion: ({"hurst": "hurst", "scale": "path_scale"}, {}),
     SampledPath: ({"xs": "driver_values"}, {"ts": "ts", "interpolation": "interpolation"}),
     JumpProcess: ({"rate": "jump_rate"}, {"jumps": "law"}),
     GivenJumps: ({"times": "jump_times", "sizes": "jump_sizes"}, {}),

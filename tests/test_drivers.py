@@ -125,11 +125,16 @@ def test_engines_agree_and_modes_are_transposes(name, solver):
         ("sum", "milstein"),
         ("sum", "stochastic_heun"),
         ("sum", "exact_ou"),
+        ("fractional", "stochastic_heun"),
     ],
 )
-def test_gradients_by_the_values_are_finite_differences(name, solver, engine):
+def test_gradients_by_what_paths_are_made_of_are_finite_differences(name, solver, engine):
     network = random_network(1, neurons=2).replace(driver=drivers(2)[name])
-    assert list(network.driver.parameters) == ["driver_values", "driver_values_2"][: 1 + (name == "sum")]
+    parameters = {
+        "sum": ["driver_values", "hurst", "path_scale", "driver_values_2"],
+        "fractional": ["hurst", "path_scale"],
+    }
+    assert list(network.driver.parameters) == parameters.get(name, ["driver_values"])
     check_finite_differences(network, {**run_arguments(1, 2), "solver": solver, "engine": engine})
 
 
@@ -299,6 +304,34 @@ def test_long_fractional_paths_have_the_variance_of_their_law():
         assert np.all(np.abs((x**2).mean(axis=0) / exact - 1) < 4 * np.sqrt(2 / 4000))
 
 
+@pytest.mark.parametrize("hurst", [0.2, 0.5, 0.8])
+def test_the_mean_gradient_by_the_hurst_exponent_is_that_of_the_variance(hurst, engine):
+    """Var X(t) = s²·t^2H, so that its derivatives are 2·ln t·s²·t^2H and 2·s·t^2H."""
+    times, scale, samples = np.array([0.05, 0.5, 1.7]), 1.5, 4000
+    network = free(ssnn.FractionalBrownianMotion(hurst, scale))
+    run = dict(t1=1.7, dt=0.05, num_samples=samples, saveat=times, seed=4, engine=engine)
+    solution = ssnn.simulate(network, **run)
+    variance = scale**2 * times ** (2 * hurst)
+    for name, exact in (("hurst", 2 * np.log(times) * variance), ("path_scale", 2 * variance / scale)):
+        found = 2 * solution.v[..., 0] * solution.tangents({name: 1.0}).v[0, ..., 0]
+        error = found.std(axis=0) / np.sqrt(samples)
+        assert np.all(np.abs(found.mean(axis=0) - exact) < 4 * error)
+
+
+def test_the_hurst_exponent_of_paths_is_learned():
+    """From the mean square of potentials at one time, by which H is known where its scale is."""
+    network, run = free(ssnn.FractionalBrownianMotion(0.4)), dict(t1=0.2, dt=0.02, num_samples=500, saveat=[0.2])
+
+    def loss(solution):
+        excess = (solution.v**2).mean() - 0.2 ** (2 * 0.7)
+        return excess**2, None, 4 * excess * solution.v / solution.v.size
+
+    for _ in range(30):
+        _, gradients = ssnn.value_and_grad(loss, network, "hurst", seed=1, gradient="pathwise", **run)
+        network = network.replace(hurst=network.parameters["hurst"] - gradients["hurst"])
+    assert network.driver.hurst == pytest.approx(0.7, abs=0.06)
+
+
 def test_neurons_noises_samples_and_terms_are_independent():
     fractional = ssnn.FractionalBrownianMotion(0.8)
     quiet = ssnn.ExponentialIntensity(beta=0.0, tau=1e12)
@@ -394,9 +427,9 @@ def test_jumps_of_noise_that_depends_on_the_state(solver):
 
 @pytest.mark.parametrize(
     ("name", "solver"),
-    [("given", "exact_ou"), ("cadlag", "shark"), ("by_noise", "euler_maruyama")],
+    [("given", "exact_ou"), ("cadlag", "shark"), ("by_noise", "euler_maruyama"), ("poisson", "exact_ou")],
 )
-def test_gradients_by_sizes_times_and_rates_of_jumps_are_finite_differences(name, solver, engine):
+def test_gradients_by_sizes_times_rates_and_laws_of_jumps_are_finite_differences(name, solver, engine):
     network = random_network(1, neurons=2).replace(driver=jumping(2)[name])
     # Where a jump passes a recorded time there is no derivative.
     arguments = {**run_arguments(1, 2), "saveat": [0.0, 0.333, 1.0, 1.0953], "solver": solver, "engine": engine}
@@ -694,6 +727,11 @@ def test_solvers_of_differential_equations_jl_have_brownian_motion_only():
     ("make", "why"),
     [
         (lambda: ssnn.FractionalBrownianMotion(1.0), "hurst must be between 0 and 1"),
+        (lambda: one_neuron(driver=ssnn.FractionalBrownianMotion(0.7)).replace(hurst=1.5), "hurst must be between 0"),
+        (lambda: one_neuron(driver=ssnn.FractionalBrownianMotion(0.7)).replace(hurst=[0.5]), "hurst must be a number"),
+        (lambda: ssnn.JumpProcess(1.0, ssnn.NormalJumps()).replace(jump_std=-1.0), "std must be positive"),
+        (lambda: ssnn.JumpProcess(1.0, ssnn.ExponentialJumps()).replace(jump_mean=0.0), "mean must not be 0"),
+        (lambda: ssnn.JumpProcess(1.0, lambda u: u).replace(jump_mean=0.0), "unknown parameter 'jump_mean'"),
         (lambda: ssnn.FractionalBrownianMotion(0.5, scale=0.0), "scale must be"),
         (lambda: ssnn.SampledPath([0.0, 1.0, 0.5], [1.0, 2.0, 3.0]), "ts must be increasing"),
         (lambda: ssnn.SampledPath([0.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]), "ts must be increasing"),
@@ -740,9 +778,9 @@ def test_drivers_are_values(tmp_path):
         ssnn.save(tmp_path / name, network)
         assert ssnn.load(tmp_path / name) == network
         for parameter in network.driver.parameters:
-            moved = network.replace(**{parameter: 2 * network.parameters[parameter]})
+            moved = network.replace(**{parameter: network.parameters[parameter] + 0.05})
             assert moved != network
-            assert np.array_equal(moved.driver.parameters[parameter], 2 * network.parameters[parameter])
+            assert np.array_equal(moved.driver.parameters[parameter], network.parameters[parameter] + 0.05)
 
 
 def test_runs_without_jumps_do_not_remember_those_of_a_run_with_some(engine):

@@ -5,7 +5,8 @@ Brownian motions drawn as docs/numerics.md says.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -32,13 +33,14 @@ FRACTIONAL, JUMP_TIME, JUMP_SIZE = 8, 9, 10
 _BLOCK = 2**18
 
 
-@dataclass(frozen=True, eq=False)
-class _Term:
-    """A sampled path in the sum: where the merged knots lie between its own, and to which components it belongs."""
+#: Values at the merged knots, (S or 1, N or 1, C or 1, M), with the components that they belong to.
+_Piece = tuple[Array, tuple[int, ...]]
 
-    name: str
-    shape: tuple[int, ...]
-    components: tuple[int, ...]
+
+@dataclass(frozen=True, eq=False)
+class _OnKnots:
+    """Where the merged knots lie between a term's own."""
+
     left: NDArray[np.intp]
     right_weight: Array
     num_knots: int
@@ -72,6 +74,85 @@ class _Term:
 
 
 @dataclass(frozen=True, eq=False)
+class _Sampled:
+    """A sampled path in the sum: the values at its knots are a parameter of that name and shape."""
+
+    name: str
+    shape: tuple[int, ...]
+    components: tuple[int, ...]
+    knots: _OnKnots
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def along(self, xs: Array) -> _Piece:
+        """The path that has these values."""
+        values = self.knots.at_knots(spread(xs))
+        if values.shape[2] > 1:
+            values = values[:, :, list(self.components)]
+        return values, self.components
+
+    def moved(self, directions: Mapping[str, Array]) -> list[_Piece]:
+        """A tangent of the path for each one of the parameters."""
+        return [self.along(xs) for xs in directions[self.name]]
+
+    def pulled_back(self, bar: Array, wanted: Collection[str], num_components: int) -> dict[str, Array]:
+        """Gradients by the wanted parameters from those by its components' values at the merged knots."""
+        if not wanted:
+            return {}
+        own, like = self.knots.transposed(bar), spread(np.empty(self.shape))
+        if like.shape[2] > 1 and own.shape[2] != like.shape[2]:  # of components that are driven otherwise
+            padded = np.zeros((*own.shape[:2], num_components, own.shape[3]))
+            padded[:, :, list(self.components)] = own
+            own = padded
+        axes = tuple(axis for axis in range(3) if like.shape[axis] == 1)
+        own = np.broadcast_to(own.sum(axis=axes, keepdims=True), like.shape)
+        return {self.name: _unspread(own, self.shape)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Fractional:
+    """A fractional Brownian motion in the sum, of one noise: `draw` gives it for a scale of 1 on a grid of spacing 1,
+    or its derivative by H; `known` says how its parameters are named in the network.
+    """
+
+    term: FractionalBrownianMotion
+    known: Mapping[str, str]
+    components: tuple[int, ...]
+    knots: _OnKnots
+    step: float
+    draw: Callable[[float, bool], Array]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.known.values())
+
+    def along(self) -> _Piece:
+        scale = self.term.scale * self.step**self.term.hurst
+        return self.knots.at_knots(scale * self.draw(self.term.hurst, False)), self.components
+
+    def _slopes(self, names: Collection[str]) -> dict[str, Array]:
+        """Derivatives of its values at its own knots, by those of its parameters that are named."""
+        hurst, scale = self.term.hurst, self.step**self.term.hurst
+        slopes = {"path_scale": lambda: scale * self.draw(hurst, False)}
+        slopes["hurst"] = lambda: (
+            self.term.scale * (scale * self.draw(hurst, True) + math.log(self.step) * slopes["path_scale"]())
+        )
+        return {known: slopes[own]() for own, known in self.known.items() if known in names}
+
+    def moved(self, directions: Mapping[str, Array]) -> list[_Piece]:
+        slopes = self._slopes(directions)
+        count = len(directions[next(iter(slopes))])
+        along = [sum(float(directions[name][p]) * slope for name, slope in slopes.items()) for p in range(count)]
+        return [(self.knots.at_knots(np.asarray(values)), self.components) for values in along]
+
+    def pulled_back(self, bar: Array, wanted: Collection[str], num_components: int) -> dict[str, Array]:
+        own = self.knots.transposed(bar) if wanted else bar
+        return {name: np.asarray(np.sum(own * slope)) for name, slope in self._slopes(wanted).items()}
+
+
+@dataclass(frozen=True, eq=False)
 class DriverPath:
     """A path that is linear between knots, constant beyond both ends.
 
@@ -87,12 +168,12 @@ class DriverPath:
     times: Array
     values: Array
     brownian: tuple[bool, ...]
-    _terms: tuple[_Term, ...]
+    _terms: tuple[_Sampled | _Fractional, ...]
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """What of the network's parameters it is made of."""
-        return tuple(dict.fromkeys(term.name for term in self._terms))
+        return tuple(dict.fromkeys(name for term in self._terms for name in term.names))
 
     def spread(self, values: Array, num_samples: int, num_neurons: int) -> Array:
         """A view of (…, S or 1, N or 1, C or 1, M) as (…, S, N, C, M)."""
@@ -101,26 +182,19 @@ class DriverPath:
 
     def moved(self, directions: Mapping[str, Array]) -> Array | None:
         """Tangents of the values, (P, S or 1, N or 1, C or 1, M), from those of parameters; None where none moves."""
-        blocks = [(term, directions[term.name]) for term in self._terms if term.name in directions]
-        if not blocks:
+        moving = [term.moved(directions) for term in self._terms if not directions.keys().isdisjoint(term.names)]
+        if not moving:
             return None
-        tangents = [[_spread_term(term, part) for part in block] for term, block in blocks]
-        count = len(blocks[0][1])
-        return np.stack([_sum_of([parts[p] for parts in tangents], len(self.brownian)) for p in range(count)])
+        return np.stack([_sum_of(list(pieces), len(self.brownian)) for pieces in zip(*moving, strict=True)])
 
-    def pulled_back(self, bar: Array, num_components: int) -> dict[str, Array]:
-        """Gradients by the parameters from those by the values, (S, N or 1, C or 1, M)."""
+    def pulled_back(self, bar: Array, names: Collection[str]) -> dict[str, Array]:
+        """Gradients by those of the parameters that are named, from those by the values, (S, N or 1, C or 1, M)."""
         gradients: dict[str, Array] = {}
         for term in self._terms:
             part = bar if bar.shape[2] == 1 else bar[:, :, list(term.components)]
-            own, like = term.transposed(part), spread(np.empty(term.shape))
-            if like.shape[2] > 1 and own.shape[2] != like.shape[2]:  # of components that are driven otherwise
-                padded = np.zeros((*own.shape[:2], num_components, own.shape[3]))
-                padded[:, :, list(term.components)] = own
-                own = padded
-            axes = tuple(axis for axis in range(3) if like.shape[axis] == 1)
-            own = np.broadcast_to(own.sum(axis=axes, keepdims=True), like.shape)
-            gradients[term.name] = gradients.get(term.name, 0.0) + _unspread(own, term.shape)
+            wanted = [name for name in term.names if name in names]
+            for name, gradient in term.pulled_back(part, wanted, len(self.brownian)).items():
+                gradients[name] = gradients.get(name, 0.0) + gradient
         return gradients
 
 
@@ -134,14 +208,7 @@ def _unspread(values: Array, shape: tuple[int, ...]) -> Array:
     return np.asarray(moved if len(shape) == 4 else moved[..., 0])
 
 
-def _spread_term(term: _Term, xs: Array) -> tuple[Array, tuple[int, ...]]:
-    values = term.at_knots(spread(xs))
-    if values.shape[2] > 1:
-        values = values[:, :, list(term.components)]
-    return values, term.components
-
-
-def _sum_of(parts: list[tuple[Array, tuple[int, ...]]], num_components: int) -> Array:
+def _sum_of(parts: list[_Piece], num_components: int) -> Array:
     """Their sum over all components; each comes with those that it belongs to."""
     shapes = [values.shape for values, _ in parts]
     everywhere = all(len(components) == num_components for _, components in parts)
@@ -167,6 +234,7 @@ def driver_path(problem: Problem) -> DriverPath | None:
     # A sampled path of several noises is one term, on all their components; of fractional Brownian motions each has its
     # own, and its place among those of its noise.
     found: dict[tuple[str, int, int], tuple[Driver, list[int]]] = {}
+    of_fractional: dict[tuple[int, int], dict[str, str]] = {}
     brownian = [False] * len(noises)
     for c, noise in enumerate(noises):
         fractional = 0
@@ -175,6 +243,7 @@ def driver_path(problem: Problem) -> DriverPath | None:
                 brownian[c] = True
             elif isinstance(term, FractionalBrownianMotion):
                 found["", c, fractional] = (term, [c])
+                of_fractional[c, fractional] = names
                 fractional += 1
             elif isinstance(term, SampledPath) and term.flows:
                 found.setdefault((names["driver_values"], 0, 0), (term, []))[1].append(c)
@@ -184,24 +253,30 @@ def driver_path(problem: Problem) -> DriverPath | None:
     grid = _noise_grid(problem)
     knots = [_knots(term) if isinstance(term, SampledPath) else grid for term, _ in found.values()]
     times = knots[0] if all(np.array_equal(part, knots[0]) for part in knots) else np.unique(np.concatenate(knots))
-    parts, terms = [], []
-    for ((name, _, ordinal), (term, components)), own in zip(found.items(), knots, strict=True):
-        left, weight = _places(own, times)
+    parts: list[_Piece] = []
+    terms: list[_Sampled | _Fractional] = []
+    for ((name, c, ordinal), (term, components)), own in zip(found.items(), knots, strict=True):
+        on_knots = _OnKnots(*_places(own, times), own.size, _jumps_of(term))
         if isinstance(term, FractionalBrownianMotion):
-            values = _fractional(problem, term, components[0], ordinal, grid.size - 1)
-            as_term = _Term("", values.shape, tuple(components), left, weight, own.size)
-            parts.append((as_term.at_knots(values), tuple(components)))
+            one = _fractional(problem, term, of_fractional[c, ordinal], c, ordinal, grid.size - 1, on_knots)
+            parts.append(one.along())
+            terms.append(one)
         else:
             xs = term.parameters["driver_values"]
-            jumps = term.jumps if isinstance(term, SampledPath) and term.has_jumps else None
-            terms.append(_Term(name, xs.shape, tuple(components), left, weight, own.size, jumps))
-            parts.append(_spread_term(terms[-1], xs))
+            sampled = _Sampled(name, xs.shape, tuple(components), on_knots)
+            terms.append(sampled)
+            parts.append(sampled.along(xs))
     return DriverPath(times, _sum_of(parts, len(noises)), tuple(brownian), tuple(terms))
 
 
 def _knots(term: SampledPath) -> Array:
     """The knots of what is continuous of a path."""
     return term.ts[np.append(True, ~term.jumps)] if term.has_jumps else term.ts
+
+
+def _jumps_of(term: Driver) -> NDArray[np.bool_] | None:
+    """Whether it jumps from a knot to the next one; None where it never does."""
+    return term.jumps if isinstance(term, SampledPath) and term.has_jumps else None
 
 
 def _places(own: Array, times: Array) -> tuple[NDArray[np.intp], Array]:
@@ -334,7 +409,9 @@ class _Found(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Jumps of one term of one noise, whether samples share them, and by which parameters they are made."""
+    """Jumps of one term of one noise, whether samples share them, and by which parameters they are made; `slopes` are
+    the derivatives of their sizes by parameters that are numbers.
+    """
 
     component: int
     shared: bool
@@ -343,6 +420,7 @@ class _Part(NamedTuple):
     size_shape: tuple[int, ...] = ()
     time_name: str = ""
     time_shape: tuple[int, ...] = ()
+    slopes: Mapping[str, Array] = {}
 
 
 def driver_jumps(problem: Problem) -> DriverJumps | None:
@@ -374,6 +452,8 @@ def driver_jumps(problem: Problem) -> DriverJumps | None:
                 of, where = entries[places >= 0], places[places >= 0]
                 one = part.size_name, part.size_shape, of, part.component, where, np.full(of.size, sign)
                 of_sizes.append(_Source(*one))
+        first_place = np.zeros(entries.size, dtype=np.int64)
+        of_sizes += [_Source(name, (), entries, part.component, first_place, s) for name, s in part.slopes.items()]
         if part.time_name:
             of_times.setdefault(part.time_name, []).append((entries, part, found))
         else:
@@ -400,9 +480,9 @@ def _parts(problem: Problem, noise: str, component: int) -> Iterator[_Part]:
     ordinal = 0
     for term, names in problem.network.driver.named_terms(noise):
         if isinstance(term, JumpProcess):
-            found = _drawn_jumps(problem, term, component, ordinal)
+            found, slopes = _drawn_jumps(problem, term, component, ordinal)
             rate = names["jump_rate"], term.rate.shape
-            yield _Part(component, False, found, "", (), *rate)
+            yield _Part(component, False, found, "", (), *rate, {names[own]: slope for own, slope in slopes.items()})
             ordinal += 1
         elif isinstance(term, SampledPath) and term.has_jumps:
             xs = term.parameters["driver_values"]
@@ -452,8 +532,10 @@ def _given_jumps(problem: Problem, term: GivenJumps) -> _Found:
     )
 
 
-def _drawn_jumps(problem: Problem, term: JumpProcess, component: int, ordinal: int) -> _Found:
-    """Of every neuron a Poisson process from t0 on, its waiting times one after the other."""
+def _drawn_jumps(problem: Problem, term: JumpProcess, component: int, ordinal: int) -> tuple[_Found, dict[str, Array]]:
+    """Of every neuron a Poisson process from t0 on, its waiting times one after the other; and the derivatives of its
+    sizes by the law's parameters.
+    """
     shape = (problem.num_samples, problem.network.num_neurons)
     rows, columns = (part.ravel() for part in np.indices(shape))
     rates = np.broadcast_to(term.rate, shape)[rows, columns]
@@ -474,13 +556,13 @@ def _drawn_jumps(problem: Problem, term: JumpProcess, component: int, ordinal: i
         times = np.cumsum(waits, axis=1)
         u, other = (uniform(word) for word in threefry(key, (draws, words[1])))
         who, which = np.nonzero(times <= problem.t1)
-        sizes = term.sizes(u[who, which], other[who, which])
-        parts.append((rows[who], times[who, which], columns[who], sizes))
+        parts.append((rows[who], times[who, which], columns[who], u[who, which], other[who, which]))
         last, start = times[:, -1], start + block
-    who, when, where, sizes = (np.concatenate([part[n] for part in parts]) for n in range(4))
+    who, when, where, u, other = (np.concatenate([part[n] for part in parts]) for n in range(5))
+    sizes, slopes = term.sizes(u, other)
     nothing, mover = np.full(who.size, -1), where if term.rate.ndim and term.rate.size > 1 else np.zeros_like(where)
     speed = (problem.t0 - when) / np.broadcast_to(term.rate, shape[1:])[where]  # t − t0 is inverse to the rate
-    return _Found(who, when, where, sizes, nothing, nothing, mover, speed)
+    return _Found(who, when, where, sizes, nothing, nothing, mover, speed), slopes
 
 
 def movers_of_jumps(problem: Problem, names: Iterable[str]) -> list[str]:
@@ -522,18 +604,30 @@ def _noise_grid(problem: Problem) -> Array:
     return np.asarray(problem.t0 + np.arange(steps + 1.0) * (problem.dt * 2.0**problem.noise_levels))
 
 
-def _fractional(problem: Problem, term: FractionalBrownianMotion, component: int, ordinal: int, steps: int) -> Array:
-    """Values on the noise grid, shape (S, N, 1, L + 1)."""
+def _fractional(
+    problem: Problem,
+    term: FractionalBrownianMotion,
+    known: Mapping[str, str],
+    component: int,
+    ordinal: int,
+    steps: int,
+    knots: _OnKnots,
+) -> _Fractional:
+    """That of a noise, among whose fractional ones it has that place."""
     shape = (problem.num_samples, problem.network.num_neurons)
     require_memory("the fractional paths", 16.0 * shape[0] * shape[1] * (steps + 1), "simulate fewer samples at once")
-    unit = _fractional_paths(term.hurst, problem.seed, problem.first_sample, *shape, component, ordinal, steps)
-    step = problem.dt * 2.0**problem.noise_levels
-    return np.asarray((term.scale * step**term.hurst) * unit[:, :, None, :])
+    place = (problem.seed, problem.first_sample, *shape, component, ordinal, steps)
+
+    def draw(hurst: float, derivative: bool) -> Array:
+        return _fractional_paths(hurst, derivative, *place)[:, :, None, :]
+
+    return _Fractional(term, known, (component,), knots, problem.dt * 2.0**problem.noise_levels, draw)
 
 
 @functools.lru_cache(maxsize=2)
 def _fractional_paths(
     hurst: float,
+    derivative: bool,
     seed: int,
     first_sample: int,
     num_samples: int,
@@ -542,9 +636,9 @@ def _fractional_paths(
     ordinal: int,
     steps: int,
 ) -> Array:
-    """On a grid of spacing 1, shape (S, N, L + 1); kept for the gradient of the same solve."""
+    """On a grid of spacing 1, shape (S, N, L + 1), or the derivative by H; kept for the gradient of the same solve."""
     half = 1 << (steps - 1).bit_length()
-    roots = _embedding(hurst, half)
+    roots = _embedding(hurst, half)[int(derivative)]
     values = np.zeros((num_samples, num_neurons, steps + 1))
     draws = np.arange(half + 1, dtype=np.uint64)
     pairs = max(1, _BLOCK // (half + 1))
@@ -565,13 +659,21 @@ def _fractional_paths(
 
 
 @functools.lru_cache(maxsize=16)
-def _embedding(hurst: float, half: int) -> Array:
+def _embedding(hurst: float, half: int) -> tuple[Array, Array]:
     """The square roots of the eigenvalues of the circulant covariance of 2·half increments, times that of their number,
-    as :func:`numpy.fft.irfft` takes them.
+    as :func:`numpy.fft.irfft` takes them; and their derivatives by H.
     """
     lags = np.arange(2.0, half + 1.0)
-    later = 0.5 * lags ** (2 * hurst)
-    later *= np.expm1(2 * hurst * np.log1p(1 / lags)) + np.expm1(2 * hurst * np.log1p(-1 / lags))
-    covariance = np.concatenate([[1.0, 2.0 ** (2 * hurst - 1) - 1.0], later])
-    eigenvalues = np.fft.rfft(np.concatenate([covariance, covariance[half - 1 : 0 : -1]])).real
-    return np.asarray(np.sqrt(2 * half * np.maximum(eigenvalues, 0.0)))
+    up, down, power = np.log1p(1 / lags), np.log1p(-1 / lags), lags ** (2 * hurst)
+    later = 0.5 * power
+    later *= np.expm1(2 * hurst * up) + np.expm1(2 * hurst * down)
+    eigenvalues = _circulant(np.concatenate([[1.0, 2.0 ** (2 * hurst - 1) - 1.0], later]), half)
+    later = 2 * np.log(lags) * later + power * (up * np.exp(2 * hurst * up) + down * np.exp(2 * hurst * down))
+    slopes = _circulant(np.concatenate([[0.0, np.log(2.0) * 2.0 ** (2 * hurst)], later]), half)
+    roots = np.sqrt(2 * half * np.maximum(eigenvalues, 0.0))
+    return roots, np.divide(half * slopes, roots, out=np.zeros_like(roots), where=roots > 0)
+
+
+def _circulant(covariance: Array, half: int) -> Array:
+    """The eigenvalues of the circulant matrix of these covariances at the lags up to `half`."""
+    return np.asarray(np.fft.rfft(np.concatenate([covariance, covariance[half - 1 : 0 : -1]])).real)

@@ -539,9 +539,8 @@ class JuliaEngine(Engine):
         self._adjoint(plan.struct, data)
         _give_back(plan)
         if path is not None and path_bar is not None:
-            for name, gradient in path.pulled_back(path_bar, len(path.brownian)).items():
-                if name in gradients:
-                    gradients[name] += gradient
+            for name, gradient in path.pulled_back(path_bar, gradients).items():
+                gradients[name] += gradient
         if jumps is not None and jump_bars is not None:
             for name, gradient in jumps.pulled_back(*jump_bars[:2]).items():
                 if name in gradients:

@@ -63,7 +63,7 @@ OF_NETWORKS = {
     "driver_values": "a parameter of networks",
     "jump_times": "a parameter of networks",
     "jump_sizes": "a parameter of networks",
-    "jump_rate": "a parameter of networks",
+    **dict.fromkeys(("jump_rate", "jump_mean", "jump_std", "hurst", "path_scale"), "a parameter of networks"),
     "delays": "a parameter of networks",
     "inputs": "the input of a network",
     "input_weights": "a parameter of networks",
