@@ -467,7 +467,9 @@ def _spectrum(information: Array, scales: Array) -> tuple[Array, Array, NDArray[
 def _newton(information: Array, gradient: Array, scales: Array) -> Array:
     curvatures, combinations, identified = _spectrum(information, scales)
     inverse = np.where(identified, 1 / np.where(identified, curvatures, 1.0), 0.0)
-    return np.asarray(-scales * (combinations.T @ (inverse * (combinations @ (gradient * scales)))))
+    step = -(combinations.T @ (inverse * (combinations @ (gradient * scales))))
+    # What rounding leaves of directions that nothing identifies would take a parameter at its bound out of its range.
+    return np.where(np.abs(step) > np.finfo(float).eps * np.abs(step).max(initial=0.0), scales * step, 0.0)
 
 
 def _judged(

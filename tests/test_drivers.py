@@ -118,14 +118,15 @@ def test_engines_agree_and_modes_are_transposes(name, solver):
 
 
 @pytest.mark.parametrize(
-    ("name", "solver"),
+    ("name", "solver", "engine"),
     [
-        ("per_noise", "euler_maruyama"),
-        ("per_noise", "shark"),
-        ("sum", "milstein"),
-        ("sum", "stochastic_heun"),
-        ("sum", "exact_ou"),
-        ("fractional", "stochastic_heun"),
+        pytest.param("per_noise", "euler_maruyama", "julia", marks=needs_julia),
+        pytest.param("per_noise", "shark", "julia", marks=needs_julia),
+        ("per_noise", "euler_maruyama", "reference"),
+        pytest.param("sum", "milstein", "julia", marks=needs_julia),
+        pytest.param("sum", "stochastic_heun", "julia", marks=needs_julia),
+        pytest.param("sum", "exact_ou", "julia", marks=needs_julia),
+        ("fractional", "stochastic_heun", "reference"),
     ],
 )
 def test_gradients_by_what_paths_are_made_of_are_finite_differences(name, solver, engine):
@@ -426,8 +427,14 @@ def test_jumps_of_noise_that_depends_on_the_state(solver):
 
 
 @pytest.mark.parametrize(
-    ("name", "solver"),
-    [("given", "exact_ou"), ("cadlag", "shark"), ("by_noise", "euler_maruyama"), ("poisson", "exact_ou")],
+    ("name", "solver", "engine"),
+    [
+        pytest.param("given", "exact_ou", "julia", marks=needs_julia),
+        pytest.param("cadlag", "shark", "julia", marks=needs_julia),
+        pytest.param("by_noise", "euler_maruyama", "julia", marks=needs_julia),
+        pytest.param("poisson", "exact_ou", "julia", marks=needs_julia),
+        ("by_noise", "euler_maruyama", "reference"),
+    ],
 )
 def test_gradients_by_sizes_times_rates_and_laws_of_jumps_are_finite_differences(name, solver, engine):
     network = random_network(1, neurons=2).replace(driver=jumping(2)[name])
