@@ -29,7 +29,10 @@ include_folder(
 include("solvers/solver.jl")
 include("solvers/refinement.jl")
 include_folder("solvers"; except = ("solver.jl", "refinement.jl"))
-foreach(file -> include("events/$file.jl"), ("crossing", "transition", "deliveries", "jumps", "clamped", "external"))
+foreach(
+    file -> include("events/$file.jl"),
+    ("crossing", "expected", "transition", "deliveries", "jumps", "clamped", "external"),
+)
 foreach(file -> include("modes/$file.jl"), ("run", "tangent", "adjoint"))
 include("signatures/Signatures.jl")
 foreach(file -> include("sciml/$file.jl"), ("sciml", "adjoint"))

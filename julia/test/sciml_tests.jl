@@ -130,7 +130,7 @@ end
         # The rule that docs/gradients.md states for this network.
         hard && continue
         @test du_after[j] ≈ du[j] - dθ.v_reset[j] - θ.mu1[j] * θ.v_reset[j] * dτ
-        k = synapses.targets[SSNN.synapses_of(synapses, j)[1]]
+        k = SSNN.target(synapses, SSNN.synapses_of(synapses, j)[1])
         w, dw = θ.weights[SSNN.synapses_of(synapses, j)[1]], dθ.weights[SSNN.synapses_of(synapses, j)[1]]
         @test du_after[k] ≈ du[k] - θ.mu1[k] * w * dτ
         @test du_after[n+k] ≈ du[n+k] + dw + θ.mu2[k] * w * dτ

@@ -64,7 +64,7 @@ external_event!(run, ::NoExternalEvents, observer, step::Step) = false
 function external_event!(run, e::SomeExternalEvents, observer, step::Step)
     jump, recorded = next_jump_time(e.jumps), next_time(e.recorded)
     τ = min(recorded, jump, next_arrival(e.deliveries))
-    τ <= step.stop && (isempty(run.firing) || τ <= next_spike(run).time) || return false
+    τ <= step.stop && (isempty(run.firing) || τ <= first(run.firing).time) || return false
     save_before!(run, observer, step, τ) && return true
     if τ == recorded
         fire_recorded!(run, observer, step)
@@ -91,19 +91,23 @@ end
 
 """Bring the spike under way that arrives first, within this step, to those targets that it reaches then."""
 function deliver!(run, observer, step::Step)
-    x, θ, synapses, d = run.x, run.θ, run.synapses, run.external.deliveries
+    d, θ, synapses = run.external.deliveries, run.θ, run.synapses
     spike = d.under_way[1]
     reached = reached_next(d, θ, synapses, spike)
-    for place in reached
-        e = d.order[place]
-        k = synapses.targets[e]
+    deliver!(run, observer, step, spike, view(d.order, reached))
+    go_on!(d, θ, synapses, last(reached))
+end
+
+function deliver!(run, observer, step::Step, spike, reached)
+    x, θ, synapses = run.x, run.θ, run.synapses
+    for e in reached
+        k = target(synapses, e)
         y = advance(run.solver, θ, step, k, state_at(x.y, k), piece_start(x, step, k), spike.arrival)
         before_delivery!(observer, run, step, spike, e, k, y)
         set_state!(x.y, k, delivery(θ, synapses, e, k, y))
         mark_moved!(x, k, spike.arrival)
         restart!(run, step, k)
     end
-    go_on!(d, θ, synapses, last(reached))
 end
 
 """How far the external events of a sample have come, between two steps."""

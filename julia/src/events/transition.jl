@@ -5,7 +5,7 @@
 function apply_transition!(y, θ::Model, synapses::Synapses, j, event, log_u)
     set_state!(y, j, transition(θ, j, event, state_at(y, j), log_u))
     for e in synapses_of(synapses, j)
-        k = synapses.targets[e]
+        k = target(synapses, e)
         set_state!(y, k, arrival(θ, e, k, state_at(y, k)))
     end
 end
@@ -15,7 +15,7 @@ function apply_transition_tangent!(dy, y, θ::DualModel, synapses::Synapses, j, 
     after = transition(θ, j, event, duals(state_at(y, j), state_at(dy, j)), 0.0)
     set_state!(dy, j, tangents_of(after))
     for e in synapses_of(synapses, j)
-        k = synapses.targets[e]
+        k = target(synapses, e)
         # What comes back to the neuron itself finds it after its transition.
         state = k == j ? after : duals(state_at(y, k), state_at(dy, k))
         set_state!(dy, k, tangents_of(arrival(θ, e, k, state)))
@@ -28,7 +28,7 @@ Turns the cotangent of the state after it into that of the state before, where n
 """
 function apply_transition_adjoint!(found, bar, θ̄::Model, y, θ::Model, synapses::Synapses, j, event)
     for e in synapses_of(synapses, j)
-        k = synapses.targets[e]
+        k = target(synapses, e)
         set_state!(bar, k, arrival_adjoint!(θ̄, θ, e, k, found(e), state_at(bar, k)))
     end
     set_state!(bar, j, transition_adjoint!(θ̄, θ, j, event, y, state_at(bar, j)))

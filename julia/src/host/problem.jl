@@ -264,6 +264,9 @@ end
 """Those that a spike of a neuron reaches at once."""
 @inline synapses_of(synapses::Synapses, neuron) = synapses.delayed ? (1:0) : row(synapses, neuron)
 
+"""The neuron that synapse e reaches."""
+@inline target(synapses::Synapses, e) = @inbounds synapses.targets[e]
+
 @inline is_input(synapses::Synapses, e) = e > synapses.num_between_neurons
 
 """

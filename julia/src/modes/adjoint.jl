@@ -157,7 +157,7 @@ function before_transition!(tape::Tape, run::Run, step, j, event)
     record!(tape, TapeEntry(TRANSITION, j, state_at(run.x.y, j), 0.0, 0.0, 0, event))
     arrivals_add(typeof(run.θ)) && return
     for e in synapses_of(run.synapses, j)
-        k = run.synapses.targets[e]
+        k = target(run.synapses, e)
         # What comes back to the neuron itself finds it after its transition.
         y = state_at(run.x.y, k)
         record!(tape, TapeEntry(TARGET, k, k == j ? transition(run.θ, j, event, y, 0.0) : y, 0.0, 0.0, 0))

@@ -49,15 +49,6 @@ const BLOCK = 256
 # How many steps of a network of one neuron are taken at once: no more than its noise window holds.
 const TRAIL_STEPS = window_steps(NoiseWindow(1, 1))
 
-"""A spike that neuron k is about to fire at `time`, by which event: its state there, and how fast that changes."""
-struct Spike{M}
-    k::Int
-    event::Int
-    time::Float64
-    y::NTuple{M,Float64}
-    ẏ::NTuple{M,Float64}
-end
-
 """Everything one thread needs to compute samples of a problem."""
 mutable struct Run{M,C,S<:Solver,Θ<:Model,D<:Driver{C},E<:ExternalEvents}
     problem::Problem
@@ -74,7 +65,7 @@ mutable struct Run{M,C,S<:Solver,Θ<:Model,D<:Driver{C},E<:ExternalEvents}
     keeps_areas::Bool                   # steps come with their areas
     memory::RefinementMemory{M,C}
     key::NTuple{2,UInt64}
-    firing::Vector{Spike{M}}            # expected in this step
+    firing::ExpectedSpikes{M}           # in this step
     spike_times::Ptr{Float64}           # where this sample's go: as many as the problem's `max_spikes`
     spike_neurons::Ptr{Int64}           # counted from 0
     spike_events::Ptr{Int64}            # likewise; null where nobody asks
@@ -99,8 +90,8 @@ function Run(problem::Problem, solver::Solver, θ::Model, driver::Driver{C}, ::V
         problem, solver, Synapses(problem), places, host_table(problem.coefficients, places),
         host_array(problem.saveat, problem.num_saves), θ, NetworkState{M}(n), driver, zeros(n * C), zeros(n * C),
         keeps_areas(solver, problem), RefinementMemory{M,C}(n, deepest_leaf(solver)), (UInt64(0), UInt64(0)),
-        Spike{M}[], Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[], false,
-        Insertion(0, 0, 0), zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0), ExternalEvents(problem, Val(C)),
+        ExpectedSpikes{M}(n), Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[],
+        false, Insertion(0, 0, 0), zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0), ExternalEvents(problem, Val(C)),
     )
 end
 
@@ -268,7 +259,7 @@ function look_ahead!(run::Run, step::Step, k)
     x, a = run.x, piece_start(run.x, step, k)
     arrival = reach(run.solver, run.θ, step, k, state_at(x.y, k), a, !x.moved[k])
     if arrival.τ < Inf
-        push!(run.firing, Spike(k, arrival.event, arrival.τ, arrival.y, arrival.ẏ))
+        expect!(run.firing, Spike(k, arrival))
     else
         set_state!(x.y_end, k, arrival.y)
         mark_moved!(x, k, a)
@@ -276,11 +267,12 @@ function look_ahead!(run::Run, step::Step, k)
 end
 
 """Say that neuron k is at time `a` within the step, apart from the others."""
-function mark_moved!(x::NetworkState, k, a)
-    x.start[k] = a
-    x.moved[k] && return
-    x.moved[k] = true
+@inline function mark_moved!(x::NetworkState, k, a)
+    @inbounds x.start[k] = a
+    @inbounds x.moved[k] && return
+    @inbounds x.moved[k] = true
     push!(x.moved_neurons, k)
+    return
 end
 
 """Let all neurons fire that fire in this step, and spikes arrive that do so, in the order of time."""
@@ -293,7 +285,7 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
             continue
         end
         isempty(run.firing) && return
-        spike = next_spike(run)
+        spike = first(run.firing)
         τ, j = spike.time, spike.k
         save_before!(run, observer, step, τ) && continue    # an inserted spike comes first
         before_spike!(observer, run, step, spike, state_at(x.y, j), piece_start(x, step, j))
@@ -319,30 +311,68 @@ function fire!(run::Run, observer::Observer, step::Step, j, event, τ)
     x, θ, synapses = run.x, run.θ, run.synapses
     outgoing = synapses_of(synapses, j)
     for e in outgoing
-        k = synapses.targets[e]
+        k = target(synapses, e)
         k == j || move_to!(run, observer, step, k, τ)
     end
 
     before_transition!(observer, run, step, j, event)
+    apply_transition!(x.y, θ, synapses, j, event, count_spike!(run, j, event))
+    restart!(run, step, j)
+    for e in outgoing
+        k = target(synapses, e)
+        k == j || restart!(run, step, k)
+    end
+    put_down!(run, observer, step, j, event, τ)
+end
+
+# Where nobody follows, all that happens to a target happens at once: it is fetched from memory once.
+function fire!(run::Run, observer::NoObserver, step::Step, j, event, τ)
+    x = run.x
+    set_state!(x.y, j, transition(run.θ, j, event, state_at(x.y, j), count_spike!(run, j, event)))
+    arrive!(run, step, synapses_of(run.synapses, j), j, τ)
+    restart!(run, step, j)
+    put_down!(run, observer, step, j, event, τ)
+end
+
+deliver!(run::Run, ::NoObserver, step::Step, spike, reached) = arrive!(run, step, reached, 0, spike.arrival)
+
+"""Count one more spike of neuron j; returns the logarithm of its next threshold."""
+function count_spike!(run::Run, j, event)
+    x = run.x
     all(isfinite, state_at(x.y, j)) || throw_not_finite(run)    # what the transition resets would not show it
     x.spikes[j] += 1
-    apply_transition!(x.y, θ, synapses, j, event, next_log_u(θ, run.key, j, event, x.spikes[j]))
     run.num_spikes += 1
+    return next_log_u(run.θ, run.key, j, event, x.spikes[j])
+end
+
+"""Put a spike that has happened where the host wants it, and send it to targets behind delays."""
+function put_down!(run::Run, observer::Observer, step::Step, j, event, τ)
     unsafe_store!(run.spike_times, τ, run.num_spikes)
     unsafe_store!(run.spike_neurons, j - 1, run.num_spikes)
     run.spike_events == C_NULL || unsafe_store!(run.spike_events, event - 1, run.num_spikes)
-    synapses.delayed && send_spike!(run.external, θ, synapses, j, run.num_spikes, τ)
-
-    restart!(run, step, j)
-    for e in outgoing
-        k = synapses.targets[e]
-        k == j || restart!(run, step, k)
-    end
+    run.synapses.delayed && send_spike!(run.external, run.θ, run.synapses, j, run.num_spikes, τ)
     run.num_spikes == run.problem.max_spikes || return
     run.stopped = true
     empty!(run.firing)
     if run.next_save <= length(run.saveat) && run.saveat[run.next_save] == τ
         save!(run, observer, step, τ)
+    end
+end
+
+"""
+Let a spike of neuron j (0 where it comes from outside, or after a delay) arrive at τ by these synapses: one target after
+the other is brought there, and goes on from there; j itself, which has just made its transition, is left there.
+"""
+function arrive!(run::Run, step::Step, reached, j, τ)
+    x, θ, synapses = run.x, run.θ, run.synapses
+    for e in reached
+        k = target(synapses, e)
+        y = state_at(x.y, k)
+        k == j || (y = advance(run.solver, θ, step, k, y, piece_start(x, step, k), τ))
+        set_state!(x.y, k, delivery(θ, synapses, e, k, y))
+        k == j && continue
+        mark_moved!(x, k, τ)
+        restart!(run, step, k)
     end
 end
 
@@ -363,14 +393,7 @@ function insert_spike!(run::Run, observer::Observer, step::Step, k, τ)
     x = run.x
     x.moved[k] && x.start[k] == τ || move_to!(run, observer, step, k, τ)
     y = state_at(x.y, k)
-    forget_spike!(run, k)
-    push!(run.firing, Spike(k, 1, τ, y, scaled(0.0, y)))
-end
-
-"""Expect no spike of neuron k any more."""
-function forget_spike!(run::Run, k)
-    place = findfirst(spike -> spike.k == k, run.firing)
-    place === nothing || deleteat!(run.firing, place)
+    expect!(run.firing, Spike(k, 1, τ, y, scaled(0.0, y)))
 end
 
 """
@@ -378,17 +401,6 @@ Whether a spike of neuron k could come in state y: whether Λ > α, Λ the hazar
 happened and no spike yet, the next threshold has density 1 at Λ there, and none in the dead zone.
 """
 may_fire(run::Run, k, y) = last(y) > (is_clamped(run.θ, k) ? 0.0 : threshold(run.key, k - 1, run.x.spikes[k]))
-
-"""The earliest of the expected spikes; of two at the same time, that of the lower index."""
-function next_spike(run::Run)
-    earliest = run.firing[1]
-    for spike in run.firing
-        if spike.time < earliest.time || (spike.time == earliest.time && spike.k < earliest.k)
-            earliest = spike
-        end
-    end
-    return earliest
-end
 
 """Bring neuron `k` to time τ along its piece."""
 function move_to!(run::Run, observer::Observer, step::Step, k, τ)
@@ -401,7 +413,7 @@ end
 
 """Ask again whether neuron `k` fires before the step ends, from where it is now."""
 function restart!(run::Run, step::Step, k)
-    forget_spike!(run, k)
+    forget!(run.firing, k)
     look_ahead!(run, step, k)
 end
 

@@ -215,7 +215,7 @@ function spike_jump_adjoint!(bar, τ_bar, θ̄::Model, u, before, after, θ::Mod
     τ_bar -= sum(bar .* after)
     y_bar = variables(bar, θ)
     y, states = state_at(variables(u, θ), j), variables(u, θ)
-    found(e) = (k = synapses.targets[e]; k == j ? transition(θ, j, 1, y, 0.0) : state_at(states, k))
+    found(e) = (k = target(synapses, e); k == j ? transition(θ, j, 1, y, 0.0) : state_at(states, k))
     apply_transition_adjoint!(found, y_bar, θ̄, y, θ, synapses, j, 1)
     ẏ = state_at(variables(before, θ), j)
     add_state!(y_bar, j, crossing_adjoint!(θ̄, θ, j, 1, y, ẏ, τ_bar + sum(bar .* before)))
