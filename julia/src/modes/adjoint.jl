@@ -47,8 +47,8 @@ its driver jumped (`JUMP`).
 
 """
 To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time; `event` says
-which of the model's events a spike is; of a delivery, `index` says which spike it was, `event` by which synapse it came;
-of a jump, `index` says which of the sample's; of a recorded spike, which of the recording's it is.
+which of the model's events a spike is; of a delivery, `index` says which spike it was, `event` by which synapse it
+came; of a jump, `index` says which of the sample's; of a recorded spike, which of the recording's it is.
 """
 struct TapeEntry{M}     # as small as can be: what a network's gradient costs is reading them
     y::NTuple{M,Float64}
@@ -88,8 +88,8 @@ end
 
 Tape{M}(n, components, steps, areas::Bool) where {M} = Tape{M}(
     0, ntuple(_ -> zeros(n, steps), Val(M)), zeros(n * components * steps), zeros(areas ? n * components * steps : 0),
-    zeros(steps), zeros(steps), zeros(steps), TapeEntry{M}[], Passage{M}[], zeros(Int, steps), zeros(Int, steps), zeros(Bool, n, 0),
-    Insertion(0, 0, 0), 0,
+    zeros(steps), zeros(steps), zeros(steps), TapeEntry{M}[], Passage{M}[], zeros(Int, steps), zeros(Int, steps),
+    zeros(Bool, n, 0), Insertion(0, 0, 0), 0,
 )
 
 function after_full_step!(tape::Tape, run::Run, step::Step{M,C}, n) where {M,C}

@@ -360,8 +360,8 @@ function put_down!(run::Run, observer::Observer, step::Step, j, event, τ)
 end
 
 """
-Let a spike of neuron j (0 where it comes from outside, or after a delay) arrive at τ by these synapses: one target after
-the other is brought there, and goes on from there; j itself, which has just made its transition, is left there.
+Let a spike of neuron j (0 where it comes from outside, or after a delay) arrive at τ by these synapses: one target
+after the other is brought there, and goes on from there; j itself, which has just made its transition, is left there.
 """
 function arrive!(run::Run, step::Step, reached, j, τ)
     x, θ, synapses = run.x, run.θ, run.synapses

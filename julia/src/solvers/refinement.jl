@@ -27,8 +27,8 @@ end
     plus_scaled(y, b - a, leaf_velocity(solver, θ, k, y, a, to, slopes))
 
 """
-Given the cotangent of the state at b, returns that of the state at a and, if one of them `moves`, of a and of b; adds to
-the wanted gradients θ̄.
+Given the cotangent of the state at b, returns that of the state at a and, if one of them `moves`, of a and of b; adds
+to the wanted gradients θ̄.
 """
 @inline function leaf_piece_adjoint!(θ̄, solver, θ::Model, k, y, bar, a, b, to, slopes, wanted, moves)
     ends_bar = moves ? along(bar, leaf_velocity(solver, θ, k, y, a, to, slopes)) : 0.0
@@ -244,8 +244,8 @@ function moved_at_edge(solver, θ::DualModel, step::Step, k, state, t, dt)
 end
 
 """
-Given the cotangent of the state at b, that of the state at a, of a if that is within the step, and, if it `moves`, of b;
-adds to the wanted gradients θ̄.
+Given the cotangent of the state at b, that of the state at a, of a if that is within the step, and, if it `moves`, of
+b; adds to the wanted gradients θ̄.
 """
 function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar, a, b, wanted, moves = true)
     starts_late = step.start < a || step.index == 0     # the start of a step is fixed; but a spike may arrive at t0
