@@ -96,9 +96,13 @@ def killed():
         takes = time.monotonic() - begin
         for _ in range(KILLS):
             there: list[int] = []
+            patience = time.monotonic() + 10.0
             while len(there) < 2:  # the one before may still be on its way out, or back
                 there = list((client.run(os.getpid, on_error="ignore") or {}).values())
                 time.sleep(0.2)
+                if time.monotonic() > patience:  # a worker killed while it started is not replaced
+                    cluster.scale(len(cluster.workers) + 1)
+                    patience += 10.0
             victim = rng.choice(there)
             killer = threading.Timer(rng.uniform(0.0, 2 * takes), os.kill, (victim, signal.SIGKILL))
             killer.start()
