@@ -78,4 +78,10 @@ class SampleMean(Loss):
             raise ValidationError(
                 f"function must return one value per sample, shape ({trains.num_samples},), got shape {values.shape}"
             )
+        if not np.isfinite(values).all():
+            sample = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise ValidationError(
+                f"function must return finite values, got {values[sample]} for sample {sample}; is it defined there? "
+                "Spike times are inf where there is no spike"
+            )
         return values, bar

@@ -16,7 +16,7 @@ from .errors import NoGradientError, ValidationError
 from .formulas.analysis import evaluated
 from .formulas.event_sde import EventSDE
 from .synapses import SYNAPTIC, SpikeInput, Synapses, like_matrix, longest_delay, read_delays, read_matrix
-from .validation import as_int, as_real_array, describe
+from .validation import as_int, as_real_array, counted, describe
 from .values import Arrays, Immutable
 
 Array = NDArray[np.float64]
@@ -662,9 +662,8 @@ class Network(Immutable):
         return after
 
     def __repr__(self) -> str:
-        synapses = self.synapses.targets.size
-        variables = ", ".join(self.states)
-        return f"Network({self.num_neurons} neurons, {synapses} synapses, variables {variables}{self._special()})"
+        size = f"{counted(self.num_neurons, 'neuron')}, {counted(self.synapses.targets.size, 'synapse')}"
+        return f"Network({size}, variables {', '.join(self.states)}{self._special()})"
 
     def _special(self) -> str:
         """What few networks have, for their text."""

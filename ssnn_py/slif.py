@@ -16,7 +16,7 @@ from .errors import NoGradientError, ValidationError
 from .intensities import ExponentialIntensity, Intensity
 from .network import Core, Network, part
 from .synapses import SpikeInput, read_matrix
-from .validation import as_real_array, describe, require
+from .validation import as_real_array, counted, describe, require
 
 Array = NDArray[np.float64]
 
@@ -365,5 +365,5 @@ class SLIFNetwork(Network):
         return {"v": v, "i": i}
 
     def __repr__(self) -> str:
-        size = f"{self.num_neurons} neurons, {self.synapses.targets.size} synapses"
+        size = f"{counted(self.num_neurons, 'neuron')}, {counted(self.synapses.targets.size, 'synapse')}"
         return f"SLIFNetwork({size}, {self.intensity!r}{self._special()})"

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .components import Component
 from .errors import ValidationError
-from .validation import as_real_array, describe, require
+from .validation import as_real_array, counted, describe, require
 from .values import Arrays, Immutable
 
 Array = NDArray[np.float64]
@@ -242,10 +242,8 @@ class SpikeInput(Component):
     def __repr__(self) -> str:
         more = "" if self.delays is None else ", with delays"
         more += "" if self.target is None else f", target={self.target!r}" if isinstance(self.target, str) else ""
-        return (
-            f"SpikeInput({self.num_channels} channels, {self.num_neurons} neurons, {self.synapses.targets.size} "
-            f"synapses{more})"
-        )
+        size = f"{counted(self.num_channels, 'channel')}, {counted(self.num_neurons, 'neuron')}"
+        return f"SpikeInput({size}, {counted(self.synapses.targets.size, 'synapse')}{more})"
 
 
 def of_synapses(parameters: Mapping[str, Any]) -> list[str]:

@@ -252,6 +252,15 @@ def test_a_loss_without_a_value_is_not_blamed_on_the_training():
     assert "dt" not in str(caught.value)
 
 
+@pytest.mark.parametrize("gradient", ["pathwise", "unbiased"])
+def test_a_function_of_a_sample_without_a_value_is_named(gradient):
+    """Samples that have fewer spikes than the others end in inf."""
+    late = ssnn.SampleMean(lambda trains: (trains.times.sum(axis=1), None))
+    run = dict(num_samples=8, gradient=gradient, engine="reference", **RUN)
+    with pytest.raises(ssnn.ValidationError, match=r"function must return finite values, got inf for sample \d; is it"):
+        ssnn.value_and_grad(late, one_neuron(), "mu", **run)
+
+
 def test_a_current_without_a_value_is_not_blamed_on_dt(engine):
     current = ssnn.FormulaCurrent("1 + log(0.5 - t)")
     with pytest.raises(ssnn.SSNNError, match=r"input_current is (nan|-inf) at t = 0.5, FormulaCurrent") as caught:

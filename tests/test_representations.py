@@ -60,6 +60,12 @@ def test_losses_say_what_is_not_as_by_default(loss, text):
     assert repr(loss) == text
 
 
+def test_networks_say_how_many_neurons_and_synapses():
+    assert repr(one_neuron()).startswith("SLIFNetwork(1 neuron, 0 synapses, ExponentialIntensity(")
+    assert repr(ssnn.SLIFNetwork([[0.0, 1.0], [0.0, 0.0]])).startswith("SLIFNetwork(2 neurons, 1 synapse, ")
+    assert repr(ssnn.SpikeInput([[1.0, 0.0]])) == "SpikeInput(1 channel, 2 neurons, 1 synapse)"
+
+
 def test_currents_of_many_numbers_say_how_many():
     assert repr(ssnn.SampledCurrent([0, 1.0], np.ones((2, 1)))) == (
         "SampledCurrent(times=[0.0, 1.0], values=[[1.0], [1.0]], interpolation='linear')"

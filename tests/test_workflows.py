@@ -61,8 +61,21 @@ def test_all_promised_julias_are_tested_and_those_that_crash_are_refused():
     assert tested[:2] == ["1.10", "1.11"]
     assert [minor(version) for version in tested] == [(1, 10 + n) for n in range(len(tested))]
     # Elsewhere one that goes with the OpenSSL of every Python.
-    steps = [step for name in ("python", "docs") for step in jobs("tests")[name]["steps"]]
+    steps = [step for name in ("python", "libraries", "docs") for step in jobs("tests")[name]["steps"]]
     assert {step["with"]["version"] for step in steps if "setup-julia" in step.get("uses", "")} == {"1.11"}
+
+
+def test_what_is_skipped_without_a_library_is_run_with_it():
+    (install,) = (step["run"] for step in jobs("tests")["libraries"]["steps"] if "pip install" in step.get("run", ""))
+    installed = set(re.search(r"\.\[([\w,]+)\]", install).group(1).split(","))
+    assert installed == set(project()["optional-dependencies"]) - {"dev", "docs", "lint", "notebooks"}
+    (run,) = (step["run"] for step in jobs("tests")["libraries"]["steps"] if "pytest" in step.get("run", ""))
+    for path in run.split()[3:]:
+        assert (ROOT / path).is_file(), path
+    optional = "brian2|distributed|elephant|jax|neo|pandas|pynapple|pynwb|sklearn|torch|xarray|zarr"
+    skipping = re.compile(rf'importorskip\("({optional})\b')
+    needed = {f"tests/{path.name}" for path in (ROOT / "tests").glob("*.py") if skipping.search(path.read_text())}
+    assert needed <= set(run.split())
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -114,8 +127,7 @@ def test_what_a_step_runs_is_there():
     named = 0
     for name in WORKFLOWS:
         text = WORKFLOWS[name].read_text()
-        # `make docs` comes with the documentation site; until then make finds the folder docs, and has nothing to do.
-        assert set(re.findall(r"run: make (\S+)", text)) <= targets | {"docs"}
+        assert set(re.findall(r"run: make (\S+)", text)) <= targets
         for path in re.findall(r"python (\S+\.py)", text):
             assert (ROOT / path).is_file(), path
             named += 1

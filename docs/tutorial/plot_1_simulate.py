@@ -34,12 +34,9 @@ print(sol.spike_neurons[0, :5])
 print(sol.num_spikes[:10])
 
 # %%
-# The same seed gives the same numbers on every machine and for every number of threads. A first picture:
+# The same seed gives the same numbers on every machine and for every number of threads. A first picture, of the first
+# sample:
 
-n = sol.num_spikes[0]
-plt.figure(figsize=(7, 2.4), layout="constrained")
-plt.plot(sol.spike_times[0, :n], sol.spike_neurons[0, :n], "|", markersize=14)
-plt.xlabel("time")
-plt.ylabel("neuron")
-plt.yticks(range(5))
+fig, ax = plt.subplots(figsize=(7, 2.4), layout="constrained")
+ssnn.plotting.raster(sol, ax=ax)
 plt.show()

@@ -2,7 +2,7 @@ r"""
 2. Look
 =======
 
-Potentials are recorded where ``saveat`` says so; rates and intervals follow from the arrays of spikes.
+Potentials are recorded where ``saveat`` says so; rates, intervals and pictures are one call each.
 """
 
 import matplotlib.pyplot as plt
@@ -15,30 +15,27 @@ net = ssnn.SLIFNetwork(weights, [1.4, 0.6, 0.6, 0.6, 0.6], mu=(10.0, 5.0), sigma
 sol = ssnn.simulate(net, t1=4.0, dt=0.01, num_samples=100, seed=0, saveat=0.01)
 
 # %%
-# ``sol.v`` has shape (samples, times, neurons).
+# ``sol.v`` has shape (samples, times, neurons). Two neurons of the first sample, and the spikes of all five:
 
-fig, axes = plt.subplots(2, 1, figsize=(7, 4), sharex=True, layout="constrained")
-for neuron, ax in enumerate(axes):
-    ax.plot(sol.ts, sol.v[0, :, neuron], linewidth=0.8)
-    own = sol.spike_times[0][sol.spike_neurons[0] == neuron]
-    ax.plot(own, np.full(own.size, 2.0), "|", color="tab:red", markersize=10)
-    ax.set_ylabel(f"v of neuron {neuron}")
-axes[-1].set_xlabel("time")
+fig, (upper, lower) = plt.subplots(2, 1, figsize=(7.5, 5), sharex=True, layout="constrained")
+ssnn.plotting.potentials(sol, neurons=[0, 1], ax=upper)
+ssnn.plotting.raster(sol, ax=lower)
 plt.show()
 
 # %%
-# Mean rates of the five neurons, over all samples:
+# ``sol.spike_trains`` has the spikes alone. Rates of the five neurons, means over all samples, and how irregular their
+# interspike intervals are: the coefficient of variation is 0 for a clock, and about 1 for a Poisson process.
 
-print(np.round(sol.spike_counts.mean(axis=0) / 4.0, 2))
+trains = sol.spike_trains
+print("rates:", trains.mean_rates.mean(axis=0).round(2))
+print("CV:   ", trains.cv().round(2))
 
 # %%
-# And how they change in time:
+# How rates change in time: the peristimulus time histogram. The chain wakes up one neuron after the other.
 
-fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
-edges = np.linspace(0.0, 4.0, 41)
-for neuron in range(5):
-    rate = np.histogram(sol.spike_times[sol.spike_neurons == neuron], edges)[0] / (100 * 0.1)
-    ax.stairs(rate, edges, label=f"neuron {neuron}")
-ax.set(xlabel="time", ylabel="rate")
-ax.legend(ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.18), fontsize=8, frameon=False)
+fig, ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
+ssnn.plotting.psth(trains, bin=0.1, ax=ax)
 plt.show()
+
+# %%
+# :doc:`/plotting` has a function for every such picture, and the numbers behind.

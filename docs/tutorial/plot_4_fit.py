@@ -35,15 +35,9 @@ print("gradient:", fit.gradient)
 
 # %%
 
-fig, (ax, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
-ax.semilogy(fit.history["loss"], linewidth=0.8, color="0.3")
-ax.set(xlabel="step", ylabel="loss")
-for k in range(2):
-    right.plot(fit.history["input_current"][:, k], color=f"C{k}", label=f"current of neuron {k}")
-for value, color in ((1.4, "C0"), (0.9, "C1")):
-    right.axhline(value, color=color, linestyle="--", linewidth=0.8)
-right.set(xlabel="step", title="dashed: the truth")
-right.legend(fontsize=8)
+fig, (upper, lower) = plt.subplots(2, 1, figsize=(7.5, 5), sharex=True, layout="constrained")
+ssnn.plotting.training_history(fit, ax=upper)
+ssnn.plotting.training_history(fit, "input_current", truth=[1.4, 0.9], ax=lower)
 plt.show()
 
 # %%

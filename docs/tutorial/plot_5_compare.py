@@ -30,6 +30,7 @@ for weight in (2.0, 1.5, 1.0, 0.5, 0.0):
 
 fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 ax.semilogy(list(p_values), np.array(list(p_values.values())), "o-")
-ax.axhline(0.05, color="0.3", linestyle="--")
+ax.axhline(0.05, color="0.3", linestyle="--", label="5 %")
 ax.set(xlabel="weight of the other network (truth: 2)", ylabel="p-value")
+ax.legend()
 plt.show()

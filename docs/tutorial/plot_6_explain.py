@@ -47,9 +47,10 @@ print(ssnn.maximum_likelihood(found.network, train, ["input_current", "beta", "v
 profile = found.profile("beta")
 fig, ax = plt.subplots(figsize=(5, 3), layout="constrained")
 ax.plot(profile.values, profile.log_likelihoods - profile.maximum, "o-")
-ax.axhline(-0.5 * 1.96**2, color="0.3", linestyle="--")
-ax.axvline(5.0, color="C1")
-ax.set(xlabel="β (truth: 5)", ylabel="log likelihood − maximum")
+ax.axhline(-0.5 * 1.96**2, color="0.3", linestyle="--", label="95 % interval")
+ax.axvline(5.0, color="C1", label="truth")
+ax.set(xlabel="β", ylabel="log likelihood − maximum")
+ax.legend()
 plt.show()
 
 # %%
