@@ -1,5 +1,6 @@
 """Starting Julia: each awkward way in a process of its own."""
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +18,7 @@ from helpers import run_julia
 
 import ssnn_py as ssnn
 from ssnn_py.engine import boot, debian
-from ssnn_py.engine.boot import Surroundings, candidates, core, juliacall_host, start
+from ssnn_py.engine.boot import Surroundings, candidates, core, juliacall_host, start, symbols
 from ssnn_py.engine.boot.thread import LastingThread
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,6 +164,29 @@ def test_a_julia_that_was_asked_for_by_name_is_taken_or_is_an_error(no_julia, na
     for said in out.splitlines():
         assert f"SSNN_JULIA asks for '{named}', which cannot be had: " in said
         assert why in said
+
+
+@pytest.mark.skipif(not hasattr(os, "RTLD_DEEPBIND"), reason="this system's loader cannot be told")
+def test_a_library_with_an_llvm_of_its_own_takes_its_own_functions(monkeypatch):
+    """Here any module of the standard library in C plays it; no other import is touched."""
+    name, finder, flags = "_json", symbols.OwnSymbols(), []
+    assert finder.find_spec(name) is None
+    monkeypatch.setattr(symbols, "WITH_LLVM", {name})
+    spec = finder.find_spec(name)
+    if spec is None:
+        pytest.skip(f"{name} is built into this Python")
+    monkeypatch.setattr(ExtensionFileLoader, "create_module", lambda loader, spec: flags.append(sys.getdlopenflags()))
+    before = sys.getdlopenflags()
+    spec.loader.create_module(spec)
+    assert flags == [before | os.RTLD_DEEPBIND]
+    assert sys.getdlopenflags() == before
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+def test_triton_can_be_imported_after_julia_has_started(julia):
+    """As PyTorch does where an optimizer is made."""
+    said, _ = python("run(); from triton._C import libtriton; libtriton.llvm.init_targets(); print(run() > 0)")
+    assert said == "True\n"
 
 
 def test_another_julia_than_the_first_of_the_choice_is_taken_with_a_word(monkeypatch):

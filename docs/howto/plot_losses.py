@@ -37,11 +37,11 @@ losses = {
     "SpikeCountLoss": ssnn.SpikeCountLoss(),
 }
 currents = np.linspace(1.0, 2.0, 21)
-fig, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
+fig, ax = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
 for name, loss in losses.items():
     values = [loss(ssnn.simulate(net.replace(input_current=c), **run), data).value for c in currents]
     ax.plot(currents, np.array(values) / max(values), label=name)
-ax.axvline(1.5, color="0.3", linestyle="--")
-ax.set(xlabel="input current (truth: 1.5)", ylabel="loss, relative to its largest")
-ax.legend(fontsize=8)
+ax.axvline(1.5, color="0.3", linestyle="--", label="truth")
+ax.set(xlabel="input current", ylabel="loss, relative to its largest")
+ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
 plt.show()

@@ -31,7 +31,7 @@ print(model.spike_counts.mean(axis=0))
 
 fig, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True, layout="constrained")
 for ax, part, title in ((axes[0], trains, "recordings"), (axes[1], model.spike_trains, "fitted model")):
-    ax.eventplot([row[np.isfinite(row)] for row in part.select([0]).times], linewidths=0.8)
-    ax.set(title=f"{title}, neuron 0", xlabel="time")
-axes[0].set_ylabel("trial")
+    ssnn.plotting.raster(part, sample=None, neurons=0, ax=ax)
+    ax.set(title=title)
+axes[1].set_ylabel("")
 plt.show()

@@ -20,6 +20,7 @@ sol = ssnn.simulate(net, t1=4.0, dt=0.01, num_samples=100, seed=0, saveat=0.01)
 fig, (upper, lower) = plt.subplots(2, 1, figsize=(7.5, 5), sharex=True, layout="constrained")
 ssnn.plotting.potentials(sol, neurons=[0, 1], ax=upper)
 ssnn.plotting.raster(sol, ax=lower)
+upper.label_outer()
 plt.show()
 
 # %%

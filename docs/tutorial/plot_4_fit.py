@@ -38,6 +38,7 @@ print("gradient:", fit.gradient)
 fig, (upper, lower) = plt.subplots(2, 1, figsize=(7.5, 5), sharex=True, layout="constrained")
 ssnn.plotting.training_history(fit, ax=upper)
 ssnn.plotting.training_history(fit, "input_current", truth=[1.4, 0.9], ax=lower)
+upper.label_outer()
 plt.show()
 
 # %%

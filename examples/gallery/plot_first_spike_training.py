@@ -35,6 +35,6 @@ for ax, network, title in ((axes[1], net, "before"), (axes[2], fit.network, "aft
     for k, target in enumerate(targets):
         ax.hist(firsts[:, k], np.arange(0.0, 2.05, 0.05), color=f"C{k}", alpha=0.7, label=f"output {k + 1}")
         ax.axvline(target, color=f"C{k}", linestyle="--")
-    ax.set(xlabel="time of the first spike", title=title, xlim=(0.0, 2.0))
+    ax.set(xlabel="time of the first spike", title=f"{title}; dashed: targets", xlim=(0.0, 2.0))
 axes[1].legend(fontsize=8)
 plt.show()

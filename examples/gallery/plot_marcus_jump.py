@@ -44,6 +44,6 @@ u = np.linspace(0.0, 1.0, 50)
 for t, before, after in ((0.5, 0.2, 0.9), (1.2, 0.6, -0.5), (1.6, -0.4, 0.5)):
     (line,) = right.plot(u, np.exp(before + u * (after - before)), label=f"t = {t}")
     right.plot([0, 1], np.exp(before) * np.array([1.0, 1.0 + after - before]), ":", color=line.get_color())
-right.set(title="within a jump", xlabel="fictitious time u", ylabel="y")
+right.set(title="within a jump; dotted: y + y ΔX u", xlabel="fictitious time u", ylabel="y")
 right.legend(fontsize=8)
 plt.show()

@@ -26,9 +26,9 @@ sol = ssnn.simulate(net, t1=3.0, dt=0.005, num_samples=200, saveat=0.005, solver
 fig, (ax, below) = plt.subplots(2, 1, figsize=(7.5, 5.0), sharex=True, height_ratios=[1.3, 1], layout="constrained")
 ax.plot(sol.ts, sol.states["v"][0, :, 0], linewidth=0.8, label="potential v")
 ax.plot(sol.ts, 1.0 + sol.states["h"][0, :, 0], color="tab:red", label="threshold v_th + h")
-ax.plot(sol.spike_times[0], np.full(sol.spike_times.shape[1], 3.0), "|", color="0.2", markersize=9)
+ax.plot(sol.spike_times[0], np.full(sol.spike_times.shape[1], 3.0), "|", color="0.2", markersize=9, label="spikes")
 ax.set(ylabel="one sample", ylim=(-0.6, 3.2))
-ax.legend(loc="lower center")
+ax.legend(loc="lower center", ncols=3)
 edges = np.arange(0.0, 3.02, 0.05)
 times = sol.spike_times[np.isfinite(sol.spike_times)]
 below.stairs(np.histogram(times, edges)[0] / (200 * 0.05), edges, fill=True, color="0.6")

@@ -32,4 +32,5 @@ for ax, (title, model, current, variable, t1, dt, xlabel, ylabel) in zip(axes.fl
         ax.plot(sol.ts, threshold[0, :, 0], color="tab:red", linewidth=0.8, label="threshold")
         ax.legend(loc="lower right", fontsize=8)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, xlim=(0.0, t1))
+fig.suptitle("blue and orange: two samples of each")
 plt.show()

@@ -15,6 +15,7 @@ from .. import default_threads
 from .choice import ADVICE
 from .core import julia_string
 from .signals import kept_signal_handlers
+from .symbols import keep_apart
 
 
 class LibJulia:
@@ -36,6 +37,7 @@ class LibJulia:
                 "another Julia runs in this process already, and a second one cannot: if it is juliacall's, set "
                 "SSNN_JULIA=juliacall"
             )
+        keep_apart()
         if private:
             preload(libraries)
         self.path = str(libraries / "libjulia.so.1")
