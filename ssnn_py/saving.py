@@ -186,6 +186,16 @@ def load(path: str | os.PathLike[str], *, allow_code: bool = False) -> Any:
     ValidationError
         If there is no such file, it is none of this package's, of another version of the format, or damaged; or if it
         has code that is not allowed.
+
+    Examples
+    --------
+    >>> import tempfile, os
+    >>> trains = SpikeTrains([[0.5, 1.0]], [[0, 0]], num_neurons=1, t0=0.0, t1=2.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "trains.npz")
+    ...     save(path, trains)
+    ...     load(path) == trains
+    True
     """
     file = _path(path)
     if not file.is_file():

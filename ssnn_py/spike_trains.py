@@ -154,6 +154,23 @@ class SpikeTrains(Record):
     def from_lists(cls, samples: Sequence[Sequence[ArrayLike]], t0: float, t1: float) -> SpikeTrains:
         """Spike trains from recordings: for each sample, one array of times per neuron.
 
+        Parameters
+        ----------
+        samples : sequence of sequences of array_like
+            ``samples[s][k]`` are the times at which neuron k fired in sample s, in any order; empty where it was
+            silent. All samples have the same neurons.
+        t0, t1 : float
+            The interval over which all of them were observed, in the unit of the times.
+
+        Returns
+        -------
+        SpikeTrains
+
+        Raises
+        ------
+        ValidationError
+            If samples have different numbers of neurons, or a time is not a number within [t0, t1].
+
         Examples
         --------
         >>> trains = SpikeTrains.from_lists([[[0.2, 0.9], [0.5]], [[], [0.1]]], t0=0.0, t1=1.0)
@@ -428,6 +445,15 @@ class SpikeTrains(Record):
 
         Windows that follow each other share no spike and miss none. Times stay as they are, counted from the same
         origin.
+
+        Parameters
+        ----------
+        t0, t1 : float
+            The window, within the interval of the trains.
+
+        Returns
+        -------
+        SpikeTrains
 
         Raises
         ------

@@ -210,7 +210,25 @@ class FitResult(Record):
         return diagnose(plan, self.parameters, self.history, wrt, repeats, step, progress)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything but the network's fixed part to an ``.npz`` file: plain arrays, no pickle."""
+        """Write everything but the network's fixed part to an ``.npz`` file: plain arrays, no pickle.
+
+        Parameters
+        ----------
+        path : str or path
+            Where; ``.npz`` is added where it is missing.
+
+        Examples
+        --------
+        >>> import tempfile, os
+        >>> import ssnn_py as ssnn
+        >>> net = ssnn.SLIFNetwork([[0.0]], input_current=1.5)
+        >>> result = FitResult(net, {"input_current": np.array(1.5)}, {"loss": np.array([2.0, 1.0])})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "fit.npz")
+        ...     result.save(path)
+        ...     FitResult.load(path, net) == result
+        True
+        """
         arrays = {f"parameters/{name}": value for name, value in self.parameters.items()}
         arrays |= {f"history/{name}": value for name, value in self.history.items()}
         arrays |= {f"state/{name}": value for name, value in self.state.items()}
@@ -222,6 +240,16 @@ class FitResult(Record):
     @classmethod
     def load(cls, path: str | os.PathLike[str], network: Network) -> FitResult:
         """Read what :meth:`save` wrote; the trained parameters take the place of those of `network`.
+
+        Parameters
+        ----------
+        path : str or path
+        network : Network
+            The one that was trained, or another that has its parameters.
+
+        Returns
+        -------
+        FitResult
 
         Raises
         ------
