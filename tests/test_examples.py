@@ -1,5 +1,6 @@
 """Every example runs, and leaves a picture."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,3 +23,11 @@ def test_every_example_runs_and_ends_in_its_picture(example, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("*.png"))
+
+
+def test_make_leaves_out_examples_that_need_what_is_not_there_and_shortens_long_ones():
+    makefile = (Path(__file__).resolve().parents[1] / "Makefile").read_text(encoding="utf-8")
+    needs = re.findall(r"\*(\w+)\*\) needs=(\w+);;", makefile)
+    assert {path.stem: library for path in EXAMPLES for part, library in needs if part in path.stem} == NEEDS
+    quick = re.search(r"case \$\$example in (\S+)\) quick=--quick;;", makefile).group(1)
+    assert {path.stem for path in EXAMPLES for part in quick.split("|") if part.strip("*") in path.stem} == LONG

@@ -25,6 +25,13 @@ net = ssnn.SLIFNetwork(
 sol = ssnn.simulate(net, t1=4.0, dt=0.01, num_samples=100, seed=0)
 
 # %%
+# A first picture, of the first sample: a row per neuron, a mark per spike.
+
+fig, ax = plt.subplots(figsize=(7, 2.4), layout="constrained")
+ssnn.plotting.raster(sol, ax=ax)
+plt.show()
+
+# %%
 # All samples stand in rectangular arrays: the times in increasing order, and which neuron fired. Where a sample has
 # fewer spikes than the longest one, its times end in inf and its neurons in −1.
 
@@ -34,9 +41,4 @@ print(sol.spike_neurons[0, :5])
 print(sol.num_spikes[:10])
 
 # %%
-# The same seed gives the same numbers on every machine and for every number of threads. A first picture, of the first
-# sample:
-
-fig, ax = plt.subplots(figsize=(7, 2.4), layout="constrained")
-ssnn.plotting.raster(sol, ax=ax)
-plt.show()
+# The same seed gives the same numbers on every machine and for every number of threads.
