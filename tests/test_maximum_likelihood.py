@@ -8,6 +8,7 @@ import pytest
 from helpers import one_neuron
 
 import ssnn_py as ssnn
+from ssnn_py.maximum_likelihood import _newton
 
 FINE = dict(dt=0.02, solver="exact_ou")
 RUN = dict(t1=2.0, **FINE)
@@ -48,6 +49,14 @@ def test_the_gradient_vanishes_there_and_the_covariance_is_the_inverse_informati
     np.testing.assert_allclose(found.covariance[block] @ found.information[block], np.eye(4), atol=1e-6)
     intervals = found.confidence_intervals(0.95)[known]
     np.testing.assert_allclose(np.diff(intervals)[:, 0] / found.standard_errors[known] / 2, 1.959964, rtol=1e-6)
+
+
+def test_newtons_step_leaves_a_parameter_that_nothing_identifies_at_its_bound():
+    """Rounding would take it out of its range, where there is no likelihood."""
+    information = np.array([[1e4, 1e-14], [1e-14, 0.0]])
+    step = _newton(information, np.array([1.0, 0.0]), np.ones(2))
+    assert step[0] == pytest.approx(-1e-4)
+    assert step[1] == 0.0
 
 
 def test_a_profile_is_the_parabola_of_the_standard_error_near_its_top(found):
