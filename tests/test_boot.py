@@ -597,12 +597,12 @@ atexit.register(_julia.end)
 class _Main:
     def seval(self, code):
         if "VERSION" in code:
-            threads, processor = (_julia.text(part) for part in ("string(Threads.nthreads())", "Sys.CPU_NAME"))
+            return "1.10.0"
+        if "start_facts" in code:
+            threads, processor, _, *addresses = _julia.text(code).split("\\n")
             # Instead of jl_gc_safe_enter: this Julia's entry points would not leave that state.
             address = ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p).value
-            return "\\n".join(["1.10.0", threads, processor, str(address)])
-        if "entry_point" in code:
-            return _julia.text(code)
+            return "\\n".join([threads, processor, str(address), *addresses])
         if "import SSNN" in code:  # compiled before
             compiled = cache.compiled_core(_executable, _image, _julia.cpu_target, libjulia.library_path(_libraries))
             load = cache.load_compiled(compiled)
@@ -630,7 +630,7 @@ class TestAroundJuliacall:
             print(julia.how, julia.version, julia.library, run() == run())
             same = ssnn.simulate(net, t1=2.0, dt=0.01, max_spikes=2, seed=3, engine="reference").spike_times[0, 0]
             print(abs(run() - same) < 1e-12)
-            for attempt in (lambda: julia.eval('error("in so many words")'), lambda: julia.function("no_such_entry")):
+            for attempt in (lambda: julia.eval('error("in so many words")'), julia.function("no_such_entry")):
                 try:
                     attempt()
                 except ssnn.JuliaError as error:
@@ -638,7 +638,7 @@ class TestAroundJuliacall:
             """,
             **juliacall,
         )
-        assert (out.split("\n")[0], out.split()[-3:], err) == ("juliacall 1.10.0 a stand-in True", ["True"] * 3, "")
+        assert (out.split("\n"), err) == (["juliacall 1.10.0 a stand-in True", "True", "True", "True", ""], "")
 
     @pytest.mark.parametrize("first", ["", "import juliacall"], ids=["imported by us", "imported before"])
     def test_ctrl_c_stops_a_long_solve(self, juliacall, first):

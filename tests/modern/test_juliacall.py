@@ -166,7 +166,7 @@ def test_errors_carry_julias_message_and_no_stack(julia):
         julia.eval('error("in so many words")')
     assert "Stacktrace" not in str(caught.value)
     with pytest.raises(ssnn.JuliaError, match="no_such_entry"):
-        julia.function("no_such_entry")
+        julia.function("no_such_entry")()
     with pytest.raises(ssnn.JuliaError, match="too large"):
         ssnn.simulate(one_neuron(mu=(1e3, 0.0)), t1=1e5, dt=100.0, num_samples=64)
 

@@ -54,7 +54,7 @@ function fire_recorded!(run, observer, step::Step)
     r.next = stop
 end
 
-store_if_wanted!(pointer, value, place) = pointer == C_NULL || unsafe_store!(pointer, value, place)
+store_if_wanted!(pointer::Ptr{Float64}, value, place) = pointer == C_NULL || unsafe_store!(pointer, value, place)
 
 """λ of neuron k in state y."""
 @inline hazard_rate(θ, k, y, t) = last(drift(θ, k, y, t))

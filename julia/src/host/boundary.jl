@@ -73,6 +73,21 @@ end
     unsafe_store!(out, UInt64(entry_point(unsafe_string(name))))
 end
 
+"""
+What juliacall's host asks for at its start, a line each: threads, processor, the address of the function by which a
+thread leaves Julia, and those of the two entry points by which it asks for more.
+"""
+function start_facts()
+    # No part of Julia's documented interface: where a version lacks it, threads stay as they are.
+    leave = try
+        UInt(cglobal(:jl_gc_safe_enter))
+    catch
+        UInt(0)
+    end
+    facts = (Threads.nthreads(), Sys.CPU_NAME, leave, entry_point("ssnn_evaluate"), entry_point("ssnn_entry_point"))
+    return join(map(string, facts), '\n')
+end
+
 # Writes at most `capacity` bytes of the last error's message and the number of bytes written.
 @entry_point function ssnn_last_error(buffer::Ptr{UInt8}, capacity::Int64, written::Ptr{Int64})
     unsafe_store!(written, write_text(buffer, capacity, LAST_ERROR[]))

@@ -127,18 +127,28 @@ function with_spare_thread(work)
     end
 end
 
+# What a host calls first; others are compiled when they are called.
+const FIRST_ENTRY_POINTS = (
+    "ssnn_last_error", "ssnn_interface_version", "ssnn_set_cancel_flag", "ssnn_solve", "ssnn_solve_tangent",
+    "ssnn_adjoint", "ssnn_train_signatures", "ssnn_expected_signature_loss", "ssnn_train_kernels", "ssnn_sciml_solve",
+)
+
 """The work whose compiled code the package keeps."""
 function precompile_workload()
     try
         with_spare_thread() do
             for solver in sort(collect(keys(SOLVERS))), n in (1, 2)
                 host = RingHost(n; solver = solver, num_samples = 2)
-                run_host(host)
-                run_host_tangent(host, 14)
-                run_host_adjoint(host)
+                for _ in ("with new workers", "with those that were kept")
+                    run_host(host)
+                    run_host_tangent(host, 14)
+                    run_host_adjoint(host)
+                end
             end
             run_signatures()
         end
+        start_facts()
+        foreach(entry_point, FIRST_ENTRY_POINTS)
     finally
         forget_plans!()             # they hold addresses of this process
         WORKERS_MADE[] = 0

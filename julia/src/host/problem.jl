@@ -273,21 +273,22 @@ end
 Where each of `coefficient_arrays` stands in the host's tables, which list what `coefficient_names` of the problem says.
 """
 function coefficient_places(problem::Problem, p::Model)
-    given = split(unsafe_string(problem.coefficient_names), '\n'; keepempty = false)
+    given = String.(split(unsafe_string(problem.coefficient_names), '\n'; keepempty = false))
     known = String[string(name) for name in keys(coefficient_arrays(p))]
     for name in given
         name in known || throw(ArgumentError(
             "the host gives a coefficient \"$name\", which this network does not have; it has $(join(known, ", "))",
         ))
     end
-    places = Int[]
-    for name in known
-        times = count(isequal(name), given)
-        times == 1 ||
-            throw(ArgumentError("the host must give the coefficient \"$name\" once, and gives it $times times"))
-        push!(places, findfirst(isequal(name), given))
-    end
-    return places
+    return Int[only_place(given, name) for name in known]
+end
+
+function only_place(given::Vector{String}, name::String)
+    places = findall(other -> other == name, given)
+    length(places) == 1 || throw(ArgumentError(
+        "the host must give the coefficient \"$name\" once, and gives it $(length(places)) times"
+    ))
+    return places[1]
 end
 
 """A table of the host's in the order of `coefficient_arrays`."""

@@ -569,7 +569,7 @@ function adjoint(problem::Problem, data::AdjointData)
         workers = [AdjointWorker(problem, data) for _ in 1:threads]
         return AdjointPlan(workers, chunk_sums(problem, data, workers))
     end
-    function renew_plan!(plan)
+    function renew_plan!(plan::AdjointPlan)
         foreach(w -> renew!(w, problem, data), plan.workers)
         foreach(clear!, plan.partial)
         foreach(w -> clear!(w.gradients), plan.workers)

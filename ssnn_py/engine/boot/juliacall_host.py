@@ -103,16 +103,15 @@ class JuliacallRuntime(JuliaRuntime):
         self._faults.remember()
         self._main = juliacall.Main
         library = juliacall.CONFIG.get("lib") if inside else None
-        # The last is no part of Julia's documented interface: where a version lacks it, threads stay as they are.
-        facts = "VERSION, Threads.nthreads(), Sys.CPU_NAME, try UInt(cglobal(:jl_gc_safe_enter)) catch; UInt(0) end"
-        self.version, threads, self.cpu_target, leave = self._ask(library, f"join(({facts}), '\\n')").split("\n")
-        self.threads = int(threads)
-        self._leave_julia = ctypes.CFUNCTYPE(ctypes.c_int8)(int(leave)) if int(leave) else lambda: 0
+        self.version = self._ask(library, "string(VERSION)")
         if tuple(int(part) for part in self.version.split(".")[:2]) < MODERN:
             raise JuliaError(f"juliacall has started Julia {self.version}; ssnn_py needs 1.10 or newer in it")
         self._load_core(library)
-        addresses = 'SSNN.entry_point(name) for name in ("ssnn_evaluate", "ssnn_entry_point")'
-        evaluate, find = map(int, self._ask(library, f"join(({addresses}), '\\n')").split("\n"))
+        # One question, whose answer is compiled with the core.
+        threads, self.cpu_target, *addresses = self._ask(library, "SSNN.start_facts()").split("\n")
+        self.threads = int(threads)
+        leave, evaluate, find = map(int, addresses)
+        self._leave_julia = ctypes.CFUNCTYPE(ctypes.c_int8)(leave) if leave else lambda: 0
         # Without giving up Python's lock: what is loaded may itself call Python.
         self._evaluate_text = ctypes.PYFUNCTYPE(ctypes.c_int32, ctypes.c_char_p)(evaluate)
         self._find_entry = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_char_p, ctypes.c_void_p)(find)
