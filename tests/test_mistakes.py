@@ -81,6 +81,12 @@ def test_complex_numbers_and_texts_are_no_times(t1):
         ssnn.simulate(one_neuron(), t1, 0.1, engine="reference")
 
 
+@pytest.mark.parametrize("current", [None, "1", [None]])
+def test_a_current_is_a_number(current):
+    with pytest.raises(ssnn.ValidationError, match=r"input_current must be a number or an array of shape .*, got"):
+        ssnn.SLIFNetwork([[0.0]], input_current=current)
+
+
 @pytest.mark.parametrize("weights", [None, sparse.csr_matrix((0, 0)), sparse.csr_matrix((2, 3))])
 def test_weights_that_are_no_square_matrix_are_refused(weights):
     with pytest.raises(ssnn.ValidationError, match="weights must be a matrix of shape"):
