@@ -336,8 +336,8 @@ end
     # OrdinaryDiffEq.jl #4388: u′ = 1 from 0 stops where u = q, at τ = q; hence ∂τ/∂q = 1. Differentiating through the
     # terminating callback gives that only up to its root finding.
     threshold_at(v_th) = SSNN.SLIF(
-        (zeros(1) for _ in 1:10)..., zeros(0), SSNN.ThresholdIntensity([v_th]), SSNN.ConstantCurrent(zeros(1)),
-        SSNN.ConstantDiffusion(), false, false,
+        (zeros(1) for _ in 1:10)..., zeros(0), zeros(0), SSNN.ThresholdIntensity([v_th]),
+        SSNN.ConstantCurrent(zeros(1)), SSNN.ConstantDiffusion(), false, false, nothing,
     )
     θ = SSNN.DualModel(threshold_at(1.0), threshold_at(1.0))
     @test SSNN.crossing_tangent(θ, 1, 1, (1.0, 0.0, 0.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0)) == 1.0
