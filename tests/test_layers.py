@@ -48,7 +48,7 @@ ENGINE = (
     {"sciml"},
 )
 BOOT = (
-    {"choice", "core", "signals", "thread"},
+    {"choice", "core", "signals", "symbols", "thread"},
     {"cache", "libjulia", "running"},
     {"embedded", "juliacall_host"},
     {"start"},
