@@ -270,8 +270,10 @@ class JumpProcess(Driver):
     @property
     def law(self) -> Any:
         """Of the sizes: as `jumps` was given, with the parameters that the process has."""
-        if isinstance(self._law, _FixedJumps):
-            return float(self.parameters["jump_mean"])
+        law = self._with_numbers()
+        return law.mean if isinstance(law, _FixedJumps) else law
+
+    def _with_numbers(self) -> Any:
         if not isinstance(self._law, JumpLaw):
             return self._law
         return type(self._law)(**{name: float(self.parameters[f"jump_{name}"]) for name in vars(self._law)})
@@ -293,10 +295,10 @@ class JumpProcess(Driver):
         """Sizes of jumps from two numbers in (0, 1) for each, of which quantile functions take the first; and their
         derivatives by the parameters that belong to the law.
         """
-        if isinstance(self._law, JumpLaw):
-            law = _FixedJumps(self.law) if isinstance(self._law, _FixedJumps) else self.law
+        law = self._with_numbers()
+        if isinstance(law, JumpLaw):
             return law.sizes(u, other), {f"jump_{name}": slope for name, slope in law.slopes(u, other).items()}
-        found = np.asarray(self.law(u))
+        found = np.asarray(law(u))
         if found.shape != u.shape or found.dtype.kind not in "fiu" or not np.isfinite(found).all():
             raise ValidationError(
                 f"jumps must give a finite size for each of {u.shape} numbers in (0, 1), got {describe(found)}"

@@ -99,8 +99,6 @@ class _Sampled:
 
     def pulled_back(self, bar: Array, wanted: Collection[str], num_components: int) -> dict[str, Array]:
         """Gradients by the wanted parameters from those by its components' values at the merged knots."""
-        if not wanted:
-            return {}
         own, like = self.knots.transposed(bar), spread(np.empty(self.shape))
         if like.shape[2] > 1 and own.shape[2] != like.shape[2]:  # of components that are driven otherwise
             padded = np.zeros((*own.shape[:2], num_components, own.shape[3]))
@@ -134,12 +132,14 @@ class _Fractional:
 
     def _slopes(self, names: Collection[str]) -> dict[str, Array]:
         """Derivatives of its values at its own knots, by those of its parameters that are named."""
+        return {known: self._slope(own) for own, known in self.known.items() if known in names}
+
+    def _slope(self, name: str) -> Array:
         hurst, scale = self.term.hurst, self.step**self.term.hurst
-        slopes = {"path_scale": lambda: scale * self.draw(hurst, False)}
-        slopes["hurst"] = lambda: (
-            self.term.scale * (scale * self.draw(hurst, True) + math.log(self.step) * slopes["path_scale"]())
-        )
-        return {known: slopes[own]() for own, known in self.known.items() if known in names}
+        by_scale = np.asarray(scale * self.draw(hurst, False))
+        if name == "path_scale":
+            return by_scale
+        return np.asarray(self.term.scale * (scale * self.draw(hurst, True) + math.log(self.step) * by_scale))
 
     def moved(self, directions: Mapping[str, Array]) -> list[_Piece]:
         slopes = self._slopes(directions)
@@ -148,7 +148,7 @@ class _Fractional:
         return [(self.knots.at_knots(np.asarray(values)), self.components) for values in along]
 
     def pulled_back(self, bar: Array, wanted: Collection[str], num_components: int) -> dict[str, Array]:
-        own = self.knots.transposed(bar) if wanted else bar
+        own = self.knots.transposed(bar)
         return {name: np.asarray(np.sum(own * slope)) for name, slope in self._slopes(wanted).items()}
 
 
@@ -191,8 +191,10 @@ class DriverPath:
         """Gradients by those of the parameters that are named, from those by the values, (S, N or 1, C or 1, M)."""
         gradients: dict[str, Array] = {}
         for term in self._terms:
-            part = bar if bar.shape[2] == 1 else bar[:, :, list(term.components)]
             wanted = [name for name in term.names if name in names]
+            if not wanted:
+                continue
+            part = bar if bar.shape[2] == 1 else bar[:, :, list(term.components)]
             for name, gradient in term.pulled_back(part, wanted, len(self.brownian)).items():
                 gradients[name] = gradients.get(name, 0.0) + gradient
         return gradients
@@ -233,8 +235,7 @@ def driver_path(problem: Problem) -> DriverPath | None:
     noises = network.noise_names
     # A sampled path of several noises is one term, on all their components; of fractional Brownian motions each has its
     # own, and its place among those of its noise.
-    found: dict[tuple[str, int, int], tuple[Driver, list[int]]] = {}
-    of_fractional: dict[tuple[int, int], dict[str, str]] = {}
+    found: dict[tuple[str, int, int], tuple[Driver, dict[str, str], list[int]]] = {}
     brownian = [False] * len(noises)
     for c, noise in enumerate(noises):
         fractional = 0
@@ -242,28 +243,27 @@ def driver_path(problem: Problem) -> DriverPath | None:
             if isinstance(term, BrownianMotion):
                 brownian[c] = True
             elif isinstance(term, FractionalBrownianMotion):
-                found["", c, fractional] = (term, [c])
-                of_fractional[c, fractional] = names
+                found["", c, fractional] = (term, names, [c])
                 fractional += 1
             elif isinstance(term, SampledPath) and term.flows:
-                found.setdefault((names["driver_values"], 0, 0), (term, []))[1].append(c)
+                found.setdefault((names["driver_values"], 0, 0), (term, names, []))[2].append(c)
     if not found:  # a path that stands still between its jumps
         still = np.zeros((1, 1, 1, 2))
         return DriverPath(np.array([problem.t0, problem.t1]), still, tuple(brownian), ())
     grid = _noise_grid(problem)
-    knots = [_knots(term) if isinstance(term, SampledPath) else grid for term, _ in found.values()]
+    knots = [_knots(term) if isinstance(term, SampledPath) else grid for term, *_ in found.values()]
     times = knots[0] if all(np.array_equal(part, knots[0]) for part in knots) else np.unique(np.concatenate(knots))
     parts: list[_Piece] = []
     terms: list[_Sampled | _Fractional] = []
-    for ((name, c, ordinal), (term, components)), own in zip(found.items(), knots, strict=True):
+    for ((_, c, ordinal), (term, names, components)), own in zip(found.items(), knots, strict=True):
         on_knots = _OnKnots(*_places(own, times), own.size, _jumps_of(term))
         if isinstance(term, FractionalBrownianMotion):
-            one = _fractional(problem, term, of_fractional[c, ordinal], c, ordinal, grid.size - 1, on_knots)
+            one = _fractional(problem, term, names, c, ordinal, grid.size - 1, on_knots)
             parts.append(one.along())
             terms.append(one)
         else:
             xs = term.parameters["driver_values"]
-            sampled = _Sampled(name, xs.shape, tuple(components), on_knots)
+            sampled = _Sampled(names["driver_values"], xs.shape, tuple(components), on_knots)
             terms.append(sampled)
             parts.append(sampled.along(xs))
     return DriverPath(times, _sum_of(parts, len(noises)), tuple(brownian), tuple(terms))

@@ -9,7 +9,7 @@ struct Spike{M}
     ẏ::NTuple{M,Float64}
 end
 
-"""The spike to which a passage of neuron k has led; at Inf where it led to none."""
+"""The spike to which a passage of neuron k has led."""
 Spike(k, arrival::Arrival) = Spike(k, arrival.event, arrival.τ, arrival.y, arrival.ẏ)
 
 """Which of two comes first: of those at the same time, that of the lower index."""
@@ -32,9 +32,6 @@ function Base.empty!(expected::ExpectedSpikes)
     empty!(expected.heap)
     return expected
 end
-
-"""Whether a spike of neuron k is expected."""
-@inline is_expected(expected::ExpectedSpikes, k) = @inbounds expected.place[k] != 0
 
 """Expect this spike of its neuron, and no other."""
 function expect!(expected::ExpectedSpikes, spike::Spike)

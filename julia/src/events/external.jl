@@ -91,16 +91,11 @@ end
 
 """Bring the spike under way that arrives first, within this step, to those targets that it reaches then."""
 function deliver!(run, observer, step::Step)
-    d, θ, synapses = run.external.deliveries, run.θ, run.synapses
+    x, θ, synapses, d = run.x, run.θ, run.synapses, run.external.deliveries
     spike = d.under_way[1]
     reached = reached_next(d, θ, synapses, spike)
-    deliver!(run, observer, step, spike, view(d.order, reached))
-    go_on!(d, θ, synapses, last(reached))
-end
-
-function deliver!(run, observer, step::Step, spike, reached)
-    x, θ, synapses = run.x, run.θ, run.synapses
-    for e in reached
+    for place in reached
+        e = d.order[place]
         k = target(synapses, e)
         y = advance(run.solver, θ, step, k, state_at(x.y, k), piece_start(x, step, k), spike.arrival)
         before_delivery!(observer, run, step, spike, e, k, y)
@@ -108,6 +103,7 @@ function deliver!(run, observer, step::Step, spike, reached)
         mark_moved!(x, k, spike.arrival)
         restart!(run, step, k)
     end
+    go_on!(d, θ, synapses, last(reached))
 end
 
 """How far the external events of a sample have come, between two steps."""

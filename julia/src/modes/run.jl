@@ -329,12 +329,10 @@ end
 function fire!(run::Run, observer::NoObserver, step::Step, j, event, τ)
     x = run.x
     set_state!(x.y, j, transition(run.θ, j, event, state_at(x.y, j), count_spike!(run, j, event)))
-    arrive!(run, step, synapses_of(run.synapses, j), j, τ)
+    arrive!(run, step, j, τ)
     restart!(run, step, j)
     put_down!(run, observer, step, j, event, τ)
 end
-
-deliver!(run::Run, ::NoObserver, step::Step, spike, reached) = arrive!(run, step, reached, 0, spike.arrival)
 
 """Count one more spike of neuron j; returns the logarithm of its next threshold."""
 function count_spike!(run::Run, j, event)
@@ -360,16 +358,16 @@ function put_down!(run::Run, observer::Observer, step::Step, j, event, τ)
 end
 
 """
-Let a spike of neuron j (0 where it comes from outside, or after a delay) arrive at τ by these synapses: one target
-after the other is brought there, and goes on from there; j itself, which has just made its transition, is left there.
+Let a spike of neuron j arrive at τ: one target after the other is brought there, and goes on from there; j itself,
+which has just made its transition, is left there.
 """
-function arrive!(run::Run, step::Step, reached, j, τ)
-    x, θ, synapses = run.x, run.θ, run.synapses
-    for e in reached
-        k = target(synapses, e)
+function arrive!(run::Run, step::Step, j, τ)
+    x, θ = run.x, run.θ
+    for e in synapses_of(run.synapses, j)
+        k = target(run.synapses, e)
         y = state_at(x.y, k)
         k == j || (y = advance(run.solver, θ, step, k, y, piece_start(x, step, k), τ))
-        set_state!(x.y, k, delivery(θ, synapses, e, k, y))
+        set_state!(x.y, k, arrival(θ, e, k, y))
         k == j && continue
         mark_moved!(x, k, τ)
         restart!(run, step, k)
