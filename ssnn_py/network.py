@@ -213,7 +213,7 @@ class Network(Immutable):
         return (
             *(self.model, self.num_neurons, self._sparse, self.parameters),
             *(getattr(self, argument, None) for argument in self.part_classes),
-            *(synapses.indptr, synapses.targets, synapses.position),
+            *synapses.held(),
         )
 
     # --- shapes -------------------------------------------------------------------------------------------------------
@@ -400,7 +400,7 @@ class Network(Immutable):
         """The weight of every synapse, in the order of ``synapses.targets``."""
         if "weights" not in self.parameters:
             return np.empty(0)
-        return np.asarray(self.parameters["weights"].ravel()[self.synapses.position])
+        return self.synapses.at(self.parameters["weights"])
 
     def like_weights(self, values: Array) -> Any:
         """Values of the parameters ``"weights"`` or ``"delays"`` in the form in which the weights were given."""
@@ -523,7 +523,7 @@ class Network(Immutable):
         array = as_real_array("weights", weights, (values.ndim,), f"an array of shape {values.shape}")
         if array.shape != values.shape:
             raise ValidationError(f"weights must have shape {values.shape}, got shape {array.shape}")
-        if np.count_nonzero(array) > np.count_nonzero(array.ravel()[self.synapses.position]):
+        if np.count_nonzero(array) > np.count_nonzero(self.synapses.at(array)):
             return array, {"synapses": read_matrix("weights", array, True)[1]}
         return array, {}
 

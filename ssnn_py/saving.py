@@ -360,7 +360,7 @@ class _Weights:
         }
 
     def at_synapses(self, parameter: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(parameter.ravel()[self.network.synapses.position])
+        return self.network.synapses.at(parameter)
 
 
 class _Writer:

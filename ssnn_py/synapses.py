@@ -32,16 +32,46 @@ class Synapses(Immutable):
     ----------
     indptr : ndarray of int64, shape (N + 1,)
         Where each row begins in `targets`.
-    targets : ndarray of int64, shape (nnz,)
+    targets : ndarray of int32, shape (nnz,)
         The receiving neuron of each synapse.
-    position : ndarray of int64, shape (nnz,)
-        Where the synapse's weight stands in the flattened parameter.
     """
 
-    def __init__(self, indptr: ArrayLike, targets: ArrayLike, position: ArrayLike) -> None:
-        self.indptr, self.targets, self.position = (
-            np.ascontiguousarray(part, dtype=np.int64) for part in (indptr, targets, position)
-        )
+    def __init__(self, indptr: ArrayLike, targets: ArrayLike, position: ArrayLike | None = None) -> None:
+        self.indptr = np.ascontiguousarray(indptr, dtype=np.int64)
+        self.targets = np.ascontiguousarray(targets, dtype=np.int32)
+        self._position = None if position is None else np.ascontiguousarray(position, dtype=np.int64)
+
+    @property
+    def position(self) -> NDArray[np.int64]:
+        """Where each synapse's weight stands in the flattened parameter, shape (nnz,)."""
+        return np.arange(self.targets.size) if self._position is None else self._position
+
+    def at(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The number of each synapse in a parameter of the shape of the weights, or of one number for all."""
+        numbers: NDArray[Any] = self.rows_at(values[np.newaxis])[0]
+        return numbers
+
+    def rows_at(self, block: NDArray[Any]) -> NDArray[Any]:
+        """The same for parameters with a leading axis, shape (P, nnz)."""
+        if block.ndim == 1:
+            return np.broadcast_to(block[:, np.newaxis], (block.size, self.targets.size))
+        rows = block.reshape(len(block), -1)
+        return rows if self._position is None else rows[:, self._position]
+
+    def are_list_of(self, values: NDArray[Any]) -> bool:
+        """Whether the parameter is a contiguous list of what the synapses have."""
+        return values.ndim == 1 and self._position is None and values.flags.c_contiguous
+
+    def add_to(self, values: NDArray[Any], sums: NDArray[Any]) -> None:
+        """Add a number per synapse to a contiguous array like the parameter, to one number one after the other."""
+        if values.ndim == 0:
+            values += np.add.accumulate(sums)[-1]
+        else:
+            values.reshape(-1)[slice(None) if self._position is None else self._position] += sums
+
+    def held(self) -> tuple[Any, ...]:
+        """All that they are, to be compared."""
+        return self.indptr, self.targets, self._position
 
     @property
     def sources(self) -> NDArray[np.int64]:
@@ -63,7 +93,7 @@ def read_matrix(name: str, matrix: Any, square: bool) -> tuple[tuple[int, int], 
         rows.sum_duplicates()
         values = as_real_array(name, rows.data, (1,))
         _check_matrix(name, rows.shape, shapes, square)
-        synapses = Synapses(rows.indptr, rows.indices, np.arange(values.size))
+        synapses = Synapses(rows.indptr, rows.indices)
         return rows.shape, synapses, values, (type(rows), rows.shape)
     values = as_real_array(name, matrix, (2,), f"a matrix of shape {shapes.split(' with')[0]}")
     _check_matrix(name, values.shape, shapes, square)
@@ -114,7 +144,7 @@ def longest_delay(delays: Array | None, synapses: Synapses) -> float:
     """The longest of the delays of all synapses; 0 where there are none."""
     if delays is None or not synapses.targets.size:
         return 0.0
-    return float(np.max(delays if delays.ndim == 0 else delays.ravel()[synapses.position]))
+    return float(np.max(delays if delays.ndim == 0 else synapses.at(delays)))
 
 
 class SpikeInput(Component):
@@ -196,7 +226,7 @@ class SpikeInput(Component):
         array = as_real_array(name, value, (values.ndim,), what)
         if array.shape != values.shape:
             raise ValidationError(f"{name} must be {what}, got shape {array.shape}")
-        if self._sparse is None and np.count_nonzero(array) > np.count_nonzero(array.ravel()[self.synapses.position]):
+        if self._sparse is None and np.count_nonzero(array) > np.count_nonzero(self.synapses.at(array)):
             raise ValidationError(
                 f"{name} must be 0 where there is no synapse: make another SpikeInput to have other synapses"
             )
@@ -236,7 +266,7 @@ class SpikeInput(Component):
         synapses = self.synapses
         return (
             *(self.parameters, self.num_channels, self.num_neurons, self._sparse, self.target),
-            *(synapses.indptr, synapses.targets, synapses.position),
+            *synapses.held(),
         )
 
     def __repr__(self) -> str:

@@ -17,6 +17,7 @@ end
 include("host/boundary.jl")
 foreach(file -> include("paths/$file.jl"), ("elementary", "counters", "noise_window", "driver"))
 foreach(file -> include("models/$file.jl"), ("dual", "formula_functions", "model", "intensity", "current", "diffusion"))
+include("host/synapses.jl")
 include("host/problem.jl")
 include_folder("paths"; except = ("elementary.jl", "counters.jl", "noise_window.jl", "driver.jl"))
 include("host/threads.jl")

@@ -20,7 +20,7 @@ function adjoint_with(
     recorded = [pointer(v_bar), pointer(i_bar)]
     data = SSNN.AdjointData(
         pointer(times_bar), pointer(recorded), 2, pointer(table),
-        SSNN.Coefficient(pointer(weight_bar), 0, 0, 0, 1),
+        SSNN.PerSynapse(pointer(weight_bar), 0, 0),
     )
     GC.@preserve host gradients weight_bar table times_bar v_bar i_bar recorded begin
         workers = map(1:SSNN.num_workers(problem)) do _
@@ -38,7 +38,7 @@ function forward_with(make, host, slot, neuron, times_bar, v_bar, i_bar)
     unit, one_weight, nowhere = [1.0 * (k == neuron) for k in 1:n], [1.0], SSNN.Coefficient(C_NULL, 0, 0, 0, 0)
     times, v, i = zeros(p.max_spikes), zeros(n * p.num_saves), zeros(n * p.num_saves)
     table = [s == slot ? SSNN.Coefficient(pointer(unit), 0, 0, 1, 0) : nowhere for s in 1:host.num_slots]
-    weights = slot == 0 ? SSNN.Coefficient(pointer(one_weight), 0, 0, 0, 1) : nowhere
+    weights = slot == 0 ? SSNN.PerSynapse(pointer(one_weight), 0, 0) : SSNN.NOT_GIVEN
     recorded = [pointer(v), pointer(i)]
     outputs = SSNN.TangentOutputs(1, pointer(table), weights, pointer(times), pointer(recorded), 2)
     run = SSNN.SciMLRun(p)
@@ -108,7 +108,7 @@ end
 @testset "reverse walk: what it refuses" begin
     host = SSNN.RingHost(1; solver = "sciml:EM")
     table = fill(SSNN.Coefficient(C_NULL, 0, 0, 0, 0), host.num_slots)
-    data = SSNN.AdjointData(C_NULL, C_NULL, 0, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0))
+    data = SSNN.AdjointData(C_NULL, C_NULL, 0, pointer(table), SSNN.NOT_GIVEN)
     GC.@preserve host table if SSNN.SCIML_HOOK[] === nothing
         @test_throws ErrorException SSNN.sciml_adjoint(host.problem, data, (sensealg = :InterpolatingAdjoint,))
     end

@@ -19,7 +19,7 @@ function tangent_with(make, host, slot)
     v, i = (zeros(host.problem.num_neurons * host.problem.num_saves) for _ in 1:2)
     recorded = [pointer(v), pointer(i)]
     outputs = SSNN.TangentOutputs(
-        1, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0), pointer(times), pointer(recorded), 2,
+        1, pointer(table), SSNN.NOT_GIVEN, pointer(times), pointer(recorded), 2,
     )
     run = SSNN.SciMLRun(host.problem)
     observer = SSNN.TangentObserver(run, outputs)
@@ -84,7 +84,7 @@ end
     function parameters()
         host = SSNN.RingHost(n)
         θ = SSNN.Model(host.problem)
-        foreach(a -> a .= 0.5 .+ rand(rng, size(a)...), SSNN.all_arrays(θ))
+        foreach(a -> a .= 0.5 .+ rand(rng, size(a)...), SSNN.coefficient_arrays(θ))
         return θ
     end
     θ, dθ, θ̄ = parameters(), parameters(), parameters()
@@ -109,14 +109,16 @@ end
     rng = MersenneTwister(5)
     n, j = 3, 2
     host = SSNN.RingHost(n)
-    synapses = SSNN.Synapses(host.problem)
+    synapses = host.problem.synapses
+    arrays(p) = (SSNN.coefficient_arrays(p)..., p.weights)
     for hard in (false, true)
         problem = SSNN.Problem((
             name == :hard_reset ? Int(hard) : getfield(host.problem, name) for name in fieldnames(SSNN.Problem)
         )...)
         θ, dθ, θ̄ = (SSNN.Model(problem) for _ in 1:3)
-        foreach(a -> a .= 0.5 .+ rand(rng, size(a)...), SSNN.all_arrays(θ))
-        foreach(a -> a .= randn(rng, size(a)...), SSNN.all_arrays(dθ))
+        foreach(p -> SSNN.keep_apart!(p.weights), (θ, dθ, θ̄))
+        foreach(a -> a .= 0.5 .+ rand(rng, size(a)...), arrays(θ))
+        foreach(a -> a .= randn(rng, size(a)...), arrays(dθ))
         u, du, bar, τ_bar = randn(rng, 3n), randn(rng, 3n), randn(rng, 3n), randn(rng)
         before = SSNN.network_drift!(zeros(3n), u, θ, 0.0)
         u_after = SSNN.transition!(copy(u), θ, synapses, j, -0.7)
@@ -125,7 +127,7 @@ end
         dτ = SSNN.spike_jump_tangent!(du_after, u, before, after, SSNN.DualModel(θ, dθ), synapses, j)
         @test dτ ≈ -du[2n+j] / SSNN.rate(θ.intensity, j, u[j])
         bar_before = SSNN.spike_jump_adjoint!(copy(bar), τ_bar, θ̄, u, before, after, θ, synapses, j)
-        moved = sum(dot(a, b) for (a, b) in zip(SSNN.all_arrays(θ̄), SSNN.all_arrays(dθ)))
+        moved = sum(dot(a, b) for (a, b) in zip(arrays(θ̄), arrays(dθ)))
         @test dot(bar, du_after) + τ_bar * dτ ≈ dot(bar_before, du) + moved
         # The rule that docs/gradients.md states for this network.
         hard && continue

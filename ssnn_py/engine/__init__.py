@@ -343,7 +343,7 @@ def with_cause_of_runaway(said: str, problem: Problem) -> str:
     network = problem.network
     if not network.synapses.targets.size:
         return said
-    values = np.asarray(network.parameters["weights"].ravel()[network.synapses.position])
+    values = network.weight_values
     sources = np.repeat(np.arange(network.num_neurons), np.diff(network.synapses.indptr))
     sums = np.bincount(sources, values, network.num_neurons)
     slif = network.core.model == "slif"

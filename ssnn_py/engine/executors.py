@@ -290,7 +290,7 @@ def _gathered(problem: Problem, name: str, chunks: Sequence[Array]) -> Array:
         return total
     # Neuron after neuron, or synapse after synapse, as the core adds them.
     if name in SYNAPTIC:
-        total = total.ravel()[network.synapses_of(name).position]
+        total = network.synapses_of(name).at(total)
         axis = 0
     else:
         axis = total.ndim - 1 - len(network.tail(name, like))

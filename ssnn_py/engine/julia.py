@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import JuliaError
 from ..spike_trains import SpikeTrains
-from ..synapses import SYNAPTIC, SpikeInput, of_synapses
+from ..synapses import SYNAPTIC, Synapses, of_synapses
 from ..validation import require_memory
 from . import (
     Array,
@@ -36,7 +36,7 @@ from . import (
 from .boot import runtime
 from .driver_paths import DriverJumps, DriverPath, driver_jumps, driver_path
 from .julia_functions import define
-from .structs import BYTES, Coefficient, address, coefficient
+from .structs import BYTES, Coefficient, PerSynapse, address, coefficient
 
 _ZERO = np.zeros(())
 _SMALL = 2**14
@@ -49,8 +49,8 @@ _COTANGENTS = ("spike_times", "entries", "entries_at_saves", "entries_at_inserti
 
 
 class _Table:
-    """Coefficients by name for one problem shape: those of the named parameters' arrays, and `default`, or null, where
-    no parameter stands for them.
+    """Coefficients of neurons by name for one problem shape: those of the named parameters' arrays, and `default`, or
+    null, where no parameter stands for them.
 
     It remembers of each parameter which array it was filled from, and fills anew only what has changed.
     """
@@ -58,7 +58,6 @@ class _Table:
     def __init__(self, rows: Sequence[str], default: Coefficient, directions: bool = False) -> None:
         self.rows = {name: row for row, name in enumerate(rows)}
         self.entries = (Coefficient * len(rows))(*[default] * len(rows))
-        self.weights, self.signals = Coefficient(), structs.SignalCoefficients()
         self.directions = directions  # arrays have a leading axis over directions
         # Of each parameter: its array, shape and strides, and where in the array its coefficients begin.
         self._filled: dict[str, tuple[weakref.ref[Array], Any, Any, list[tuple[Coefficient, int]]]] = {}
@@ -66,6 +65,8 @@ class _Table:
     def fill(self, problem: Problem, arrays: Mapping[str, Array]) -> None:
         """Point to `arrays`, of the same parameters every time."""
         for name, array in arrays.items():
+            if name in SYNAPTIC or name == "input_times":
+                continue
             filled = self._filled.get(name)
             if filled is not None:
                 if filled[0]() is array:
@@ -80,17 +81,6 @@ class _Table:
 
     def _views(self, problem: Problem, name: str, array: Array) -> list[tuple[Coefficient, int]]:
         start, stride = address(array) or 0, array.strides[0] // BYTES if self.directions else 0
-        if name in SYNAPTIC or name == "input_times":
-            # The parameter's elements are its knots, the same one for all synapses where it is a number.
-            one = array.ndim == int(self.directions)
-            per_sample = array.shape[-1] if name == "input_times" and array.shape[-2] > 1 else 0
-            entry = Coefficient(start, stride, per_sample, 0, 0 if one else 1)
-            if name == "weights":
-                self.weights = entry
-            else:
-                setattr(self.signals, name, entry)
-                entry = getattr(self.signals, name)
-            return [(entry, 0)]
         slots = problem.network.slots(name, array[0, ...] if self.directions else array, problem.num_samples)
         offsets = []
         for slot, view in slots.items():
@@ -98,6 +88,76 @@ class _Table:
             self.entries[row] = coefficient(view, stride)
             offsets.append((self.entries[row], (address(view) or 0) - start))
         return offsets
+
+
+class _Wiring:
+    """The synapses of a network and, after them, of its inputs, in one list as the core has them."""
+
+    def __init__(self, problem: Problem) -> None:
+        network = problem.network
+        inputs = None if problem.input_spikes is None else network.inputs
+        self.synapses, self.inputs = network.synapses, None if inputs is None else inputs.synapses
+        self.target = None if inputs is None else inputs.target
+        self.indptr, self.targets, self.variables = self.synapses.indptr, self.synapses.targets, None
+        self.between = self.count = self.targets.size
+        if inputs is not None:
+            coming = inputs.synapses
+            self.indptr = np.concatenate([self.indptr, self.between + coming.indptr[1:]])
+            self.targets = np.concatenate([self.targets, coming.targets])
+            self.variables = np.repeat(inputs.variables(network.states), np.diff(coming.indptr)).astype(np.int8)
+            self.count = self.targets.size
+
+    def is_of(self, problem: Problem) -> bool:
+        """Whether it would be the same for this problem."""
+        network = problem.network
+        inputs = None if problem.input_spikes is None else network.inputs
+        coming, target = (None, None) if inputs is None else (inputs.synapses, inputs.target)
+        return network.synapses is self.synapses and coming is self.inputs and target == self.target
+
+    def parts(self, name: str, arrays: Mapping[str, Array]) -> list[tuple[Array, Synapses, slice]]:
+        """Of the parameters `name` and, of inputs, ``input_`` `name` those that are there: arrays, synapses, places."""
+        found = []
+        for key, synapses, places in (
+            (name, self.synapses, slice(0, self.between)),
+            (f"input_{name}", self.inputs, slice(self.between, self.count)),
+        ):
+            if synapses is not None and synapses.targets.size and key in arrays:
+                found.append((arrays[key], synapses, places))
+        return found
+
+    def numbers(self, name: str, arrays: Mapping[str, Array], directions: bool = False) -> tuple[Array, PerSynapse]:
+        """The numbers of all synapses, 0 where there is no such parameter: an array, and what the core has of it.
+
+        Parameters have a leading axis over `directions`.
+        """
+        parts = self.parts(name, arrays)
+        if not parts:
+            return _ZERO, PerSynapse()
+        blocks = [array if directions else array[np.newaxis] for array, _, _ in parts]
+        if self.inputs is None:
+            if blocks[0].ndim == 1:  # one number for all
+                return blocks[0], PerSynapse(address(blocks[0]), 1, 0)
+            joined = np.ascontiguousarray(self.synapses.rows_at(blocks[0]))
+        else:
+            joined = np.zeros((len(blocks[0]), self.count))
+            for block, (_, synapses, places) in zip(blocks, parts, strict=True):
+                joined[:, places] = synapses.rows_at(block)
+        return joined, PerSynapse(address(joined), self.count, 1)
+
+    def sums(self, name: str, gradients: Mapping[str, Array]) -> tuple[Array, PerSynapse]:
+        """Where the core adds up gradients by numbers of synapses, for :meth:`put_down`; null for nothing."""
+        parts = self.parts(name, gradients)
+        if not parts:
+            return _ZERO, PerSynapse()
+        array, synapses, _ = parts[0]
+        own = array if self.inputs is None and synapses.are_list_of(array) else np.zeros(self.count)
+        return own, PerSynapse(address(own), 0, 1)
+
+    def put_down(self, name: str, sums: Array, gradients: Mapping[str, Array]) -> None:
+        """Add sums to the gradients, unless they are those themselves."""
+        for array, synapses, places in self.parts(name, gradients):
+            if array is not sums:
+                synapses.add_to(array, sums[places])
 
 
 class _Plan:
@@ -113,6 +173,10 @@ class _Plan:
         self.gradients = _Table(names, Coefficient())  # or gradients, of the same parameters every time
         self.settings = np.array(core.settings, dtype=np.float64)
         self._structure: tuple[Any, ...] = ()
+        self._wiring: _Wiring | None = None
+        # Numbers of synapses, and sums of gradients by them, for the call at hand.
+        self._held: list[Array] = []
+        self._sums: dict[str, Array] = {}
         self.outputs: _Results
         self.tangents: _Results
         self.struct = structs.Problem(
@@ -210,20 +274,17 @@ class _Plan:
         struct, network = self.struct, problem.network
         struct.seed, struct.first_sample = problem.seed, problem.first_sample
         self.table.fill(problem, problem.parameters)
-        struct.weights = self.table.weights
-        synapses, knots, saveat = network.synapses, network.input_current.knots, problem.saveat
+        knots, saveat = network.input_current.knots, problem.saveat
         held = self._structure
-        if not held or held[0]() is not synapses or held[1]() is not knots or held[2]() is not saveat:
-            struct.indptr, struct.targets, struct.positions = (
-                address(part) for part in (synapses.indptr, synapses.targets, synapses.position)
-            )
+        if not held or held[0]() is not knots or held[1]() is not saveat:
             struct.knots, struct.num_knots = address(knots), knots.size
             struct.saveat, struct.num_saves = address(saveat), saveat.size
-            self._structure = tuple(weakref.ref(part) for part in (synapses, knots, saveat))
-        struct.insertions, struct.signals = _insertions(problem.insertions), self.table.signals
+            self._structure = tuple(weakref.ref(part) for part in (knots, saveat))
+        self._fill_synapses(problem)
+        struct.insertions = _insertions(problem.insertions)
         if network.inputs is not None and problem.input_spikes is not None:
-            self.variables = network.inputs.variables(network.states)
-            struct.inputs = _inputs(network.inputs, problem.input_spikes, self.variables)
+            times = _input_times(problem.parameters["input_times"])
+            struct.inputs = _inputs(network.inputs.num_channels, problem.input_spikes, times)
         if struct.driver != b"brownian":
             self.path = driver_path(problem)
             self._point_to_path(self.path, problem)
@@ -238,6 +299,52 @@ class _Plan:
             struct.recording.times, struct.recording.neurons = address(trains.times), address(trains.neurons)
             struct.recording.num_spikes, struct.recording.stride_sample = count, count if samples > 1 else 0
         struct.start = _start(problem.start)
+
+    def _fill_synapses(self, problem: Problem) -> None:
+        synapses, wiring = self.struct.synapses, self._wiring
+        if wiring is None or not wiring.is_of(problem):
+            self._wiring = wiring = _Wiring(problem)
+            parts = (wiring.indptr, wiring.targets, wiring.variables)
+            synapses.indptr, synapses.targets, synapses.variables = map(address, parts)
+            synapses.num_sources, synapses.num_synapses = wiring.indptr.size - 1, wiring.count
+            synapses.num_between_neurons, synapses.delayed = wiring.between, int("delays" in problem.parameters)
+        if wiring.count:
+            weights, synapses.weights = wiring.numbers("weights", problem.parameters)
+            delays, synapses.delays = wiring.numbers("delays", problem.parameters)
+            self._held += weights, delays
+
+    def fill_moving(self, problem: Problem, directions: Mapping[str, Array]) -> Any:
+        """Point to directions of parameters, with a leading axis over them."""
+        self.moving.fill(problem, directions)
+        tangents: Any = self.tangents.struct
+        assert self._wiring is not None
+        weights, tangents.weights = self._wiring.numbers("weights", directions, True)
+        delays, tangents.delays = self._wiring.numbers("delays", directions, True)
+        tangents.input_times = _input_times(directions.get("input_times"), True)
+        self._held += weights, delays
+        return tangents
+
+    def fill_gradients(self, problem: Problem, gradients: Mapping[str, Array]) -> structs.AdjointData:
+        """Point to gradients, to which the call adds; those of synapses are complete after :meth:`put_down`."""
+        self.gradients.fill(problem, gradients)
+        data = self.data
+        assert self._wiring is not None
+        weights, data.weights = self._wiring.sums("weights", gradients)
+        delays, data.delays = self._wiring.sums("delays", gradients)
+        data.input_times = _input_times(gradients.get("input_times"))
+        self._sums = {"weights": weights, "delays": delays}
+        return data
+
+    def put_down(self, gradients: Mapping[str, Array]) -> None:
+        """Add what the call has summed up of synapses."""
+        assert self._wiring is not None
+        for name, sums in self._sums.items():
+            self._wiring.put_down(name, sums, gradients)
+
+    def let_go(self) -> None:
+        """Of what the call needed alone."""
+        self._held.clear()
+        self._sums = {}
 
     def _point_to_path(self, path: DriverPath | None, problem: Problem) -> None:
         assert path is not None
@@ -327,6 +434,7 @@ def _take_plan(problem: Problem, capacity: int, directions: int, moving: Sequenc
 
 def _give_back(plan: _Plan) -> None:
     """Keep a plan whose call has not failed."""
+    plan.let_go()
     _PLANS[plan.name] = plan
     while len(_PLANS) > MAX_PLANS:
         with contextlib.suppress(RuntimeError, StopIteration):  # of another thread that is doing the same
@@ -347,10 +455,17 @@ def _start(given: Start | None) -> structs.Start:
     return structs.Start(address(given.variables), given.step, given.time, *map(address, spikes), count)
 
 
-def _inputs(inputs: SpikeInput, spikes: SpikeTrains, variables: NDArray[np.int64]) -> structs.Inputs:
-    synapses, (samples, count) = inputs.synapses, spikes.times.shape
-    arrays = (synapses.indptr, synapses.targets, synapses.position, variables, spikes.neurons)
-    return structs.Inputs(inputs.num_channels, *map(address, arrays), count, count if samples > 1 else 0)
+def _inputs(num_channels: int, spikes: SpikeTrains, times: Coefficient) -> structs.Inputs:
+    samples, count = spikes.times.shape
+    return structs.Inputs(num_channels, address(spikes.neurons), count, count if samples > 1 else 0, times)
+
+
+def _input_times(array: Array | None, directions: bool = False) -> Coefficient:
+    """Those of spikes from outside, ([P,] S or 1, K), as the core reads them; knots count spikes."""
+    if array is None:
+        return Coefficient()
+    stride = array.strides[0] // BYTES if directions else 0
+    return Coefficient(address(array), stride, array.shape[-1] if array.shape[-2] > 1 else 0, 0, 1)
 
 
 @contextlib.contextmanager
@@ -444,12 +559,8 @@ class JuliaEngine(Engine):
             _give_back(plan)
             return RawSolution(spike_times, spike_neurons, num_spikes, truncated, states, None, *kept)
         (times_dot, *hazards), recorded = plan.tangents.fresh()
-        dots, tangents = (
-            Tangents(times_dot, dict(zip(plan.states, recorded, strict=True)), *hazards),
-            plan.tangents.struct,
-        )
-        plan.moving.fill(problem, blocks)
-        tangents.weights, tangents.signals = plan.moving.weights, plan.moving.signals
+        dots = Tangents(times_dot, dict(zip(plan.states, recorded, strict=True)), *hazards)
+        tangents = plan.fill_moving(problem, blocks)
         tangents.insertions = _insertions(insertions)
         moved = None if plan.path is None else plan.path.moved(blocks)
         along_path = None if moved is None or plan.path is None else _path_table(plan.path, moved, problem)
@@ -512,9 +623,7 @@ class JuliaEngine(Engine):
         given = [None if bar is None else np.ascontiguousarray(bar, dtype=np.float64) for bar in bars]
         of_states = {name: np.ascontiguousarray(bar, dtype=np.float64) for name, bar in cotangents.states.items()}
         plan = _take_plan(problem, capacity, 0, ("gradients", *gradients))
-        data = plan.data
-        plan.gradients.fill(problem, gradients)
-        data.weights, data.signals = plan.gradients.weights, plan.gradients.signals
+        data = plan.fill_gradients(problem, gradients)
         data.insertions, data.num_chunks = _insertions(cotangents.insertions), num_chunks
         for name, bar in zip(_COTANGENTS, given, strict=True):
             setattr(data, name, address(bar))
@@ -537,6 +646,7 @@ class JuliaEngine(Engine):
             jump_bars = jumps.room_for_gradients(tuple(gradients))
             data.jump_sizes, data.jump_times, data.jump_rows = map(address, jump_bars)
         self._adjoint(plan.struct, data)
+        plan.put_down(gradients)
         _give_back(plan)
         if path is not None and path_bar is not None:
             for name, gradient in path.pulled_back(path_bar, gradients).items():

@@ -34,20 +34,32 @@ class Insertions(Structure):
     _fields_ = [(name, c_void_p) for name in ("neurons", "spikes", "saves")]
 
 
-class SignalCoefficients(Structure):
-    """What may move of the signals that reach neurons, besides weights."""
+class PerSynapse(Structure):
+    """A number per synapse and its strides, in elements; a null pointer where there is none."""
 
-    _fields_ = [(name, Coefficient) for name in ("delays", "input_weights", "input_delays", "input_times")]
+    _fields_ = [("pointer", c_void_p), ("stride_direction", c_int64), ("stride", c_int64)]
+
+
+class Synapses(Structure):
+    """The synapses of neurons, then those of input channels, in compressed sparse rows."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("indptr", "targets", "variables")),
+        *((name, c_int64) for name in ("num_sources", "num_between_neurons", "num_synapses", "delayed")),
+        ("weights", PerSynapse),
+        ("delays", PerSynapse),
+    ]
 
 
 class Inputs(Structure):
-    """Spikes from outside, and the synapses of their channels."""
+    """Spikes from outside."""
 
     _fields_ = [
         ("num_channels", c_int64),
-        *((name, c_void_p) for name in ("indptr", "targets", "positions", "variables", "channels")),
+        ("channels", c_void_p),
         ("num_spikes", c_int64),
         ("stride_sample", c_int64),
+        ("times", Coefficient),
     ]
 
 
@@ -124,19 +136,15 @@ class Problem(Structure):
         ("diffusion", c_char_p),
         ("coefficients", c_void_p),
         ("coefficient_names", c_char_p),
-        ("weights", Coefficient),
         ("settings", c_void_p),
         ("num_settings", c_int64),
         ("knots", c_void_p),
         ("num_knots", c_int64),
-        ("indptr", c_void_p),
-        ("targets", c_void_p),
-        ("positions", c_void_p),
+        ("synapses", Synapses),
         ("saveat", c_void_p),
         ("num_saves", c_int64),
         ("insertions", Insertions),
         ("inputs", Inputs),
-        ("signals", SignalCoefficients),
         ("driver", c_char_p),
         ("path", PathData),
         ("jumps", JumpData),
@@ -163,7 +171,9 @@ class TangentOutputs(Structure):
     _fields_ = [
         ("num_directions", c_int64),
         ("directions", c_void_p),
-        ("weights", Coefficient),
+        ("weights", PerSynapse),
+        ("delays", PerSynapse),
+        ("input_times", Coefficient),
         ("spike_times", c_void_p),
         ("recorded", c_void_p),
         ("num_recorded", c_int64),
@@ -171,7 +181,6 @@ class TangentOutputs(Structure):
         ("s_at_saves", c_void_p),
         ("s_at_insertions", c_void_p),
         ("insertions", Insertions),
-        ("signals", SignalCoefficients),
         ("path_values", c_void_p),
         ("jump_sizes", c_void_p),
         ("jump_times", c_void_p),
@@ -187,12 +196,13 @@ class AdjointData(Structure):
         ("recorded", c_void_p),
         ("num_recorded", c_int64),
         ("gradients", c_void_p),
-        ("weights", Coefficient),
+        ("weights", PerSynapse),
+        ("delays", PerSynapse),
+        ("input_times", Coefficient),
         ("entries", c_void_p),
         ("entries_at_saves", c_void_p),
         ("entries_at_insertions", c_void_p),
         ("insertions", Insertions),
-        ("signals", SignalCoefficients),
         ("path_values", c_void_p),
         ("jump_sizes", c_void_p),
         ("jump_times", c_void_p),
@@ -246,7 +256,8 @@ class KernelJob(Structure):
 STRUCTS: tuple[type[Structure], ...] = (
     Coefficient,
     Insertions,
-    SignalCoefficients,
+    PerSynapse,
+    Synapses,
     Inputs,
     PathData,
     JumpData,

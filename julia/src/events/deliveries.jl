@@ -19,22 +19,23 @@ end
 
 """The spikes under way in one sample, and those of its inputs that have not been sent."""
 mutable struct Deliveries
-    order::Vector{Int}                  # synapses, those of each source by increasing delay
+    order::Vector{Int32}                # synapses, those of each source by increasing delay; empty where none has one
     under_way::Vector{SpikeUnderWay}    # a binary heap: the first one comes before all others
     inputs::Inputs
-    times::Coefficient                  # of the inputs' spikes
     sample::Int
     next_input::Int                     # of this sample
 end
 
-Deliveries(problem::Problem) = Deliveries(
-    collect(1:num_synapses(problem)), SpikeUnderWay[], problem.inputs, problem.signals.input_times, 1, 1,
-)
+Deliveries(problem::Problem) =
+    Deliveries(collect(Int32, 1:num_delays(problem)), SpikeUnderWay[], problem.inputs, 1, 1)
 
 function renew!(d::Deliveries, problem::Problem)
-    d.inputs, d.times = problem.inputs, problem.signals.input_times
+    d.inputs = problem.inputs
     return d
 end
+
+"""The synapse at a place in the order of delays."""
+@inline synapse_at(d::Deliveries, place) = isempty(d.order) ? place : Int(@inbounds d.order[place])
 
 """Nothing is under way at the start of a sample but what an earlier run has sent."""
 function begin_sample!(d::Deliveries, θ::Model, synapses::Synapses, start::Start, sample)
@@ -50,14 +51,14 @@ function begin_sample!(d::Deliveries, θ::Model, synapses::Synapses, start::Star
 end
 
 function sort_by_delay!(order, delays, synapses::Synapses)
-    for source in 1:length(synapses.indptr)-1
+    for source in 1:synapses.num_sources
         mine, sooner = view(order, row(synapses, source)), e -> (delays[e], e)
         issorted(mine; by = sooner) || sort!(mine; by = sooner)
     end
 end
 
 """When spike `index` of this sample is sent from outside."""
-input_time(d::Deliveries, index) = unsafe_load(d.times.pointer, position(d.times, d.sample, 1, index))
+input_time(d::Deliveries, index) = unsafe_load(d.inputs.times.pointer, position(d.inputs.times, d.sample, 1, index))
 
 """On which channel it comes, from 1."""
 input_channel(d::Deliveries, index) =
@@ -76,16 +77,16 @@ next_arrival(d::Deliveries) = isempty(d.under_way) ? Inf : @inbounds d.under_way
 function send!(d::Deliveries, θ::Model, synapses::Synapses, source, index, sent, after = -Inf)
     targets = row(synapses, source)
     place = first(targets)
-    while place <= last(targets) && sent + delay(θ, d.order[place]) <= after
+    while place <= last(targets) && sent + delay(θ, synapse_at(d, place)) <= after
         place += 1
     end
     place > last(targets) && return
-    push_up!(d.under_way, SpikeUnderWay(sent + delay(θ, d.order[place]), source, index, sent, place))
+    push_up!(d.under_way, SpikeUnderWay(sent + delay(θ, synapse_at(d, place)), source, index, sent, place))
 end
 
 """Send the inputs up to time t, as `send!` does."""
 function send_inputs!(d::Deliveries, θ::Model, synapses::Synapses, t, after = -Inf)
-    neurons = length(synapses.indptr) - 1 - Int(d.inputs.num_channels)
+    neurons = Int(synapses.num_sources - d.inputs.num_channels)
     while next_input_time(d) <= t
         source, sent = neurons + input_channel(d, d.next_input), input_time(d, d.next_input)
         send!(d, θ, synapses, source, d.next_input, sent, after)
@@ -97,8 +98,8 @@ end
 function reached_next(d::Deliveries, θ::Model, synapses::Synapses, spike::SpikeUnderWay)
     targets = row(synapses, spike.source)
     isempty(θ.delays) && return targets
-    stop, same = spike.place, delay(θ, d.order[spike.place])
-    while stop < last(targets) && delay(θ, d.order[stop+1]) == same
+    stop, same = spike.place, delay(θ, synapse_at(d, spike.place))
+    while stop < last(targets) && delay(θ, synapse_at(d, stop + 1)) == same
         stop += 1
     end
     return spike.place:stop
@@ -108,7 +109,7 @@ end
 function go_on!(d::Deliveries, θ::Model, synapses::Synapses, reached)
     heap, spike = d.under_way, d.under_way[1]
     if reached < last(row(synapses, spike.source))
-        arrival = spike.sent + delay(θ, d.order[reached+1])
+        arrival = spike.sent + delay(θ, synapse_at(d, reached + 1))
         heap[1] = SpikeUnderWay(arrival, spike.source, spike.index, spike.sent, reached + 1)
     else
         last_one = pop!(heap)
@@ -147,7 +148,7 @@ end
 """The state of neuron k after a spike has come to it by synapse e; y before."""
 @inline function delivery(θ, synapses::Synapses, e, k, y)
     is_input(synapses, e) || return arrival(θ, e, k, y)
-    variable = @inbounds synapses.variables[e-synapses.num_between_neurons]
+    variable = input_variable(synapses, e)
     variable == 0 && return arrival(θ, e, k, y)
     w = coefficient(θ, Val(:weights), e)
     return ntuple(n -> n == variable ? y[n] + w : y[n], Val(length(y)))
@@ -156,7 +157,7 @@ end
 """Cotangent of the state before from that of the state after it; adds to the gradients θ̄."""
 @inline function delivery_adjoint!(θ̄::Model, θ::Model, synapses::Synapses, e, k, y, bar)
     is_input(synapses, e) || return arrival_adjoint!(θ̄, θ, e, k, y, bar)
-    variable = @inbounds synapses.variables[e-synapses.num_between_neurons]
+    variable = input_variable(synapses, e)
     variable == 0 && return arrival_adjoint!(θ̄, θ, e, k, y, bar)
     @inbounds θ̄.weights[e] += bar[variable]
     return bar

@@ -16,7 +16,7 @@ struct SomeExternalEvents{C} <: ExternalEvents
 end
 
 """Whether anything may happen that no neuron's state decides."""
-has_external_events(p::Problem) = p.inputs.num_channels > 0 || p.signals.delays.pointer != C_NULL ||
+has_external_events(p::Problem) = p.inputs.num_channels > 0 || p.synapses.delayed == 1 ||
     p.jumps.times != C_NULL || p.recording.clamped != C_NULL
 
 ExternalEvents(problem::Problem, ::Val{C}) where {C} = has_external_events(problem) ?
@@ -95,7 +95,7 @@ function deliver!(run, observer, step::Step)
     spike = d.under_way[1]
     reached = reached_next(d, θ, synapses, spike)
     for place in reached
-        e = d.order[place]
+        e = synapse_at(d, place)
         k = target(synapses, e)
         y = advance(run.solver, θ, step, k, state_at(x.y, k), piece_start(x, step, k), spike.arrival)
         before_delivery!(observer, run, step, spike, e, k, y)

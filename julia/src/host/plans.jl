@@ -18,9 +18,9 @@ function PlanKey(mode::Symbol, problem::Problem, more::Real...)
     texts = (p.solver, p.model, p.intensity, p.current, p.diffusion, p.coefficient_names, p.driver)
     names = String[unsafe_string(text) for text in texts]
     counts = (
-        p.num_neurons, num_synapses_between_neurons(p), num_synapses(p), p.num_steps, p.num_components,
+        p.num_neurons, p.synapses.num_between_neurons, p.synapses.num_synapses, p.num_steps, p.num_components,
         p.noise_levels, p.hard_reset, p.stratonovich, p.num_saves, p.num_settings, p.num_knots,
-        p.inputs.num_channels, num_delays(p), p.signals.delays.pointer != C_NULL, p.path.num_times,
+        p.inputs.num_channels, num_delays(p), p.synapses.delayed, p.path.num_times,
         has_external_events(p), map(Int, more)...,
     )
     numbers = Float64[p.t0, p.t1, p.dt]

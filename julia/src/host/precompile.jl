@@ -35,8 +35,11 @@ function RingHost(
     numbers = something(numbers, collect(Float64, values(merge(RING_COEFFICIENTS, (sigma22 = sigma22,)))))
     coefficients = [Coefficient(pointer(numbers, slot), 0, 0, 0, 0) for slot in eachindex(numbers)]
     weight, settings, knots = [0.2], [10.0], Float64[]
-    ring = (collect(0:n), [mod(j, n) for j in 1:n], zeros(Int, n))
-    indptr, targets, positions = n == 1 ? (zeros(Int, 2), Int[], Int[]) : ring
+    indptr, targets = n == 1 ? (zeros(Int, 2), Int32[]) : (collect(0:n), Int32[mod(j, n) for j in 1:n])
+    synapses = Synapses(
+        pointer(indptr), pointer(targets), C_NULL, n, length(targets), length(targets), 0,
+        PerSynapse(pointer(weight), 0, 0), NOT_GIVEN,
+    )
     spike_times, spike_neurons = fill(Inf, max_spikes * num_samples), fill(-1, max_spikes * num_samples)
     num_spikes, truncated = zeros(Int, num_samples), zeros(UInt8, num_samples)
     states = [zeros(n * length(saveat) * num_samples) for _ in 1:2]
@@ -44,16 +47,14 @@ function RingHost(
     problem = Problem(
         n, num_samples, 0, seed, 0.0, num_steps * dt, dt, num_steps, max_spikes, num_samples, num_components, 0, 0, 0,
         pointer.(texts[1:5])..., pointer(coefficients), pointer(coefficient_names),
-        Coefficient(pointer(weight), 0, 0, 0, 1), pointer(settings), 1, pointer(knots), 0,
-        pointer(indptr), pointer(targets), pointer(positions),
-        pointer(saveat), length(saveat), NO_INSERTIONS, NO_INPUTS, NO_SIGNALS, pointer(texts[6]), NO_PATH,
-        NO_JUMPS, NO_RECORDING, AT_T0,
+        pointer(settings), 1, pointer(knots), 0, synapses, pointer(saveat), length(saveat), NO_INSERTIONS, NO_INPUTS,
+        pointer(texts[6]), NO_PATH, NO_JUMPS, NO_RECORDING, AT_T0,
     )
     outputs =
         Outputs(pointer.((spike_times, spike_neurons, num_spikes, truncated))..., C_NULL, pointer(recorded), 2)
     keep = (
-        numbers, coefficients, weight, settings, knots, indptr, targets, positions, saveat, spike_neurons, truncated,
-        states, recorded,
+        numbers, coefficients, weight, settings, knots, indptr, targets, saveat, spike_neurons, truncated, states,
+        recorded,
     )
     return RingHost(problem, outputs, (texts..., coefficient_names), keep, length(numbers), spike_times, num_spikes)
 end
@@ -80,8 +81,7 @@ function run_host_tangent(host::RingHost, slot)
     recorded = map(pointer, states)
     table = [Coefficient(s == slot ? pointer(unit) : C_NULL, 0, 0, 0, 0) for s in 1:host.num_slots]
     problem, outputs = Ref(host.problem), Ref(host.outputs)
-    nowhere = Coefficient(C_NULL, 0, 0, 0, 0)
-    tangents = Ref(TangentOutputs(1, pointer(table), nowhere, pointer(times), pointer(recorded), 2))
+    tangents = Ref(TangentOutputs(1, pointer(table), NOT_GIVEN, pointer(times), pointer(recorded), 2))
     GC.@preserve host unit times states recorded table problem outputs tangents begin
         check_status(ssnn_solve_tangent(address(problem), address(outputs), address(tangents)))
     end
@@ -93,7 +93,7 @@ function run_host_adjoint(host::RingHost)
     times_bar, gradients = [1.0; zeros(host.problem.max_spikes * host.problem.num_samples - 1)], zeros(host.num_slots)
     table = [Coefficient(pointer(gradients, s), 0, 0, 0, 0) for s in 1:host.num_slots]
     problem = Ref(host.problem)
-    data = Ref(AdjointData(pointer(times_bar), C_NULL, 0, pointer(table), Coefficient(C_NULL, 0, 0, 0, 0)))
+    data = Ref(AdjointData(pointer(times_bar), C_NULL, 0, pointer(table), NOT_GIVEN))
     GC.@preserve host times_bar gradients table problem data check_status(ssnn_adjoint(address(problem), address(data)))
     return gradients
 end

@@ -57,38 +57,19 @@ const NO_JUMPS = JumpData(C_NULL, C_NULL, C_NULL, C_NULL, C_NULL, 0)
 const NO_INSERTIONS = Insertions(C_NULL, C_NULL, C_NULL)
 
 """
-What of the signals that reach neurons one may differentiate with respect to, besides weights: values, directions or
-gradients. Knots count the elements of parameters, and the spikes of a sample in `input_times`; null where there is
-nothing.
-"""
-struct SignalCoefficients
-    delays::Coefficient
-    input_weights::Coefficient
-    input_delays::Coefficient
-    input_times::Coefficient
-end
-
-const NOWHERE = Coefficient(C_NULL, 0, 0, 0, 0)
-const NO_SIGNALS = SignalCoefficients(NOWHERE, NOWHERE, NOWHERE, NOWHERE)
-
-"""
-Spikes that come from outside, on channels: their synapses in compressed sparse rows, one row per channel; of each
-channel the state variable to which its weights are added (from 1; 0: what the model's synapses do); and of each sample
-the channels of its spikes, `num_spikes` of them in the order of time, −1 after the last. All indices from 0, as the
-host has them.
+Spikes that come from outside, on channels: of each sample their channels, from 0, `num_spikes` of them in the order of
+time, −1 after the last, and their times, whose knots count spikes.
 """
 struct Inputs
     num_channels::Int64
-    indptr::Ptr{Int64}
-    targets::Ptr{Int64}
-    positions::Ptr{Int64}
-    variables::Ptr{Int64}
     channels::Ptr{Int64}
     num_spikes::Int64
     stride_sample::Int64            # of `channels`; 0 where samples share their spikes
+    times::Coefficient
 end
 
-const NO_INPUTS = Inputs(0, C_NULL, C_NULL, C_NULL, C_NULL, C_NULL, 0, 0)
+const NOWHERE = Coefficient(C_NULL, 0, 0, 0, 0)
+const NO_INPUTS = Inputs(0, C_NULL, 0, 0, NOWHERE)
 
 """
 A recording of some of the neurons, which fire when it says so, and only then: of each sample the times of its spikes,
@@ -135,8 +116,7 @@ end
 const AT_T0 = Start(C_NULL, 0, -Inf, C_NULL, C_NULL, C_NULL, 0)
 
 push!(
-    BOUNDARY_STRUCTS, Coefficient, Insertions, SignalCoefficients, Inputs, PathData, JumpData, Recording,
-    AtRecordedSpikes, Start,
+    BOUNDARY_STRUCTS, Coefficient, Insertions, Inputs, PathData, JumpData, Recording, AtRecordedSpikes, Start,
 )
 
 """Where one sample has its inserted spike: neuron, spike and saved time from 1; 0 for none."""
@@ -172,19 +152,15 @@ struct Problem
     diffusion::Ptr{UInt8}
     coefficients::Ptr{Coefficient}  # one per name
     coefficient_names::Ptr{UInt8}   # one a line, in any order; tables of tangents and gradients have the same
-    weights::Coefficient            # its knot counts the parameter's elements
     settings::Ptr{Float64}
     num_settings::Int64
     knots::Ptr{Float64}
     num_knots::Int64
-    indptr::Ptr{Int64}
-    targets::Ptr{Int64}
-    positions::Ptr{Int64}
+    synapses::Synapses
     saveat::Ptr{Float64}
     num_saves::Int64
     insertions::Insertions          # spikes that happen besides those of the noise; for `ssnn_solve` alone, after t0
     inputs::Inputs
-    signals::SignalCoefficients
     driver::Ptr{UInt8}
     path::PathData
     jumps::JumpData
@@ -198,76 +174,8 @@ push!(BOUNDARY_STRUCTS, Problem)
 clamped_neurons(problem::Problem) = problem.recording.clamped == C_NULL ? nothing :
     Bool[unsafe_load(problem.recording.clamped, k) != 0 for k in 1:problem.num_neurons]
 
-"""
-Synapses in compressed sparse rows, all indices from 1: row j holds the targets of neuron j, and the rows after the N
-neurons those of the input channels.
-"""
-struct Synapses
-    indptr::Vector{Int}
-    targets::Vector{Int}
-    positions::Vector{Int}          # of the weights in the host's parameter, that of neurons or that of inputs
-    variables::Vector{Int}          # to which weights of inputs are added, one per synapse; 0: what the model's do
-    num_between_neurons::Int        # the first ones are
-    delayed::Bool                   # whether spikes of neurons take their time
-end
-
-function Synapses(problem::Problem)
-    synapses, rows = num_synapses(problem), Int(problem.num_neurons + problem.inputs.num_channels)
-    between = num_synapses_between_neurons(problem)
-    return read!(Synapses(
-        zeros(Int, rows + 1), zeros(Int, synapses), zeros(Int, synapses), zeros(Int, synapses - between), between,
-        problem.signals.delays.pointer != C_NULL,
-    ), problem)
-end
-
-num_synapses_between_neurons(problem::Problem) = Int(unsafe_load(problem.indptr, problem.num_neurons + 1))
-
-num_input_synapses(inputs::Inputs) =
-    inputs.num_channels == 0 ? 0 : Int(unsafe_load(inputs.indptr, inputs.num_channels + 1))
-
-num_synapses(problem::Problem) = num_synapses_between_neurons(problem) + num_input_synapses(problem.inputs)
-
 """How many delays there are: one per synapse, or none."""
-num_delays(problem::Problem) =
-    problem.signals.delays.pointer == problem.signals.input_delays.pointer == C_NULL ? 0 : num_synapses(problem)
-
-"""Those of a problem with as many of them."""
-function read!(synapses::Synapses, problem::Problem)
-    n, between, inputs = Int(problem.num_neurons), synapses.num_between_neurons, problem.inputs
-    copy_indices!(synapses.indptr, 0, problem.indptr, n + 1)
-    copy_indices!(synapses.targets, 0, problem.targets, between)
-    copy_indices!(synapses.positions, 0, problem.positions, between)
-    inputs.num_channels == 0 && return synapses
-    coming = length(synapses.targets) - between
-    copy_indices!(synapses.indptr, n, inputs.indptr, inputs.num_channels + 1)
-    for channel in 1:inputs.num_channels+1
-        synapses.indptr[n+channel] += between
-    end
-    copy_indices!(synapses.targets, between, inputs.targets, coming)
-    copy_indices!(synapses.positions, between, inputs.positions, coming)
-    for channel in 1:inputs.num_channels, e in row(synapses, n + channel)
-        synapses.variables[e-between] = unsafe_load(inputs.variables, channel)
-    end
-    return synapses
-end
-
-"""`count` of the host's indices, which are from 0, after `place`."""
-function copy_indices!(to::Vector{Int}, place, from::Ptr{Int64}, count)
-    for n in 1:count
-        to[place+n] = unsafe_load(from, n) + 1
-    end
-end
-
-"""All synapses of a neuron or, after the neurons, a channel."""
-@inline row(synapses::Synapses, source) = @inbounds synapses.indptr[source]:synapses.indptr[source+1]-1
-
-"""Those that a spike of a neuron reaches at once."""
-@inline synapses_of(synapses::Synapses, neuron) = synapses.delayed ? (1:0) : row(synapses, neuron)
-
-"""The neuron that synapse e reaches."""
-@inline target(synapses::Synapses, e) = @inbounds synapses.targets[e]
-
-@inline is_input(synapses::Synapses, e) = e > synapses.num_between_neurons
+num_delays(problem::Problem) = problem.synapses.delays.pointer == C_NULL ? 0 : length(problem.synapses)
 
 """
 Where each of `coefficient_arrays` stands in the host's tables, which list what `coefficient_names` of the problem says.
@@ -304,26 +212,17 @@ end
 
 """
 Copy the coefficients of one sample (in one direction, for tangents) from the host's arrays; `list` as `host_table` has
-it.
+it. Those of synapses stay there.
 """
 function load!(
-    p::Model, list::Vector{Coefficient}, weights::Coefficient, signals::SignalCoefficients, synapses::Synapses, sample,
-    direction = 1,
+    p::Model, list::Vector{Coefficient}, weights::PerSynapse, delays::PerSynapse, sample, direction = 1,
 )
     for (array, coefficient) in zip(coefficient_arrays(p), list)
         load!(array, coefficient, sample, direction)
     end
-    load_synapses!(p.weights, weights, signals.input_weights, synapses, direction)
-    isempty(p.delays) || load_synapses!(p.delays, signals.delays, signals.input_delays, synapses, direction)
+    look_at!(p.weights, weights, direction)
+    isempty(p.delays) || look_at!(p.delays, delays, direction)
     return p
-end
-
-"""One number per synapse: of those between neurons, and of those of inputs."""
-function load_synapses!(array, between::Coefficient, coming::Coefficient, synapses::Synapses, direction)
-    for (e, place) in enumerate(synapses.positions)
-        from = is_input(synapses, e) ? coming : between
-        array[e] = from.pointer == C_NULL ? 0.0 : unsafe_load(from.pointer, position(from, 1, 1, place, direction))
-    end
 end
 
 function load!(array::AbstractVecOrMat{Float64}, coefficient::Coefficient, sample, direction)
@@ -336,29 +235,15 @@ function load!(array::AbstractVecOrMat{Float64}, coefficient::Coefficient, sampl
 end
 
 """
-Add gradients to the host's arrays and clear them here: those that each sample has of its own (`per_sample`), or those
-that samples share.
+Add gradients by coefficients of neurons to the host's arrays and clear them here: those that each sample has of its own
+(`per_sample`), or those that samples share.
 """
-function scatter!(
-    list::Vector{Coefficient}, weights::Coefficient, signals::SignalCoefficients, p::Model, synapses::Synapses, sample;
-    per_sample::Bool,
-)
+function scatter!(list::Vector{Coefficient}, p::Model, sample; per_sample::Bool)
     for (array, coefficient) in zip(coefficient_arrays(p), list)
         (coefficient.stride_sample != 0) == per_sample || continue
         coefficient.pointer == C_NULL || scatter!(coefficient, array, sample)
         fill!(array, 0.0)
     end
-    per_sample && return
-    scatter_synapses!(weights, signals.input_weights, p.weights, synapses)
-    isempty(p.delays) || scatter_synapses!(signals.delays, signals.input_delays, p.delays, synapses)
-end
-
-function scatter_synapses!(between::Coefficient, coming::Coefficient, array, synapses::Synapses)
-    for (e, place) in enumerate(synapses.positions)
-        to = is_input(synapses, e) ? coming : between
-        to.pointer == C_NULL || add_at!(to, position(to, 1, 1, place), array[e])
-    end
-    fill!(array, 0.0)
 end
 
 function scatter!(coefficient::Coefficient, array::AbstractVecOrMat{Float64}, sample)
@@ -370,12 +255,10 @@ end
 
 add_at!(c::Coefficient, place, value) = unsafe_store!(c.pointer, unsafe_load(c.pointer, place) + value, place)
 
+"""Add up coefficients of neurons, or clear them."""
 add!(total::Model, part::Model) =
-    foreach((a, b) -> a .+= b, all_arrays(total), all_arrays(part))
-
-clear!(p::Model) = foreach(array -> fill!(array, 0.0), all_arrays(p))
-
-all_arrays(p::Model) = (coefficient_arrays(p)..., p.weights, p.delays)
+    foreach((a, b) -> a .+= b, values(coefficient_arrays(total)), values(coefficient_arrays(part)))
+clear!(p::Model) = foreach(array -> fill!(array, 0.0), coefficient_arrays(p))
 
 """
 Registries of what a host may name. A file that defines a model or a part of one, a driver or a solver adds itself.

@@ -15,8 +15,8 @@ The code defines, besides the protocol,
 """
 struct Formula{Key,M,P,C<:InputCurrent,Stratonovich,K} <: Model
     values::NTuple{P,Vector{Float64}}
-    weights::Vector{Float64}
-    delays::Vector{Float64}
+    weights::SynapseNumbers
+    delays::SynapseNumbers
     current::C
     num_neurons::Int
     clamped::K                      # of each neuron whether it is, or nothing
@@ -27,7 +27,7 @@ function Formula{Key}(problem::Problem) where {Key}
     knots = copy(host_array(problem.knots, problem.num_knots))
     current = lookup(CURRENTS, "input current", unsafe_string(problem.current))(n, knots)
     M, P = num_variables(Formula{Key}), length(coefficient_names(Formula{Key}))
-    weights, delays = zeros(num_synapses(problem)), zeros(num_delays(problem))
+    weights, delays = SynapseNumbers(length(problem.synapses)), SynapseNumbers(num_delays(problem))
     clamped = clamped_neurons(problem)
     return Formula{Key,M,P,typeof(current),problem.stratonovich == 1,typeof(clamped)}(
         ntuple(_ -> zeros(n), P), weights, delays, current, n, clamped,

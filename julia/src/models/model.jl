@@ -5,8 +5,8 @@ A model: an equation for the M variables of a neuron, the last of which is its i
 and what a spike does to it and to its targets. A value of the type holds the coefficients of all neurons in one sample,
 as one vector each; the same type holds their tangents in one direction, and their gradients.
 
-A file in `models/` defines a subtype with the fields `weights` and `delays`, a number per synapse, and registers in
-`MODELS` a constructor from a `Problem`. In the formulas θ is the model, or a [`DualModel`](@ref) and the numbers
+A file in `models/` defines a subtype with the fields `weights` and `delays`, both [`SynapseNumbers`](@ref), and
+registers in `MODELS` a constructor from a `Problem`. In the formulas θ is the model, or a [`DualModel`](@ref) and the numbers
 accordingly `Float64` or `Dual`, so that each is written once; y is the state of neuron k, a tuple. It writes
 
   * `num_variables(typeof(θ))`: M; the first ones are recorded for the host, as many as it has arrays for;

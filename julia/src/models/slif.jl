@@ -22,8 +22,8 @@ struct SLIF{I<:Intensity,C<:InputCurrent,D<:Diffusion,K} <: Model
     alpha::Vector{Float64}
     v0::Vector{Float64}
     i0::Vector{Float64}
-    weights::Vector{Float64}        # one per synapse
-    delays::Vector{Float64}         # likewise, or empty
+    weights::SynapseNumbers
+    delays::SynapseNumbers          # or empty
     intensity::I
     current::C
     diffusion::D
@@ -40,9 +40,9 @@ MODELS["slif"] = function (problem)
     current = lookup(CURRENTS, "input current", unsafe_string(problem.current))(n, knots)
     diffusion = lookup(DIFFUSIONS, "diffusion", unsafe_string(problem.diffusion))(n)
     return SLIF(
-        (zeros(n) for _ in 1:10)..., zeros(num_synapses(problem)), zeros(num_delays(problem)), intensity, current,
-        diffusion,
-        problem.hard_reset == 1, problem.stratonovich == 1, clamped_neurons(problem),
+        (zeros(n) for _ in 1:10)..., SynapseNumbers(length(problem.synapses)), SynapseNumbers(num_delays(problem)),
+        intensity, current, diffusion, problem.hard_reset == 1, problem.stratonovich == 1,
+        clamped_neurons(problem),
     )
 end
 

@@ -12,12 +12,13 @@ struct AdjointData
     recorded::Ptr{Ptr{Float64}}     # one array (S, T, N) per recorded variable, or null
     num_recorded::Int64
     gradients::Ptr{Coefficient}     # parallel to the problem's coefficients; null where no gradient is wanted
-    weights::Coefficient
+    weights::PerSynapse
+    delays::PerSynapse
+    input_times::Coefficient
     entries::Ptr{Float64}
     entries_at_saves::Ptr{Float64}
     entries_at_insertions::Ptr{Float64}
     insertions::Insertions
-    signals::SignalCoefficients
     path_values::Ptr{Coefficient}   # gradients by the values at the driver's knots, one per component, of each sample
                                     # its own; null likewise
     jump_sizes::Ptr{Float64}        # those by the sizes of its jumps, each sample's from the row on that `jump_rows`
@@ -32,8 +33,8 @@ end
 push!(BOUNDARY_STRUCTS, AdjointData)
 
 AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointData(
-    spike_times, recorded, num_recorded, gradients, weights, C_NULL, C_NULL, C_NULL, NO_INSERTIONS, NO_SIGNALS,
-    C_NULL, C_NULL, C_NULL, C_NULL, 0, NOT_WANTED, C_NULL, C_NULL,
+    spike_times, recorded, num_recorded, gradients, weights, NOT_GIVEN, NOWHERE, C_NULL, C_NULL, C_NULL,
+    NO_INSERTIONS, C_NULL, C_NULL, C_NULL, C_NULL, 0, NOT_WANTED, C_NULL, C_NULL,
 )
 
 """
@@ -257,7 +258,7 @@ function AdjointWorker(run::Run{M,C}, data::AdjointData) where {M,C}
     return AdjointWorker(
         run, tape, StateAdjoint{M}(n), StateAdjoint{M}(n), zero_vectors(Val(M), n), Model(run.problem)::typeof(run.θ),
         typeof(Checkpoint(run))[], zeros(capacity), zeros(Int, capacity),
-        zeros(run.synapses.delayed ? capacity : 0), table, wanted_terms(run.θ, table),
+        zeros(run.synapses.delayed == 1 ? capacity : 0), table, wanted_terms(run.θ, table),
     )
 end
 
@@ -266,7 +267,7 @@ function renew!(w::AdjointWorker, problem::Problem, data::AdjointData)
     renew!(w.run, problem)
     resize!(w.spike_times, problem.max_spikes)
     resize!(w.spike_neurons, problem.max_spikes)
-    w.run.synapses.delayed && resize!(w.sent_bars, problem.max_spikes)
+    w.run.synapses.delayed == 1 && resize!(w.sent_bars, problem.max_spikes)
     read_table!(w.list, data.gradients, w.run.places)
     w.wanted = wanted_terms(w.run.θ, w.list)
     return w
@@ -292,7 +293,7 @@ function SampleCotangents(run::Run, data::AdjointData, sample)
         data.spike_times == C_NULL ? data.spike_times : row(data.spike_times, problem.max_spikes, sample),
         [saved(array) for array in recorded(data)], saved(data.entries_at_saves),
         data.entries_at_insertions == C_NULL ? 0.0 : unsafe_load(data.entries_at_insertions, sample),
-        data.signals.input_times, sample,
+        data.input_times, sample,
         jump_row(data, data.jump_sizes, problem.num_components, sample), jump_row(data, data.jump_times, 1, sample),
         data.at_recorded_spikes,
     )
@@ -576,7 +577,7 @@ function adjoint(problem::Problem, data::AdjointData)
     end
     key = PlanKey(
         :adjoint, problem, problem.num_samples, threads, SEGMENT_BYTES[], data.entries_at_saves != C_NULL,
-        data.num_chunks,
+        data.num_chunks, data.weights.pointer != C_NULL, data.delays.pointer != C_NULL,
     )
     with_workers(make, renew_plan!, key, 1) do plans
         foreach(w -> want_gradients!(w.run.driver, data.path_values), plans[1].workers)
@@ -584,34 +585,61 @@ function adjoint(problem::Problem, data::AdjointData)
     end
 end
 
-"""Sums over chunks of samples, all zero: as many as there are chunks."""
+"""
+Sums over chunks of samples, all zero: as many as there are chunks. Those by numbers of synapses are kept here where
+there are several chunks, and in the host's arrays where there is one.
+"""
 function chunk_sums(problem::Problem, data::AdjointData, workers)
     Θ = typeof(workers[1].gradients)
-    limit = data.num_chunks > 0 ? Int(data.num_chunks) : chunk_limit(num_synapses(problem))
-    return Θ[Model(problem) for _ in chunk_ranges(problem.num_samples, limit)]
+    limit = data.num_chunks > 0 ? Int(data.num_chunks) : chunk_limit(length(problem.synapses))
+    partial = Θ[Model(problem) for _ in chunk_ranges(problem.num_samples, limit)]
+    length(partial) == 1 && return partial
+    for part in partial, (numbers, into) in of_synapses(part, data)
+        into.pointer == C_NULL || keep_apart!(numbers)
+    end
+    return partial
 end
+
+"""Gradients by numbers of synapses, each with where the host wants it."""
+of_synapses(p::Model, data::AdjointData) = ((p.weights, data.weights), (p.delays, data.delays))
 
 """
 Gradients of all samples. Each chunk sums its own; the chunks are summed in their order, so that threads do not matter.
-`partial` are these sums, all zero.
+`partial` are these sums; those by coefficients of neurons are zero.
 """
 function adjoint(
     workers::Vector, problem::Problem, data::AdjointData, threads = problem.threads,
     partial = chunk_sums(problem, data, workers),
 )
+    for part in partial, (numbers, into) in of_synapses(part, data)
+        length(partial) == 1 ? look_at!(numbers, into) : fill!(numbers.memory, 0.0)
+    end
     foreach_chunk(problem.num_samples, threads; limit = length(partial)) do worker, chunk, samples
         w = workers[worker]
+        look_at!(w.gradients.weights, partial[chunk].weights)
+        look_at!(w.gradients.delays, partial[chunk].delays)
         for sample in samples
             check_cancelled()
             adjoint_sample!(w, data, sample)
             scatter_path!(w.run.driver, data.path_values, sample)
-            scatter!(w.list, data.weights, data.signals, w.gradients, w.run.synapses, sample; per_sample = true)
+            scatter!(w.list, w.gradients, sample; per_sample = true)
             add!(partial[chunk], w.gradients)
             clear!(w.gradients)
         end
     end
     total = workers[1].gradients
     foreach(part -> add!(total, part), partial)
-    synapses = workers[1].run.synapses
-    scatter!(workers[1].list, data.weights, data.signals, total, synapses, 1; per_sample = false)
+    scatter!(workers[1].list, total, 1; per_sample = false)
+    length(partial) == 1 && return
+    for part in partial, (numbers, into) in of_synapses(part, data)
+        into.pointer == C_NULL || add_to_host!(into, numbers)
+    end
+end
+
+"""Add a number per synapse to the host's."""
+function add_to_host!(into::PerSynapse, numbers::SynapseNumbers)
+    for e in 1:length(numbers)
+        place = 1 + (e - 1) * into.stride
+        unsafe_store!(into.pointer, unsafe_load(into.pointer, place) + numbers[e], place)
+    end
 end

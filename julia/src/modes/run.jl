@@ -37,7 +37,7 @@ const RUNAWAY_WORK = 1_000_000
 
 """How many spikes all neurons of a sample together may have within one step."""
 function spike_limit(synapses::Synapses, neurons)
-    targets = length(synapses.targets)
+    targets = length(synapses)
     targets == 0 && return typemax(Int)
     return max(MAX_MEAN_SPIKES_IN_STEP * neurons, RUNAWAY_WORK ÷ (neurons + cld(targets, neurons)))
 end
@@ -87,7 +87,7 @@ function Run(problem::Problem, solver::Solver, θ::Model, driver::Driver{C}, ::V
     n, places = Int(problem.num_neurons), coefficient_places(problem, θ)
     suit!(solver, driver)
     return Run(
-        problem, solver, Synapses(problem), places, host_table(problem.coefficients, places),
+        problem, solver, problem.synapses, places, host_table(problem.coefficients, places),
         host_array(problem.saveat, problem.num_saves), θ, NetworkState{M}(n), driver, zeros(n * C), zeros(n * C),
         keeps_areas(solver, problem), RefinementMemory{M,C}(n, deepest_leaf(solver)), (UInt64(0), UInt64(0)),
         ExpectedSpikes{M}(n), Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[],
@@ -98,7 +98,7 @@ end
 """Make a run of an earlier call one of `problem`, which has the same shape."""
 function renew!(run::Run, problem::Problem)
     run.problem = problem
-    read!(run.synapses, problem)
+    run.synapses = problem.synapses
     renew!(run.external, problem)
     read_table!(run.coefficients, problem.coefficients, run.places)
     run.saveat = host_array(problem.saveat, problem.num_saves)
@@ -109,7 +109,7 @@ end
 """Put the run at the start of `sample` (from 1); its spikes go to the given addresses."""
 function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_neurons, spike_events = C_NULL)
     problem, θ, x = run.problem, run.θ, run.x
-    load!(θ, run.coefficients, problem.weights, problem.signals, run.synapses, sample)
+    load!(θ, run.coefficients, run.synapses.weights, run.synapses.delays, sample)
     begin_sample!(run.external, θ, run.synapses, problem.start, sample)
     run.key = (problem.seed, UInt64(problem.first_sample + sample - 1))
     reset!(run.driver, run.key)
@@ -348,7 +348,7 @@ function put_down!(run::Run, observer::Observer, step::Step, j, event, τ)
     unsafe_store!(run.spike_times, τ, run.num_spikes)
     unsafe_store!(run.spike_neurons, j - 1, run.num_spikes)
     run.spike_events == C_NULL || unsafe_store!(run.spike_events, event - 1, run.num_spikes)
-    run.synapses.delayed && send_spike!(run.external, run.θ, run.synapses, j, run.num_spikes, τ)
+    run.synapses.delayed == 1 && send_spike!(run.external, run.θ, run.synapses, j, run.num_spikes, τ)
     run.num_spikes == run.problem.max_spikes || return
     run.stopped = true
     empty!(run.firing)

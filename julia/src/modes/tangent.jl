@@ -8,7 +8,9 @@ at the spikes named there (P, S); null where they are not wanted.
 struct TangentOutputs
     num_directions::Int64
     directions::Ptr{Coefficient}    # parallel to the problem's coefficients; null where a parameter does not move
-    weights::Coefficient
+    weights::PerSynapse
+    delays::PerSynapse
+    input_times::Coefficient
     spike_times::Ptr{Float64}
     recorded::Ptr{Ptr{Float64}}     # one array per recorded variable
     num_recorded::Int64
@@ -16,7 +18,6 @@ struct TangentOutputs
     s_at_saves::Ptr{Float64}
     s_at_insertions::Ptr{Float64}
     insertions::Insertions
-    signals::SignalCoefficients
     path_values::Ptr{Coefficient}   # directions of the values at the driver's knots, one per component; null likewise
     jump_sizes::Ptr{Float64}        # directions of the sizes of its jumps, (P, J, C); null likewise
     jump_times::Ptr{Float64}        # and of their times, (P, J)
@@ -26,8 +27,8 @@ end
 push!(BOUNDARY_STRUCTS, TangentOutputs)
 
 TangentOutputs(number, directions, weights, spike_times, recorded, num_recorded) = TangentOutputs(
-    number, directions, weights, spike_times, recorded, num_recorded, C_NULL, C_NULL, C_NULL, NO_INSERTIONS,
-    NO_SIGNALS, C_NULL, C_NULL, C_NULL, NOT_WANTED,
+    number, directions, weights, NOT_GIVEN, NOWHERE, spike_times, recorded, num_recorded, C_NULL, C_NULL, C_NULL,
+    NO_INSERTIONS, C_NULL, C_NULL, C_NULL, NOT_WANTED,
 )
 
 """One thread's tangents of all directions, and where they go."""
@@ -63,7 +64,7 @@ end
 function begin_sample!(o::TangentObserver, run::Run)
     o.insertion = Insertion(o.outputs.insertions, o.sample)
     for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
-        load!(θ.tangent, o.list, o.outputs.weights, o.outputs.signals, run.synapses, o.sample, p)
+        load!(θ.tangent, o.list, o.outputs.weights, o.outputs.delays, o.sample, p)
         load_path!(θ.path, o.outputs.path_values, o.sample, p)
         for k in 1:num_neurons(run.x)
             set_state!(dx.y, k, tangents_of(initial_state(θ, k, first_log_u(run.θ, run.key, k))))
@@ -168,7 +169,7 @@ end
 """∂ of the time at which a spike was sent, in direction p: of an input it is the host's, of a neuron it is known."""
 function sent_tangent(o::TangentObserver, run::Run, spike::SpikeUnderWay, e, p)
     if is_input(run.synapses, e)
-        moved = o.outputs.signals.input_times
+        moved = o.outputs.input_times
         moved.pointer == C_NULL && return 0.0
         return unsafe_load(moved.pointer, position(moved, o.sample, 1, spike.index, p))
     end

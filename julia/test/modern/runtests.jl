@@ -45,7 +45,7 @@ function tangents(host, slots::AbstractVector, options = NamedTuple())
     recorded = [pointer(v), pointer(i)]
     table = [SSNN.Coefficient(pointer(units, s), host.num_slots, 0, 0, 0) for s in 1:host.num_slots]
     outputs = SSNN.TangentOutputs(
-        count, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0), pointer(times), pointer(recorded), 2,
+        count, pointer(table), SSNN.NOT_GIVEN, pointer(times), pointer(recorded), 2,
     )
     GC.@preserve host units times v i recorded table SSNN.sciml_solve(
         run -> SSNN.TangentObserver(run, outputs), host.problem, host.outputs, options,
@@ -257,7 +257,7 @@ end
 function adjoint(host, times_bar, options = NamedTuple(), sensealg = :InterpolatingAdjoint)
     gradients = zeros(host.num_slots)
     table = [SSNN.Coefficient(pointer(gradients, s), 0, 0, 0, 0) for s in 1:host.num_slots]
-    data = SSNN.AdjointData(pointer(times_bar), C_NULL, 0, pointer(table), SSNN.Coefficient(C_NULL, 0, 0, 0, 0))
+    data = SSNN.AdjointData(pointer(times_bar), C_NULL, 0, pointer(table), SSNN.NOT_GIVEN)
     GC.@preserve host times_bar gradients table SSNN.sciml_adjoint(
         host.problem, data, merge((sensealg = sensealg,), options),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...errors import JuliaError
 
-INTERFACE_VERSION = 11
+INTERFACE_VERSION = 12
 
 
 def source_dir() -> Path:
