@@ -21,6 +21,7 @@ include("host/synapses.jl")
 include("host/problem.jl")
 include_folder("paths"; except = ("elementary.jl", "counters.jl", "noise_window.jl", "driver.jl"))
 include("host/threads.jl")
+include("host/team.jl")
 include("host/plans.jl")
 foreach(include_folder, ("models/intensities", "models/currents", "models/diffusions"))
 include_folder(

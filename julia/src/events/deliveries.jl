@@ -19,15 +19,18 @@ end
 
 """The spikes under way in one sample, and those of its inputs that have not been sent."""
 mutable struct Deliveries
-    order::Vector{Int32}                # synapses, those of each source by increasing delay; empty where none has one
+    order::Vector{Int32}                # synapses, those of each source by increasing delay; empty where all have
+                                        # the same, or none
     under_way::Vector{SpikeUnderWay}    # a binary heap: the first one comes before all others
     inputs::Inputs
     sample::Int
     next_input::Int                     # of this sample
 end
 
-Deliveries(problem::Problem) =
-    Deliveries(collect(Int32, 1:num_delays(problem)), SpikeUnderWay[], problem.inputs, 1, 1)
+Deliveries(problem::Problem) = Deliveries(
+    collect(Int32, 1:(problem.synapses.delays.stride == 0 ? 0 : num_delays(problem))), SpikeUnderWay[], problem.inputs,
+    1, 1,
+)
 
 function renew!(d::Deliveries, problem::Problem)
     d.inputs = problem.inputs
@@ -41,7 +44,7 @@ end
 function begin_sample!(d::Deliveries, θ::Model, synapses::Synapses, start::Start, sample)
     empty!(d.under_way)
     d.sample, d.next_input = sample, 1
-    isempty(θ.delays) || sort_by_delay!(d.order, θ.delays, synapses)
+    isempty(d.order) || sort_by_delay!(d.order, θ.delays, synapses)
     for n in 1:start.num_spikes
         place = n + (sample - 1) * start.num_spikes
         neuron, sent = unsafe_load(start.spike_neurons, place) + 1, unsafe_load(start.spike_times, place)
@@ -97,7 +100,7 @@ end
 """The places of the synapses that a spike reaches next, all at the same time."""
 function reached_next(d::Deliveries, θ::Model, synapses::Synapses, spike::SpikeUnderWay)
     targets = row(synapses, spike.source)
-    isempty(θ.delays) && return targets
+    isempty(d.order) && return targets
     stop, same = spike.place, delay(θ, synapse_at(d, spike.place))
     while stop < last(targets) && delay(θ, synapse_at(d, stop + 1)) == same
         stop += 1

@@ -57,14 +57,14 @@ send_spike!(e::SomeExternalEvents, θ::Model, synapses::Synapses, j, index, τ) 
     send!(e.deliveries, θ, synapses, j, index, τ)
 
 """
-Let the next external event happen if it comes within this step and no neuron fires before; returns whether it has, or
-what is recorded before it has inserted a spike.
+Let the next external event happen if it comes within this step and no neuron fires before, as the first one would at
+`fires_at`; returns whether it has, or what is recorded before it has inserted a spike.
 """
-external_event!(run, ::NoExternalEvents, observer, step::Step) = false
-function external_event!(run, e::SomeExternalEvents, observer, step::Step)
+external_event!(run, ::NoExternalEvents, observer, step::Step, fires_at) = false
+function external_event!(run, e::SomeExternalEvents, observer, step::Step, fires_at)
     jump, recorded = next_jump_time(e.jumps), next_time(e.recorded)
     τ = min(recorded, jump, next_arrival(e.deliveries))
-    τ <= step.stop && (isempty(run.firing) || τ <= first(run.firing).time) || return false
+    τ <= step.stop && τ <= fires_at || return false
     save_before!(run, observer, step, τ) && return true
     if τ == recorded
         fire_recorded!(run, observer, step)
@@ -94,7 +94,7 @@ function deliver!(run, observer, step::Step)
     x, θ, synapses, d = run.x, run.θ, run.synapses, run.external.deliveries
     spike = d.under_way[1]
     reached = reached_next(d, θ, synapses, spike)
-    for place in reached
+    for place in mine(run.team, synapses, reached)
         e = synapse_at(d, place)
         k = target(synapses, e)
         y = advance(run.solver, θ, step, k, state_at(x.y, k), piece_start(x, step, k), spike.arrival)

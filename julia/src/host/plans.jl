@@ -20,7 +20,7 @@ function PlanKey(mode::Symbol, problem::Problem, more::Real...)
     counts = (
         p.num_neurons, p.synapses.num_between_neurons, p.synapses.num_synapses, p.num_steps, p.num_components,
         p.noise_levels, p.hard_reset, p.stratonovich, p.num_saves, p.num_settings, p.num_knots,
-        p.inputs.num_channels, num_delays(p), p.synapses.delayed, p.path.num_times,
+        p.inputs.num_channels, num_delays(p), p.synapses.delayed, p.synapses.delays.stride, p.path.num_times,
         has_external_events(p), map(Int, more)...,
     )
     numbers = Float64[p.t0, p.t1, p.dt]

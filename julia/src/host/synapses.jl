@@ -19,7 +19,7 @@ input channels. Indices in the arrays count from 0, those of the functions below
 struct Synapses
     indptr::Ptr{Int64}              # (N + channels + 1,)
     targets::Ptr{Int32}
-    variables::Ptr{Int8}            # to which weights of inputs are added, from 1, one per synapse of theirs; 0: what the
+    variables::Ptr{Int8}            # of each synapse of inputs, to which its weight is added, from 1; 0: what the
                                     # model's synapses do
     num_sources::Int64              # N + channels
     num_between_neurons::Int64      # the first synapses are

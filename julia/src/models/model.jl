@@ -6,8 +6,8 @@ and what a spike does to it and to its targets. A value of the type holds the co
 as one vector each; the same type holds their tangents in one direction, and their gradients.
 
 A file in `models/` defines a subtype with the fields `weights` and `delays`, both [`SynapseNumbers`](@ref), and
-registers in `MODELS` a constructor from a `Problem`. In the formulas θ is the model, or a [`DualModel`](@ref) and the numbers
-accordingly `Float64` or `Dual`, so that each is written once; y is the state of neuron k, a tuple. It writes
+registers in `MODELS` a constructor from a `Problem`. In the formulas θ is the model, or a [`DualModel`](@ref) and the
+numbers accordingly `Float64` or `Dual`, so that each is written once; y is the state of neuron k, a tuple. It writes
 
   * `num_variables(typeof(θ))`: M; the first ones are recorded for the host, as many as it has arrays for;
   * `num_events(typeof(θ))`: how many kinds of events a neuron has, if it is not one;

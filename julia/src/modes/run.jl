@@ -50,7 +50,7 @@ const BLOCK = 256
 const TRAIL_STEPS = window_steps(NoiseWindow(1, 1))
 
 """Everything one thread needs to compute samples of a problem."""
-mutable struct Run{M,C,S<:Solver,Θ<:Model,D<:Driver{C},E<:ExternalEvents}
+mutable struct Run{M,C,S<:Solver,Θ<:Model,D<:Driver{C},E<:ExternalEvents,T<:Team}
     problem::Problem
     solver::S
     synapses::Synapses
@@ -76,6 +76,7 @@ mutable struct Run{M,C,S<:Solver,Θ<:Model,D<:Driver{C},E<:ExternalEvents}
     insertion::Insertion
     trail::Trail{M}
     external::E
+    team::T
 end
 
 Run(problem::Problem) = Run(problem, lookup(SOLVERS, "solver", unsafe_string(problem.solver))(), Model(problem))
@@ -83,15 +84,20 @@ Run(problem::Problem) = Run(problem, lookup(SOLVERS, "solver", unsafe_string(pro
 Run(problem::Problem, solver::Solver, θ::Model) =
     Run(problem, solver, θ, Driver(problem), Val(num_variables(typeof(θ))))
 
-function Run(problem::Problem, solver::Solver, θ::Model, driver::Driver{C}, ::Val{M}) where {C,M}
-    n, places = Int(problem.num_neurons), coefficient_places(problem, θ)
+function Run(
+    problem::Problem, solver::Solver, θ::Model, driver::Driver{C}, ::Val{M},
+    team::Team = Alone(1:Int(problem.num_neurons)), x = NetworkState{M}(problem.num_neurons),
+    memory = RefinementMemory{M,C}(problem.num_neurons, deepest_leaf(solver)),
+) where {C,M}
+    n, places, draws = Int(problem.num_neurons), coefficient_places(problem, θ), length(neurons(team)) * C
     suit!(solver, driver)
     return Run(
         problem, solver, problem.synapses, places, host_table(problem.coefficients, places),
-        host_array(problem.saveat, problem.num_saves), θ, NetworkState{M}(n), driver, zeros(n * C), zeros(n * C),
-        keeps_areas(solver, problem), RefinementMemory{M,C}(n, deepest_leaf(solver)), (UInt64(0), UInt64(0)),
+        host_array(problem.saveat, problem.num_saves), θ, x, driver, zeros(draws), zeros(draws),
+        keeps_areas(solver, problem), memory, (UInt64(0), UInt64(0)),
         ExpectedSpikes{M}(n), Ptr{Float64}(C_NULL), Ptr{Int64}(C_NULL), Ptr{Int64}(C_NULL), 0, 1, Matrix{Float64}[],
         false, Insertion(0, 0, 0), zero_vectors(Val(M), n == 1 ? TRAIL_STEPS : 0), ExternalEvents(problem, Val(C)),
+        team,
     )
 end
 
@@ -109,18 +115,17 @@ end
 """Put the run at the start of `sample` (from 1); its spikes go to the given addresses."""
 function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_neurons, spike_events = C_NULL)
     problem, θ, x = run.problem, run.θ, run.x
-    load!(θ, run.coefficients, run.synapses.weights, run.synapses.delays, sample)
+    prepare!(run, run.team, sample)
     begin_sample!(run.external, θ, run.synapses, problem.start, sample)
     run.key = (problem.seed, UInt64(problem.first_sample + sample - 1))
     reset!(run.driver, run.key)
-    forget!(run.memory)
     prepare!(run.solver, θ, problem.dt)
-    fill!(x.spikes, 0)
     settle!(x)                      # of a sample that stopped within a step
-    for k in 1:num_neurons(x)
+    for k in neurons(run.team)
+        x.spikes[k] = 0
         set_state!(x.y, k, initial_state(θ, k, first_log_u(θ, run.key, k)))
     end
-    start_as_given!(x, problem, sample)
+    start_as_given!(run, sample)
     run.spike_times, run.spike_neurons, run.spike_events = spike_times, spike_neurons, spike_events
     run.num_spikes, run.next_save, run.stopped = 0, 1, false
     run.insertion = Insertion(problem.insertions, sample)
@@ -130,14 +135,20 @@ function begin_sample!(run::Run, observer::Observer, sample, spike_times, spike_
     return run
 end
 
+"""Have what all neurons of a sample share."""
+function prepare!(run::Run, ::Alone, sample)
+    load!(run.θ, run.coefficients, run.synapses.weights, run.synapses.delays, sample)
+    forget!(run.memory)
+end
+
 """The state at the start where the host has one of its own: where a run goes on from another."""
-function start_as_given!(x::NetworkState, problem, sample)
-    n, start = num_neurons(x), problem.start
-    for (variable, values) in enumerate(x.y), k in 1:(start.variables == C_NULL ? 0 : n)
-        values[k] = unsafe_load(start.variables, start_place(problem, variable, sample, k))
-    end
-    for k in 1:(start.fired == C_NULL ? 0 : n)
-        x.spikes[k] = unsafe_load(start.fired, k + n * (sample - 1))
+function start_as_given!(run::Run, sample)
+    x, problem, start = run.x, run.problem, run.problem.start
+    for k in neurons(run.team)
+        for variable in 1:(start.variables == C_NULL ? 0 : length(x.y))
+            x.y[variable][k] = unsafe_load(start.variables, start_place(problem, variable, sample, k))
+        end
+        start.fired == C_NULL || (x.spikes[k] = unsafe_load(start.fired, k + num_neurons(x) * (sample - 1)))
     end
 end
 
@@ -149,25 +160,27 @@ start_place(problem, variable, sample, k) =
 function step_at(run::Run{M,C}, n::Int) where {M,C}
     problem, driver = run.problem, run.driver
     start, stop = step_times(problem, n)
-    neurons = Int(problem.num_neurons)
+    mine = neurons(run.team)
+    count, before = length(mine), first(mine) - 1       # arrays begin with the first of these neurons
     increments, offset = increments!(driver, n)
     shortened = n == problem.num_steps - 1 && is_shortened(problem)
-    areas, area_offset = shortened || run.keeps_areas ? areas!(driver, n) : (NO_AREAS, 0)
+    areas, area_offset = shortened || run.keeps_areas ? areas!(driver, n) : (NO_AREAS, before)
     whole = Step(
-        start, stop, problem.dt, increment_scale(driver), increments, offset, area_scale(driver), areas, area_offset,
-        neurons, run.key, n, driver, run.memory,
+        start, stop, problem.dt, increment_scale(driver), increments, offset - before, area_scale(driver), areas,
+        area_offset - before, count, run.key, n, driver, run.memory,
     )
     shortened || return whole
     # The path at the beginning of the whole step, so that it does not depend on t1 before the last step.
     h = stop - start
-    for c in 1:C, k in 1:neurons
-        place = k + (c - 1) * neurons
+    for c in 1:C, k in mine
+        place = k - before + (c - 1) * count
         run.last_increments[place], run.last_areas[place] = beginning(
             driver, run.key, k, c, n, problem.dt, increment(whole, k, c), area(whole, k, c), h / problem.dt,
         )
     end
     return Step(
-        start, stop, h, 1.0, run.last_increments, 0, 1.0, run.last_areas, 0, neurons, run.key, n, driver, run.memory,
+        start, stop, h, 1.0, run.last_increments, -before, 1.0, run.last_areas, -before, count, run.key, n, driver,
+        run.memory,
     )
 end
 
@@ -192,14 +205,14 @@ Run steps `from` to `to` (the last excluded); stops early where there are as man
 Returns how many steps were begun.
 """
 function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
-    x, neurons = run.x, num_neurons(run.x)
-    alone = neurons == 1 && takes_event_free_steps(observer)
+    x, mine = run.x, neurons(run.team)
+    alone = num_neurons(x) == 1 && takes_event_free_steps(observer)
     n, coming = from, next_coming(run.external)
     while n < to
         alone && (n = take_event_free_steps!(run, observer, n, to))
         step = step_at(run, n)
-        for start in 1:BLOCK:neurons
-            block = start:min(start + BLOCK - 1, neurons)
+        for start in first(mine):BLOCK:last(mine)
+            block = start:min(start + BLOCK - 1, last(mine))
             if full_step!(run.solver, x, run.θ, step, block) > 0
                 for k in block
                     fires(run.θ, k, state_at(x.y_end, k)) && look_ahead!(run, step, k)
@@ -207,7 +220,7 @@ function run_steps!(run::Run, observer::Observer, from::Int, to::Int)
             end
         end
         after_full_step!(observer, run, step, n)
-        if coming <= step.stop || !isempty(run.firing)
+        if coming <= step.stop || next_spike(run)[1] < Inf
             send_inputs!(run.external, run.θ, run.synapses, step.stop)
             resolve_events!(run, observer, step)
             run.stopped && return n + 1 - from
@@ -280,30 +293,44 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
     x, θ, synapses = run.x, run.θ, run.synapses
     limit, before = spike_limit(synapses, num_neurons(x)), run.num_spikes
     while true
-        if external_event!(run, run.external, observer, step)
+        τ, j, event = next_spike(run)
+        if external_event!(run, run.external, observer, step, τ)
             run.stopped && return
             continue
         end
-        isempty(run.firing) && return
-        spike = first(run.firing)
-        τ, j = spike.time, spike.k
+        τ == Inf && return
         save_before!(run, observer, step, τ) && continue    # an inserted spike comes first
-        before_spike!(observer, run, step, spike, state_at(x.y, j), piece_start(x, step, j))
-        set_state!(x.y, j, spike.y)
-        mark_moved!(x, j, τ)
-        fire!(run, observer, step, j, spike.event, τ)
+        if is_mine(run.team, j)
+            spike = first(run.firing)
+            before_spike!(observer, run, step, spike, state_at(x.y, j), piece_start(x, step, j))
+            set_state!(x.y, j, spike.y)
+            mark_moved!(x, j, τ)
+        end
+        fire!(run, observer, step, j, event, τ)
         run.stopped && return
         run.insertion.spike == run.num_spikes && insert_spike!(run, observer, step, run.insertion.neuron, τ)
-        x.spikes_in_step[j] += 1
-        x.spikes_in_step[j] > MAX_SPIKES_IN_STEP && throw(ErrorException(
-            "neuron $(j - 1) fires more than $MAX_SPIKES_IN_STEP times within the step from t = $(step.start): " *
-            "dt is too large for its intensity",
-        ))
+        is_mine(run.team, j) && count_in_step!(x, step, j)
         run.num_spikes - before > limit && throw(ErrorException(
             "excitation runs away in sample $(run.key[2] - run.problem.first_sample): $(num_neurons(x)) neurons fire " *
             "more than $limit times within the step from t = $(step.start)",
         ))
     end
+end
+
+"""Time, neuron and event of the next spike that any neuron is about to fire in this step; Inf where there is none."""
+function next_spike(run::Run)
+    isempty(run.firing) && return first_of_all(run.team, Inf, 0, 0)
+    spike = first(run.firing)
+    return first_of_all(run.team, spike.time, spike.k, spike.event)
+end
+
+"""Count one more spike of neuron j in this step, and raise where there are too many."""
+function count_in_step!(x::NetworkState, step::Step, j)
+    x.spikes_in_step[j] += 1
+    x.spikes_in_step[j] > MAX_SPIKES_IN_STEP && throw(ErrorException(
+        "neuron $(j - 1) fires more than $MAX_SPIKES_IN_STEP times within the step from t = $(step.start): dt is too " *
+        "large for its intensity",
+    ))
 end
 
 """Let neuron j, which is at τ, fire there: its targets are brought to τ, and all of them go on from there."""
@@ -328,9 +355,11 @@ end
 # Where nobody follows, all that happens to a target happens at once: it is fetched from memory once.
 function fire!(run::Run, observer::NoObserver, step::Step, j, event, τ)
     x = run.x
-    set_state!(x.y, j, transition(run.θ, j, event, state_at(x.y, j), count_spike!(run, j, event)))
+    if is_mine(run.team, j)
+        set_state!(x.y, j, transition(run.θ, j, event, state_at(x.y, j), count_spike!(run, j, event)))
+    end
     arrive!(run, step, j, τ)
-    restart!(run, step, j)
+    is_mine(run.team, j) && restart!(run, step, j)
     put_down!(run, observer, step, j, event, τ)
 end
 
@@ -339,15 +368,17 @@ function count_spike!(run::Run, j, event)
     x = run.x
     all(isfinite, state_at(x.y, j)) || throw_not_finite(run)    # what the transition resets would not show it
     x.spikes[j] += 1
-    run.num_spikes += 1
     return next_log_u(run.θ, run.key, j, event, x.spikes[j])
 end
 
 """Put a spike that has happened where the host wants it, and send it to targets behind delays."""
 function put_down!(run::Run, observer::Observer, step::Step, j, event, τ)
-    unsafe_store!(run.spike_times, τ, run.num_spikes)
-    unsafe_store!(run.spike_neurons, j - 1, run.num_spikes)
-    run.spike_events == C_NULL || unsafe_store!(run.spike_events, event - 1, run.num_spikes)
+    run.num_spikes += 1
+    if leads(run.team)
+        unsafe_store!(run.spike_times, τ, run.num_spikes)
+        unsafe_store!(run.spike_neurons, j - 1, run.num_spikes)
+        run.spike_events == C_NULL || unsafe_store!(run.spike_events, event - 1, run.num_spikes)
+    end
     run.synapses.delayed == 1 && send_spike!(run.external, run.θ, run.synapses, j, run.num_spikes, τ)
     run.num_spikes == run.problem.max_spikes || return
     run.stopped = true
@@ -363,7 +394,7 @@ which has just made its transition, is left there.
 """
 function arrive!(run::Run, step::Step, j, τ)
     x, θ = run.x, run.θ
-    for e in synapses_of(run.synapses, j)
+    for e in mine(run.team, run.synapses, synapses_of(run.synapses, j))
         k = target(run.synapses, e)
         y = state_at(x.y, k)
         k == j || (y = advance(run.solver, θ, step, k, y, piece_start(x, step, k), τ))
@@ -419,7 +450,7 @@ end
 function save!(run::Run, observer::Observer, step::Step, t)
     index = run.next_save
     if !isempty(run.saved)
-        for k in 1:num_neurons(run.x)
+        for k in neurons(run.team)
             y = state_within(run, step, k, t)
             for (variable, values) in enumerate(run.saved)
                 values[k, index] = y[variable]
@@ -439,7 +470,8 @@ state_within(run::Run, step::Step, k, t) = ends_step(run, step, t) ? state_at(ru
     advance(run.solver, run.θ, step, k, state_at(run.x.y, k), piece_start(run.x, step, k), t)
 
 """Raise where the solution has blown up."""
-check_finite(run::Run) = all(a -> all(isfinite, a), run.x.y) || throw_not_finite(run)
+check_finite(run::Run) =
+    all(k -> all(isfinite, state_at(run.x.y, k)), neurons(run.team)) || throw_not_finite(run)
 
 @noinline throw_not_finite(run::Run) = throw(ErrorException(
     "the solution of sample $(run.key[2] - run.problem.first_sample) is no longer finite: dt = $(run.problem.dt) is " *
@@ -492,15 +524,17 @@ function solve_sample!(follow!, run::Run, observer::Observer, outputs::Outputs, 
     )
     want_at_recorded!(run.external, outputs.at_recorded_spikes)
     follow!()
-    unsafe_store!(outputs.num_spikes, run.num_spikes, sample)
-    unsafe_store!(outputs.truncated, run.stopped, sample)
+    if leads(run.team)
+        unsafe_store!(outputs.num_spikes, run.num_spikes, sample)
+        unsafe_store!(outputs.truncated, run.stopped, sample)
+    end
     outputs.last_state == C_NULL || run.stopped || store_last_state!(outputs.last_state, run, sample)
     return run
 end
 
 function store_last_state!(to::Ptr{Float64}, run::Run, sample)
     n, samples = num_neurons(run.x), Int(run.problem.num_samples)
-    for (variable, values) in enumerate(run.x.y), k in 1:n
+    for (variable, values) in enumerate(run.x.y), k in neurons(run.team)
         unsafe_store!(to, values[k], k + n * (sample - 1 + samples * (variable - 1)))
     end
 end
@@ -517,6 +551,8 @@ end
 end
 
 function solve(problem::Problem, outputs::Outputs)
+    size = team_size(problem)
+    size > 1 && return solve_as_team(problem, outputs, size)
     threads = num_threads(problem)
     with_workers(() -> Run(problem), run -> renew!(run, problem), PlanKey(:solve, problem), threads) do runs
         solve_samples!(runs, outputs, Int(problem.num_samples), threads)
@@ -528,6 +564,51 @@ function solve_samples!(runs::Vector, outputs::Outputs, num_samples, threads)
         for sample in samples
             check_cancelled()
             solve_sample!(runs[worker], NoObserver(), outputs, sample)
+        end
+    end
+end
+
+# --- one sample on several threads ------------------------------------------------------------------------------------
+
+"""Runs of one sample that share a network's state and coefficients, each of some of the neurons."""
+struct TeamRuns{R<:Run}
+    runs::Vector{R}
+    meeting::Meeting
+end
+
+function TeamRuns(problem::Problem, size::Int)
+    n, θ = Int(problem.num_neurons), Model(problem)
+    return TeamRuns(problem, size, θ, NetworkState{num_variables(typeof(θ))}(n), Val(Int(problem.num_components)))
+end
+
+function TeamRuns(problem::Problem, size::Int, θ::Model, x::NetworkState{M}, ::Val{C}) where {M,C}
+    meeting, n = Meeting(size), num_neurons(x)
+    solvers = [lookup(SOLVERS, "solver", unsafe_string(problem.solver))() for _ in 1:size]
+    memory = RefinementMemory{M,C}(n, deepest_leaf(solvers[1]))
+    # Whole blocks, so that no two threads write to the same part of the memory.
+    edges = [BLOCK * div(index * cld(n, BLOCK), size) for index in 0:size]
+    runs = map(1:size) do index
+        range = edges[index]+1:min(edges[index+1], n)
+        own = NetworkState{M}(x.y, x.y_end, x.start, x.moved, Int[], x.spikes, x.spikes_in_step)
+        driver = BrownianMotion(problem, range)
+        Run(problem, solvers[index], θ, driver, Val(M), Member(index, range, meeting), own, memory)
+    end
+    return TeamRuns(runs, meeting)
+end
+
+renew!(team::TeamRuns, problem::Problem) = (foreach(run -> renew!(run, problem), team.runs); team)
+
+# What the threads share has been made ready before they begin.
+prepare!(run::Run, ::Member, sample) = nothing
+
+function solve_as_team(problem::Problem, outputs::Outputs, size)
+    key = PlanKey(:solve_as_team, problem, size)
+    with_workers(() -> TeamRuns(problem, size), team -> renew!(team, problem), key, 1) do teams
+        runs, meeting = teams[1].runs, teams[1].meeting
+        for sample in 1:Int(problem.num_samples)
+            check_cancelled()
+            prepare!(runs[1], Alone(1:Int(problem.num_neurons)), sample)
+            as_team(index -> solve_sample!(runs[index], NoObserver(), outputs, sample), meeting)
         end
     end
 end

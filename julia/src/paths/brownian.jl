@@ -32,15 +32,16 @@ end
 
 abstract type BrownianMotion{C} <: Driver{C} end
 
-"""The Brownian driver of a problem: steps are the noise steps themselves, or `levels` halvings of them."""
-function BrownianMotion(num_neurons, num_components, dt, levels)
-    levels == 0 && return NoiseSteps{num_components}(num_neurons, dt)
-    return DyadicSteps{num_components}(num_neurons, dt, levels)
+"""
+The Brownian driver of some neurons of a problem: steps are the noise steps themselves, or `noise_levels` halvings of
+them.
+"""
+function BrownianMotion(problem, neurons::UnitRange{Int})
+    C, dt, levels = Int(problem.num_components), problem.dt, Int(problem.noise_levels)
+    return levels == 0 ? NoiseSteps{C}(neurons, dt) : DyadicSteps{C}(neurons, dt, levels)
 end
 
-DRIVERS["brownian"] = problem -> BrownianMotion(
-    Int(problem.num_neurons), Int(problem.num_components), problem.dt, Int(problem.noise_levels),
-)
+DRIVERS["brownian"] = problem -> BrownianMotion(problem, 1:Int(problem.num_neurons))
 
 function halves(::BrownianMotion{C}, key, k, level, index, span, x::Increment{C}) where {C}
     parts = ntuple(Val(C)) do c
@@ -70,8 +71,8 @@ struct NoiseSteps{C} <: BrownianMotion{C}
     area_scale::Float64
 end
 
-NoiseSteps{C}(num_neurons, dt) where {C} = NoiseSteps{C}(
-    NoiseWindow(num_neurons, C, INCREMENT), NoiseWindow(num_neurons, C, LEVY_AREA), dt, sqrt(dt), sqrt(dt / 12),
+NoiseSteps{C}(neurons::UnitRange{Int}, dt) where {C} = NoiseSteps{C}(
+    NoiseWindow(neurons, C, INCREMENT), NoiseWindow(neurons, C, LEVY_AREA), dt, sqrt(dt), sqrt(dt / 12),
 )
 
 function reset!(path::NoiseSteps, key)
@@ -101,9 +102,9 @@ mutable struct DyadicSteps{C} <: BrownianMotion{C}
     stop::Int
 end
 
-function DyadicSteps{C}(num_neurons, dt, levels) where {C}
-    base = NoiseSteps{C}(num_neurons, dt * 2.0^levels)
-    words = vec([counter_word(DYADIC_NODE, c - 1, k - 1) for k in 1:num_neurons, c in 1:C])
+function DyadicSteps{C}(neurons::UnitRange{Int}, dt, levels) where {C}
+    base = NoiseSteps{C}(neurons, dt * 2.0^levels)
+    words = vec([counter_word(DYADIC_NODE, c - 1, k - 1) for k in neurons, c in 1:C])
     draws = 2 * length(words) * levels
     return DyadicSteps{C}(base, levels, words, fill(-1, levels), zeros(draws), zeros(draws), 0)
 end

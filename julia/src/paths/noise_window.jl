@@ -18,10 +18,13 @@ end
 # Long enough to fill vector registers, short enough that a sample that stops early wastes little.
 const WINDOW_DRAWS = 32
 
-function NoiseWindow(num_neurons::Int, num_components::Int, purpose::Purpose = INCREMENT)
-    per_pair = num_neurons * num_components
+NoiseWindow(num_neurons::Int, num_components::Int, purpose::Purpose = INCREMENT) =
+    NoiseWindow(1:num_neurons, num_components, purpose)
+
+function NoiseWindow(neurons::UnitRange{Int}, num_components::Int, purpose::Purpose)
+    per_pair = length(neurons) * num_components
     held = max(1, WINDOW_DRAWS ÷ max(1, per_pair))
-    neurons, components = 1:num_neurons, 1:num_components
+    components = 1:num_components
     words = [counter_word(purpose, c - 1, k - 1) for k in neurons, c in components, p in 1:held]
     pair = [UInt64(p - 1) for k in neurons, c in components, p in 1:held]
     even, odd = zeros(length(words)), zeros(length(words))
@@ -38,7 +41,7 @@ end
 """
     normals!(window, step) -> (array, offset)
 
-The normals of `step` (from 0): component c of neuron k is `array[offset + k + (c − 1)·N]`.
+The normals of `step` (from 0): component c of the window's k-th neuron is `array[offset + k + (c − 1)·N]`.
 """
 @inline function normals!(window::NoiseWindow, step::Int)
     pair = step >> 1
