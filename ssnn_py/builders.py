@@ -120,10 +120,14 @@ def random_weights(
     low, high = _interval(low, high)
     gain = as_float("gain", gain, positive=True)
     rng = np.random.default_rng(as_int("seed", seed, 0))
-    # Numbers below N − 1, shifted past the sender, so that no neuron sends to itself.
-    others = np.stack([rng.choice(n - 1, degree, replace=False, shuffle=False) for _ in range(n)])
-    targets = np.sort(others + (others >= np.arange(n)[:, None]), axis=1)
-    values = rng.uniform(low, high, n * degree) * (gain / degree)
+    targets = np.empty((n, degree), dtype=np.int32)
+    for sender, row in enumerate(targets):
+        # Numbers below N − 1, shifted past the sender, so that no neuron sends to itself.
+        row[:] = rng.choice(n - 1, degree, replace=False, shuffle=False)
+        row += row >= sender
+        row.sort()
+    values = rng.uniform(low, high, n * degree)
+    values *= gain / degree
     return csr_matrix((values, targets.ravel(), np.arange(n + 1) * degree), shape=(n, n))
 
 

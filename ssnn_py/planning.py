@@ -16,13 +16,15 @@ from .engine.executors import part_of
 from .network import Network
 from .simulation import prepare
 from .spike_trains import SpikeTrains
+from .synapses import of_synapses
 from .validation import counted
 
 #: Neuron-steps of the pilot, its least number of steps, and its samples if it is a part of the time only, at most.
 PILOT_STEPS, LEAST_STEPS, PILOT_SAMPLES = 2**21, 64, 8
-#: Bytes per synapse of each thread of the core, and of the network's own arrays; of a spike; per neuron and variable of
-#: each thread.
-THREAD_SYNAPSE, NETWORK_SYNAPSE, SPIKE, THREAD_VARIABLE = 32, 24, 16, 64
+#: Bytes of a spike; per neuron and variable of each thread.
+SPIKE, THREAD_VARIABLE = 16, 64
+#: As in ``julia/src/host/team.jl``: so many neurons at least are each thread's where threads share a sample.
+MEMBER_NEURONS = 512
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def estimate(network: Network, t1: float, dt: float, **simulate_arguments: Any) 
         spikes=mean * problem.num_samples,
         arrivals=arrivals,
         memory=_memory(problem, mean, name),
-        seconds=seconds * work / min(problem.threads, problem.num_samples),
+        seconds=seconds * work / _busy_threads(problem),
         threads=problem.threads,
         duration=problem.t1 - problem.t0,
         pilot_steps=pilot.num_steps,
@@ -196,11 +198,25 @@ def _from_outside(problem: Problem) -> float:
     return float(np.diff(inputs.synapses.indptr)[there].sum()) * copies
 
 
+def _busy_threads(problem: Problem) -> int:
+    """How many threads compute at the same time: each a sample, or all of them one where there are fewer samples."""
+    shared = max(1, problem.network.num_neurons // MEMBER_NEURONS) if problem.num_samples < problem.threads else 1
+    return min(problem.threads, max(problem.num_samples, shared))
+
+
+def _synapse_bytes(network: Network) -> float:
+    """What the arrays of synapses take, and what is put together of them for the core during a call."""
+    lists = [network.synapses, *([] if network.inputs is None else [network.inputs.synapses])]
+    arrays = [part for synapses in lists for part in synapses.held() if part is not None]
+    numbers = [network.parameters[name] for name in of_synapses(network.parameters)]
+    in_place = len(lists) == 1 and network.synapses.are_list_of(network.parameters.get("weights", np.empty(0)))
+    joined = 0 if in_place else 12 * sum(synapses.targets.size for synapses in lists)
+    return float(sum(array.nbytes for array in [*arrays, *numbers]) + joined)
+
+
 def _memory(problem: Problem, spikes: float, engine: str) -> dict[str, float]:
     network, samples = problem.network, problem.num_samples
-    synapses = network.synapses.targets.size
-    synapses += 0 if network.inputs is None else network.inputs.synapses.targets.size
-    threads = min(problem.threads, samples)
+    threads = _busy_threads(problem)
     most = spikes + 3.0 * math.sqrt(spikes)
     if problem.num_columns is not None:
         held = float(problem.num_columns)
@@ -213,8 +229,8 @@ def _memory(problem: Problem, spikes: float, engine: str) -> dict[str, float]:
         held = most
     states = len(network.states) * problem.saveat.size * network.num_neurons
     return {
-        "network": float(NETWORK_SYNAPSE * synapses),
-        "threads": float(threads * (THREAD_SYNAPSE * synapses + THREAD_VARIABLE * _numbers(network))),
+        "network": _synapse_bytes(network),
+        "threads": float(threads * THREAD_VARIABLE * _numbers(network)),
         "spikes": SPIKE * held * samples,
         "states": 8.0 * (states + _numbers(network)) * samples if states else 0.0,
     }

@@ -177,7 +177,7 @@ def test_a_large_network_travels_once(monkeypatch):
     alone = ssnn.simulate(network, threads=1, **run)
     assert ssnn.simulate(network, executor=executor, **run) == alone
     size, tasks = network.weights.nbytes, len(executor.calls)
-    assert min(executor.bytes) > 3 * size  # weights, targets and where they stand
+    assert min(executor.bytes) > 2.5 * size  # weights, targets of half their size and where they stand
     ssnn.simulate(network.replace(input_current=1.2), executor=executor, **run)
     assert len(executor.calls) == 2 * tasks
     assert max(executor.bytes[tasks:]) < size / 4

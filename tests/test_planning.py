@@ -18,20 +18,22 @@ from pathlib import Path
 import numpy as np, scipy.sparse as sparse
 import ssnn_py as ssnn
 
-def network(neurons, targets):
+def matrix(neurons, targets):
     if targets == 0:
-        return ssnn.SLIFNetwork([[0.0]], 1.5, sigma=0.3)
+        return [[0.0]]
     columns = np.sort((np.arange(neurons)[:, None] + 7 * np.arange(targets)) % neurons, axis=1).ravel()
     rows = np.arange(neurons + 1) * targets
-    weights = sparse.csr_matrix((np.full(columns.size, 1e-4), columns, rows), (neurons, neurons))
-    return ssnn.SLIFNetwork(weights, 1.5, sigma=0.3)
+    return sparse.csr_matrix((np.full(columns.size, 1e-4), columns.astype(np.int32), rows), (neurons, neurons))
 
 neurons, targets, samples, t1, saveat = json.loads(sys.argv[1])
 run = dict(t1=t1, dt=0.05, num_samples=samples, saveat=saveat, threads=1)
+network = lambda weights: ssnn.SLIFNetwork(weights, 1.5, mu=(15.0, 5.0), sigma=0.3)
 peak = lambda: 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-ssnn.simulate(network(2, 1 if targets else 0), **{**run, "t1": 0.1, "saveat": None, "num_samples": 1})
+ssnn.simulate(network(matrix(2, 1 if targets else 0)), **{**run, "t1": 0.1, "saveat": None, "num_samples": 1})
+weights = matrix(neurons, targets)
+Path("/proc/self/clear_refs").write_text("5")  # the peak is what there is now
 before = peak()
-large = network(neurons, targets)
+large = network(weights)
 print(json.dumps([ssnn.simulate(large, **run).num_spikes.sum().item(), peak() - before]))
 plan = ssnn.estimate(large, **run)
 print(json.dumps([plan.spikes, plan.total_memory]))

@@ -83,7 +83,8 @@ function first_of_all(member::Member, time, k, event)
     return time, k, event
 end
 
-# So often a thread looks whether the others have come before it lets other tasks have its processor.
+# So often a thread looks whether the others have come before it lets others have its processor: those that it waits for
+# may be without one.
 const LOOKS = 2000
 
 """Wait until all members have come."""
@@ -98,7 +99,7 @@ function meet!(meeting::Meeting, round)
         meeting.failed[] && throw(TeamFailed())
         GC.safepoint()
         looks += 1
-        looks % LOOKS == 0 ? yield() : ccall(:jl_cpu_pause, Cvoid, ())
+        looks % LOOKS == 0 && Sys.isunix() ? ccall(:sched_yield, Cint, ()) : ccall(:jl_cpu_pause, Cvoid, ())
     end
 end
 
@@ -110,11 +111,12 @@ How many threads compute one sample of a problem together: one where samples kee
 small, or where things happen to one neuron at a time and not to a row of synapses.
 """
 function team_size(problem::Problem)
-    threads = min(problem.threads, available_threads())
+    # Each has a thread of its own: a task of an older Julia that waits for another does not let it have its thread.
+    threads = min(problem.threads, Threads.nthreads())
     together = problem.num_samples < threads && unsafe_string(problem.driver) == "brownian" &&
         problem.insertions.neurons == C_NULL && problem.jumps.times == C_NULL &&
         problem.recording.clamped == C_NULL && problem.synapses.delays.stride == 0
-    return together ? clamp(Int(problem.num_neurons) ÷ MEMBER_NEURONS, 1, Int(threads)) : 1
+    return together ? clamp(Int(problem.num_neurons) ÷ MEMBER_NEURONS, 1, Int(max(threads, 1))) : 1
 end
 
 """

@@ -1,0 +1,139 @@
+"""One large network on several threads, and synapses without copies."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import needs_julia
+
+import ssnn_py as ssnn
+
+pytestmark = needs_julia
+sparse = pytest.importorskip("scipy.sparse")
+
+
+def network(neurons=2100, **more):
+    """So many neurons that each of four threads has its share, with self-connections, and rows without a target."""
+    rng = np.random.default_rng(1)
+    weights = sparse.random(neurons, neurons, 0.02, "lil", random_state=2, data_rvs=lambda n: rng.uniform(-1.5, 1, n))
+    weights[5] = 0
+    weights[7, 7] = 0.5
+    return ssnn.SLIFNetwork(
+        weights.tocsr(),
+        rng.uniform(0.9, 1.3, neurons),
+        mu=(20.0, 100.0),
+        sigma=0.5,
+        intensity=ssnn.ExponentialIntensity(5.0, 1.0, 0.05),
+        **more,
+    )
+
+
+def same(one, two):
+    arrays = ("spike_times", "spike_neurons", "num_spikes", "truncated")
+    assert all(np.array_equal(getattr(one, name), getattr(two, name)) for name in arrays)
+    assert all(np.array_equal(one.states[name], two.states[name], equal_nan=True) for name in one.states)
+
+
+def runs(net, **arguments):
+    settings = {"t1": 0.1503, "dt": 0.001, "seed": 3, "saveat": [0.0, 0.0204, 0.1503], **arguments}
+    return [ssnn.simulate(net, threads=threads, **settings) for threads in (1, 2)]
+
+
+@pytest.mark.parametrize("solver", ["euler_maruyama", "exact_ou"])
+@pytest.mark.parametrize("delays", [None, 0.0015])
+def test_a_sample_is_the_same_on_two_threads(solver, delays):
+    one, other = runs(network(**({} if delays is None else {"delays": delays})), solver=solver)
+    assert one.num_spikes[0] > 200
+    same(one, other)
+
+
+MANY_THREADS = """
+import numpy as np
+import ssnn_py as ssnn
+from ssnn_py.engine import boot
+
+net = ssnn.SLIFNetwork(ssnn.random_weights(2200, 40, -1.5, 1.0, gain=40.0), 1.1, mu=(20.0, 100.0), sigma=0.5)
+assert boot.runtime().threads == 4
+one, *others = (ssnn.simulate(net, 0.2, 0.001, seed=3, threads=threads, saveat=[0.0204]) for threads in (1, 2, 3, 4))
+assert one.num_spikes[0] > 20, one.num_spikes
+assert all(np.array_equal(one.spike_times, other.spike_times) for other in others)
+assert all(np.array_equal(one.v, other.v) for other in others)
+"""
+
+
+def test_a_sample_is_the_same_on_more_threads_than_there_are_processors():
+    environment = {**os.environ, "SSNN_NUM_THREADS": "4", "JULIA_NUM_THREADS": "4"}
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_THREADS], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_spikes_from_outside_reach_the_neurons_of_both_threads():
+    rng = np.random.default_rng(4)
+    inputs = ssnn.SpikeInput(sparse.random(3, 2100, 0.3, "csr", random_state=5) * 2)
+    spikes = ssnn.SpikeTrains(
+        [np.sort(rng.uniform(0, 0.05, 20))], [rng.integers(0, 3, 20)], num_neurons=3, t0=0.0, t1=0.1503
+    )
+    one, other = runs(network(inputs=inputs), input_spikes=spikes)
+    silent = ssnn.simulate(network(), 0.1503, 0.001, seed=3, threads=2)
+    assert one.num_spikes[0] != silent.num_spikes[0]
+    same(one, other)
+
+
+def test_models_from_formulas_and_steps_of_finer_noise_are_shared_too():
+    model = ssnn.EventSDE(
+        "dv/dt = (a - v)/tau + s*xi/sqrt(tau)",
+        ssnn.Event(hazard="r*exp(b*(v - 1))", then="v = 0", dead_zone=0.01),
+        synapse="v += w",
+        parameters={"a": 0.9, "tau": 0.02, "s": 0.3, "r": 10.0, "b": 5.0},
+    )
+    net = ssnn.Network(model, weights=network().weights * 0.01)
+    one, other = runs(net, noise_dt=0.004)
+    assert one.num_spikes[0] > 100
+    same(one, other)
+
+
+def test_a_sample_stops_at_its_last_spike_on_both_threads():
+    one, other = runs(network(), max_spikes=50)
+    assert one.truncated[0]
+    assert one.num_spikes[0] == 50
+    same(one, other)
+
+
+def test_a_run_that_goes_on_is_the_same_on_two_threads():
+    settings = {"dt": 0.001, "seed": 3}
+    whole = ssnn.simulate(network(), 0.15, threads=1, **settings)
+    later = ssnn.simulate(network(), 0.075, threads=2, **settings).continue_to(0.15)
+    late = whole.spike_times[0] > 0.075
+    assert np.array_equal(whole.spike_times[0][late], later.spike_times[0])
+    assert np.array_equal(whole.spike_neurons[0][late], later.spike_neurons[0])
+
+
+def test_an_error_in_one_thread_ends_the_others():
+    weights = np.zeros(2100)
+    weights[2000] = 1e308  # the current of one of the last thread's neurons
+    net = network().replace(input_current=weights)
+    with pytest.raises(ssnn.JuliaError, match="no longer finite"):
+        ssnn.simulate(net, 0.05, 0.001, threads=2)
+    same(*runs(network()))
+
+
+def test_synapses_of_a_sparse_network_are_read_where_they_are():
+    net = network()
+    assert net.synapses.targets.dtype == np.int32
+    held = net.synapses.targets.nbytes + net.parameters["weights"].nbytes
+    assert held == 12 * net.synapses.targets.size
+    assert np.shares_memory(net.weight_values, net.parameters["weights"])
+
+
+def test_the_builder_draws_distinct_targets_and_no_self_connections():
+    weights = ssnn.random_weights(300, 40, seed=1)
+    assert weights.indices.dtype == np.int32
+    rows = weights.indices.reshape(300, 40)
+    assert (np.diff(rows, axis=1) > 0).all()
+    assert not (rows == np.arange(300)[:, None]).any()
+    counts = np.bincount(weights.indices, minlength=300)
+    assert counts.std() < 2 * np.sqrt(40)
