@@ -583,8 +583,9 @@ def simulate(
     saveat : float or array_like of shape (T,), optional
         Times at which the state is recorded: an increasing array within [t0, t1], or a spacing from t0. Default: none.
     threads : int, optional
-        How many threads may compute; default ``SSNN_NUM_THREADS``, else all of this process's cores. With an
-        `executor`, of each of its workers; default 1.
+        How many threads may compute, samples or, where there are fewer of them and the network is large, parts of
+        each sample; default ``SSNN_NUM_THREADS``, else all of this process's cores. With an `executor`, of each of its
+        workers; default 1.
     first_sample : int
         Index of the first sample: two calls with samples 0…63 and 64…127 give what one call gives with 0…127.
     noise_dt : float, optional
