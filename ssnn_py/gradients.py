@@ -15,10 +15,10 @@ from . import engine as engines
 from .drivers import stem
 from .engine import Cotangents, check_finite, contract
 from .engine.driver_paths import movers_of_jumps, time_objection
-from .errors import LikelyMistakeWarning, NoGradientError, ValidationError, warn_caller
+from .errors import NoGradientError, ValidationError, warn_caller
 from .losses import Loss
 from .network import Network
-from .simulation import Solution, prepare, warn_of_likely_mistakes
+from .simulation import Solution, prepare, warn_of_likely_mistakes, warn_where_no_synapse
 from .solvers import SOLVERS
 from .unbiased import at_places, choose_insertions, with_insertions
 from .validation import as_names, describe
@@ -27,11 +27,6 @@ Array = NDArray[np.float64]
 
 # Up to so many directions, carrying tangents along with the solution costs less than a reverse sweep after it.
 FORWARD_DIRECTIONS = 2
-
-NO_SYNAPSE = (
-    "wrt names 'weights', but the network has no synapse, and so nothing to train: a weight of 0 is none. Start from "
-    "small weights, or from a sparse matrix, whose stored zeros are synapses"
-)
 
 GRADIENTS = ("auto", "unbiased", "pathwise")
 
@@ -105,8 +100,7 @@ def value_and_grad(
     warn_of_likely_mistakes(problem)
     names = checked_names(wrt, problem.parameters)
     network.check_gradients(wrt=names)
-    if "weights" in names and not network.synapses.targets.size:
-        warn_caller(f"{NO_SYNAPSE}: the gradient is 0", LikelyMistakeWarning)
+    warn_where_no_synapse(network, names)
     outcome = differentiate(Objective(loss, data), problem, name, names, checked_gradient(gradient))
     if outcome.fallback:
         warn_of_fallback(outcome.fallback)

@@ -15,10 +15,10 @@ from .diagnosis import Coordinates, unidentified
 from .engine import Problem
 from .errors import NoGradientError, SSNNError, ValidationError
 from .formulas.analysis import evaluated, name_set
-from .gradients import NO_SYNAPSE, Objective, checked_names, differentiate
+from .gradients import Objective, checked_names, differentiate
 from .likelihoods import LogLikelihood, NegativeLogLikelihood, is_noise_free, log_likelihood
 from .network import Network
-from .simulation import prepare, renewed
+from .simulation import NO_SYNAPSE, prepare, renewed
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, as_real_array, describe
 from .values import Record

@@ -346,6 +346,8 @@ class Solution(Record):
         known = self.problem.parameters
         names = tuple(known) if wrt is None else as_names("wrt", wrt, known)
         self.network.check_gradients(wrt=names)
+        if wrt is not None:
+            warn_where_no_synapse(self.network, names)
         why = time_objection(self.problem, names)
         if why and wrt is not None:
             raise NoGradientError(why)
@@ -679,6 +681,18 @@ def solved(network: Network, t1: float, dt: float, warn: bool = False, **argumen
 
 # Solvers whose step multiplies what decays at a rate r by 1 − r·dt, which is negative beyond r·dt = 1.
 _FORWARD = ("euler_maruyama", "milstein")
+
+
+NO_SYNAPSE = (
+    "wrt names 'weights', but the network has no synapse, and so nothing to train: a weight of 0 is none. Start from "
+    "small weights, or from a sparse matrix, whose stored zeros are synapses"
+)
+
+
+def warn_where_no_synapse(network: Network, names: Sequence[str]) -> None:
+    """Warn of gradients by weights that are none."""
+    if "weights" in names and not network.synapses.targets.size:
+        warn_caller(f"{NO_SYNAPSE}: the gradient is 0", LikelyMistakeWarning)
 
 
 def warn_of_likely_mistakes(problem: Problem) -> None:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from .engine import Problem
 from .errors import ValidationError
-from .gradients import NO_SYNAPSE, Objective, checked_gradient, checked_names
+from .gradients import Objective, checked_gradient, checked_names
 from .losses import Loss
 from .network import Network
 from .optimizers import Optimizer, RMSProp
-from .simulation import prepare, renewed, simulate, warn_of_likely_mistakes
+from .simulation import NO_SYNAPSE, prepare, renewed, simulate, warn_of_likely_mistakes
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, describe, require_memory
 

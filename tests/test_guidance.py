@@ -28,6 +28,11 @@ def test_weights_are_not_trained_where_there_is_no_synapse():
     (told,) = warned(lambda: ssnn.value_and_grad(loss, one_neuron(), "weights", **run))
     assert "no synapse" in told
     assert told.endswith("stored zeros are synapses: the gradient is 0")
+    solution = ssnn.simulate(one_neuron(), t1=0.5, dt=0.05, engine="reference")
+    bars = np.ones(solution.spike_times.shape)
+    (told,) = warned(lambda: solution.vjp(bars, "weights"))
+    assert "no synapse" in told
+    assert warned(lambda: solution.vjp(bars)) == []
     stored = sparse.csr_matrix((np.zeros(1), ([0], [0])), shape=(1, 1))
     assert warned(lambda: ssnn.value_and_grad(loss, one_neuron(weights=stored), "weights", **run)) == []
     run["steps"] = 1
