@@ -131,9 +131,10 @@ def main() -> None:
     for neurons in (100, 1000, 10_000):
         base, core = bare(neurons)
         single, spikes = ours(neurons, 1, 1)
+        shared, _ = ours(neurons, 1, 2)
         batch, _ = ours(neurons, 16 if neurons < 10_000 else 4, 2)
-        rows.append([neurons, spikes, base, core, single, single / base, batch])
-    print("nanoseconds per neuron and step (one thread; a batch of 16 samples, 4 at 10000 neurons, on two)")
+        rows.append([neurons, spikes, base, core, single, single / base, shared, batch])
+    print("nanoseconds per neuron and step (one thread; one sample on two; a batch of 16 samples, 4 at 10000, on two)")
     print(
         table(
             [
@@ -143,6 +144,7 @@ def main() -> None:
                 "bare draws, core's",
                 "ssnn, one sample",
                 "ratio to Julia's",
+                "on two threads",
                 "ssnn, batch",
             ],
             rows,
@@ -151,7 +153,7 @@ def main() -> None:
     if importlib.util.find_spec("brian2") is None:
         print("\nBrian2 is not installed here: no comparison")
         return
-    single, batch = rows[1][4], rows[1][6]
+    single, batch = rows[1][4], rows[1][7]
     rows = []
     for mode, name in (("cpp", "C++ standalone"), ("cython", "Cython")):
         facts = brian_apart(mode, 1000)
