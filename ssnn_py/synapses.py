@@ -33,7 +33,7 @@ class Synapses(Immutable):
     indptr : ndarray of int64, shape (N + 1,)
         Where each row begins in `targets`.
     targets : ndarray of int32, shape (nnz,)
-        The receiving neuron of each synapse.
+        The receiving neuron of each synapse, increasing within a row.
     """
 
     def __init__(self, indptr: ArrayLike, targets: ArrayLike, position: ArrayLike | None = None) -> None:
