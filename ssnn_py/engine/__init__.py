@@ -33,6 +33,8 @@ ENGINES = ("julia", "reference")
 #: Up to here a limit of spikes is the length of a solution's arrays; a larger one is a guard, and they are as long as
 #: the most spikes of any sample.
 LONGEST_LIMIT = 10_000
+#: Of a gradient by forward mode.
+DIRECTIONS_AT_ONCE = 64
 
 
 def grid_tolerance(steps: float) -> float:
@@ -380,11 +382,11 @@ class Engine(abc.ABC):
         for name in wrt:
             shape = problem.parameters[name].shape
             gradient = np.zeros(int(np.prod(shape)))
-            for start in range(0, gradient.size, 64):
-                block = np.eye(gradient.size)[start : start + 64].reshape(-1, *shape)
+            for start in range(0, gradient.size, DIRECTIONS_AT_ONCE):
+                block = np.eye(gradient.size)[start : start + DIRECTIONS_AT_ONCE].reshape(-1, *shape)
                 tangents = self.solve(problem, {name: block}, cotangents.insertions).tangents
                 assert tangents is not None
-                gradient[start : start + 64] = contract(cotangents, tangents)
+                gradient[start : start + DIRECTIONS_AT_ONCE] = contract(cotangents, tangents)
             gradients[name] = gradient.reshape(shape)
         return gradients
 
@@ -399,12 +401,14 @@ class Engine(abc.ABC):
         if problem.start is None:
             return gradients, at_start
         # Samples do not know of each other: each direction moves one variable of one neuron in all of them.
-        for variable, k in np.ndindex(len(at_start), shape[1]):
-            block = np.zeros((1, *at_start.shape))
-            block[0, variable, :, k] = 1.0
+        places = list(np.ndindex(len(at_start), shape[1]))
+        for start in range(0, len(places), DIRECTIONS_AT_ONCE):
+            variables, neurons = np.transpose(places[start : start + DIRECTIONS_AT_ONCE])
+            block = np.zeros((variables.size, *at_start.shape))
+            block[np.arange(variables.size), variables, :, neurons] = 1.0
             tangents = self.solve(problem, {"start": block}).tangents
             assert tangents is not None
-            at_start[variable, :, k] = _of_samples(cotangents, tangents)
+            at_start[variables, :, neurons] = _of_samples(cotangents, tangents)
         return gradients, at_start
 
     def sum_of_chunk(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
@@ -425,14 +429,14 @@ _DUALS = (
 
 
 def _of_samples(cotangents: Cotangents, tangents: Tangents) -> Array:
-    """⟨cotangents, tangents⟩ of each sample by itself, in the first direction, of what belongs to clamped neurons."""
+    """⟨cotangents, tangents⟩ of each sample by itself, (P, S), of what belongs to clamped neurons."""
     assert tangents.log_hazards is not None
     assert tangents.hazards is not None
     assert tangents.at_end is not None
-    total = np.zeros(tangents.log_hazards.shape[1])
+    total = np.zeros(tangents.log_hazards.shape[:2])
     for bar, dot in ((cotangents.log_hazards, tangents.log_hazards), (cotangents.hazards, tangents.hazards)):
-        total += 0.0 if bar is None else (bar * dot[0]).sum(axis=1)
-    return total if cotangents.at_end is None else total + (cotangents.at_end * tangents.at_end[0]).sum(axis=(0, 2))
+        total += 0.0 if bar is None else (bar * dot).sum(axis=2)
+    return total if cotangents.at_end is None else total + (cotangents.at_end * tangents.at_end).sum(axis=(1, 3))
 
 
 def contract(cotangents: Cotangents, tangents: Tangents) -> Array:
