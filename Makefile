@@ -14,8 +14,8 @@ demo: $(VENV)/installed
 
 # A file's tests run in one process: what Julia has compiled for one of them serves the next. The time of most is Julia's
 # compiler, and less optimisation halves it; of these it is the computation.
-LONG_RUNS := tests/test_choosing_solvers.py tests/test_examples.py tests/test_experiments.py tests/test_laws.py \
-	tests/test_loss_entries.py tests/test_signature_kernels.py tests/test_unbiased.py
+LONG_RUNS := tests/test_choosing_solvers.py tests/test_experiments.py tests/test_laws.py tests/test_loss_entries.py \
+	tests/test_signature_kernels.py tests/test_unbiased.py
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test: lint julia-test

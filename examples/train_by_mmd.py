@@ -68,22 +68,23 @@ def draw(
     plotting.save(fig, [out])
 
 
-def main(out: Path) -> None:
-    data, held_out = recordings(128, seed=1), recordings(256, seed=2)
+def main(out: Path, quick: bool) -> None:
+    steps, size = (10, 32) if quick else (160, 128)
+    data, held_out = recordings(size, seed=1), recordings(2 * size, seed=2)
     loss = ssnn.SignatureMMD(scales=ssnn.median_scales(data))
     result = ssnn.fit(
         model(),
         data,
         loss,
         WRT,
-        steps=160,
+        steps=steps,
         optimizer=ssnn.Adam(0.01),
-        num_samples=128,
+        num_samples=size,
         bounds={"beta": (0.5, 10.0)},
         max_spikes=SPIKES,
         **RUN,
     )
-    before, after = generate(model(), 256, seed=3), generate(result.network, 256, seed=3)
+    before, after = (generate(net, 2 * size, seed=3) for net in (model(), result.network))
     for name, trains in (("before", before), ("trained", after)):
         test = ssnn.two_sample_test(trains, held_out, scales=ssnn.median_scales(data), num_permutations=500)
         print(f"{name:>8}: MMD² to held-out recordings {test.statistic:.4f}, p = {test.p_value:.3f}")
@@ -94,4 +95,6 @@ def main(out: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out"))
-    main(parser.parse_args().out)
+    parser.add_argument("--quick", action="store_true", help="fewer steps and recordings: a few seconds")
+    arguments = parser.parse_args()
+    main(arguments.out, arguments.quick)

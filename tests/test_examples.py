@@ -11,6 +11,8 @@ from conftest import needs_julia
 #: What else they need, and those that train for minutes unless they are told to be quick.
 NEEDS = {"train_with_torch": "torch", "digits": "sklearn"}
 LONG = {"yin_yang", "digits", "noise_levels"}
+SHORTER = {name: ["--quick"] for name in LONG | {"train_by_mmd", "two_sample_test"}}
+SHORTER["loss_along_a_line"] = ["--samples", "50"]
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
 
 
@@ -19,7 +21,7 @@ EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"
 def test_every_example_runs_and_ends_in_its_picture(example, tmp_path):
     if example.stem in NEEDS:
         pytest.importorskip(NEEDS[example.stem], reason=f"{NEEDS[example.stem]} is not installed")
-    command = [sys.executable, str(example), "--out", str(tmp_path), *["--quick"] * (example.stem in LONG)]
+    command = [sys.executable, str(example), "--out", str(tmp_path), *SHORTER.get(example.stem, ())]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("*.png"))
