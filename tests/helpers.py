@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import ssnn_py as ssnn
+from ssnn_py import engine as engines
 from ssnn_py.engine import boot, debian
 from ssnn_py.engine.boot import choice, libjulia
 
@@ -69,6 +70,13 @@ def scalar(solution, bars):
         + (bars[1] * np.nan_to_num(solution.v)).sum()
         + (bars[2] * np.nan_to_num(solution.i)).sum()
     )
+
+
+def by_reference(solution, directions):
+    """What the reference engine makes of a solution's problem, with tangents, in one go: (outputs, tangents)."""
+    blocks = {name: np.asarray(direction)[None] for name, direction in directions.items()}
+    outputs = engines.load("reference").solve(solution.problem, blocks)
+    return outputs, outputs.tangents
 
 
 def random_trains(rng, samples, spikes, neurons, ties=False):

@@ -1,9 +1,11 @@
 """The native solvers: engine against engine, derivatives, laws, orders, and what they refuse."""
 
+import functools
+
 import numpy as np
 import pytest
 from conftest import needs_julia
-from helpers import one_neuron, random_network, run_arguments, scalar, with_parameter
+from helpers import by_reference, one_neuron, random_network, run_arguments, scalar, with_parameter
 
 import ssnn_py as ssnn
 from ssnn_py.simulation import prepare
@@ -51,15 +53,15 @@ def cases():
 @needs_julia
 @pytest.mark.parametrize(("solver", "network", "arguments"), list(cases()))
 def test_julia_and_numpy_agree(solver, network, arguments):
-    one, two = (ssnn.simulate(network, solver=solver, engine=name, **arguments) for name in ("julia", "reference"))
+    one = ssnn.simulate(network, solver=solver, engine="julia", **arguments)
+    rng = np.random.default_rng(0)
+    directions = {name: rng.normal(size=value.shape) for name, value in one.problem.parameters.items()}
+    directions["weights"] = directions["weights"] * (network.parameters["weights"] != 0)
+    a, (two, b) = one.tangents(directions), by_reference(one, directions)
     assert np.array_equal(one.spike_neurons, two.spike_neurons)
     assert one.num_spikes.sum() > 0
     for part in ("spike_times", "v", "i"):
         np.testing.assert_allclose(getattr(one, part), getattr(two, part), rtol=1e-9, atol=1e-9)
-    rng = np.random.default_rng(0)
-    directions = {name: rng.normal(size=value.shape) for name, value in one.problem.parameters.items()}
-    directions["weights"] = directions["weights"] * (network.parameters["weights"] != 0)
-    a, b = one.tangents(directions), two.tangents(directions)
     bars = [rng.normal(size=part.shape) for part in (one.spike_times, one.v, one.i)]
     for part in ("spike_times", "v", "i"):
         # The steeper a path, the more rounding shifts its events.
@@ -203,6 +205,14 @@ def test_exact_ou_without_noise_is_exact_at_any_step(engine, mu):
     assert v == pytest.approx(0.2 * np.exp(-a * t) + 0.7 * response + 1.3 * (1 - np.exp(-a * t)), rel=1e-12)
 
 
+@functools.cache
+def spikes_and_gradients(solver, levels):
+    """Spike times and their derivatives by the input current, at steps of 0.1/2^levels along the same paths."""
+    run = dict(t1=20.0, num_samples=1000, max_spikes=3, seed=3, noise_dt=0.1)
+    solution = ssnn.simulate(one_neuron(sigma=0.5), dt=0.1 / 2**levels, solver=solver, **run)
+    return solution.spike_times, solution.jvp({"input_current": 1.0})
+
+
 @needs_julia
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_strong_orders_of_spike_times_and_gradients(solver):
@@ -210,16 +220,9 @@ def test_strong_orders_of_spike_times_and_gradients(solver):
     fit's own error.
     """
     info = ssnn.solvers()[SOLVERS.index(solver)]
-    network = one_neuron(sigma=0.5)
-    run = dict(t1=20.0, num_samples=1000, max_spikes=3, seed=3, noise_dt=0.1)
-
-    def solve(name, levels):
-        solution = ssnn.simulate(network, dt=0.1 / 2**levels, solver=name, **run)
-        return solution.spike_times, solution.jvp({"input_current": 1.0})
-
-    exact = solve("shark", 11)
+    exact = spikes_and_gradients("shark", 11)
     errors = [
-        [np.abs(near - true).mean() for near, true in zip(solve(solver, levels), exact, strict=True)]
+        [np.abs(near - true).mean() for near, true in zip(spikes_and_gradients(solver, levels), exact, strict=True)]
         for levels in range(3, 7)
     ]
     times, gradients = (np.polyfit(range(4), -np.log2(column), 1)[0] for column in zip(*errors, strict=True))
@@ -227,11 +230,9 @@ def test_strong_orders_of_spike_times_and_gradients(solver):
     assert info.gradient_order - 0.15 < gradients < info.gradient_order + 0.3
 
 
-@needs_julia
-@pytest.mark.parametrize("interpretation", ["ito", "stratonovich"])
-@pytest.mark.parametrize("solver", MULTIPLICATIVE)
-def test_strong_order_of_potentials_with_multiplicative_noise(solver, interpretation):
-    """Also: all solvers converge to the equation that is meant."""
+@functools.cache
+def potentials_with_multiplicative_noise(interpretation, solver, levels):
+    """At steps of 1/2^(3 + levels) along the same paths."""
     quiet = ssnn.ExponentialIntensity(beta=0.0, tau=1e12)
     network = one_neuron(
         mu=(2.0, 0.0),
@@ -243,8 +244,19 @@ def test_strong_order_of_potentials_with_multiplicative_noise(solver, interpreta
         interpretation=interpretation,
     )
     run = dict(t1=1.0, num_samples=2000, seed=4, noise_dt=0.125, saveat=[0.5, 1.0])
-    exact = ssnn.simulate(network, dt=0.125 / 2**11, solver="milstein", **run).v
-    errors = [np.abs(ssnn.simulate(network, dt=0.125 / 2**k, solver=solver, **run).v - exact).mean() for k in range(5)]
+    return ssnn.simulate(network, dt=0.125 / 2**levels, solver=solver, **run).v
+
+
+@needs_julia
+@pytest.mark.parametrize("interpretation", ["ito", "stratonovich"])
+@pytest.mark.parametrize("solver", MULTIPLICATIVE)
+def test_strong_order_of_potentials_with_multiplicative_noise(solver, interpretation):
+    """Also: all solvers converge to the equation that is meant."""
+    exact = potentials_with_multiplicative_noise(interpretation, "milstein", 11)
+    errors = [
+        np.abs(potentials_with_multiplicative_noise(interpretation, solver, levels) - exact).mean()
+        for levels in range(5)
+    ]
     order = np.polyfit(range(4), -np.log2(errors[1:]), 1)[0]
     info = ssnn.solvers()[SOLVERS.index(solver)]
     assert abs(order - info.multiplicative_order) < 0.15
@@ -349,13 +361,13 @@ def test_a_neuron_that_another_ones_spike_shows_to_be_due_fires_with_it(solver):
         ssnn.recurrent_weights(20, gain=0.5, seed=1), 1.2, mu=(15.0, 5.0), sigma=0.3, v_reset=1.0, alpha=0.03
     )
     run = dict(t1=1.0, dt=0.1, num_samples=12, seed=3, solver=solver)
-    one, two = (ssnn.simulate(network, engine=engine, **run) for engine in ("julia", "reference"))
+    one, direction = ssnn.simulate(network, engine="julia", **run), {"input_current": 1.0}
+    two, others = by_reference(one, direction)
     times = one.spike_times
     together = (times[:, 1:] == times[:, :-1]) & np.isfinite(times[:, 1:])
     assert together.any() or solver == "stochastic_heun"
     np.testing.assert_array_equal(one.spike_neurons, two.spike_neurons)
-    direction = {"input_current": 1.0}
-    tangents, others = (solution.jvp(direction) for solution in (one, two))
+    tangents, others = one.jvp(direction), others.spike_times[0]
     np.testing.assert_allclose(tangents, others, rtol=1e-6, atol=1e-6 * np.abs(others).max())
     np.testing.assert_array_equal(np.diff(tangents, axis=1)[together], 0.0)
     bar = np.random.default_rng(0).normal(size=one.spike_times.shape)
