@@ -227,7 +227,7 @@ def apart(python: str, simulator: str, **options: object) -> dict[str, Any]:
     done = subprocess.run([python, __file__, "--run", simulator, *given], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{simulator} failed: {(done.stderr or done.stdout)[-2000:]}")
-    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    facts: dict[str, Any] = json.loads(next(line for line in reversed(done.stdout.splitlines()) if line.startswith("{")))
     return facts
 
 

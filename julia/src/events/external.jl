@@ -94,6 +94,11 @@ function deliver!(run, observer, step::Step)
     x, θ, synapses, d = run.x, run.θ, run.synapses, run.external.deliveries
     spike = d.under_way[1]
     reached = reached_next(d, θ, synapses, spike)
+    if isempty(d.order) && observer isa NoObserver && spike.source <= num_neurons(x)
+        bring!(run, step, mine(run.team, synapses, reached), spike.arrival)
+        go_on!(d, θ, synapses, last(reached))
+        return
+    end
     for place in mine(run.team, synapses, reached)
         e = synapse_at(d, place)
         k = target(synapses, e)

@@ -389,20 +389,70 @@ function put_down!(run::Run, observer::Observer, step::Step, j, event, τ)
 end
 
 """
-Let a spike of neuron j arrive at τ: one target after the other is brought there, and goes on from there; j itself,
-which has just made its transition, is left there.
+Let a spike of neuron j arrive at τ: its targets are brought there, and go on from there; j itself, which has just made
+its transition, is left there.
 """
 function arrive!(run::Run, step::Step, j, τ)
-    x, θ = run.x, run.θ
-    for e in mine(run.team, run.synapses, synapses_of(run.synapses, j))
-        k = target(run.synapses, e)
-        y = state_at(x.y, k)
-        k == j || (y = advance(run.solver, θ, step, k, y, piece_start(x, step, k), τ))
+    x, θ, reached = run.x, run.θ, mine(run.team, run.synapses, synapses_of(run.synapses, j))
+    isempty(reached) && return
+    own = first_target(run.synapses, reached, j)
+    bring!(run, step, first(reached):own-1, τ)
+    if own <= last(reached) && target(run.synapses, own) == j
+        set_state!(x.y, j, arrival(θ, own, j, state_at(x.y, j)))
+        own += 1
+    end
+    bring!(run, step, own:last(reached), τ)
+end
+
+"""
+Bring the targets of these synapses between neurons, which are of one row, to τ, where a spike comes by them, and let
+them go on from there.
+"""
+function bring!(run::Run, step::Step, reached, τ)
+    x, θ, synapses = run.x, run.θ, run.synapses
+    if is_straight(run.solver)
+        bring_straight!(run, step, reached, τ)
+        return
+    end
+    for e in reached
+        k = target(synapses, e)
+        y = advance(run.solver, θ, step, k, state_at(x.y, k), piece_start(x, step, k), τ)
         set_state!(x.y, k, arrival(θ, e, k, y))
-        k == j && continue
         mark_moved!(x, k, τ)
         restart!(run, step, k)
     end
+end
+
+# Nothing depends on the order in which the targets of a row are brought to τ, as no two are the same neuron: most of
+# the work is a loop without branches.
+function bring_straight!(run::Run, step::Step, reached, τ)
+    x, θ, synapses, expected = run.x, run.θ, run.synapses, run.firing.place
+    for e in reached
+        k = target(synapses, e)
+        @inbounds x.moved[k] || mark_moved!(x, k, step.start)
+    end
+    bring_straight!(run.solver, x, θ, step, synapses, reached, τ, expected) == 0 && return
+    for e in reached
+        k = target(synapses, e)
+        expected[k] > 0 || fires(θ, k, state_at(x.y_end, k)) || continue
+        restart!(run, step, k)
+    end
+end
+
+"""The same of states alone; returns how many of them fire in what is left of the step, or were about to."""
+function bring_straight!(solver, x, θ, step, synapses, reached, τ, expected)
+    y, y_end, start, stop, firing = x.y, x.y_end, x.start, step.stop, 0
+    @inbounds @simd ivdep for e in reached
+        k = target(synapses, e)
+        slopes = step_slopes(step, k)
+        there = arrival(θ, e, k, leaf_piece(solver, θ, k, state_at(y, k), start[k], τ, stop, slopes))
+        after = leaf_piece(solver, θ, k, there, τ, stop, stop, slopes)
+        set_state!(y, k, there)
+        set_state!(y_end, k, after)
+        start[k] = τ
+        firing += (expected[k] > 0) | fires(θ, k, after)
+    end
+    return firing
 end
 
 """
