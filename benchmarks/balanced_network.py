@@ -33,7 +33,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,8 +90,9 @@ def statistics(times: np.ndarray, neurons: np.ndarray, number: int, stop: float)
 
 
 def ours(chosen: argparse.Namespace) -> dict[str, Any]:
-    import ssnn_py as ssnn
     from scipy.sparse import csc_matrix, csr_matrix
+
+    import ssnn_py as ssnn
 
     begin = time.perf_counter()
     n, degree = chosen.neurons, chosen.degree
@@ -227,7 +227,8 @@ def apart(python: str, simulator: str, **options: object) -> dict[str, Any]:
     done = subprocess.run([python, __file__, "--run", simulator, *given], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{simulator} failed: {(done.stderr or done.stdout)[-2000:]}")
-    facts: dict[str, Any] = json.loads(next(line for line in reversed(done.stdout.splitlines()) if line.startswith("{")))
+    printed = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    facts: dict[str, Any] = json.loads(printed[-1])
     return facts
 
 
@@ -236,7 +237,9 @@ def has(python: str, module: str) -> bool:
     return subprocess.run([python, "-c", look], check=False).returncode == 0
 
 
-def parts(python: str, simulator: str, neurons: int, degree: int, **options: Any) -> tuple[dict[str, Any], float, float]:
+def parts(
+    python: str, simulator: str, neurons: int, degree: int, **options: Any
+) -> tuple[dict[str, Any], float, float]:
     """Facts of a run, nanoseconds per neuron and step of one without synapses, and of the rest per synaptic event."""
     facts = apart(python, simulator, neurons=neurons, degree=degree, **options)
     alone = apart(python, simulator, neurons=neurons, degree=0, **options)
