@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -55,7 +56,7 @@ class Synapses(Immutable):
         """The same for parameters with a leading axis, shape (P, nnz)."""
         if block.ndim == 1:
             return np.broadcast_to(block[:, np.newaxis], (block.size, self.targets.size))
-        rows = block.reshape(len(block), -1)
+        rows = block.reshape(len(block), math.prod(block.shape[1:]))
         return rows if self._position is None else rows[:, self._position]
 
     def are_list_of(self, values: NDArray[Any]) -> bool:

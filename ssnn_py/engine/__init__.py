@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import itertools
 import math
 import os
 import warnings
@@ -376,19 +377,25 @@ class Engine(abc.ABC):
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
         """Gradient with respect to the parameters `wrt`, each shaped like the parameter.
 
-        This general version differentiates forward, in the direction of one coordinate after the other.
+        This general version differentiates forward, in the directions of all coordinates, many in one solve.
         """
-        gradients = {}
-        for name in wrt:
-            shape = problem.parameters[name].shape
-            gradient = np.zeros(int(np.prod(shape)))
-            for start in range(0, gradient.size, DIRECTIONS_AT_ONCE):
-                block = np.eye(gradient.size)[start : start + DIRECTIONS_AT_ONCE].reshape(-1, *shape)
-                tangents = self.solve(problem, {name: block}, cotangents.insertions).tangents
-                assert tangents is not None
-                gradient[start : start + DIRECTIONS_AT_ONCE] = contract(cotangents, tangents)
-            gradients[name] = gradient.reshape(shape)
-        return gradients
+        shapes = [problem.parameters[name].shape for name in wrt]
+        edges = np.cumsum([0, *map(math.prod, shapes)])
+        gradient = np.zeros(edges[-1])
+        for start in range(0, gradient.size, DIRECTIONS_AT_ONCE):
+            chunk = np.arange(start, min(start + DIRECTIONS_AT_ONCE, gradient.size))
+            directions = {}
+            for name, shape, (first, stop) in zip(wrt, shapes, itertools.pairwise(edges), strict=True):
+                if first <= chunk[-1] and chunk[0] < stop:
+                    block = chunk[:, np.newaxis] == np.arange(first, stop)
+                    directions[name] = block.astype(np.float64).reshape(-1, *shape)
+            tangents = self.solve(problem, directions, cotangents.insertions).tangents
+            assert tangents is not None
+            gradient[chunk] = contract(cotangents, tangents)
+        return {
+            name: gradient[first:stop].reshape(shape)
+            for name, shape, (first, stop) in zip(wrt, shapes, itertools.pairwise(edges), strict=True)
+        }
 
     def pull_back_to_start(
         self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]

@@ -6,8 +6,7 @@ The independent oracle of the tests, and what computes where no Julia can be had
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +16,13 @@ from numpy.typing import NDArray
 from ..errors import SSNNError
 from ..synapses import SYNAPTIC, Synapses
 from . import (
-    DIRECTIONS_AT_ONCE,
     Array,
     AtRecordedSpikes,
-    Cotangents,
     Engine,
     Insertions,
     Problem,
     RawSolution,
     Tangents,
-    contract,
     not_finite_because,
     spike_limit,
     with_cause_of_runaway,
@@ -141,8 +137,7 @@ class _Run:
         """The values of a parameter at every synapse; 0 where there is no such parameter."""
         array = self.problem.parameters.get(name, np.zeros(()))
         block = directions.get(name, np.zeros((self.num_directions, *array.shape)))
-        position = np.zeros_like(synapses.position) if array.ndim == 0 else synapses.position
-        return Dual(array.ravel(), block.reshape(self.num_directions, array.size))[position]
+        return Dual(synapses.at(array), synapses.rows_at(block))
 
     def zeros(self, shape: tuple[int, ...] | None = None, value: float = 0.0) -> Dual:
         shape = self.shape if shape is None else shape
@@ -594,22 +589,3 @@ class ReferenceEngine(Engine):
         last_state = np.where(run.alive[:, None], np.stack([part.value for part in run.y]), np.nan)
         kept = (events if run.num_events > 1 else None, at_recorded, last_state)
         return RawSolution(times, neurons, counts, ~run.alive, states, tangents, *kept)
-
-    def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
-        """The general version with coordinates of all parameters in one solve: its time is that of Python, whatever
-        the number of directions.
-        """
-        shapes = {name: problem.parameters[name].shape for name in wrt}
-        sizes = [math.prod(shape) for shape in shapes.values()]
-        owners, gradient = np.repeat(np.arange(len(sizes)), sizes), np.zeros(sum(sizes))
-        first = np.cumsum([0, *sizes])
-        for start in range(0, gradient.size, DIRECTIONS_AT_ONCE):
-            chunk = np.arange(start, min(start + DIRECTIONS_AT_ONCE, gradient.size))
-            directions = {}
-            for n in np.unique(owners[chunk]):
-                name, coordinates = wrt[n], np.arange(first[n], first[n + 1])
-                directions[name] = (chunk[:, None] == coordinates).astype(np.float64).reshape(-1, *shapes[name])
-            tangents = self.solve(problem, directions, cotangents.insertions).tangents
-            assert tangents is not None
-            gradient[chunk] = contract(cotangents, tangents)
-        return {name: gradient[first[n] : first[n + 1]].reshape(shapes[name]) for n, name in enumerate(wrt)}
