@@ -94,13 +94,22 @@ function deliver!(run, observer, step::Step)
     x, θ, synapses, d = run.x, run.θ, run.synapses, run.external.deliveries
     spike = d.under_way[1]
     reached = reached_next(d, θ, synapses, spike)
-    if isempty(d.order) && observer isa NoObserver && spike.source <= num_neurons(x)
-        bring!(run, step, mine(run.team, synapses, reached), spike.arrival)
-        go_on!(d, θ, synapses, last(reached))
-        return
+    places = mine(run.team, synapses, reached)
+    # A whole row of a neuron's, which nobody follows, is that of a spike without delay.
+    at_once = isempty(d.order) && spike.source <= num_neurons(x) && observer isa NoObserver
+    if at_once
+        bring!(run, step, places, spike.arrival)
+    else
+        bring_one_by_one!(run, observer, step, places, spike)
     end
-    for place in mine(run.team, synapses, reached)
-        e = synapse_at(d, place)
+    go_on!(d, θ, synapses, last(reached))
+end
+
+"""Bring the targets at these places in the order of delays to the spike's arrival, one after the other."""
+function bring_one_by_one!(run, observer, step::Step, places, spike::SpikeUnderWay)
+    x, θ, synapses = run.x, run.θ, run.synapses
+    for place in places
+        e = synapse_at(run.external.deliveries, place)
         k = target(synapses, e)
         y = advance(run.solver, θ, step, k, state_at(x.y, k), piece_start(x, step, k), spike.arrival)
         before_delivery!(observer, run, step, spike, e, k, y)
@@ -108,7 +117,6 @@ function deliver!(run, observer, step::Step)
         mark_moved!(x, k, spike.arrival)
         restart!(run, step, k)
     end
-    go_on!(d, θ, synapses, last(reached))
 end
 
 """How far the external events of a sample have come, between two steps."""

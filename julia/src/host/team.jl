@@ -116,7 +116,7 @@ function team_size(problem::Problem)
     together = problem.num_samples < threads && unsafe_string(problem.driver) == "brownian" &&
         problem.insertions.neurons == C_NULL && problem.jumps.times == C_NULL &&
         problem.recording.clamped == C_NULL && problem.synapses.delays.stride == 0
-    return together ? clamp(Int(problem.num_neurons) ÷ MEMBER_NEURONS, 1, Int(max(threads, 1))) : 1
+    return together ? clamp(Int(problem.num_neurons) ÷ MEMBER_NEURONS, 1, Int(threads)) : 1
 end
 
 """
