@@ -36,6 +36,7 @@ import time
 from typing import Any
 
 import numpy as np
+from common import peak_memory, table
 
 DT, SETTLING, DELAY = 1e-4, 0.2, 1.5e-3
 MODEL = {
@@ -59,12 +60,6 @@ def connections(neurons: int, degree: int, seed: int = 0) -> tuple[np.ndarray, n
             sources[target, columns] = drawn + (inside & (drawn >= target))
     weights = np.where(np.arange(degree) < degree * 4 // 5, 1.0, -RATIO)
     return sources, weights, np.arange(neurons)
-
-
-def peak_memory() -> float:
-    """The most memory that this process has had, in MB."""
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
 
 
 def statistics(times: np.ndarray, neurons: np.ndarray, number: int, stop: float) -> dict[str, float]:
@@ -125,7 +120,7 @@ def ours(chosen: argparse.Namespace) -> dict[str, Any]:
     fired = np.isfinite(times)
     times, neurons = times[fired], neurons[fired]
     return {
-        **{"build": built - begin, "seconds": seconds, "memory": peak_memory()},
+        **{"build": built - begin, "seconds": seconds, "memory": peak_memory() / 1024**2},
         "digest": hashlib.sha256(times.tobytes() + neurons.tobytes()).hexdigest(),
         **statistics(times, neurons, n, chosen.seconds),
     }
@@ -172,7 +167,7 @@ def nest(chosen: argparse.Namespace) -> dict[str, Any]:
     senders = np.asarray(events["senders"], dtype=np.int64) - population[0].global_id
     late = times >= 0
     return {
-        **{"build": built - begin, "seconds": seconds, "memory": peak_memory(), "version": nest.__version__},
+        **{"build": built - begin, "seconds": seconds, "memory": peak_memory() / 1024**2, "version": nest.__version__},
         **statistics(times[late], senders[late], n, chosen.seconds),
     }
 
@@ -257,8 +252,6 @@ def row(name: str, threads: int, seconds: float, facts: dict[str, Any], step: fl
 
 
 def main(chosen: argparse.Namespace) -> None:
-    from common import table
-
     seconds, sizes = chosen.seconds, {"neurons": chosen.neurons, "degree": chosen.degree}
     rows, digests = [], {}
     for solver in chosen.solvers:

@@ -1,4 +1,4 @@
-"""What the benchmarks share: times, and tables."""
+"""What the benchmarks share: times, memory, and tables."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def milliseconds(work: Callable[[], object], repeats: int = 200, warm_up: int = 
         work()
         times.append(1e3 * (time.perf_counter() - begin))
     return statistics.median(times), min(times)
+
+
+def peak_memory() -> float:
+    """The most memory that this process has had, in bytes; Linux only."""
+    with open("/proc/self/status") as status:
+        return 1024.0 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -13,18 +13,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from common import peak_memory, table
+
 MODES = {
     "network": "making the network",
     "forward": "simulate",
     "global": "gradient, mu and sigma",
     "weights": "gradient, weights",
 }
-
-
-def peak_memory() -> float:
-    """The most memory that this process has had, in bytes."""
-    with Path("/proc/self/status").open() as status:
-        return 1024.0 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 
 
 def measure(mode: str, neurons: int, targets: int) -> dict[str, float]:
@@ -61,8 +57,6 @@ def apart(mode: str, neurons: int, targets: int) -> dict[str, float]:
 
 
 def main(sizes: list[tuple[int, int]]) -> None:
-    from common import table
-
     small = {mode: apart(mode, 1000, 10)["bytes"] for mode in MODES}
     rows = []
     for neurons, targets in sizes:
