@@ -139,21 +139,24 @@ def test_gradients_by_what_paths_are_made_of_are_finite_differences(name, solver
     check_finite_differences(network, {**run_arguments(1, 2), "solver": solver, "engine": engine})
 
 
-@needs_julia
-@pytest.mark.parametrize("interpretation", ["ito", "stratonovich"])
-@pytest.mark.parametrize("solver", SOLVERS[:3])
-def test_noise_that_depends_on_the_state(interpretation, solver):
-    network = ssnn.SLIFNetwork(
+def with_noise_that_depends_on_the_state(**more):
+    return ssnn.SLIFNetwork(
         [[0.0, 0.3], [0.2, 0.0]],
         input_current=0.9,
         intensity=ssnn.ExponentialIntensity(beta=2.0),
         sigma=[[0.4, 0.1], [0.1, 0.2]],
         v_reset=0.0,
         diffusion=ssnn.AffineDiffusion(0.5, 0.4),
-        interpretation=interpretation,
         mu=(6.0, 5.0),
-        driver=path(1, 3, 2),
+        **more,
     )
+
+
+@needs_julia
+@pytest.mark.parametrize("interpretation", ["ito", "stratonovich"])
+@pytest.mark.parametrize("solver", SOLVERS[:3])
+def test_noise_that_depends_on_the_state(interpretation, solver):
+    network = with_noise_that_depends_on_the_state(interpretation=interpretation, driver=path(1, 3, 2))
     arguments = {**run_arguments(1, 2), "solver": solver}
     one, two = (ssnn.simulate(network, engine=engine, **arguments) for engine in ("julia", "reference"))
     np.testing.assert_allclose(one.v, two.v, rtol=1e-9, atol=1e-9)
@@ -408,23 +411,13 @@ def test_with_jumps_engines_agree_and_modes_are_transposes(name, solver):
 
 
 @needs_julia
-@pytest.mark.parametrize(
-    ("solver", "on_a_path"),
-    [("euler_maruyama", False), ("milstein", False), ("milstein", True), ("stochastic_heun", True)],
-)
+@pytest.mark.parametrize("solver", SOLVERS[:3])
+@pytest.mark.parametrize("on_a_path", [True, False])
 def test_jumps_of_noise_that_depends_on_the_state(solver, on_a_path):
     rng = np.random.default_rng(11)
     given = ssnn.GivenJumps(rng.uniform(0, 1, (3, 2, 5)), rng.normal(0, 0.5, (3, 2, 5)))
-    network = ssnn.SLIFNetwork(
-        [[0.0, 0.3], [0.2, 0.0]],
-        input_current=0.9,
-        intensity=ssnn.ExponentialIntensity(beta=2.0),
-        sigma=[[0.4, 0.1], [0.1, 0.2]],
-        v_reset=0.0,
-        diffusion=ssnn.AffineDiffusion(0.5, 0.4),
-        mu=(6.0, 5.0),
-        driver={"B1": given, "B2": path(1, 2)} if on_a_path else ssnn.BrownianMotion() + given,
-    )
+    driver = {"B1": given, "B2": path(1, 2)} if on_a_path else ssnn.BrownianMotion() + given
+    network = with_noise_that_depends_on_the_state(driver=driver)
     check_engines_and_modes(network, {**run_arguments(1, 2), "solver": solver})
 
 

@@ -89,10 +89,9 @@ def outputs(network, run, name, value):
     )
 
 
-# Every solver with all that arrivals do to SLIF and to formulas; one of the others for each of the rest.
+# Every solver with all that arrivals do to SLIF and to formulas; two of them for each of the others.
 PAIRS = [(name, solver) for name in ("delays per synapse", "formulas") for solver in SOLVERS]
-PAIRS += [(name, SOLVERS[n % 5]) for n, name in enumerate(list(NETWORKS)[1:-1], 1)]
-PAIRS += [(name, SOLVERS[(n + 2) % 5]) for n, name in enumerate(list(NETWORKS)[1:-1], 1)]
+PAIRS += [(name, SOLVERS[(n + shift) % 5]) for n, name in enumerate(list(NETWORKS)[1:-1], 1) for shift in (0, 2)]
 
 
 @pytest.mark.parametrize(("name", "solver"), PAIRS)
