@@ -602,7 +602,8 @@ end
 
 function solve(problem::Problem, outputs::Outputs)
     size = team_size(problem)
-    size > 1 && return solve_as_team(problem, outputs, size)
+    # Julia looks into it when it is called, and not whenever a first solution is compiled.
+    size > 1 && return Base.invokelatest(solve_as_team, problem, outputs, size)
     threads = num_threads(problem)
     with_workers(() -> Run(problem), run -> renew!(run, problem), PlanKey(:solve, problem), threads) do runs
         solve_samples!(runs, outputs, Int(problem.num_samples), threads)
