@@ -64,7 +64,8 @@ assert all(np.array_equal(one.v, other.v) for other in others)
 
 
 def test_a_sample_is_the_same_on_more_threads_than_there_are_processors():
-    environment = {**os.environ, "SSNN_NUM_THREADS": "4", "JULIA_NUM_THREADS": "4"}
+    names = "SSNN_NUM_THREADS", "JULIA_NUM_THREADS", "PYTHON_JULIACALL_THREADS"
+    environment = {**os.environ, **dict.fromkeys(names, "4")}
     done = subprocess.run(
         [sys.executable, "-c", MANY_THREADS], env=environment, capture_output=True, text=True, timeout=300, check=False
     )
