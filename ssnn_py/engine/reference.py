@@ -6,6 +6,7 @@ The independent oracle of the tests, and what computes where no Julia can be had
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ from . import (
 )
 from .driver_paths import driver_jumps, driver_path
 from .reference_duals import Dual, chain, select
-from .reference_models import Equations, FormulaEquations, SLIFEquations, State
+from .reference_models import Equations, FormulaEquations, SLIFEquations, SlotsAt, State
 from .reference_noise import At, BrownianPath, Noise
 from .reference_paths import PathNoise, after_jump
 from .reference_signals import Signals
@@ -77,6 +78,7 @@ class _Run:
         brownian = BrownianPath(problem, areas)
         path = driver_path(problem)
         self.path = brownian if path is None else PathNoise(problem, brownian, path, path.moved(directions))
+        self.transitions = None
         if network.core.model == "slif":
             self.transitions = Transitions(self.slots["mu1"].value, self.slots["mu2"].value)
         self.fired = np.zeros(shape, dtype=np.int64)
@@ -167,11 +169,11 @@ class _Run:
         return rows.ravel(), columns.ravel()
 
     def neurons(self, at: At) -> Equations:
-        network, slots = self.problem.network, {name: slot[at] for name, slot in self.slots.items()}
+        network, slots = self.problem.network, SlotsAt(self.slots, at, self.num_directions)
         equations = (
-            SLIFEquations(network, slots, lambda h: self.transitions(at, h))
-            if network.core.model == "slif"
-            else FormulaEquations(network, slots)
+            FormulaEquations(network, slots)
+            if self.transitions is None
+            else SLIFEquations(network, slots, functools.partial(self.transitions, at))
         )
         equations.stratonovich = self.problem.stratonovich
         equations.leaves_variance = self.path.leaves_variance
@@ -302,14 +304,16 @@ class _Run:
             self.noise = self.path.interval(problem.noise_levels, n)
         self.a.value[:], self.a.tangent[:] = start, 0.0
         self.fire_at_once(start)
-        saves = [(index, t) for index, t in enumerate(problem.saveat) if start < t <= stop]
+        begin, end = np.searchsorted(problem.saveat, (start, stop), side="right")
+        saves = [(index, problem.saveat[index]) for index in range(begin, end)]
         self.spike.value[:] = np.inf
         self.look_ahead(self.pairs(np.flatnonzero(self.alive)))
         eventful = np.isfinite(self.spike.value).any(axis=1)
         eventful |= self.alive & (self.signals.next_arrivals() <= stop)
         if self.jumps is not None:
             eventful |= self.alive & (np.array([self.jump_time(s) for s in range(self.shape[0])]) <= stop)
-        eventful |= self.alive & ([self.recorded_time(sample) <= stop for sample in range(self.shape[0])])
+        if problem.recording is not None:
+            eventful |= self.alive & ([self.recorded_time(sample) <= stop for sample in range(self.shape[0])])
         if problem.insertions is not None:
             eventful |= self.alive & np.isin(problem.insertions.saves, [index for index, _ in saves])
         for sample in np.flatnonzero(eventful):

@@ -67,8 +67,11 @@ class Dual:
 Operand = Dual | Array | float
 
 
+_EVERY = slice(None)
+
+
 def _directions_first(index: Any) -> Any:
-    return (slice(None), *index) if isinstance(index, tuple) else (slice(None), index)
+    return (_EVERY, *index) if isinstance(index, tuple) else (_EVERY, index)
 
 
 def select(condition: Any, one: Dual, other: Dual) -> Dual:

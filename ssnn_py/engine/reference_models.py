@@ -14,12 +14,34 @@ from ..formulas.event_sde import EventSDE
 from ..formulas.numpy_code import NUMPY_FUNCTIONS, evaluator
 from . import Array
 from .reference_duals import Dual, chain, select
+from .reference_noise import At
 
 if TYPE_CHECKING:
     from ..network import Network
 
 #: A state: one Dual (a plain number where it never moves) for every variable, recorded ones first.
 State = list[Any]
+
+
+class SlotsAt(dict[str, Dual]):
+    """The parameters of the neurons `at`, each taken from those of all when it is first asked for.
+
+    Attributes
+    ----------
+    shape : tuple
+        Of a number for each of these neurons.
+    directions : int
+        How many there are.
+    """
+
+    def __init__(self, slots: dict[str, Dual], at: At, directions: int) -> None:
+        super().__init__()
+        self._slots, self._at = slots, at
+        self.shape, self.directions = at[0].shape, directions
+
+    def __missing__(self, name: str) -> Dual:
+        self[name] = found = self._slots[name][self._at]
+        return found
 
 
 class Equations(abc.ABC):
@@ -32,18 +54,13 @@ class Equations(abc.ABC):
     #: Whether increments and areas leave some of the driver's variance open.
     leaves_variance = True
 
-    def __init__(self, network: Network, slots: dict[str, Dual]) -> None:
+    def __init__(self, network: Network, slots: SlotsAt) -> None:
         self.network, self.slots = network, slots
-
-    @property
-    @abc.abstractmethod
-    def shape(self) -> tuple[tuple[int, ...], int]:
-        """Shape of a number for each neuron, and how many directions there are."""
 
     def fixed(self, value: float | Array) -> Dual:
         """A number that does not move."""
-        shape, directions = self.shape
-        return Dual(np.broadcast_to(value, shape).astype(np.float64), np.zeros((directions, *shape)))
+        shape = self.slots.shape
+        return Dual(np.full(shape, value, dtype=np.float64), np.zeros((self.slots.directions, *shape)))
 
     @abc.abstractmethod
     def initial(self, log_us: Sequence[Array]) -> State: ...
@@ -114,7 +131,7 @@ def values_of(y: State) -> list[Array]:
     return [part.value if isinstance(part, Dual) else part for part in y]
 
 
-def current_of(network: Network, slots: dict[str, Dual], time: Dual) -> Dual:
+def current_of(network: Network, slots: SlotsAt, time: Dual) -> Dual:
     """I(t) of some neurons."""
     current = network.input_current
     values = {name: slots[name].value for name in current.parameters}
@@ -131,15 +148,11 @@ class SLIFEquations(Equations):
 
     network: Any
 
-    def __init__(self, network: Network, slots: dict[str, Dual], transitions: Callable[[float], Array]) -> None:
+    def __init__(self, network: Network, slots: SlotsAt, transitions: Callable[[float], Array]) -> None:
         super().__init__(network, slots)
         self.transitions = transitions
         self.mu1, self.mu2 = slots["mu1"], slots["mu2"]
-        self.additive, self.stratonovich = self.network.diffusion.additive, network.core.stratonovich
-
-    @property
-    def shape(self) -> tuple[tuple[int, ...], int]:
-        return self.mu1.value.shape, self.mu1.tangent.shape[0]
+        self.additive = self.network.diffusion.additive
 
     def initial(self, log_us: Sequence[Array]) -> State:
         return [self.slots["v0"], self.slots["i0"], log_us[0] - self.slots["alpha"]]
@@ -337,21 +350,16 @@ class FormulaEquations(Equations):
     whether it may come (1 or 0), and the integrated hazards.
     """
 
-    def __init__(self, network: Network, slots: dict[str, Dual]) -> None:
+    def __init__(self, network: Network, slots: SlotsAt) -> None:
         super().__init__(network, slots)
         model = network.model
         self.formulas = _formulas(model)
         self.parameters = [slots[name] for name in model.parameters]
-        self.additive, self.stratonovich = model.has_additive_noise, model.interpretation == "stratonovich"
+        self.additive = model.has_additive_noise
         self.kinds = [event.kind for event in model.parsed_events]
         self.num_events = len(self.kinds)
         self.num_hazards, self.num_crossings = self.kinds.count("hazard"), self.kinds.count("crossing")
         self.num_states = len(model.states)
-
-    @property
-    def shape(self) -> tuple[tuple[int, ...], int]:
-        any_slot = next(iter(self.slots.values()))
-        return any_slot.value.shape, any_slot.tangent.shape[0]
 
     def _given(self, y: State, time: Any = 0.0, current: Any = 0.0) -> list[Any]:
         return [*y[: self.num_states], *self.parameters, time, current]
@@ -409,7 +417,7 @@ class FormulaEquations(Equations):
                 value = np.where(self._armed(y, place) > 0, _value(self._crossing(place, y)), -1.0)
             else:
                 value = _value(y[self.num_states + self.num_crossings + place])
-            out.append(np.broadcast_to(value, self.shape[0]))
+            out.append(np.broadcast_to(value, self.slots.shape))
         return out
 
     def event_time(self, event: int, a: Dual, b: Dual, y: State, velocity: State) -> Dual:
@@ -446,8 +454,8 @@ class FormulaEquations(Equations):
             value = _value(self._crossing(place, out))
             mine = self._place(event) == (True, place)
             kept = 0.0 if mine else self._armed(y, place)
-            armed = np.zeros(self.shape[0]) if mine and self.formulas.stays[event] else np.where(value < 0, 1.0, kept)
-            out[n + place] = self.fixed(armed)
+            stays = mine and self.formulas.stays[event]
+            out[n + place] = self.fixed(0.0 if stays else np.where(value < 0, 1.0, kept))
         hazard = self.hazard_of(event)
         if hazard >= 0:
             out[n + crossings + hazard] = self.fixed(log_u) - self._dead_zones()[hazard]
@@ -466,4 +474,4 @@ class FormulaEquations(Equations):
     def rates(self) -> tuple[Array, Array]:
         start = self.formulas.initial(self._given([0.0] * self.num_states))
         one, fastest = self.formulas.rates(self._given(start))
-        return tuple(np.broadcast_to(_value(rate), self.shape[0]) for rate in (one, fastest))  # type: ignore[return-value]
+        return tuple(np.broadcast_to(_value(rate), self.slots.shape) for rate in (one, fastest))  # type: ignore[return-value]

@@ -19,7 +19,8 @@ At = tuple[NDArray[np.intp], NDArray[np.intp]]
 Noise = tuple[Array, Array]  # (W, H)
 
 _PARITY = np.uint64(0x1BD11BDAA9FC1A22)
-_ROTATIONS = (16, 42, 12, 31, 16, 32, 24, 21)
+#: By how many bits each round turns a word to the left, and what is left of 64.
+_ROTATIONS = [(np.uint64(turn), np.uint64(64 - turn)) for turn in (16, 42, 12, 31, 16, 32, 24, 21)]
 INCREMENT, THRESHOLD, NODE, LAST_STEP, AREA = range(5)
 
 
@@ -36,12 +37,14 @@ def threefry(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Words, Wor
         keys = (k0, k1, k0 ^ k1 ^ _PARITY)
         x0, x1 = x0 + keys[0], x1 + keys[1]
         for round_ in range(20):
-            turn = np.uint64(_ROTATIONS[round_ % 8])
+            turn, rest = _ROTATIONS[round_ % 8]
             x0 = x0 + x1
-            x1 = ((x1 << turn) | (x1 >> (np.uint64(64) - turn))) ^ x0
+            turned = x1 << turn
+            turned |= x1 >> rest
+            x1 = turned ^ x0
             if round_ % 4 == 3:
                 group = round_ // 4 + 1
-                x0, x1 = x0 + keys[group % 3], x1 + keys[(group + 1) % 3] + np.uint64(group)
+                x0, x1 = x0 + keys[group % 3], x1 + (keys[(group + 1) % 3] + np.uint64(group))
     return x0, x1
 
 
