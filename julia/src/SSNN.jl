@@ -4,40 +4,48 @@ Julia 1.5 or newer, standard library only.
 """
 module SSNN
 
-"""Include every file of a folder but those named: a component is found by being there."""
-function include_folder(folder; except = ())
-    # A modern Julia keeps what it has compiled until something changes that it knows of, and so must know of the
-    # folder.
-    VERSION >= v"1.10" && include_dependency(joinpath(@__DIR__, folder))
-    for file in sort(readdir(joinpath(@__DIR__, folder)))
-        endswith(file, ".jl") && !(file in except) && include(joinpath(folder, file))
-    end
+"""
+    @include_named folder name...
+
+Include these files of a folder, in this order.
+"""
+macro include_named(folder, names...)
+    return includes(folder, string.(names, ".jl"))
 end
 
+"""
+    @include_others folder name...
+
+Include every file of a folder but those named: a component is found by being there.
+"""
+macro include_others(folder, names...)
+    files = filter(file -> endswith(file, ".jl"), readdir(joinpath(@__DIR__, folder)))
+    return includes(folder, setdiff(sort(files), string.(names, ".jl")))
+end
+
+# One statement each, which tools that read a package without running it follow. A modern Julia keeps what it has compiled
+# until something changes that it knows of, and so must know of the folder.
+includes(folder, files) = esc(Expr(
+    :toplevel, :(VERSION >= v"1.10" && include_dependency(joinpath(@__DIR__, $folder))),
+    (:(include($(joinpath(folder, file)))) for file in files)...,
+))
+
 include("host/boundary.jl")
-foreach(file -> include("paths/$file.jl"), ("elementary", "counters", "noise_window", "driver"))
-foreach(file -> include("models/$file.jl"), ("dual", "formula_functions", "model", "intensity", "current", "diffusion"))
-include("host/synapses.jl")
-include("host/problem.jl")
-include_folder("paths"; except = ("elementary.jl", "counters.jl", "noise_window.jl", "driver.jl"))
-include("host/threads.jl")
-include("host/team.jl")
-include("host/plans.jl")
-foreach(include_folder, ("models/intensities", "models/currents", "models/diffusions"))
-include_folder(
-    "models";
-    except = ("dual.jl", "formula_functions.jl", "model.jl", "intensity.jl", "current.jl", "diffusion.jl"),
-)
-include("solvers/solver.jl")
-include("solvers/refinement.jl")
-include_folder("solvers"; except = ("solver.jl", "refinement.jl"))
-foreach(
-    file -> include("events/$file.jl"),
-    ("crossing", "expected", "transition", "deliveries", "jumps", "clamped", "external"),
-)
-foreach(file -> include("modes/$file.jl"), ("run", "tangent", "adjoint"))
+@include_named "paths" "elementary" "counters" "noise_window" "driver"
+@include_named "models" "dual" "formula_functions" "model" "intensity" "current" "diffusion"
+@include_named "host" "synapses" "problem"
+@include_others "paths" "elementary" "counters" "noise_window" "driver"
+@include_named "host" "threads" "team" "plans"
+@include_others "models/intensities"
+@include_others "models/currents"
+@include_others "models/diffusions"
+@include_others "models" "dual" "formula_functions" "model" "intensity" "current" "diffusion"
+@include_named "solvers" "solver" "refinement"
+@include_others "solvers" "solver" "refinement"
+@include_named "events" "crossing" "expected" "transition" "deliveries" "jumps" "clamped" "external"
+@include_named "modes" "run" "tangent" "adjoint"
 include("signatures/Signatures.jl")
-foreach(file -> include("sciml/$file.jl"), ("sciml", "adjoint"))
+@include_named "sciml" "sciml" "adjoint"
 include("host/precompile.jl")
 
 end
