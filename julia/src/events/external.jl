@@ -95,9 +95,9 @@ function deliver!(run, observer, step::Step)
     spike = d.under_way[1]
     reached = reached_next(d, θ, synapses, spike)
     places = mine(run.team, synapses, reached)
-    # A whole row of a neuron's, which nobody follows, is that of a spike without delay.
-    at_once = isempty(d.order) && spike.source <= num_neurons(x) && observer isa NoObserver
-    if at_once
+    # A whole row of a neuron's is that of a spike without delay.
+    if isempty(d.order) && spike.source <= num_neurons(x) && takes_rows(observer, run.solver)
+        before_row!(observer, run, step, places, spike)
         bring!(run, step, places, spike.arrival)
     else
         bring_one_by_one!(run, observer, step, places, spike)

@@ -4,7 +4,8 @@
 """
 Follows a run. Methods, all optional: `begin_sample!`, `after_full_step!`, `before_spike!`, `before_move!`,
 `before_transition!`, `before_delivery!`, `before_jump!`, `before_recorded!`, `at_recorded!`, `at_save!`, `end_step!`,
-`end_sample!`; and `takes_event_free_steps` with `after_event_free_steps!` if it can follow several steps at once.
+`end_sample!`; `takes_event_free_steps` with `after_event_free_steps!` if it can follow several steps at once; and
+`takes_rows` with `before_firing!` and `before_row!` if it can follow all targets of a spike at once.
 """
 abstract type Observer end
 
@@ -21,11 +22,15 @@ before_recorded!(::Observer, run, step, index) = nothing
 at_recorded!(::Observer, run, step, index, k, y, τ) = nothing
 takes_event_free_steps(::Observer) = false
 after_event_free_steps!(::Observer, run, from, to) = nothing
+takes_rows(::Observer, solver) = false
+before_firing!(::Observer, run, step, j, event, τ) = nothing
+before_row!(::Observer, run, step, places, spike) = nothing
 at_save!(::Observer, run, step, index, t) = nothing
 end_step!(::Observer, run, step) = nothing
 end_sample!(::Observer, run) = nothing
 
 takes_event_free_steps(::NoObserver) = true
+takes_rows(::NoObserver, solver) = true
 
 # A neuron that fires more often than this within one step shows that the step is too large for the intensity.
 const MAX_SPIKES_IN_STEP = 1000
@@ -335,6 +340,15 @@ end
 
 """Let neuron j, which is at τ, fire there: its targets are brought to τ, and all of them go on from there."""
 function fire!(run::Run, observer::Observer, step::Step, j, event, τ)
+    if takes_rows(observer, run.solver)
+        fire_at_once!(run, observer, step, j, event, τ)
+    else
+        fire_one_by_one!(run, observer, step, j, event, τ)
+    end
+    put_down!(run, observer, step, j, event, τ)
+end
+
+function fire_one_by_one!(run::Run, observer::Observer, step::Step, j, event, τ)
     x, θ, synapses = run.x, run.θ, run.synapses
     outgoing = synapses_of(synapses, j)
     for e in outgoing
@@ -349,18 +363,17 @@ function fire!(run::Run, observer::Observer, step::Step, j, event, τ)
         k = target(synapses, e)
         k == j || restart!(run, step, k)
     end
-    put_down!(run, observer, step, j, event, τ)
 end
 
-# Where nobody follows, all that happens to a target happens at once: it is fetched from memory once.
-function fire!(run::Run, observer::NoObserver, step::Step, j, event, τ)
+# All that happens to a target happens at once: it is fetched from memory once.
+function fire_at_once!(run::Run, observer::Observer, step::Step, j, event, τ)
     x = run.x
+    before_firing!(observer, run, step, j, event, τ)
     if is_mine(run.team, j)
         set_state!(x.y, j, transition(run.θ, j, event, state_at(x.y, j), count_spike!(run, j, event)))
     end
     arrive!(run, step, j, τ)
     is_mine(run.team, j) && restart!(run, step, j)
-    put_down!(run, observer, step, j, event, τ)
 end
 
 """Count one more spike of neuron j; returns the logarithm of its next threshold."""

@@ -136,6 +136,52 @@ function before_delivery!(o::TangentObserver, run::Run, step::Step, spike::Spike
     end
 end
 
+# Where every piece is straight, the targets of a spike have their tangents in a loop without branches of its own.
+takes_rows(::TangentObserver, solver) = is_straight(solver)
+
+function before_row!(o::TangentObserver, run::Run, step::Step, places, spike::SpikeUnderWay)
+    isempty(places) && return
+    for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
+        sent = sent_tangent(o, run, spike, first(places), p)
+        bring_tangents!(run.solver, dx, run.x, θ, step, run.synapses, places, spike.arrival, sent)
+    end
+end
+
+function before_firing!(o::TangentObserver, run::Run, step::Step, j, event, τ)
+    x, synapses = run.x, run.synapses
+    reached = synapses_of(synapses, j)
+    own = first_target(synapses, reached, j)
+    to_itself = own <= last(reached) && target(synapses, own) == j
+    for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
+        after = transition(θ, j, event, duals(state_at(x.y, j), state_at(dx.y, j)), 0.0)
+        for targets in (first(reached):own-1, own+to_itself:last(reached))
+            bring_tangents!(run.solver, dx, x, θ, step, synapses, targets, τ, o.dτ[p])
+        end
+        set_state!(dx.y, j, tangents_of(to_itself ? arrival(θ, own, j, after) : after))
+    end
+end
+
+"""
+Bring the tangents of the targets of these synapses, which are of one row, to τ, where a spike comes by them that was
+sent at a time with the tangent `sent`; the states are still those before.
+"""
+function bring_tangents!(solver, dx::StateTangent, x::NetworkState, θ::DualModel, step::Step, synapses, reached, τ, sent)
+    @inbounds @simd ivdep for e in reached
+        k, dτ = target(synapses, e), sent + delay_tangent(θ, e)
+        there = straight_passage(solver, dx, x, θ, step, k, Dual(τ, dτ))
+        set_state!(dx.y, k, tangents_of(arrival(θ, e, k, there)))
+        dx.start[k] = dτ
+    end
+end
+
+"""The state of neuron k with its tangent at the time `to` of this step, from where it is, where pieces are straight."""
+@inline function straight_passage(solver, dx::StateTangent, x::NetworkState, θ::DualModel, step::Step, k, to::Dual)
+    moved = @inbounds x.moved[k]
+    a = @inbounds Dual(ifelse(moved, x.start[k], step.start), ifelse(moved, dx.start[k], 0.0))
+    here, slopes = duals(state_at(x.y, k), state_at(dx.y, k)), moved_slopes(θ, step, k)
+    return leaf_piece(solver, θ, k, here, a, to, step.stop, slopes)
+end
+
 function before_jump!(o::TangentObserver, run::Run, step::Step, n, k, τ, y)
     sizes = jump_sizes(run.external.jumps, n)
     for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
@@ -178,7 +224,7 @@ function sent_tangent(o::TangentObserver, run::Run, spike::SpikeUnderWay, e, p)
 end
 
 """Tangent of the delay of synapse e."""
-delay_tangent(θ::DualModel, e) = isempty(θ.tangent.delays) ? 0.0 : θ.tangent.delays[e]
+@inline delay_tangent(θ::DualModel, e) = isempty(θ.tangent.delays) ? 0.0 : θ.tangent.delays[e]
 
 function before_transition!(o::TangentObserver, run::Run, step::Step, j, event)
     for (θ, dx) in zip(o.duals, o.states)
@@ -216,11 +262,25 @@ end
 
 function end_step!(o::TangentObserver, run::Run, step::Step)
     for (θ, dx) in zip(o.duals, o.states)
-        for k in run.x.moved_neurons
-            set_state!(dx.y_end, k, tangent_within(run, step, θ, dx, k, step.stop, 0.0))
-            dx.start[k] = 0.0
+        if is_straight(run.solver)
+            bring_tangents_to_end!(run.solver, dx, run.x, θ, step)
+        else
+            for k in run.x.moved_neurons
+                set_state!(dx.y_end, k, tangent_within(run, step, θ, dx, k, step.stop, 0.0))
+                dx.start[k] = 0.0
+            end
         end
         dx.y, dx.y_end = dx.y_end, dx.y
+    end
+end
+
+"""Bring the tangents of those neurons that are apart from the others to the end of the step."""
+function bring_tangents_to_end!(solver, dx::StateTangent, x::NetworkState, θ::DualModel, step::Step)
+    moved = x.moved_neurons
+    @inbounds @simd ivdep for n in eachindex(moved)
+        k = moved[n]
+        set_state!(dx.y_end, k, tangents_of(straight_passage(solver, dx, x, θ, step, k, Dual(step.stop, 0.0))))
+        dx.start[k] = 0.0
     end
 end
 
