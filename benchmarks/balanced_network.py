@@ -20,6 +20,11 @@ the part of its synaptic events. Rates and CVs are those after the first 0.2 s, 
 spikes, with the standard errors between runs of different seeds: what all neurons of a run do together moves them far
 more than the spread over neurons tells. Times are the least of these runs.
 
+The last table has the gradient of the mean rate with respect to the constant drive I and to v_th, unbiased, in forward
+mode: of the same network, but that a spike takes v_reset from v, as a pathwise gradient needs; beside the forward run
+of the same process, least times of a few repeats each. (What it is worth is another matter: the network is chaotic, and
+the gradient of a run grows with its length.)
+
 Run with ``python benchmarks/balanced_network.py --peers PYTHON``, where PYTHON is an interpreter that has ``nest`` or
 ``brian2``, or both; default: this one.
 """
@@ -82,12 +87,11 @@ def statistics(times: np.ndarray, neurons: np.ndarray, number: int, stop: float)
 # --- each of them, in a process of its own ----------------------------------------------------------------------------
 
 
-def ours(chosen: argparse.Namespace) -> dict[str, Any]:
+def network(chosen: argparse.Namespace, reset: str = "hard") -> Any:
     from scipy.sparse import csc_matrix, csr_matrix
 
     import ssnn_py as ssnn
 
-    begin = time.perf_counter()
     n, degree = chosen.neurons, chosen.degree
     if degree:
         sources, weights, _ = connections(n, degree)
@@ -97,7 +101,7 @@ def ours(chosen: argparse.Namespace) -> dict[str, Any]:
         del sources, values
     else:
         matrix = csr_matrix((n, n))
-    net = ssnn.SLIFNetwork(
+    return ssnn.SLIFNetwork(
         matrix,
         MODEL["current"],
         mu=(MODEL["mu1"], MODEL["mu2"]),
@@ -105,11 +109,21 @@ def ours(chosen: argparse.Namespace) -> dict[str, Any]:
         v_reset=MODEL["v_reset"],
         alpha=0.0,
         intensity=ssnn.ExponentialIntensity(MODEL["beta"], MODEL["v_th"], MODEL["tau"]),
-        reset="hard",
+        reset=reset,
         delays=DELAY if degree else None,
     )
-    v0 = np.random.default_rng(1).uniform(0.0, 1.0, n)
-    run = {"dt": DT, "seed": chosen.seed, "v0": v0, "threads": chosen.threads, "solver": chosen.solver}
+
+
+def arguments_of_run(chosen: argparse.Namespace) -> dict[str, Any]:
+    v0 = np.random.default_rng(1).uniform(0.0, 1.0, chosen.neurons)
+    return {"dt": DT, "seed": chosen.seed, "v0": v0, "threads": chosen.threads, "solver": chosen.solver}
+
+
+def ours(chosen: argparse.Namespace) -> dict[str, Any]:
+    import ssnn_py as ssnn
+
+    begin = time.perf_counter()
+    net, run, n = network(chosen), arguments_of_run(chosen), chosen.neurons
     ssnn.simulate(net, t1=20 * DT, **run)
     built = time.perf_counter()
     solution = ssnn.simulate(net, t1=chosen.seconds, **run)
@@ -122,6 +136,35 @@ def ours(chosen: argparse.Namespace) -> dict[str, Any]:
         "digest": hashlib.sha256(times.tobytes() + neurons.tobytes()).hexdigest(),
         **statistics(times, neurons, n, chosen.seconds),
     }
+
+
+def gradient(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Least processor seconds of a forward run, and of the mean rate with its gradient."""
+    import ssnn_py as ssnn
+
+    net, run, n = network(chosen, reset="subtract"), arguments_of_run(chosen), chosen.neurons
+
+    def mean_rate(solution: ssnn.Solution) -> tuple[Any, ...]:
+        per_spike = 1.0 / (n * solution.problem.t1)
+        more = np.full((1, n), per_spike)  # what one more spike would add
+        return per_spike * solution.num_spikes.sum(), np.zeros(solution.spike_times.shape), None, None, more
+
+    def rate_and_gradient(t1: float) -> Any:
+        return ssnn.value_and_grad(mean_rate, net, ("input_current", "v_th"), gradient="unbiased", t1=t1, **run)
+
+    rate_and_gradient(20 * DT)
+    times: dict[str, list[float]] = {"forward": [], "gradient": []}
+    memory = {}
+    for _ in range(5):
+        for name, work in (
+            ("forward", lambda: ssnn.simulate(net, t1=chosen.seconds, **run)),
+            ("gradient", lambda: rate_and_gradient(chosen.seconds)),
+        ):
+            begin = time.process_time()
+            work()
+            times[name].append(time.process_time() - begin)
+            memory.setdefault(name, peak_memory() / 1024**2)
+    return {**{name: min(every) for name, every in times.items()}, "memory": memory}
 
 
 def nest(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -288,6 +331,13 @@ def main(chosen: argparse.Namespace) -> None:
     print("\nssnn, 100 synapses to each neuron, one thread")
     print(table(["neurons", "model s", "rate, Hz", "ns per neuron-step", "ns per event", "MB"], rows))
 
+    short = 0.1
+    facts = apart(sys.executable, "gradient", neurons=chosen.neurons, degree=chosen.degree, seconds=short)
+    forward, more = facts["forward"], facts["gradient"]
+    print(f"\nssnn, euler_maruyama, gradient of the mean rate in two parameters, {short:g} s, one thread")
+    head = ["forward run, s", "with gradient, s", "ratio", "MB, forward", "MB, with gradient"]
+    print(table(head, [[forward, more, more / forward, *facts["memory"].values()]]))
+
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -299,11 +349,12 @@ if __name__ == "__main__":
     parser.add_argument("--weight", type=float, default=WEIGHT, help="of excitatory synapses")
     parser.add_argument("--runs", type=int, default=4, help="of each simulator, with seeds of their own")
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument("--run", choices=["ours", *PEERS], help=argparse.SUPPRESS)
+    parser.add_argument("--run", choices=["ours", "gradient", *PEERS], help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--solver", default="euler_maruyama", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
-        print(json.dumps({"ours": ours, "nest": nest, "brian2": brian2}[arguments.run](arguments)))
+        runs = {"ours": ours, "gradient": gradient, "nest": nest, "brian2": brian2}
+        print(json.dumps(runs[arguments.run](arguments)))
     else:
         main(arguments)

@@ -31,7 +31,7 @@ _OWN_PARAMETERS: dict[str, tuple[tuple[int, ...], str]] = {
 # Coefficients of one neuron; those that the parameters say nothing of are 0.
 _COEFFICIENTS = ("mu1", "mu2", "sigma11", "sigma12", "sigma21", "sigma22", "v_reset", "alpha", "v0", "i0")
 
-_NOBODY = np.empty(0, dtype=np.int64)
+_NOBODY = np.zeros(0, dtype=np.int32)
 
 
 class SLIFNetwork(Network):
@@ -240,24 +240,29 @@ class SLIFNetwork(Network):
 
     def decay_rates(self) -> dict[str, Array]:
         mu = self.parameters["mu"]
-        return {"v": mu[..., 0], "i": mu[..., 1]} if self._driven(0.0).size else {"v": mu[..., 0]}
+        driven = self.synapses.targets.size or self._reached_by_inputs().size
+        return {"v": mu[..., 0], "i": mu[..., 1]} if driven else {"v": mu[..., 0]}
 
-    def _driven(self, least: float) -> NDArray[np.int64]:
-        """Neurons whose synaptic current spikes move, by weights of that size or more."""
-        if not self.synapses.targets.size and self.inputs is None:
+    def _reached_by_inputs(self) -> NDArray[np.int32]:
+        """Neurons whose synaptic current spikes from outside move, of each synapse."""
+        if self.inputs is None:
             return _NOBODY
-        driven = [self.synapses.targets[np.abs(self.weight_values) >= least]]
-        if self.inputs is not None:
-            to_i = np.isin(self.inputs.variables(self.states), (0, 1 + self.states.index("i")))
-            driven.append(self.inputs.synapses.targets[to_i[self.inputs.synapses.sources]])
-        return np.unique(np.concatenate(driven))
+        to_i = np.isin(self.inputs.variables(self.states), (0, 1 + self.states.index("i")))
+        return self.inputs.synapses.targets[to_i[self.inputs.synapses.sources]]
+
+    def _driven(self) -> NDArray[np.int64]:
+        """Neurons whose synaptic current spikes move, by weights that are not 0."""
+        driven = np.zeros(self.num_neurons, dtype=bool)
+        driven[self.synapses.targets[np.abs(self.weight_values) >= np.finfo(float).tiny]] = True
+        driven[self._reached_by_inputs()] = True
+        return np.flatnonzero(driven)
 
     def likely_mistakes(self) -> list[str]:
         mu2 = self.parameters["mu"][..., 1]
         if mu2.all():
             return []
         mu2 = np.broadcast_to(mu2, (*mu2.shape[:-1], self.num_neurons))
-        targets = self._driven(np.finfo(float).tiny)
+        targets = self._driven()
         if targets.size == 0 or mu2[..., targets].all():
             return []
         return [

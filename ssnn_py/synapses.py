@@ -90,11 +90,11 @@ def read_matrix(name: str, matrix: Any, square: bool) -> tuple[tuple[int, int], 
     """
     shapes = "(N, N) with N ≥ 1" if square else "(M, N) with M, N ≥ 1"
     if hasattr(matrix, "tocsr"):
-        rows = matrix.tocsr().copy()
-        rows.sum_duplicates()
+        rows = _canonical(matrix)
         values = as_real_array(name, rows.data, (1,))
         _check_matrix(name, rows.shape, shapes, square)
-        synapses = Synapses(rows.indptr, rows.indices)
+        # Copies, as the matrix may be changed.
+        synapses = Synapses(np.array(rows.indptr, dtype=np.int64), np.array(rows.indices, dtype=np.int32))
         return rows.shape, synapses, values, (type(rows), rows.shape)
     values = as_real_array(name, matrix, (2,), f"a matrix of shape {shapes.split(' with')[0]}")
     _check_matrix(name, values.shape, shapes, square)
@@ -102,6 +102,16 @@ def read_matrix(name: str, matrix: Any, square: bool) -> tuple[tuple[int, int], 
     indptr = np.searchsorted(sources, np.arange(values.shape[0] + 1))
     shape = values.shape[0], values.shape[1]
     return shape, Synapses(indptr, targets, sources * shape[1] + targets), values, None
+
+
+def _canonical(matrix: Any) -> Any:
+    """A sparse matrix as rows with increasing columns, none of them twice: itself, where it is that already."""
+    rows = matrix.tocsr()
+    if rows.has_canonical_format:
+        return rows
+    rows = rows.copy()
+    rows.sum_duplicates()
+    return rows
 
 
 def _check_matrix(name: str, shape: tuple[int, ...], shapes: str, square: bool) -> None:
@@ -124,8 +134,7 @@ def read_delays(name: str, delays: Any, values: Array, synapses: Synapses, spars
     if hasattr(delays, "tocsr"):
         if delays.shape != shape:
             raise ValidationError(f"{name} must be {what}, got shape {delays.shape}")
-        rows = delays.tocsr().copy()
-        rows.sum_duplicates()
+        rows = _canonical(delays)
         if sparse and not (
             np.array_equal(rows.indptr, synapses.indptr) and np.array_equal(rows.indices, synapses.targets)
         ):

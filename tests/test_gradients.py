@@ -6,6 +6,7 @@ from conftest import needs_julia
 from helpers import one_neuron, random_network, run_arguments, scalar, with_parameter
 
 import ssnn_py as ssnn
+from ssnn_py import engine
 
 NAMES = ["weights", "input_current", "mu", "sigma", "v_reset", "alpha", "beta", "v_th", "tau", "v0", "i0"]
 
@@ -161,3 +162,22 @@ def test_entries_at_the_start_count_for_nothing_whatever_was_computed_before():
         entries = np.ones(one.v.shape)
         gradients, theirs = (s.vjp(0.0, wrt="alpha", entries_at_saves=entries)["alpha"] for s in (one, two))
         np.testing.assert_allclose(gradients, theirs, rtol=1e-9)
+
+
+@needs_julia
+@pytest.mark.parametrize("t1", [1.0, 30.0], ids=["as expected", "more spikes than expected"])
+def test_tangents_come_along_or_after_spikes_were_counted(t1, monkeypatch):
+    net = ssnn.SLIFNetwork([[0.0, 0.3], [-0.2, 0.0]], [4.0, 3.0], mu=(15.0, 5.0), sigma=0.4)
+
+    problem = ssnn.simulate(net, t1, 0.01, num_samples=3).problem
+
+    def solve():
+        return engine.load("julia").solve(problem, {"sigma": np.ones((1,))})
+
+    along = solve()
+    assert (along.num_spikes.max() > 72) == (t1 == 30.0)  # 64 and 4 per neuron are expected
+    monkeypatch.setattr("ssnn_py.engine.julia._MOST_UNCOUNTED", 0)
+    counted = solve()
+    assert np.array_equal(along.spike_times, counted.spike_times)
+    assert np.array_equal(along.tangents.spike_times, counted.tangents.spike_times)
+    assert along.tangents.spike_times.shape == (1, *along.spike_times.shape)

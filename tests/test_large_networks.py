@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -128,6 +129,48 @@ def test_synapses_of_a_sparse_network_are_read_where_they_are():
     held = net.synapses.targets.nbytes + net.parameters["weights"].nbytes
     assert held == 12 * net.synapses.targets.size
     assert np.shares_memory(net.weight_values, net.parameters["weights"])
+
+
+def most_bytes_allocated(work):
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_network_is_made_with_one_copy_of_its_synapses():
+    weights = ssnn.random_weights(2000, 500)
+    ssnn.SLIFNetwork(weights)
+    assert most_bytes_allocated(lambda: ssnn.SLIFNetwork(weights)) < 14 * weights.nnz
+
+
+def test_a_run_takes_no_memory_for_its_synapses():
+    net = ssnn.SLIFNetwork(ssnn.random_weights(2000, 500), 1.5, mu=(20.0, 100.0), sigma=0.5)
+
+    def run():
+        ssnn.simulate(net, 0.01, 0.001)
+
+    run()
+    assert most_bytes_allocated(run) < net.synapses.targets.size
+
+
+@pytest.mark.parametrize("form", ["canonical", "unsorted", "twice"])
+def test_a_network_keeps_its_synapses_when_the_matrix_is_changed(form):
+    weights = ssnn.random_weights(30, 4, seed=3)
+    if form == "unsorted":
+        weights = sparse.csr_matrix((weights.data[::-1], weights.indices[::-1], weights.indptr), shape=(30, 30))
+    if form == "twice":
+        weights = sparse.csr_matrix((np.ones(3), [1, 0, 1], [0] + [3] * 30), shape=(30, 30))
+    dense, delays, given = weights.toarray(), weights.copy(), weights.indices.copy()
+    delays.sum_duplicates()
+    delays.data[:] = 0.5
+    net = ssnn.SLIFNetwork(weights, mu=(5.0, 3.0), delays=delays)
+    assert np.array_equal(weights.indices, given)
+    weights.data[:], weights.indices[:], delays.data[:] = 7.0, 2, 9.0
+    assert np.array_equal(net.weights.toarray(), dense)
+    assert set(net.parameters["delays"]) == {0.5}
 
 
 def test_the_builder_draws_distinct_targets_and_no_self_connections():

@@ -483,6 +483,10 @@ def _blaming(problem: Problem) -> Iterator[None]:
         raise JuliaError(f"{subject}{found}{because}") from None
 
 
+#: Tangents of spike times, in all directions, that are made room for before the spikes have been counted.
+_MOST_UNCOUNTED = 2**20
+
+
 class JuliaEngine(Engine):
     """The core in ``julia/src``, called in this process through three of its entry points.
 
@@ -508,13 +512,17 @@ class JuliaEngine(Engine):
         # A guess that is generous for most networks; where a sample outgrows it, all is computed again with more.
         recorded = 0 if problem.recording is None else problem.recording.trains.times.shape[1]
         capacity = min(64 + 4 * problem.network.num_neurons + recorded, most)
+        # Tangents come along where they take little memory beyond what is needed; else spikes are counted before.
+        count = len(next(iter(directions.values()))) if directions else 0
+        at_once = count * problem.num_samples * capacity <= _MOST_UNCOUNTED
+        along = (directions, insertions) if at_once else ()
         while True:
-            solution = self._solve_with_capacity(problem, int(capacity))
+            solution = self._solve_with_capacity(problem, int(capacity), *along)
             if capacity == most or not solution.truncated.any():
                 break
             capacity = min(4 * capacity, most)
         longest = int(solution.num_spikes.max(initial=0))
-        if directions is not None:
+        if directions is not None and not at_once:
             solution = self._solve_with_capacity(problem, int(min(longest + 1, most)), directions, insertions)
         tangents = solution.tangents
         return RawSolution(
