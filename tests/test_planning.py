@@ -13,7 +13,7 @@ import ssnn_py as ssnn
 # In a process of its own: what of its memory a run has taken, beyond what a small one had. `getrusage` would begin with
 # the peak of the process which started it.
 MEASURED = """
-import json, re, sys
+import ctypes, json, re, sys
 from pathlib import Path
 import numpy as np, scipy.sparse as sparse
 import ssnn_py as ssnn
@@ -31,6 +31,7 @@ network = lambda weights: ssnn.SLIFNetwork(weights, 1.5, mu=(15.0, 5.0), sigma=0
 peak = lambda: 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 ssnn.simulate(network(matrix(2, 1 if targets else 0)), **{**run, "t1": 0.1, "saveat": None, "num_samples": 1})
 weights = matrix(neurons, targets)
+ctypes.CDLL(None).malloc_trim(0)  # what is free goes back, so that nothing takes it unseen
 Path("/proc/self/clear_refs").write_text("5")  # the peak is what there is now
 before = peak()
 large = network(weights)

@@ -34,6 +34,16 @@ function Formula{Key}(problem::Problem) where {Key}
     )
 end
 
+# What the code of every model defines; that of an intensity or a current has `coefficient_names`, too.
+function coefficient_names end
+function num_states end
+function num_crossings end
+function num_hazards end
+function event_kind end
+function crossing end
+function crossing_gradient end
+function crossing_parameters_adjoint! end
+
 @inline is_clamped(θ::Formula, k) = is_clamped(θ.clamped, k)
 
 # What its formulas are written for: with or without tangents.

@@ -336,7 +336,7 @@ end
     # OrdinaryDiffEq.jl #4388: u′ = 1 from 0 stops where u = q, at τ = q; hence ∂τ/∂q = 1. Differentiating through the
     # terminating callback gives that only up to its root finding.
     threshold_at(v_th) = SSNN.SLIF(
-        (zeros(1) for _ in 1:10)..., zeros(0), zeros(0), SSNN.ThresholdIntensity([v_th]),
+        (zeros(1) for _ in 1:10)..., SSNN.SynapseNumbers(0), SSNN.SynapseNumbers(0), SSNN.ThresholdIntensity([v_th]),
         SSNN.ConstantCurrent(zeros(1)), SSNN.ConstantDiffusion(), false, false, nothing,
     )
     θ = SSNN.DualModel(threshold_at(1.0), threshold_at(1.0))
