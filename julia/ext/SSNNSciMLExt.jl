@@ -87,6 +87,9 @@ struct Equation{R<:Run,Θ<:Model}
     diagonal::Bool
 end
 
+# A package may copy the functions that it is given; the run is one and the same.
+Base.deepcopy_internal(equation::Equation, ::IdDict) = equation
+
 """The drift, as the package calls it."""
 struct Drift{E<:Equation}
     equation::E
@@ -144,7 +147,7 @@ struct StochasticDiffEqSolver{A,E<:Equation,O<:NamedTuple} <: SmoothSolver
 end
 
 """The equation from u at a to b, with the path of that interval."""
-function problem(smooth::StochasticDiffEqSolver, u, a, b, directions = 1:0)
+function problem(smooth::StochasticDiffEqSolver, u::Vector, a::Float64, b::Float64, directions::UnitRange{Int} = 1:0)
     equation = smooth.equation
     n, components = Int(equation.run.problem.num_neurons), Int(equation.run.problem.num_components)
     jacobian = smooth.implicit ? Jacobian(equation) : nothing
@@ -164,12 +167,12 @@ mutable struct Crossing
     u::Vector{Float64}
 end
 
-function SSNN.follow(smooth::StochasticDiffEqSolver, u, a, b)
+function SSNN.follow(smooth::StochasticDiffEqSolver, u::Vector{Float64}, a::Float64, b::Float64)
     run = smooth.equation.run
     θ, n, crossing = run.θ, Int(run.problem.num_neurons), Crossing(0, b, u)
     # A callback sees changes of sign only, not a potential that starts above its threshold.
-    at_once = findfirst(k -> SSNN.event_value_in(θ, u, k) >= 0, 1:n)
-    at_once === nothing || return [a, a], [u, u], at_once
+    at_once = SSNN.fires_at_once(θ, u, n)
+    at_once == 0 || return [a, a], [u, u], at_once
     function condition(out, u, t, integrator)
         SSNN.check_cancelled()
         for k in 1:n
@@ -223,7 +226,9 @@ const CHUNK = 8
 """Of the numbers with tangents that are this package's own."""
 struct Tag end
 
-function SSNN.replay(smooth::StochasticDiffEqSolver, u, du, times)
+function SSNN.replay(
+    smooth::StochasticDiffEqSolver, u::Vector{Float64}, du::Vector{Vector{Float64}}, times::Vector{Float64},
+)
     length(times) == 1 && return [copy(u)], [map(copy, du)]
     isempty(du) && return replay_chunk(smooth, u, times, 1:0), [Vector{Float64}[] for _ in times]
     tangents, states = [Vector{Float64}[] for _ in times], Vector{Float64}[]
@@ -243,7 +248,7 @@ duals(u, du, ::Val{P}) where {P} =
 
 # With every time a stop, and dt as long as the longest step, the steps are those from one time to the next. No
 # callback: there is no event, and none is differentiated.
-function replay_chunk(smooth::StochasticDiffEqSolver, u, times, directions)
+function replay_chunk(smooth::StochasticDiffEqSolver, u::Vector, times::Vector{Float64}, directions::UnitRange{Int})
     solution = SciMLBase.solve(
         problem(smooth, u, times[1], times[end], directions), smooth.algorithm; dt = maximum(diff(times)),
         adaptive = false, tstops = times[2:end-1],

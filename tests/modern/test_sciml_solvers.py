@@ -167,7 +167,7 @@ print(time.perf_counter() - begin)
 
 
 def test_errors_of_solvers_say_what_to_do():
-    for name in ("EM", "ISSEM"):
+    for name in ("EM", "ISSEM", "SKenCarp"):
         with pytest.raises(ssnn.ValidationError, match="adaptive"):
             ssnn.simulate(one_neuron(), t1=1.0, dt=0.01, solver=f"sciml:{name}", adaptive=True)
     with pytest.raises(ssnn.JuliaError, match="no_such_keyword"):

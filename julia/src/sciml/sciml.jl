@@ -273,16 +273,23 @@ solve_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothSolver, o
 after_stretch!(::Observer, u, times) = nothing
 after_firing!(::Observer, j, u, before, after) = nothing
 
+"""Time, state and tangents at one of the times of a stretch, as a function of its place."""
+place_on(times, states, tangents) = m -> (times[m], states[m], tangents[m])
+
+"""The first neuron that fires at once in state u; 0 where none does."""
+fires_at_once(θ::Model, u, n) = something(findfirst(k -> event_value_in(θ, u, k) >= 0, 1:n), 0)
+
 """From the start of a sample, where the run is, to its end."""
 function walk_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothSolver, sample)
     problem, θ, n = run.problem, run.θ, num_neurons(run.x)
+    # No closure here has u or du, which change: they would lose their types.
     u, du, t = vcat(run.x.y...), tangent_vectors(observer), problem.t0
     while t < problem.t1
         stop = stretch_end(problem, t)
         times, states, j = follow(smooth, u, t, stop)::Followed
         from = j == 0 ? length(times) : length(times) - 1
-        tangents = isempty(du) ? nothing : (replay(smooth, u, du, times[1:from])::Replayed)[2]
-        at(m) = (times[m], states[m], tangents === nothing ? du : tangents[m])
+        tangents = isempty(du) ? fill(du, from) : (replay(smooth, u, du, times[1:from])::Replayed)[2]
+        at = place_on(times, states, tangents)
         t_next = j == 0 ? stop : times[end]
         start, u_first = at(from), u
         u, du = start[2], start[3]
@@ -306,7 +313,7 @@ function walk_from_event_to_event!(run::Run, observer::Observer, smooth::SmoothS
             fired > MAX_SPIKES_IN_STEP && throw(ErrorException(
                 "more than $MAX_SPIKES_IN_STEP spikes at t = $t: a spike lets others follow at once, without end"
             ))
-            j = something(findfirst(k -> event_value_in(θ, u, k) >= 0, 1:n), 0)
+            j = fires_at_once(θ, u, n)
         end
         if run.stopped || t >= problem.t1
             while run.next_save <= length(run.saveat) && run.saveat[run.next_save] == t

@@ -332,6 +332,13 @@ end
     end
 end
 
+@testset "functions that a package copies keep their run" begin
+    host = SSNN.RingHost(2)
+    run = GC.@preserve host SSNN.Run(host.problem)
+    drift = EXTENSION.Drift(EXTENSION.Equation(run, typeof(run.θ)[], false, true), 1:0)
+    @test deepcopy(drift).equation.run === run
+end
+
 @testset "the event rule on the minimal examples of public issues" begin
     # OrdinaryDiffEq.jl #4388: u′ = 1 from 0 stops where u = q, at τ = q; hence ∂τ/∂q = 1. Differentiating through the
     # terminating callback gives that only up to its root finding.
