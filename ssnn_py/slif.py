@@ -259,7 +259,7 @@ class SLIFNetwork(Network):
 
     def likely_mistakes(self) -> list[str]:
         mu2 = self.parameters["mu"][..., 1]
-        if mu2.all():
+        if mu2.all() or not (self.synapses.targets.size or self._reached_by_inputs().size):
             return []
         mu2 = np.broadcast_to(mu2, (*mu2.shape[:-1], self.num_neurons))
         targets = self._driven()

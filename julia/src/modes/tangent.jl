@@ -154,10 +154,12 @@ function before_firing!(o::TangentObserver, run::Run, step::Step, j, event, τ)
     to_itself = own <= last(reached) && target(synapses, own) == j
     for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
         after = transition(θ, j, event, duals(state_at(x.y, j), state_at(dx.y, j)), 0.0)
-        for targets in (first(reached):own-1, own+to_itself:last(reached))
-            bring_tangents!(run.solver, dx, x, θ, step, synapses, targets, τ, o.dτ[p])
+        if !isempty(reached)
+            sides = first(reached):own-1, own+to_itself:last(reached)
+            foreach(side -> bring_tangents!(run.solver, dx, x, θ, step, synapses, side, τ, o.dτ[p]), sides)
+            to_itself && (after = arrival(θ, own, j, after))
         end
-        set_state!(dx.y, j, tangents_of(to_itself ? arrival(θ, own, j, after) : after))
+        set_state!(dx.y, j, tangents_of(after))
     end
 end
 
