@@ -240,8 +240,11 @@ class SLIFNetwork(Network):
 
     def decay_rates(self) -> dict[str, Array]:
         mu = self.parameters["mu"]
-        driven = self.synapses.targets.size or self._reached_by_inputs().size
-        return {"v": mu[..., 0], "i": mu[..., 1]} if driven else {"v": mu[..., 0]}
+        return {"v": mu[..., 0], "i": mu[..., 1]} if self._has_arrivals() else {"v": mu[..., 0]}
+
+    def _has_arrivals(self) -> bool:
+        """Whether there is a synapse by which spikes come to a synaptic current."""
+        return bool(self.synapses.targets.size or self._reached_by_inputs().size)
 
     def _reached_by_inputs(self) -> NDArray[np.int32]:
         """Neurons whose synaptic current spikes from outside move, of each synapse."""
@@ -259,7 +262,7 @@ class SLIFNetwork(Network):
 
     def likely_mistakes(self) -> list[str]:
         mu2 = self.parameters["mu"][..., 1]
-        if mu2.all() or not (self.synapses.targets.size or self._reached_by_inputs().size):
+        if mu2.all() or not self._has_arrivals():
             return []
         mu2 = np.broadcast_to(mu2, (*mu2.shape[:-1], self.num_neurons))
         targets = self._driven()

@@ -167,7 +167,9 @@ end
 Bring the tangents of the targets of these synapses, which are of one row, to τ, where a spike comes by them that was
 sent at a time with the tangent `sent`; the states are still those before.
 """
-function bring_tangents!(solver, dx::StateTangent, x::NetworkState, θ::DualModel, step::Step, synapses, reached, τ, sent)
+function bring_tangents!(
+    solver, dx::StateTangent, x::NetworkState, θ::DualModel, step::Step, synapses, reached, τ, sent,
+)
     @inbounds @simd ivdep for e in reached
         k, dτ = target(synapses, e), sent + delay_tangent(θ, e)
         there = straight_passage(solver, dx, x, θ, step, k, Dual(τ, dτ))
@@ -178,10 +180,8 @@ end
 
 """The state of neuron k with its tangent at the time `to` of this step, from where it is, where pieces are straight."""
 @inline function straight_passage(solver, dx::StateTangent, x::NetworkState, θ::DualModel, step::Step, k, to::Dual)
-    moved = @inbounds x.moved[k]
-    a = @inbounds Dual(ifelse(moved, x.start[k], step.start), ifelse(moved, dx.start[k], 0.0))
-    here, slopes = duals(state_at(x.y, k), state_at(dx.y, k)), moved_slopes(θ, step, k)
-    return leaf_piece(solver, θ, k, here, a, to, step.stop, slopes)
+    here, a = duals(state_at(x.y, k), state_at(dx.y, k)), Dual(piece_start(x, step, k), start_tangent(dx, x, k))
+    return leaf_piece(solver, θ, k, here, a, to, step.stop, moved_slopes(θ, step, k))
 end
 
 function before_jump!(o::TangentObserver, run::Run, step::Step, n, k, τ, y)
