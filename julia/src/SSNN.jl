@@ -23,8 +23,8 @@ macro include_others(folder, names...)
     return includes(folder, setdiff(sort(files), string.(names, ".jl")))
 end
 
-# One statement each, which tools that read a package without running it follow. A modern Julia keeps what it has compiled
-# until something changes that it knows of, and so must know of the folder.
+# One statement each, which tools that read a package without running it follow. A modern Julia keeps what it has
+# compiled until something changes that it knows of, and so must know of the folder.
 includes(folder, files) = esc(Expr(
     :toplevel, :(VERSION >= v"1.10" && include_dependency(joinpath(@__DIR__, $folder))),
     (:(include($(joinpath(folder, file)))) for file in files)...,
