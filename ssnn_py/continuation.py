@@ -26,6 +26,8 @@ def why_not(problem: Problem, engine: str, raw: RawSolution | None = None) -> st
         return "max_spikes, which counts the spikes of the whole run: leave it out"
     if problem.insertions is not None:
         return "inserted spikes"
+    if problem.device != "cpu":
+        return f"device {problem.device!r}, which cannot begin where another run has ended: leave it out"
     if any(isinstance(term, FractionalBrownianMotion) for terms in noises for term in terms):
         return "fractional Brownian motion, whose path depends on where it ends: draw it as a SampledPath"
     if raw is not None and problem.last_is_shorter:

@@ -20,7 +20,7 @@ from .losses import Loss
 from .network import Network
 from .simulation import Solution, prepare, warn_of_likely_mistakes, warn_where_no_synapse
 from .solvers import SOLVERS
-from .unbiased import at_places, choose_insertions, with_insertions
+from .unbiased import at_places, choose_insertions, why_not_on_device, with_insertions
 from .validation import as_names, describe
 
 Array = NDArray[np.float64]
@@ -194,7 +194,9 @@ class Objective:
             return "a part of the loss is a function that returns no entries; use a Loss such as SampleMean"
         if states and solution.truncated.any():
             return "samples were cut at max_spikes, and with them what they record; give no max_spikes, or a larger one"
-        if result is None or isinstance(self.loss, Loss):
+        if isinstance(self.loss, Loss):
+            return why_not_on_device(solution, self.loss.order_matters, self.loss.observes_states, self.loss.edges)
+        if result is None:
             return ""
         if result.entries is None and result.entries_at_saves is None:
             return "the loss is a function that returns no entries; return them, or use a Loss such as SampleMean"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from . import engine as engines
 from .engine import Problem, RawSolution
 from .engine.executors import part_of
+from .errors import ValidationError
 from .network import Network
 from .simulation import prepare
 from .spike_trains import SpikeTrains
@@ -113,7 +114,8 @@ def estimate(network: Network, t1: float, dt: float, **simulate_arguments: Any) 
     Raises
     ------
     ValidationError
-        Where `simulate` would, but for what does not fit into memory: :attr:`Estimate.memory` says so.
+        Where `simulate` would, but for what does not fit into memory: :attr:`Estimate.memory` says so; and of a run on
+        another `device` than the processor.
 
     See Also
     --------
@@ -131,6 +133,10 @@ def estimate(network: Network, t1: float, dt: float, **simulate_arguments: Any) 
     True
     """
     problem, name = prepare(network, t1, dt, any_size=True, **simulate_arguments)
+    if problem.device != "cpu":
+        raise ValidationError(
+            f"device must be 'cpu', got {problem.device!r}: a few samples do not tell how long a device takes for many"
+        )
     engine, neurons = engines.load(name), network.num_neurons
     samples = min(problem.num_samples, PILOT_SAMPLES)
     if name == "sciml" or problem.recording is not None:  # of which there is no part

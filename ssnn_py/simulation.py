@@ -80,10 +80,11 @@ class Solution(Record):
         problem = self.problem
         size = f"{counted(problem.num_samples, 'sample')} of {counted(self.network.num_neurons, 'neuron')}"
         cut = int(self.truncated.sum())
+        where = f"engine {self.engine!r}" if problem.device == "cpu" else f"device {problem.device!r}"
         recorded = f"; {', '.join(self.states)} at {counted(self.ts.size, 'time')}" if self.ts.size else ""
         return (
             f"Solution({size} from {problem.begin:g} to {problem.t1:g} in steps of {problem.dt:g}, {problem.solver}, "
-            f"engine {self.engine!r}: {counted(int(self.num_spikes.sum()), 'spike')}"
+            f"{where}: {counted(int(self.num_spikes.sum()), 'spike')}"
             f"{f', {cut} of the samples cut at max_spikes' if cut else ''}{recorded})"
         )
 
@@ -247,8 +248,8 @@ class Solution(Record):
         ------
         ValidationError
             If the run has something that cannot go on (the message names it): a solver of DifferentialEquations.jl,
-            `observed`, `max_spikes`, fractional Brownian motion, a shortened last step; or if an argument is not what
-            it should be.
+            `observed`, `max_spikes`, fractional Brownian motion, a shortened last step, a `device`; or if an argument
+            is not what it should be.
 
         Examples
         --------
@@ -550,6 +551,7 @@ def simulate(
     input_spikes: SpikeTrains | None = None,
     observed: SpikeTrains | None = None,
     observed_neurons: ArrayLike | None = None,
+    device: str = "cpu",
     executor: Any = None,
     progress: bool = False,
     **options: Any,
@@ -603,6 +605,11 @@ def simulate(
         Neurons that were not recorded run free. Needs neurons with one event, driven by a hazard, and no `max_spikes`.
     observed_neurons : array_like of int, optional
         Which of the network's neurons those of `observed` are; default all, in their order.
+    device : {"cpu", "kernels", "cuda", "rocm", "oneapi"}
+        Where samples are computed, and gradients of the solution: by threads on the processor, or by kernels, on the
+        processor ("kernels") or a GPU of NVIDIA, AMD or Intel, once ``ssnn setup`` has installed what that takes. The
+        numbers agree to rounding. Native solvers and Brownian motion only; no `executor`, no `observed`, no
+        :class:`JuliaFunction`, and neither unbiased gradients that insert spikes nor continuation (docs/engines.md).
     executor : concurrent.futures.Executor or similar, optional
         Whose workers, other processes or machines, compute the samples: anything with its ``submit``, as a
         ProcessPoolExecutor, a Dask Client or an MPIPoolExecutor. The numbers are the same to the last bit. Gradients of
@@ -624,7 +631,7 @@ def simulate(
     ValidationError
         If an argument is not what it should be.
     JuliaError
-        If the core fails, for instance because the solution blows up at this dt.
+        If the core fails, for instance because the solution blows up at this dt; or if the `device` cannot be had.
 
     Warns
     -----
@@ -664,6 +671,7 @@ def simulate(
         input_spikes=input_spikes,
         observed=observed,
         observed_neurons=observed_neurons,
+        device=device,
         executor=executor,
         progress=progress,
         warn=True,
@@ -732,6 +740,7 @@ def prepare(
     input_spikes: SpikeTrains | None = None,
     observed: SpikeTrains | None = None,
     observed_neurons: ArrayLike | None = None,
+    device: str = "cpu",
     executor: Any = None,
     progress: bool = False,
     any_size: bool = False,
@@ -754,6 +763,7 @@ def prepare(
         require_memory("the samples", 64.0 * num_samples, "simulate fewer samples at once")
     network, initial = _initial_values(network, {"v0": v0, "i0": i0})
     network.check_samples(num_samples, initial)
+    device = engines.checked_device(device)
     name = engine_of(solver, engine)
     problem = Problem(
         network=network,
@@ -773,9 +783,11 @@ def prepare(
         threads=_threads(threads, executor),
         input_spikes=_input_spikes(network, input_spikes, num_samples, t0),
         recording=checked_recording(network, observed, observed_neurons, num_samples, t0, t1),
+        device=device,
         executor=_workers(executor, progress),
     )
     check_clamped_problem(problem, name)
+    engines.check_device(problem, name)
     return problem, name
 
 

@@ -69,8 +69,8 @@ def record(
     progress : bool
         Show a progress bar of time.
     **simulate_arguments
-        Others of :func:`simulate`, `saveat` and `executor` among them. Not `max_spikes`, `observed`, fractional
-        Brownian motion or a solver of DifferentialEquations.jl: such runs cannot be continued.
+        Others of :func:`simulate`, `saveat` and `executor` among them. Not `max_spikes`, `observed`, `device`,
+        fractional Brownian motion or a solver of DifferentialEquations.jl: such runs cannot be continued.
 
     Returns
     -------

@@ -26,7 +26,7 @@ from .network import Network
 from .recordings import Recordings, with_spike_at_end
 from .simulation import Solution, with_input_times
 from .simulation import simulate as _simulate
-from .unbiased import at_places, choose_insertions, with_insertions
+from .unbiased import at_places, choose_insertions, why_not_on_device, with_insertions
 from .validation import describe
 
 
@@ -280,6 +280,9 @@ def expectation(
     samples = solution.problem.num_samples
     if call.differentiated:
         solution.check_entries(recorded=solution.ts.size > 0)
+        why = why_not_on_device(solution, bool(order_matters), at_saves=True)
+        if why:
+            raise NoGradientError(why)
 
     def evaluate(batch: TorchSolution) -> torch.Tensor:
         values = function(batch)

@@ -45,7 +45,7 @@ ENGINE = (
     {"reference"},
     {"julia_functions", "packages"},
     {"julia"},
-    {"sciml"},
+    {"devices", "sciml"},
 )
 BOOT = (
     {"choice", "core", "signals", "symbols", "thread"},

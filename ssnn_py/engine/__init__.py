@@ -160,6 +160,8 @@ class Problem(Record):
         To which some of the neurons are clamped.
     start : Start or None
         For a run that goes on from another: where it stands, in the place of the model's state at t0.
+    device : str
+        Where samples are computed: "cpu", or one of ``engine/devices.py``.
     executor : object or None
         Whose workers compute the samples; none of it belongs to what the problem is.
     """
@@ -183,6 +185,7 @@ class Problem(Record):
     input_spikes: SpikeTrains | None = None
     recording: Recording | None = None
     start: Start | None = None
+    device: str = "cpu"
     executor: Any = field(default=None, compare=False, repr=False)
 
     @property
@@ -542,8 +545,35 @@ def load(name: str) -> Engine:
     return native()
 
 
+def checked_device(device: Any) -> str:
+    """`device`, if there is one of that name."""
+    if isinstance(device, str) and device == "cpu":
+        return device
+    from . import devices
+
+    return devices.checked_device(device)
+
+
+def check_device(problem: Problem, engine: str) -> None:
+    """Raise where the problem's device cannot do what the problem asks of that engine."""
+    if problem.device != "cpu":
+        from . import devices
+
+        devices.check(problem, engine)
+
+
+@functools.cache
+def _load_device(device: str) -> Engine:
+    from .devices import DeviceEngine
+
+    return DeviceEngine(device)
+
+
 def engine_for(name: str, problem: Problem) -> Engine:
-    """The engine of that name, with the workers of the problem's executor where it has one."""
+    """The engine of that name, on the problem's device, or with the workers of its executor where it has one."""
+    if problem.device != "cpu":
+        check_device(problem, name)
+        return _load_device(problem.device)
     if problem.executor is None:
         return load(name)
     from .executors import ExecutorEngine

@@ -1,4 +1,6 @@
-"""Julia packages beyond the core: the solvers of DifferentialEquations.jl, installed where someone asks for them."""
+"""Julia packages beyond the core, installed where someone asks for them: the solvers of DifferentialEquations.jl, and
+devices.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +10,31 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import JuliaError
 from . import boot
 
-#: What the engine "sciml" loads: name, UUID and the versions that julia/Project.toml allows. It brings the other
-#: packages that the extension uses. Before 7.1.3, version 7 has the noise at a late stop, KomBurSROCK2 and RKMilGeneral
-#: wrong.
-SCIML_PACKAGES = (("StochasticDiffEq", "789caeaf-c7a9-5a7d-9973-96adeb23e2a0", "6.81, 7.1.3"),)
+#: Name, UUID and the versions that julia/Project.toml allows; None where it allows any.
+Package = tuple[str, str, str | None]
+
+#: What the engine "sciml" loads. It brings the other packages that the extension uses. Before 7.1.3, version 7 has the
+#: noise at a late stop, KomBurSROCK2 and RKMilGeneral wrong.
+SCIML_PACKAGES: tuple[Package, ...] = (("StochasticDiffEq", "789caeaf-c7a9-5a7d-9973-96adeb23e2a0", "6.81, 7.1.3"),)
 #: What its reverse mode by ``sensealg`` loads as well.
-SENSITIVITY_PACKAGES = (
+SENSITIVITY_PACKAGES: tuple[Package, ...] = (
     ("OrdinaryDiffEqTsit5", "b1df2697-797e-41e3-8120-5422d3b24e4a", "1, 2"),
     ("SciMLSensitivity", "1ed8b502-d754-442c-8d5d-10ac956f44a1", "7.87"),
 )
+_KERNELS = ("KernelAbstractions", "63c18a36-062a-441e-b654-da1e3ab1ce7c", "0.9")
+#: What each device loads. KernelAbstractions.jl says which versions of a GPU's package go with it.
+DEVICE_PACKAGES: dict[str, tuple[Package, ...]] = {
+    "kernels": (_KERNELS,),
+    "cuda": (_KERNELS, ("CUDA", "052768ef-5323-5732-b1bb-66c8b64840ba", None)),
+    "rocm": (_KERNELS, ("AMDGPU", "21141c5a-9bdb-4563-92ae-f87d6854732e", None)),
+    "oneapi": (_KERNELS, ("oneAPI", "8f75cd03-7ff8-4ecb-9b8f-daf728133b1b", None)),
+}
 
 
 def _own_project() -> Path | None:
@@ -45,11 +58,20 @@ def _named() -> list[str]:
 
 def sciml_installed(sensitivity: bool = False) -> bool:
     """Whether the SciML packages are installed for juliacall; asks no server and starts nothing."""
+    return _are_named(_wanted(sensitivity))
+
+
+def device_installed(device: str) -> bool:
+    """Whether the packages of a device are installed for juliacall; asks no server and starts nothing."""
+    return _are_named(DEVICE_PACKAGES[device])
+
+
+def _are_named(wanted: Sequence[Package]) -> bool:
     named = _named()
-    return all(name in named for name, _, _ in _wanted(sensitivity))
+    return all(name in named for name, _, _ in wanted)
 
 
-def _wanted(sensitivity: bool) -> tuple[tuple[str, str, str], ...]:
+def _wanted(sensitivity: bool) -> tuple[Package, ...]:
     return SCIML_PACKAGES + (SENSITIVITY_PACKAGES if sensitivity else ())
 
 
@@ -71,7 +93,25 @@ def install_sciml(sensitivity: bool = False) -> None:
     JuliaError
         If juliacall is not installed, or its Julia or the packages cannot be had; the project is left as it was.
     """
-    own, wanted = _own_project(), _wanted(sensitivity)
+    _install("SciML packages", _wanted(sensitivity), stacklevel=3)
+
+
+def install_devices(devices: Sequence[str]) -> None:
+    """Add the packages of devices, as ``simulate(device=...)`` names them, to the Julia project that juliacall uses,
+    and compile them. The same as ``ssnn setup --kernels`` or ``--cuda``.
+
+    Raises
+    ------
+    JuliaError
+        As for :func:`install_sciml`.
+    """
+    packages = dict.fromkeys(package for device in devices for package in DEVICE_PACKAGES[device])
+    _install(f"packages of {' and '.join(map(repr, devices))}", tuple(packages), stacklevel=3)
+
+
+def _install(what: str, wanted: Sequence[Package], stacklevel: int) -> None:
+    """Add packages, all or none, and say of `what` they are where they cannot be had."""
+    own = _own_project()
     if own is not None:
         names = ", ".join(f'"{name}"' for name, _, _ in wanted)
         raise JuliaError(
@@ -81,28 +121,28 @@ def install_sciml(sensitivity: bool = False) -> None:
     try:
         import juliapkg  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError as error:
-        raise JuliaError("the SciML packages need juliacall: pip install juliacall") from error
+        raise JuliaError(f"the {what} need juliacall: pip install juliacall") from error
     if juliapkg.offline(None):
         # It would note the packages down, install nothing, and say nothing.
-        raise JuliaError("the SciML packages could not be installed: juliapkg is offline (PYTHON_JULIAPKG_OFFLINE)")
+        raise JuliaError(f"the {what} could not be installed: juliapkg is offline (PYTHON_JULIAPKG_OFFLINE)")
     running = "juliacall" in sys.modules
     # juliapkg reports on standard output, which belongs to the program.
     with contextlib.redirect_stdout(sys.stderr):
         before = _named()
         try:
             for name, uuid, version in wanted:
-                juliapkg.add(name, uuid=uuid, version=version)
+                juliapkg.add(name, uuid=uuid, **({} if version is None else {"version": version}))
             juliapkg.resolve()
         except Exception as error:
             with contextlib.suppress(Exception):
                 for name, _, _ in wanted:
                     if name not in before:
                         juliapkg.rm(name)
-            raise JuliaError(f"the SciML packages could not be installed: {error}") from error
+            raise JuliaError(f"the {what} could not be installed: {error}") from error
     if running:
         warnings.warn(
-            "the SciML packages are installed, but Julia was started before, with the packages of that time: start "
-            "Python again",
+            f"the {what} are installed, but Julia was started before, with the packages of that time: start Python "
+            "again",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=stacklevel,
         )

@@ -1,0 +1,193 @@
+"""Devices: samples computed by kernels on a GPU, or on the processor by the same kernels (docs/engines.md)."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Callable, Mapping
+from ctypes import POINTER
+from dataclasses import dataclass
+from typing import Any
+
+from ..currents import JuliaFunction
+from ..errors import JuliaError, ValidationError
+from ..solvers import SCIML
+from ..validation import describe
+from . import Array, Engine, Insertions, Problem, RawSolution, structs
+from .boot import JuliaRuntime, runtime
+from .julia import JuliaEngine
+from .packages import DEVICE_PACKAGES
+
+
+@dataclass(frozen=True)
+class Device:
+    """One kind of device.
+
+    Attributes
+    ----------
+    what : str
+        What it is, in words.
+    backend : str
+        The Julia expression of its backend; empty for the one that the core's extension knows by itself.
+    facts : str
+        A Julia expression of a text: which one it is, its memory and its driver.
+    refused : str
+        Why it cannot be taken, whatever is there; empty where it can.
+    """
+
+    what: str
+    backend: str = ""
+    facts: str = ""
+    refused: str = ""
+
+    @property
+    def module(self) -> str:
+        """The Julia package of its backend."""
+        return self.backend.partition(".")[0]
+
+
+#: What ``simulate(device=...)`` may name besides "cpu". The packages of each are in :data:`packages.DEVICE_PACKAGES`,
+#: installed by the option of ``ssnn setup`` that is called like the device.
+DEVICES: dict[str, Device] = {
+    "kernels": Device("the processor, by KernelAbstractions.jl"),
+    "cuda": Device(
+        "an NVIDIA GPU",
+        "CUDA.CUDABackend()",
+        'string(CUDA.name(CUDA.device()), ", ", CUDA.totalmem(CUDA.device()) >> 20, " MiB, driver for CUDA ", '
+        "CUDA.driver_version())",
+    ),
+    "rocm": Device("an AMD GPU", "AMDGPU.ROCBackend()", "repr(AMDGPU.device())"),
+    "oneapi": Device("an Intel GPU", "oneAPI.oneAPIBackend()", "repr(oneAPI.device())"),
+    "metal": Device(
+        "an Apple GPU",
+        refused="Apple's GPUs have no Float64, numbers of double precision, with which everything here is computed",
+    ),
+}
+#: What may be asked for.
+NAMES = ("cpu", *(name for name, device in DEVICES.items() if not device.refused))
+
+
+def is_emulation(device: str) -> bool:
+    """Whether a device is that of tests."""
+    return re.fullmatch(r"emulation:[1-9]\d*", device) is not None
+
+
+def checked_device(device: Any) -> str:
+    """`device`, if there is one of that name."""
+    if isinstance(device, str) and (device in NAMES or is_emulation(device)):
+        return device
+    refused = DEVICES[device].refused if isinstance(device, str) and device in DEVICES else ""
+    raise ValidationError(
+        f"device must be one of {', '.join(map(repr, NAMES))}, got {describe(device)}{refused and f': {refused}'}"
+    )
+
+
+def why_not(problem: Problem, engine: str = "julia") -> str:
+    """What of a problem its device cannot do, and what can; nothing where it can do all."""
+    network = problem.network
+    if problem.solver.startswith(SCIML):
+        return f"has no solver {problem.solver!r}, which is one of DifferentialEquations.jl; take one of ssnn.solvers()"
+    if engine != "julia":
+        return f"is reached through Julia, and the engine is {engine!r}"
+    if problem.executor is not None:
+        return "is one of this process: executor must not be given with it"
+    if network.core.driver != "brownian" or network.driver_has_jumps:
+        return f"takes networks driven by BrownianMotion(), and the driver is {network.driver!r}"
+    if isinstance(network.input_current, JuliaFunction):
+        return (
+            f"runs no Julia code of your own, and input_current is {describe(network.input_current)}; take a "
+            "FormulaCurrent or a SampledCurrent"
+        )
+    if problem.recording is not None:
+        return "has no neurons that are clamped to a recording: observed, or a likelihood, must not be given with it"
+    if problem.start is not None:
+        return "has no runs that go on from another: simulate the whole time at once"
+    if problem.insertions is not None:
+        return "has no runs with inserted spikes, which this unbiased gradient needs"
+    return ""
+
+
+def check(problem: Problem, engine: str = "julia") -> None:
+    """Raise where the problem's device cannot do what the problem asks for."""
+    why = why_not(problem, engine)
+    if why:
+        raise ValidationError(f"device {problem.device!r} {why}. device='cpu', the default, has no such limits")
+
+
+def load_packages(julia: JuliaRuntime, name: str) -> None:
+    """Load the packages of a device, and with them the core's extension; tell that of the GPU.
+
+    Raises
+    ------
+    JuliaError
+        If this Julia has no packages, those of the device are not installed, or there is no such GPU.
+    """
+    if is_emulation(name):
+        return
+    device, setup = DEVICES[name], f"`ssnn setup --{name}`"
+    if julia.how != "juliacall":
+        raise JuliaError(
+            f"device {name!r} needs Julia 1.10 or newer started by juliacall, and this is the {julia.how} Julia "
+            f"{julia.version}: run {setup} and set SSNN_JULIA=juliacall"
+        )
+    packages = ", ".join(package for package, _, _ in DEVICE_PACKAGES[name])
+    try:
+        julia.eval(f'import {packages}; SSNN.DEVICE_HOOK[] === nothing && error("the extension did not load")')
+    except JuliaError as error:
+        raise JuliaError(
+            f"device {name!r} needs {packages}, which could not be loaded; run {setup} to install. Julia says: {error}"
+        ) from error
+    if device.backend:
+        try:
+            julia.eval(f'{device.module}.functional() || error("{device.module}.functional() is false")')
+            julia.eval(f'SSNN.DEVICE_HOOK[]("{name}", {device.backend})')
+        except JuliaError as error:
+            raise JuliaError(f"device {name!r} finds no usable GPU, {device.what}. Julia says: {error}") from error
+
+
+def _no_adjoint(*arguments: Any) -> None:
+    raise AssertionError("a device has no adjoint of its own")
+
+
+class DeviceEngine(Engine):
+    """The core's kernels on one device.
+
+    Reverse mode goes through forward mode, in the directions of all coordinates, many in one run.
+
+    Parameters
+    ----------
+    device : str
+        One of :data:`DEVICES`; or, for tests, ``"emulation:L"``: L lanes per sample, which the host runs as tasks.
+    """
+
+    name = "device"
+
+    def __init__(self, device: str) -> None:
+        julia, self.device = runtime(), checked_device(device)
+        load_packages(julia, device)
+        problem, outputs = POINTER(structs.Problem), POINTER(structs.Outputs)
+        tangents, text = POINTER(structs.TangentOutputs), ctypes.c_char_p
+        solve = julia.function("ssnn_device_solve", problem, outputs, text)
+        solve_tangent = julia.function("ssnn_device_tangent", problem, outputs, tangents, text)
+        self._engine = JuliaEngine(self._bound(solve), self._bound(solve_tangent), _no_adjoint)
+
+    def _bound(self, function: Callable[..., None]) -> Callable[..., None]:
+        name = self.device.encode()
+        return lambda *arguments: function(*arguments, name)
+
+    def solve(
+        self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
+    ) -> RawSolution:
+        check(problem)
+        if insertions is not None:
+            raise ValidationError(
+                f"device {self.device!r} does not differentiate hazards at other spikes, which this unbiased gradient "
+                "needs. device='cpu', the default, does"
+            )
+        return self._engine.solve(problem, directions)
+
+
+def facts_of(julia: JuliaRuntime, name: str, file: str) -> None:
+    """Write to a file which GPU a device is, its memory and its driver; raises as :func:`load_packages`."""
+    load_packages(julia, name)
+    julia.eval(f'write(raw"{file}", {DEVICES[name].facts})')
