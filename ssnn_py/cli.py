@@ -14,11 +14,19 @@ from typing import Any
 
 from .errors import SSNNError, ValidationError
 
+#: What ``ssnn setup`` adds for each device of ``engine/devices.py``.
+_DEVICES = {
+    "kernels": "KernelAbstractions.jl, for device='kernels'",
+    "cuda": "it and CUDA.jl, for NVIDIA's GPUs",
+    "rocm": "it and AMDGPU.jl, for AMD's GPUs",
+    "oneapi": "it and oneAPI.jl, for Intel's GPUs",
+}
+
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from . import doctor
 
-    facts = doctor.examine()
+    facts = doctor.examine(arguments.devices)
     print(json.dumps(facts, indent=2) if arguments.json else doctor.report(facts))
     chosen = facts["settings"].get("SSNN_ENGINE", "").strip().lower()
     return 0 if facts["julia"] or chosen == "reference" else 1
@@ -30,6 +38,11 @@ def _setup(arguments: argparse.Namespace) -> int:
     if arguments.sciml or arguments.sensitivity:
         packages.install_sciml(arguments.sensitivity)
         print("the solvers of DifferentialEquations.jl are set up in juliacall's project")
+    if arguments.devices:
+        packages.install_devices(arguments.devices)
+        for name in arguments.devices:
+            print(f"the packages of device {name!r} are set up in juliacall's project")
+    if arguments.sciml or arguments.sensitivity or arguments.devices:
         return 0
     found = boot.look_around()
     modern = found.modern_julia or found.requested == "juliacall" or not debian.possible()
@@ -117,6 +130,9 @@ def parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="which engine and Julia are used, and what to do about what is missing")
     doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.add_argument(
+        "--devices", action="store_true", help="load the packages of each device, and say which GPU it is"
+    )
     doctor.set_defaults(run=_doctor)
 
     setup = commands.add_parser("setup", help="set up a private Julia, where no modern one is to be had")
@@ -127,6 +143,8 @@ def parser() -> argparse.ArgumentParser:
     setup.add_argument(
         "--sensitivity", action="store_true", help="these, and SciMLSensitivity.jl for their reverse mode"
     )
+    for name, what in _DEVICES.items():
+        setup.add_argument(f"--{name}", action="append_const", dest="devices", const=name, help=f"add {what}")
     setup.set_defaults(run=_setup)
 
     reproduce = commands.add_parser("reproduce", help="rerun a published experiment")

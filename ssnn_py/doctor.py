@@ -27,6 +27,19 @@ print(json.dumps(found))
 """
 
 
+# Likewise, and with its name as an argument: which one a device is.
+_DEVICE_PROBE = """
+import sys
+from ssnn_py.engine import boot, devices
+from ssnn_py.errors import SSNNError
+try:
+    print(devices.facts(boot.runtime(), sys.argv[1]))
+except SSNNError as error:
+    print(" ".join(str(error).split()))
+    sys.exit(1)
+"""
+
+
 def _openssl_limit(version: tuple[int, int]) -> str:
     """What Python's OpenSSL means for the Julia that juliapkg chooses: both load theirs into one process. Empty if
     nothing.
@@ -34,8 +47,10 @@ def _openssl_limit(version: tuple[int, int]) -> str:
     return "older than 3.5, so that juliacall takes no Julia newer than 1.11" if version < (3, 5) else ""
 
 
-def examine() -> dict[str, Any]:
-    """Facts about the installation; ``problems`` lists what is wrong, each with what to do."""
+def examine(devices: bool = False) -> dict[str, Any]:
+    """Facts about the installation; ``problems`` lists what is wrong, each with what to do. Where `devices` are asked
+    for, those whose packages are installed are loaded, which may take a minute each.
+    """
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -52,6 +67,7 @@ def examine() -> dict[str, Any]:
     facts["juliacall_installed"] = found.juliacall_installed
     facts["modern_julia"] = found.modern_julia
     facts["sciml_installed"] = packages.sciml_installed()
+    facts["devices"] = {name: packages.device_installed(name) for name in packages.DEVICE_PACKAGES}
     facts["openssl_limit"] = _openssl_limit((ssl.OPENSSL_VERSION_INFO[0], ssl.OPENSSL_VERSION_INFO[1]))
     private = debian.installed()
     facts["private_julia"] = private and private.version
@@ -78,11 +94,39 @@ def examine() -> dict[str, Any]:
                 facts["problems"].append(f"{said['how']} was taken instead of a newer Julia: {instead_of}")
     except subprocess.TimeoutExpired:
         facts["problems"].append("starting Julia took more than ten minutes")
+    for name, installed in facts["devices"].items():
+        if devices and installed:
+            _look_at_device(name, facts)
     requested = os.environ.get("SSNN_ENGINE", "").strip().lower() or "auto"
     # A Julia that SSNN_JULIA names is no matter of choice.
     fallback = "julia" if facts["julia"] or found.requested else "reference"
     facts["engine"] = requested if requested != "auto" else fallback
     return facts
+
+
+def _look_at_device(name: str, facts: dict[str, Any]) -> None:
+    """Put in the place of whether a device's packages are installed which one it is, or note a problem."""
+    command = [sys.executable, "-c", _DEVICE_PROBE, name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
+    except subprocess.TimeoutExpired:
+        facts["problems"].append(f"loading the packages of device {name!r} took more than twenty minutes")
+        return
+    said, complained = done.stdout.strip().splitlines(), done.stderr.strip().splitlines()
+    if done.returncode == 0:
+        facts["devices"][name] = said[-1]
+    elif done.returncode == 1 and said:
+        facts["problems"].append(said[-1])
+    else:
+        last = complained[-1] if complained else "silently"
+        facts["problems"].append(f"device {name!r} ended the process (status {done.returncode}): {last}")
+
+
+def _device(name: str, found: bool | str) -> str:
+    """A device in words: whether its packages are installed, or, where it was looked at, which one it is."""
+    if not found:
+        return f"not installed; `ssnn setup --{name}` adds it"
+    return "installed" if found is True else str(found)
 
 
 def report(facts: dict[str, Any]) -> str:
@@ -106,6 +150,7 @@ def report(facts: dict[str, Any]) -> str:
         + (", with a Julia of 1.10 or newer" if facts["modern_julia"] else ", no Julia of 1.10 or newer found"),
         "SciML         "
         + ("installed" if facts["sciml_installed"] else "not installed; `ssnn setup --sciml` adds its solvers"),
+        *(f"device        {name}: {_device(name, found)}" for name, found in facts["devices"].items()),
         f"python        {facts['python']} on {facts['platform']}",
         f"OpenSSL       {facts['openssl']}" + (f"; {facts['openssl_limit']}" if facts["openssl_limit"] else ""),
     ]

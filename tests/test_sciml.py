@@ -228,6 +228,7 @@ def test_doctor_knows_whether_the_packages_are_there(monkeypatch, tmp_path):
         "settings": {},
         "problems": [],
         "sciml_installed": True,
+        "devices": {},
         "openssl": "3",
         "openssl_limit": "",
     }

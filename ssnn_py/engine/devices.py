@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 from ctypes import POINTER
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..currents import JuliaFunction
@@ -30,7 +32,7 @@ class Device:
     backend : str
         The Julia expression of its backend; empty for the one that the core's extension knows by itself.
     facts : str
-        A Julia expression of a text: which one it is, its memory and its driver.
+        A Julia expression of a text: which one it is; of NVIDIA's its memory and driver, too.
     refused : str
         Why it cannot be taken, whatever is there; empty where it can.
     """
@@ -49,7 +51,10 @@ class Device:
 #: What ``simulate(device=...)`` may name besides "cpu". The packages of each are in :data:`packages.DEVICE_PACKAGES`,
 #: installed by the option of ``ssnn setup`` that is called like the device.
 DEVICES: dict[str, Device] = {
-    "kernels": Device("the processor, by KernelAbstractions.jl"),
+    "kernels": Device(
+        "the processor, by KernelAbstractions.jl",
+        facts='string("KernelAbstractions ", pkgversion(KernelAbstractions), " on the processor")',
+    ),
     "cuda": Device(
         "an NVIDIA GPU",
         "CUDA.CUDABackend()",
@@ -187,7 +192,10 @@ class DeviceEngine(Engine):
         return self._engine.solve(problem, directions)
 
 
-def facts_of(julia: JuliaRuntime, name: str, file: str) -> None:
-    """Write to a file which GPU a device is, its memory and its driver; raises as :func:`load_packages`."""
+def facts(julia: JuliaRuntime, name: str) -> str:
+    """Which one a device is: of a GPU its name, and what else its package says; raises as :func:`load_packages`."""
     load_packages(julia, name)
-    julia.eval(f'write(raw"{file}", {DEVICES[name].facts})')
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "facts"
+        julia.eval(f'write(raw"{file}", {DEVICES[name].facts})')
+        return file.read_text(encoding="utf-8")

@@ -106,7 +106,7 @@ def install_devices(devices: Sequence[str]) -> None:
         As for :func:`install_sciml`.
     """
     packages = dict.fromkeys(package for device in devices for package in DEVICE_PACKAGES[device])
-    _install(f"packages of {' and '.join(map(repr, devices))}", tuple(packages), stacklevel=3)
+    _install(f"packages of device {' and '.join(map(repr, devices))}", tuple(packages), stacklevel=3)
 
 
 def _install(what: str, wanted: Sequence[Package], stacklevel: int) -> None:
