@@ -69,7 +69,7 @@ class SpikeTrainModel(DensityMixin, BaseEstimator):  # type: ignore[misc]
     seed : int
         Key of all noise: of training, of the score and, unless it is given another, of :meth:`sample`.
     simulate_arguments : mapping, optional
-        Further arguments of :func:`simulate`: v0, i0, engine, threads, …
+        Further arguments of :func:`simulate`: v0, i0, engine, device, threads, …
 
     Attributes
     ----------

@@ -61,7 +61,8 @@ def value_and_grad(
         (docs/gradients.md). "auto" is "unbiased" wherever loss and network allow it, else, after a warning, "pathwise";
         and "pathwise" for losses that are meant for it (those that match spikes).
     **simulate_arguments
-        As for :func:`simulate`.
+        As for :func:`simulate`. On another `device` than the processor there is no adjoint: cost grows with the number
+        of entries of `wrt`; and spikes are not inserted there, which some unbiased gradients need (docs/devices.md).
 
     Returns
     -------
@@ -242,7 +243,7 @@ def differentiate(
         return Outcome(value, solution.presented(gradients), solution, "pathwise")
     problem = objective.clamped(problem)
     shapes = {key: problem.parameters[key].shape for key in names}
-    forward = sum(map(math.prod, shapes.values())) <= FORWARD_DIRECTIONS
+    forward = sum(map(math.prod, shapes.values())) <= _most_forward(problem)
     directions = _unit_directions(*shapes.items()) if forward else None
     solution = Solution(problem, engine_name, engine.solve(problem, directions))
     why, result = "", None
@@ -283,6 +284,11 @@ def differentiate(
     if math.isfinite(value):
         check_finite(gradients)
     return Outcome(value, solution.presented(gradients), solution, "unbiased" if unbiased else "pathwise", why)
+
+
+def _most_forward(problem: engines.Problem) -> int:
+    """How many directions go along with a solution: of devices, which have no adjoint, as many as they take at once."""
+    return FORWARD_DIRECTIONS if problem.device == "cpu" else engines.DIRECTIONS_AT_ONCE
 
 
 def _why_jumps_are_missed(

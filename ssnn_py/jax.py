@@ -168,8 +168,8 @@ def expectation(
         If an argument, or what the function returned, is not what it should be.
     NoGradientError
         If gradients are asked for that do not exist: deterministic crossings (:class:`ssnn_py.ThresholdIntensity`),
-        solvers of DifferentialEquations.jl, or recorded values of samples that were cut at `max_spikes`. The last shows
-        as the program runs, and arrives within JAX's own error.
+        solvers of DifferentialEquations.jl, inserted spikes on a `device`, or recorded values of samples that were cut
+        at `max_spikes`. The last shows as the program runs, and arrives within JAX's own error.
 
     Examples
     --------

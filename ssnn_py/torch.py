@@ -259,8 +259,8 @@ def expectation(
         If an argument, or what the function returned, is not what it should be.
     NoGradientError
         If gradients are asked for that do not exist: deterministic crossings (:class:`ssnn_py.ThresholdIntensity`),
-        solvers of DifferentialEquations.jl, or (in the backward pass) recorded values of samples that were cut at
-        ``max_spikes``.
+        solvers of DifferentialEquations.jl, inserted spikes on a `device`, or (in the backward pass) recorded values of
+        samples that were cut at ``max_spikes``.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Devices: samples computed by kernels on a GPU, or on the processor by the same kernels (docs/engines.md)."""
+"""Devices: samples computed by kernels on a GPU, or on the processor by the same kernels (docs/devices.md)."""
 
 from __future__ import annotations
 

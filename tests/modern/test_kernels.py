@@ -1,0 +1,71 @@
+"""Devices by KernelAbstractions.jl, on its backend of the processor, through simulate. Skipped where juliacall has no
+Julia with it. (A name of its own: pytest takes one of each.)
+"""
+
+import numpy as np
+import pytest
+from device_cases import CASES, REVERSE, assert_agree, assert_gradients_agree
+from helpers import one_neuron, random_network, why_no_modern_julia
+
+import ssnn_py as ssnn
+from ssnn_py import doctor
+from ssnn_py.engine import boot, devices, packages
+
+WHY_NOT = why_no_modern_julia()
+if not WHY_NOT and not packages.device_installed("kernels"):
+    WHY_NOT = "KernelAbstractions.jl is not installed (ssnn setup --kernels)"
+pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kernels_compute_what_the_native_engine_does(name):
+    assert_agree(name, "kernels")
+
+
+@pytest.mark.parametrize("name", REVERSE)
+def test_gradients_are_those_of_the_native_engine(name):
+    assert_gradients_agree(name, "kernels")
+
+
+def test_a_training_takes_the_same_steps():
+    network = random_network(1, neurons=2, samples=4, per_sample=False, sampled=False)
+    count = ssnn.SampleMean(lambda trains: (trains.num_spikes, None), order_matters=False)
+    run = dict(num_samples=4, t1=1.0, dt=0.02)
+    fits = [ssnn.fit(network, None, count, "mu", 3, device=device, **run) for device in ("cpu", "kernels")]
+    np.testing.assert_allclose(*(fit.parameters["mu"] for fit in fits), rtol=1e-7)
+    np.testing.assert_allclose(*(fit.history["loss"] for fit in fits), rtol=1e-9)
+
+
+def test_samples_do_not_depend_on_their_batch():
+    run = dict(t1=1.0, dt=0.02, max_spikes=3, seed=9, saveat=0.25, device="kernels")
+    whole = ssnn.simulate(one_neuron(), num_samples=6, **run)
+    parts = [ssnn.simulate(one_neuron(), num_samples=2, first_sample=first, **run) for first in (0, 2, 4)]
+    assert np.array_equal(whole.spike_times, np.concatenate([part.spike_times for part in parts]))
+    assert np.array_equal(whole.v, np.concatenate([part.v for part in parts]), equal_nan=True)
+
+
+def test_errors_carry_the_kernels_own_words():
+    quiet = ssnn.ExponentialIntensity(beta=0.0, tau=1e12)
+    with pytest.raises(ssnn.JuliaError, match="no longer finite"):
+        ssnn.simulate(one_neuron(mu=(500.0, 0.0), intensity=quiet), t1=100.0, dt=0.1, device="kernels")
+
+
+def test_doctor_says_which_kernels_there_are():
+    assert "KernelAbstractions" in devices.facts(boot.runtime(), "kernels")
+    assert doctor.examine(devices=True)["devices"]["kernels"] not in (True, False)
+
+
+@pytest.mark.parametrize("name", [name for name in packages.DEVICE_PACKAGES if name != "kernels"])
+def test_a_gpu_that_is_there_computes_the_same_and_one_that_is_not_is_said_to_be_missing(name):
+    if not packages.device_installed(name):
+        pytest.skip(f"its packages are not installed (ssnn setup --{name})")
+    try:
+        devices.load_packages(boot.runtime(), name)
+    except ssnn.JuliaError:
+        with pytest.raises(ssnn.JuliaError, match=f"device '{name}' finds no usable GPU"):
+            ssnn.simulate(one_neuron(), t1=1.0, dt=0.02, device=name)
+        return
+    for case in CASES:
+        assert_agree(case, name)
+    for case in REVERSE:
+        assert_gradients_agree(case, name)
