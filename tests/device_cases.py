@@ -48,7 +48,7 @@ def sparse():
     ), run
 
 
-def with_inputs(delays, is_sparse=False, one_train=False, solver="euler_maruyama"):
+def with_inputs(delays, is_sparse=False, one_train=False, **changes):
     """Arrivals at t0, at the ends of steps, several at once, and one after the end; `delays` are "per synapse", "one"
     or None.
     """
@@ -73,8 +73,8 @@ def with_inputs(delays, is_sparse=False, one_train=False, solver="euler_maruyama
     count = 1 if one_train else SAMPLES
     times = [[0.0, 0.02, 0.02, 0.3, *np.sort(rng.uniform(0.31, 0.9, 4)), 1.7] for _ in range(count)]
     trains = ssnn.SpikeTrains(times, rng.integers(0, CHANNELS, (count, 9)), CHANNELS, 0.0, 2.0)
-    run = dict(t1=1.01, dt=0.02, num_samples=SAMPLES, seed=3, saveat=[0.0, 0.02, 0.3, 0.613], solver=solver)
-    return network, {**run, "input_spikes": trains}
+    run = dict(t1=1.01, dt=0.02, num_samples=SAMPLES, seed=3, saveat=[0.0, 0.02, 0.3, 0.613])
+    return network, {**run, "input_spikes": trains, **changes}
 
 
 def formulas(model, t1, dt, solver="stochastic_heun", **arguments):
@@ -140,6 +140,7 @@ CASES = {
     "delays": lambda: with_inputs("per synapse"),
     "delays, exact_ou": lambda: with_inputs("per synapse", solver="exact_ou"),
     "one delay": lambda: with_inputs("one", solver="shark"),
+    "delays, cut at max_spikes": lambda: with_inputs("per synapse", max_spikes=6),
     "sparse delays": lambda: with_inputs("per synapse", is_sparse=True, solver="stochastic_heun"),
     "conductances with delays": conductances,
     "a current that is held": lambda: with_parts(
@@ -156,6 +157,12 @@ CASES = {
     ),
     "noise that depends on the state": lambda: with_parts(**AFFINE),
     "noise that depends on the state, Stratonovich": lambda: with_parts(**AFFINE, interpretation="stratonovich"),
+    "neurons that fire at one time": lambda: (
+        ssnn.SLIFNetwork(
+            0.2 * (1 - np.eye(4)), input_current=1.3, mu=(8.0, 5.0), intensity=ssnn.ThresholdIntensity(0.9)
+        ),
+        dict(t1=0.5, dt=0.02, num_samples=SAMPLES, max_spikes=10, saveat=0.05),
+    ),
     "lif, by escape": lambda: formulas(models.lif(sigma=0.4, rho=0.3), 50.0, 1.0, weights=80 * PAIR, input_current=300),
     "izhikevich, a crossing": lambda: formulas(
         models.izhikevich(sigma=0.3), 12.0, 0.2, weights=4 * PAIR, input_current=[14.0, 12.0]
@@ -183,6 +190,8 @@ REVERSE = (
     "conductances with delays",
     "bouncing ball, a crossing and noise that depends on the state",
 )
+#: Those that a single lane computes, too, which meets nobody.
+ONE_LANE = (*REVERSE, "frequent spikes", "noise on longer steps", "slif, exact_ou", "two events")
 #: Those without a spike would show little.
 LEAST_SPIKES = 4
 

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import needs_julia
-from device_cases import CASES, REVERSE, assert_agree, assert_gradients_agree, slif
+from device_cases import CASES, ONE_LANE, REVERSE, assert_agree, assert_gradients_agree, slif
 from helpers import one_neuron, random_network
 
 import ssnn_py as ssnn
@@ -244,8 +244,7 @@ def test_gradients_are_computed_where_the_solution_was(on_cuda, julia):
 
 @needs_julia
 @core_has_kernels
-@pytest.mark.parametrize("lanes", [1, 3])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "lanes"), [(name, 3) for name in CASES] + [(name, 1) for name in ONE_LANE])
 def test_kernels_compute_what_the_native_engine_does(name, lanes):
     assert_agree(name, f"emulation:{lanes}")
 
