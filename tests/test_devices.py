@@ -123,6 +123,15 @@ def test_the_tables_name_the_same_devices():
         assert [package for package, _, _ in needed[1:]] == ([module] if module else [])
 
 
+@core_has_kernels
+def test_the_versions_are_those_that_the_core_allows():
+    project = (boot.source_dir() / "Project.toml").read_text()
+    weak, compat = (project.split(f"[{part}]")[1].split("\n[")[0] for part in ("weakdeps", "compat"))
+    ((name, uuid, version),) = packages.DEVICE_PACKAGES["kernels"]
+    assert f'{name} = "{uuid}"\n' in weak
+    assert f'{name} = "{version}"\n' in compat
+
+
 @needs_julia
 def test_the_embedded_julia_says_what_to_do(julia):
     if julia.how != "embedded":
@@ -152,7 +161,7 @@ def test_a_gpus_backend_is_told_to_the_core():
     assert julia.asked[0].startswith("import KernelAbstractions, CUDA; SSNN.DEVICE_HOOK[] === nothing")
     assert julia.asked[1:] == [
         'CUDA.functional() || error("CUDA.functional() is false")',
-        'SSNN.DEVICE_HOOK[]("cuda", CUDA.CUDABackend())',
+        'SSNN.DEVICE_HOOK[]("cuda", CUDA.CUDABackend(), () -> CUDA.free_memory() ÷ 2)',
     ]
     julia = FakeJulia()
     devices.load_packages(julia, "kernels")

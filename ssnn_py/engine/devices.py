@@ -31,6 +31,8 @@ class Device:
         What it is, in words.
     backend : str
         The Julia expression of its backend; empty for the one that the core's extension knows by itself.
+    free : str
+        That of how many bytes of its memory a call may take: half of what is free, or a quarter where nobody says.
     facts : str
         A Julia expression of a text: which one it is; of NVIDIA's its memory and driver, too.
     refused : str
@@ -39,6 +41,7 @@ class Device:
 
     what: str
     backend: str = ""
+    free: str = ""
     facts: str = ""
     refused: str = ""
 
@@ -58,11 +61,22 @@ DEVICES: dict[str, Device] = {
     "cuda": Device(
         "an NVIDIA GPU",
         "CUDA.CUDABackend()",
+        "CUDA.free_memory() ÷ 2",
         'string(CUDA.name(CUDA.device()), ", ", CUDA.totalmem(CUDA.device()) >> 20, " MiB, driver for CUDA ", '
         "CUDA.driver_version())",
     ),
-    "rocm": Device("an AMD GPU", "AMDGPU.ROCBackend()", "repr(AMDGPU.device())"),
-    "oneapi": Device("an Intel GPU", "oneAPI.oneAPIBackend()", "repr(oneAPI.device())"),
+    "rocm": Device(
+        "an AMD GPU",
+        "AMDGPU.ROCBackend()",
+        "(isdefined(AMDGPU, :free_memory) ? AMDGPU.free_memory() : AMDGPU.Mem.free()) ÷ 2",
+        'repr("text/plain", AMDGPU.device())',
+    ),
+    "oneapi": Device(
+        "an Intel GPU",
+        "oneAPI.oneAPIBackend()",
+        "sum(part.totalSize for part in oneAPI.oneL0.memory_properties(oneAPI.device())) ÷ 4",
+        'repr("text/plain", oneAPI.device())',
+    ),
     "metal": Device(
         "an Apple GPU",
         refused="Apple's GPUs have no Float64, numbers of double precision, with which everything here is computed",
@@ -145,7 +159,7 @@ def load_packages(julia: JuliaRuntime, name: str) -> None:
     if device.backend:
         try:
             julia.eval(f'{device.module}.functional() || error("{device.module}.functional() is false")')
-            julia.eval(f'SSNN.DEVICE_HOOK[]("{name}", {device.backend})')
+            julia.eval(f'SSNN.DEVICE_HOOK[]("{name}", {device.backend}, () -> {device.free})')
         except JuliaError as error:
             raise JuliaError(f"device {name!r} finds no usable GPU, {device.what}. Julia says: {error}") from error
 

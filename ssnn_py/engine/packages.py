@@ -27,7 +27,7 @@ SENSITIVITY_PACKAGES: tuple[Package, ...] = (
     ("OrdinaryDiffEqTsit5", "b1df2697-797e-41e3-8120-5422d3b24e4a", "1, 2"),
     ("SciMLSensitivity", "1ed8b502-d754-442c-8d5d-10ac956f44a1", "7.87"),
 )
-_KERNELS = ("KernelAbstractions", "63c18a36-062a-441e-b654-da1e3ab1ce7c", "0.9")
+_KERNELS = ("KernelAbstractions", "63c18a36-062a-441e-b654-da1e3ab1ce7c", "0.9.34")
 #: What each device loads. KernelAbstractions.jl says which versions of a GPU's package go with it.
 DEVICE_PACKAGES: dict[str, tuple[Package, ...]] = {
     "kernels": (_KERNELS,),
