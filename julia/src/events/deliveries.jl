@@ -17,8 +17,13 @@ end
 @inline comes_before(a::SpikeUnderWay, b::SpikeUnderWay) =
     (a.arrival, a.source, a.index) < (b.arrival, b.source, b.index)
 
-"""The spikes under way in one sample, and those of its inputs that have not been sent."""
-mutable struct Deliveries
+"""
+The spikes under way in one sample, and those of its inputs that have not been sent: the fields `order`, `under_way` and
+`inputs` of `Deliveries`; `next_input`, `input_sent!`, `input_time` and `input_channel`.
+"""
+abstract type SomeDeliveries end
+
+mutable struct Deliveries <: SomeDeliveries
     order::Vector{Int32}                # synapses, those of each source by increasing delay; empty where all have
                                         # the same, or none
     under_way::Vector{SpikeUnderWay}    # a binary heap: the first one comes before all others
@@ -38,7 +43,7 @@ function renew!(d::Deliveries, problem::Problem)
 end
 
 """The synapse at a place in the order of delays."""
-@inline synapse_at(d::Deliveries, place) = isempty(d.order) ? place : Int(@inbounds d.order[place])
+@inline synapse_at(d::SomeDeliveries, place) = isempty(d.order) ? place : Int(@inbounds d.order[place])
 
 """Nothing is under way at the start of a sample but what an earlier run has sent."""
 function begin_sample!(d::Deliveries, θ::Model, synapses::Synapses, start::Start, sample)
@@ -60,6 +65,10 @@ function sort_by_delay!(order, delays, synapses::Synapses)
     end
 end
 
+"""Which of the spikes from outside is to be sent next, and that it has been."""
+next_input(d::Deliveries) = d.next_input
+input_sent!(d::Deliveries) = d.next_input += 1
+
 """When spike `index` of this sample is sent from outside."""
 input_time(d::Deliveries, index) = unsafe_load(d.inputs.times.pointer, position(d.inputs.times, d.sample, 1, index))
 
@@ -68,16 +77,16 @@ input_channel(d::Deliveries, index) =
     unsafe_load(d.inputs.channels, index + (d.sample - 1) * d.inputs.stride_sample) + 1
 
 """When the next spike is sent from outside; Inf where there is none."""
-next_input_time(d::Deliveries) = d.next_input > d.inputs.num_spikes ? Inf : input_time(d, d.next_input)
+next_input_time(d::SomeDeliveries) = next_input(d) > d.inputs.num_spikes ? Inf : input_time(d, next_input(d))
 
 """When a spike reaches its targets next; Inf where none is under way."""
-next_arrival(d::Deliveries) = isempty(d.under_way) ? Inf : @inbounds d.under_way[1].arrival
+next_arrival(d::SomeDeliveries) = isempty(d.under_way) ? Inf : @inbounds d.under_way[1].arrival
 
 """The delay of synapse e."""
 @inline delay(θ::Model, e) = isempty(θ.delays) ? 0.0 : @inbounds θ.delays[e]
 
 """Let a spike of `source` be under way from the time `sent`, to those targets that it reaches later than `after`."""
-function send!(d::Deliveries, θ::Model, synapses::Synapses, source, index, sent, after = -Inf)
+function send!(d::SomeDeliveries, θ::Model, synapses::SynapseList, source, index, sent, after = -Inf)
     targets = row(synapses, source)
     place = first(targets)
     while place <= last(targets) && sent + delay(θ, synapse_at(d, place)) <= after
@@ -88,17 +97,17 @@ function send!(d::Deliveries, θ::Model, synapses::Synapses, source, index, sent
 end
 
 """Send the inputs up to time t, as `send!` does."""
-function send_inputs!(d::Deliveries, θ::Model, synapses::Synapses, t, after = -Inf)
+function send_inputs!(d::SomeDeliveries, θ::Model, synapses::SynapseList, t, after = -Inf)
     neurons = Int(synapses.num_sources - d.inputs.num_channels)
     while next_input_time(d) <= t
-        source, sent = neurons + input_channel(d, d.next_input), input_time(d, d.next_input)
-        send!(d, θ, synapses, source, d.next_input, sent, after)
-        d.next_input += 1
+        index = next_input(d)
+        send!(d, θ, synapses, neurons + input_channel(d, index), index, input_time(d, index), after)
+        input_sent!(d)
     end
 end
 
 """The places of the synapses that a spike reaches next, all at the same time."""
-function reached_next(d::Deliveries, θ::Model, synapses::Synapses, spike::SpikeUnderWay)
+function reached_next(d::SomeDeliveries, θ::Model, synapses::SynapseList, spike::SpikeUnderWay)
     targets = row(synapses, spike.source)
     isempty(d.order) && return targets
     stop, same = spike.place, delay(θ, synapse_at(d, spike.place))
@@ -109,7 +118,7 @@ function reached_next(d::Deliveries, θ::Model, synapses::Synapses, spike::Spike
 end
 
 """Let the spike that comes first go on to the targets after the place `reached`, if there are any."""
-function go_on!(d::Deliveries, θ::Model, synapses::Synapses, reached)
+function go_on!(d::SomeDeliveries, θ::Model, synapses::SynapseList, reached)
     heap, spike = d.under_way, d.under_way[1]
     if reached < last(row(synapses, spike.source))
         arrival = spike.sent + delay(θ, synapse_at(d, reached + 1))
@@ -123,7 +132,7 @@ function go_on!(d::Deliveries, θ::Model, synapses::Synapses, reached)
 end
 
 """Add a spike to the heap."""
-function push_up!(heap::Vector{SpikeUnderWay}, spike::SpikeUnderWay)
+function push_up!(heap::AbstractVector{SpikeUnderWay}, spike::SpikeUnderWay)
     push!(heap, spike)
     place = length(heap)
     while place > 1 && comes_before(spike, heap[place>>1])
@@ -134,7 +143,7 @@ function push_up!(heap::Vector{SpikeUnderWay}, spike::SpikeUnderWay)
 end
 
 """Bring the heap's first spike, which has changed, to its place."""
-function push_down!(heap::Vector{SpikeUnderWay})
+function push_down!(heap::AbstractVector{SpikeUnderWay})
     spike, place, used = heap[1], 1, length(heap)
     while 2 * place <= used
         child = 2 * place
@@ -149,7 +158,7 @@ end
 # --- what arrives -----------------------------------------------------------------------------------------------------
 
 """The state of neuron k after a spike has come to it by synapse e; y before."""
-@inline function delivery(θ, synapses::Synapses, e, k, y)
+@inline function delivery(θ, synapses::SynapseList, e, k, y)
     is_input(synapses, e) || return arrival(θ, e, k, y)
     variable = input_variable(synapses, e)
     variable == 0 && return arrival(θ, e, k, y)

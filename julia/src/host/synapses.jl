@@ -12,11 +12,14 @@ end
 
 const NOT_GIVEN = PerSynapse(C_NULL, 0, 0)
 
+"""Which synapses there are: `row`, `synapses_of`, `target`, `is_input`, `input_variable`."""
+abstract type SynapseList end
+
 """
 Synapses in compressed sparse rows: row j holds the targets of neuron j, and the rows after the N neurons those of the
 input channels. Indices in the arrays count from 0, those of the functions below from 1.
 """
-struct Synapses
+struct Synapses <: SynapseList
     indptr::Ptr{Int64}              # (N + channels + 1,)
     targets::Ptr{Int32}
     variables::Ptr{Int8}            # of each synapse of inputs, to which its weight is added, from 1; 0: what the
@@ -39,12 +42,12 @@ Base.length(synapses::Synapses) = Int(synapses.num_synapses)
     Int(unsafe_load(synapses.indptr, source))+1:Int(unsafe_load(synapses.indptr, source + 1))
 
 """Those that a spike of a neuron reaches at once."""
-@inline synapses_of(synapses::Synapses, neuron) = synapses.delayed == 1 ? (1:0) : row(synapses, neuron)
+@inline synapses_of(synapses::SynapseList, neuron) = synapses.delayed == 1 ? (1:0) : row(synapses, neuron)
 
 """The neuron that synapse e reaches."""
 @inline target(synapses::Synapses, e) = Int(unsafe_load(synapses.targets, e)) + 1
 
-@inline is_input(synapses::Synapses, e) = e > synapses.num_between_neurons
+@inline is_input(synapses::SynapseList, e) = e > synapses.num_between_neurons
 
 """The variable to which the weight of an input's synapse e is added; 0 where it does what the model's synapses do."""
 @inline input_variable(synapses::Synapses, e) =

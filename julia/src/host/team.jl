@@ -59,7 +59,7 @@ leads(member::Member) = member.index == 1
 end
 
 """The first of these synapses that reaches neuron k or a later one; the one after the last if none does."""
-@inline function first_target(synapses::Synapses, range, k)
+@inline function first_target(synapses::SynapseList, range, k)
     low, high = first(range), last(range) + 1
     while low < high
         middle = (low + high) >> 1

@@ -8,4 +8,4 @@ and gives it, for neuron k at time t,
   * `current_tangent(c, dc, k, t)`: Σ ∂I/∂p · dp;
   * `current_adjoint!(c̄, c, k, t, bar)`: adds bar · ∂I/∂p to the gradients c̄.
 """
-abstract type InputCurrent end
+abstract type InputCurrent <: ModelPart end

@@ -9,6 +9,6 @@ subtype, registers a constructor `num_neurons -> diffusion` in `DIFFUSIONS`, and
   * `factor_tangent(d, dd, k, v)`: (Σ ∂g/∂p · dp, Σ ∂g′/∂p · dp);
   * `factor_adjoint!(d̄, d, k, v, bar, slope_bar)`: adds bar · ∂g/∂p + slope_bar · ∂g′/∂p to the gradients d̄.
 """
-abstract type Diffusion end
+abstract type Diffusion <: ModelPart end
 
 is_additive(::Type{<:Diffusion}) = false

@@ -1,5 +1,5 @@
 """
-    Formula{Key,M,P,C,Stratonovich}
+    Formula{Key,M,Stratonovich}
 
 A model from formulas: its equations are Julia code that the host has made of the user's text (`ssnn_define`), as
 methods of the protocol for this `Key`; in whose sense its noise is taken is part of the type. Its state is (y₁, …,
@@ -13,10 +13,10 @@ The code defines, besides the protocol,
     `crossing_gradient`, and `crossing_parameters_adjoint!`;
   * `event_kind(Formula{Key}, event)`: (true, c) for crossing c, (false, h) for hazard h.
 """
-struct Formula{Key,M,P,C<:InputCurrent,Stratonovich,K} <: Model
-    values::NTuple{P,Vector{Float64}}
-    weights::SynapseNumbers
-    delays::SynapseNumbers
+struct Formula{Key,M,Stratonovich,C<:InputCurrent,K,T<:Tuple,W<:AbstractVector{Float64}} <: Model
+    values::T                       # a vector per parameter
+    weights::W
+    delays::W
     current::C
     num_neurons::Int
     clamped::K                      # of each neuron whether it is, or nothing
@@ -26,13 +26,19 @@ function Formula{Key}(problem::Problem) where {Key}
     n = Int(problem.num_neurons)
     knots = copy(host_array(problem.knots, problem.num_knots))
     current = lookup(CURRENTS, "input current", unsafe_string(problem.current))(n, knots)
-    M, P = num_variables(Formula{Key}), length(coefficient_names(Formula{Key}))
+    values = ntuple(_ -> zeros(n), length(coefficient_names(Formula{Key})))
     weights, delays = SynapseNumbers(length(problem.synapses)), SynapseNumbers(num_delays(problem))
-    clamped = clamped_neurons(problem)
-    return Formula{Key,M,P,typeof(current),problem.stratonovich == 1,typeof(clamped)}(
-        ntuple(_ -> zeros(n), P), weights, delays, current, n, clamped,
+    return Formula{Key,num_variables(Formula{Key}),problem.stratonovich == 1}(
+        values, weights, delays, current, n, clamped_neurons(problem),
     )
 end
+
+Formula{Key,M,Stratonovich}(values::T, weights::W, delays::W, current::C, n, clamped::K) where {
+    Key,M,Stratonovich,T<:Tuple,W,C,K,
+} = Formula{Key,M,Stratonovich,C,K,T,W}(values, weights, delays, current, n, clamped)
+
+rebuilt(::Formula{Key,M,Stratonovich}, fields...) where {Key,M,Stratonovich} =
+    Formula{Key,M,Stratonovich}(fields...)
 
 # What the code of every model defines; that of an intensity or a current has `coefficient_names`, too.
 function coefficient_names end
@@ -54,7 +60,7 @@ const SomeFormula = Union{Formula,DualModel{<:Formula}}
 formula_type(θ::Formula{Key}) where {Key} = Formula{Key}
 formula_type(θ::DualModel) = formula_type(θ.primal)
 
-is_stratonovich(::Formula{Key,M,P,C,Stratonovich}) where {Key,M,P,C,Stratonovich} = Stratonovich
+is_stratonovich(::Formula{Key,M,Stratonovich}) where {Key,M,Stratonovich} = Stratonovich
 
 coefficient_arrays(θ::Formula) =
     merge(NamedTuple{coefficient_names(formula_type(θ))}(θ.values), parameter_arrays(θ.current))

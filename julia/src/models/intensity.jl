@@ -18,7 +18,7 @@ in y, and its derivatives in the parameters, `event_tangent(λ, dλ, k)` and `ev
 The mean of the rate over normal noise, of which `exact_ou` makes use, is that of Gauss and Hermite's rule of three
 points; a file may have a better one: `mean_rate`, `mean_rate_with_tangent` and `mean_rate_adjoint!`.
 """
-abstract type Intensity end
+abstract type Intensity <: ModelPart end
 
 @inline event_value(λ::Intensity, k, y) = last(y)
 @inline event_gradient(λ::Intensity, k) = (0.0, 0.0, 1.0)

@@ -1,5 +1,8 @@
 # What is simulated: the equations of one neuron, its event, and what a spike does.
 
+"""A model, or a part of one."""
+abstract type ModelPart end
+
 """
 A model: an equation for the M variables of a neuron, the last of which is its integrated hazard; when the neuron fires,
 and what a spike does to it and to its targets. A value of the type holds the coefficients of all neurons in one sample,
@@ -41,13 +44,27 @@ those of the terms that are `wanted` (`wanted_terms(θ, table)`, `all_terms(θ)`
 A crossing of which the state stays beyond (`rearms(typeof(θ))`) does not come again before `rearmed(θ, k, y)`, which is
 asked at the ends of steps, has seen the state below it.
 """
-abstract type Model end
+abstract type Model <: ModelPart end
 
 num_events(::Type{<:Model}) = 1
 rearms(::Type{<:Model}) = false
 arrivals_add(::Type{<:Model}) = true    # whether what a synapse does is to add something, whatever the target's state
 
 is_additive(θ::Model) = is_additive(typeof(θ))
+
+# --- the same in other arrays -----------------------------------------------------------------------------------------
+
+"""
+A model or a part of one with other arrays: `change(array)` in the place of each. A type whose parameters do not all
+follow from its fields says how it is `rebuilt(old, fields...)`.
+"""
+with_arrays(change, setting) = setting
+with_arrays(change, array::AbstractArray) = change(array)
+with_arrays(change, parts::Tuple) = map(part -> with_arrays(change, part), parts)
+with_arrays(change, part::ModelPart) =
+    rebuilt(part, (with_arrays(change, getfield(part, n)) for n in 1:nfields(part))...)
+
+rebuilt(old, fields...) = Base.typename(typeof(old)).wrapper(fields...)
 
 # --- states -----------------------------------------------------------------------------------------------------------
 # A neuron's state is a tuple, that of the network a tuple of vectors.
@@ -80,14 +97,26 @@ zero_vectors(::Val{M}, n) where {M} = ntuple(_ -> zeros(n), Val(M))
 @inline duals(y, dy) = map(Dual, y, dy)
 @inline tangents_of(y) = map(tangent, y)
 
-"""Coefficients that move: what is computed from them comes with its tangent."""
-mutable struct DualModel{Θ<:Model,P}    # mutable, so that it is passed by reference
+"""
+Coefficients that move, `primal` with their `tangent`, and how the driver moves, `path`, nothing where it does not: what
+is computed from them comes with its tangent.
+"""
+abstract type DualModel{Θ<:Model,P} end
+
+mutable struct HeldDual{Θ,P} <: DualModel{Θ,P}      # mutable, so that it is passed by reference
     primal::Θ
     tangent::Θ
-    path::P                             # how the driver moves; nothing where it does not
+    path::P
 end
 
-DualModel(primal::Θ, tangent::Θ) where {Θ<:Model} = DualModel(primal, tangent, nothing)
+"""The same for a device, on which nothing is."""
+struct PlainDual{Θ,P} <: DualModel{Θ,P}
+    primal::Θ
+    tangent::Θ
+    path::P
+end
+
+DualModel(primal::Θ, tangent::Θ, path = nothing) where {Θ<:Model} = HeldDual(primal, tangent, path)
 
 is_additive(θ::DualModel) = is_additive(θ.primal)
 is_stratonovich(θ::DualModel) = is_stratonovich(θ.primal)

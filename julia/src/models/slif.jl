@@ -11,19 +11,21 @@ tuned by hand. With y = (v, i, s), B the neuron's Brownian motions, I its input 
 It fires where the intensity's event says so, by default where s reaches 0: then v falls by v_reset, or is put there (a
 hard reset); s is log U − α, and i of each target grows by the synapse's weight.
 """
-struct SLIF{I<:Intensity,C<:InputCurrent,D<:Diffusion,K} <: Model
-    mu1::Vector{Float64}
-    mu2::Vector{Float64}
-    sigma11::Vector{Float64}
-    sigma12::Vector{Float64}
-    sigma21::Vector{Float64}
-    sigma22::Vector{Float64}
-    v_reset::Vector{Float64}
-    alpha::Vector{Float64}
-    v0::Vector{Float64}
-    i0::Vector{Float64}
-    weights::SynapseNumbers
-    delays::SynapseNumbers          # or empty
+struct SLIF{
+    I<:Intensity,C<:InputCurrent,D<:Diffusion,K,V<:AbstractVector{Float64},W<:AbstractVector{Float64},
+} <: Model
+    mu1::V
+    mu2::V
+    sigma11::V
+    sigma12::V
+    sigma21::V
+    sigma22::V
+    v_reset::V
+    alpha::V
+    v0::V
+    i0::V
+    weights::W
+    delays::W                       # or empty
     intensity::I
     current::C
     diffusion::D

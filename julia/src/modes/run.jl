@@ -192,11 +192,11 @@ end
 const NO_AREAS = Float64[]
 
 """Where step `n` (from 0) of the grid begins and ends."""
-step_times(problem::Problem, n) =
+step_times(problem, n) =
     problem.t0 + n * problem.dt, n == problem.num_steps - 1 ? problem.t1 : problem.t0 + (n + 1) * problem.dt
 
 """Whether the last step is shorter than the others."""
-function is_shortened(problem::Problem)
+function is_shortened(problem)
     steps = (problem.t1 - problem.t0) / problem.dt
     return problem.num_steps - steps > 1e-9 + 4 * eps() * steps
 end
@@ -315,10 +315,7 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
         run.stopped && return
         run.insertion.spike == run.num_spikes && insert_spike!(run, observer, step, run.insertion.neuron, τ)
         is_mine(run.team, j) && count_in_step!(x, step, j)
-        run.num_spikes - before > limit && throw(ErrorException(
-            "excitation runs away in sample $(run.key[2] - run.problem.first_sample): $(num_neurons(x)) neurons fire " *
-            "more than $limit times within the step from t = $(step.start)",
-        ))
+        run.num_spikes - before > limit && throw_runs_away(sample_of(run), num_neurons(x), limit, step.start)
     end
 end
 
@@ -332,11 +329,26 @@ end
 """Count one more spike of neuron j in this step, and raise where there are too many."""
 function count_in_step!(x::NetworkState, step::Step, j)
     x.spikes_in_step[j] += 1
-    x.spikes_in_step[j] > MAX_SPIKES_IN_STEP && throw(ErrorException(
-        "neuron $(j - 1) fires more than $MAX_SPIKES_IN_STEP times within the step from t = $(step.start): dt is too " *
-        "large for its intensity",
-    ))
+    x.spikes_in_step[j] > MAX_SPIKES_IN_STEP && throw_fires_too_often(j, step.start)
 end
+
+# What goes wrong in a run on any device: of neuron j, in a sample that counts from 0 here, in the step from `start`.
+
+@noinline throw_fires_too_often(j, start) = throw(ErrorException(
+    "neuron $(j - 1) fires more than $MAX_SPIKES_IN_STEP times within the step from t = $start: dt is too large for " *
+    "its intensity",
+))
+
+@noinline throw_runs_away(sample, neurons, limit, start) = throw(ErrorException(
+    "excitation runs away in sample $sample: $neurons neurons fire more than $limit times within the step from " *
+    "t = $start",
+))
+
+@noinline throw_not_finite(sample, dt) = throw(ErrorException(
+    "the solution of sample $sample is no longer finite: dt = $dt is too large for the rates of the equations, a " *
+    "parameter is too large, or a formula has no value at a state that was reached (the root or logarithm of a " *
+    "negative number)",
+))
 
 """Let neuron j, which is at τ, fire there: its targets are brought to τ, and all of them go on from there."""
 function fire!(run::Run, observer::Observer, step::Step, j, event, τ)
@@ -536,11 +548,10 @@ state_within(run::Run, step::Step, k, t) = ends_step(run, step, t) ? state_at(ru
 check_finite(run::Run) =
     all(k -> all(isfinite, state_at(run.x.y, k)), neurons(run.team)) || throw_not_finite(run)
 
-@noinline throw_not_finite(run::Run) = throw(ErrorException(
-    "the solution of sample $(run.key[2] - run.problem.first_sample) is no longer finite: dt = $(run.problem.dt) is " *
-    "too large for the rates of the equations, a parameter is too large, or a formula has no value at a state that " *
-    "was reached (the root or logarithm of a negative number)",
-))
+throw_not_finite(run::Run) = throw_not_finite(sample_of(run), run.problem.dt)
+
+"""Which sample the run is at, from 0."""
+sample_of(run::Run) = Int(run.key[2] - run.problem.first_sample)
 
 """Where the host wants a solution: C-ordered arrays (S, K), (S,) and (S, T, N)."""
 struct Outputs

@@ -36,7 +36,7 @@ mutable struct TangentObserver{M,Θ<:Model,P} <: Observer
     outputs::TangentOutputs
     list::Vector{Coefficient}
     directions::Vector{Θ}
-    duals::Vector{DualModel{Θ,P}}   # the run's coefficients with each direction
+    duals::Vector{HeldDual{Θ,P}}   # the run's coefficients with each direction
     states::Vector{StateTangent{M}}
     dτ::Vector{Float64}             # of the spike that is being handled
     sample::Int

@@ -35,7 +35,20 @@ ExactOU() = ExactOU(
 
 SOLVERS["exact_ou"] = ExactOU
 
-uses_area(::ExactOU) = true
+"""`ExactOU` with all of its tables made, for a device."""
+struct TabledOU{K<:AbstractVector{Int},R<:AbstractMatrix{Responses}} <: Solver
+    leaves_variance::Bool
+    length::Float64
+    kind::K
+    depths::K
+    responses::R
+    in_mu1::R
+    in_mu2::R
+end
+
+const AnyOU = Union{ExactOU,TabledOU}
+
+uses_area(::AnyOU) = true
 
 suit!(solver::ExactOU, driver::Driver) = (solver.leaves_variance = leaves_variance(driver); solver)
 
@@ -113,7 +126,7 @@ responses(mu1, mu2, h) = (
 )
 
 """The same without the variances, where the driver has none that they would be of."""
-@noinline function responses(solver::ExactOU, mu1, mu2, h)
+@noinline function responses(solver::AnyOU, mu1, mu2, h)
     r = responses(mu1, mu2, h)
     return solver.leaves_variance ? r : without_variances(r)
 end
@@ -121,7 +134,7 @@ end
 without_variances(r::NTuple{30,T}) where {T} = ntuple(n -> n < 28 ? r[n] : convert(T, 0.0), Val(30))
 
 """`responses`, and their derivatives in μ1 and in μ2."""
-function responses_with_derivatives(solver::ExactOU, mu1::Float64, mu2::Float64, h)
+function responses_with_derivatives(solver::AnyOU, mu1::Float64, mu2::Float64, h)
     in_mu1 = responses(solver, Dual(mu1, 1.0), Dual(mu2, 0.0), h)
     in_mu2 = responses(solver, Dual(mu1, 0.0), Dual(mu2, 1.0), h)
     # `map` of long tuples is slow.
@@ -131,15 +144,17 @@ end
 
 prepare!(::ExactOU, θ::Model, h) =
     throw(ArgumentError("exact_ou solves the SLIF neuron's linear equation, and no other"))
+prepare!(solver::ExactOU, θ::SLIF, h) = prepare!(solver, θ.mu1, θ.mu2, h)
 
-function prepare!(solver::ExactOU, θ::SLIF, h)
-    same = solver.length == h && size(solver.kind) == size(θ.mu1) &&
-        all(k -> solver.rates[solver.kind[k]] == (θ.mu1[k], θ.mu2[k]), eachindex(θ.mu1))
+"""Prepare for steps of length h of neurons with these rates."""
+function prepare!(solver::ExactOU, mu1::AbstractVector, mu2::AbstractVector, h)
+    same = solver.length == h && size(solver.kind) == size(mu1) &&
+        all(k -> solver.rates[solver.kind[k]] == (mu1[k], mu2[k]), eachindex(mu1))
     same && return
     solver.length = h
-    solver.rates = unique(zip(θ.mu1, θ.mu2))
+    solver.rates = unique(zip(mu1, mu2))
     place = Dict(rates => r for (r, rates) in enumerate(solver.rates))
-    solver.kind = [place[rates] for rates in zip(θ.mu1, θ.mu2)]
+    solver.kind = [place[rates] for rates in zip(mu1, mu2)]
     solver.depths = zeros(Int, length(solver.rates))
     tables = (DEEPEST, length(solver.rates))
     size(solver.responses) == tables ||
@@ -159,7 +174,7 @@ prepare_refinement!(solver::ExactOU, θ::SLIF, k, leaves) = fill_tables!(solver,
 end
 
 # Where the tables have an interval of length h of neuron k, a part of a whole step; 0 for one that they do not have.
-@inline function known_place(solver::ExactOU, k, h)
+@inline function known_place(solver::AnyOU, k, h)
     # As a difference of exponents, if only they differ.
     depth = reinterpret(Int64, solver.length) - reinterpret(Int64, h)
     kind = @inbounds solver.kind[k]
@@ -168,13 +183,13 @@ end
 end
 
 """Responses of neuron k over an interval of length h, and their derivatives in μ1 and μ2."""
-@inline function known_responses(solver::ExactOU, θ::SLIF, k, h)
+@inline function known_responses(solver::AnyOU, θ::SLIF, k, h)
     place = known_place(solver, k, h)
     return place == 0 ? responses(solver, θ.mu1[k], θ.mu2[k], h) : @inbounds solver.responses[place]
 end
 
 """Derivatives of neuron k's responses in μ1 and μ2."""
-@inline function known_derivatives(solver::ExactOU, θ::SLIF, k, h)
+@inline function known_derivatives(solver::AnyOU, θ::SLIF, k, h)
     place = known_place(solver, k, h)
     place == 0 && return responses_with_derivatives(solver, θ.mu1[k], θ.mu2[k], h)[2:3]
     return @inbounds solver.in_mu1[place], solver.in_mu2[place]
@@ -224,9 +239,9 @@ end
     return v_end, r[25] * i + r[26] * p2 + r[27] * q2, s + h * hazard
 end
 
-@inline one_step(solver::ExactOU, θ::SLIF, k, y, t, h, x) = ou_step(θ, k, known_responses(solver, θ, k, h), y, t, h, x)
+@inline one_step(solver::AnyOU, θ::SLIF, k, y, t, h, x) = ou_step(θ, k, known_responses(solver, θ, k, h), y, t, h, x)
 
-@inline function one_step(solver::ExactOU, θ::DualModel{<:SLIF}, k, y, t, h, x)
+@inline function one_step(solver::AnyOU, θ::DualModel{<:SLIF}, k, y, t, h, x)
     r = known_responses(solver, θ.primal, k, h)
     dmu1, dmu2 = @inbounds θ.tangent.mu1[k], θ.tangent.mu2[k]
     dmu1 == 0 && dmu2 == 0 && return ou_step(θ, k, r, y, t, h, x)
@@ -243,7 +258,7 @@ end
 end
 
 @inline function one_step_adjoint!(
-    θ̄::SLIF, solver::ExactOU, θ::SLIF, k, (v, i, _), (v_bar, i_bar, s_bar), t, h, x, wanted,
+    θ̄::SLIF, solver::AnyOU, θ::SLIF, k, (v, i, _), (v_bar, i_bar, s_bar), t, h, x, wanted,
 )
     r = known_responses(solver, θ, k, h)
     means, _, (p2, q2, start, growth, f0, f1) = ou_path(θ, k, r, v, i, t, h, x)

@@ -84,81 +84,93 @@ function halves(step::Step, k, depth, position, x::Increment)
     return @inbounds memory.left[depth+1, k], memory.right[depth+1, k]
 end
 
-"""Where a passage through an interval leads; `direct` if one step of the solver did."""
+"""The second half of an interval, the one before this depth, that has been split."""
+@inline right_half(step::Step, k, depth) = @inbounds step.memory.right[depth, k]
+
+"""Where a passage leads: to its end, or to the first spike on it."""
 struct Arrival{M}
     y::NTuple{M,Float64}
     τ::Float64                      # of the first spike, or Inf,
     event::Int                      # and which of the model's events it is
-    ẏ::NTuple{M,Float64}            # the speed there, noise included
-    direct::Bool
+    ẏ::NTuple{M,Float64}            # the speed there, noise included, if it ends in a leaf
 end
 
 """
-    refine(solver, θ, step, k, y, a, b, pieces, to_spike, firing) -> Arrival
+    refine(follow, start, solver, θ, step, k, y, a, b, to_spike, firing) -> (Arrival, followed)
 
-Bring neuron k from its state y at time a to b; with `to_spike` no further than to its first spike. Its pieces go into
-the vector `pieces`, unless that is nothing. `firing` says that the whole step is known to make it fire.
+Bring neuron k from its state y at time a to b; with `to_spike` no further than to its first spike. `firing` says that
+the whole step is known to make it fire. `follow(followed, piece, arrival)` is called with each piece crossed and where
+it has led, and what it returns is `followed` the next time, `start` the first.
+
+Intervals are crossed whole, by one step of the solver, where that shows no spike; else the halves of them, the left one
+first, down to the leaves.
 """
-function refine(solver, θ::Model, step::Step, k, y, a, b, pieces, to_spike::Bool, firing::Bool)
-    pieces === nothing || empty!(pieces)
+function refine(
+    follow, start, solver, θ::Model, step::Step{M}, k, y, a, b, to_spike::Bool, firing::Bool,
+) where {M}
     leaves = leaf_depth(solver, θ, k, step.length)
     prepare_refinement!(solver, θ, k, leaves)
-    return cross_interval(
-        solver, θ, step, k, y, a, b, pieces, to_spike, leaves, 0, 0, step.start, step.stop,
-        whole_increment(step, k), firing,
-    )
-end
-
-# `firing`: one step is known to fire in this interval, so that it need not be tried.
-function cross_interval(
-    solver, θ, step::Step{M}, k, y, a, b, pieces, to_spike::Bool, leaves::Int, depth::Int, position::Int, from::Float64,
-    to::Float64, x::Increment, firing::Bool,
-) where {M}
-    if depth == leaves
-        return cross_leaf(solver, θ, step, k, y, max(a, from), min(b, to), to, pieces, to_spike, depth, x)
-    end
-    if !firing && a <= from && to <= b
+    followed = start
+    depth, position, from, to = 0, 0, step.start, step.stop
+    x = whole_increment(step, k)
+    half_fires = false              # whether the interval whose left half this is, or was, is known to have a spike
+    while true
         h = @inbounds step.length * HALVINGS[depth+1]
-        y_to = one_step(solver, θ, k, y, from, h, x)
-        if !fires(θ, k, y_to)
-            pieces === nothing || push!(pieces, Piece(false, from, to, to, y, x, h))
-            return Arrival(y_to, Inf, 0, zero_state(Val(M)), true)
+        crossed = depth == leaves
+        direct = false
+        arrival = Arrival(y, Inf, 0, zero_state(Val(M)))
+        if crossed
+            at, stop = max(a, from), min(b, to)
+            arrival = cross_straight(solver, θ, k, y, at, stop, to, map(w -> w / h, x.w), to_spike)
+            end_ = to_spike ? min(stop, arrival.τ) : stop
+            followed = follow(followed, Piece(true, at, end_, to, y, x, h), arrival)
+        elseif !firing && a <= from && to <= b
+            y_to = one_step(solver, θ, k, y, from, h, x)
+            firing = fires(θ, k, y_to)
+            if !firing
+                crossed = direct = true
+                arrival = Arrival(y_to, Inf, 0, zero_state(Val(M)))
+                followed = follow(followed, Piece(false, from, to, to, y, x, h), arrival)
+            end
         end
-        firing = true
+        if crossed
+            y = arrival.y
+            # From a right half back to the interval that it is half of, until there is another half to go on to.
+            while isodd(position)
+                depth, position, direct = depth - 1, position >> 1, false
+            end
+            (depth == 0 || arrival.τ < Inf || b <= edge(step, depth, position + 1)) && return arrival, followed
+            position += 1
+            x = right_half(step, k, depth)
+            firing = half_fires && direct       # what fires in the whole and not in its first half fires in the second
+        else
+            left, right = halves(step, k, depth, position, x)
+            depth, position = depth + 1, 2 * position
+            if a < edge(step, depth, position + 1)
+                x, half_fires, firing = left, firing, false
+            else
+                position, x, firing = position + 1, right, false
+            end
+        end
+        from, to = edge(step, depth, position), edge(step, depth, position + 1)
     end
-    middle = edge(step, depth + 1, 2 * position + 1)
-    left, right = halves(step, k, depth, position, x)
-    if a < middle
-        arrival = cross_interval(
-            solver, θ, step, k, y, a, b, pieces, to_spike, leaves, depth + 1, 2 * position, from, middle, left, false,
-        )
-        (arrival.τ < Inf || b <= middle) && return Arrival(arrival.y, arrival.τ, arrival.event, arrival.ẏ, false)
-        # What fires in the whole and not in its first half fires in the second.
-        y, firing = arrival.y, firing && arrival.direct
-    else
-        firing = false
-    end
-    arrival = cross_interval(
-        solver, θ, step, k, y, a, b, pieces, to_spike, leaves, depth + 1, 2 * position + 1, middle, to, right, firing,
-    )
-    return Arrival(arrival.y, arrival.τ, arrival.event, arrival.ẏ, false)
 end
 
-"""The passage through a leaf, recorded among the `pieces`."""
-function cross_leaf(solver, θ, step::Step, k, y, start, stop, to, pieces, to_spike::Bool, depth, x::Increment)
-    h = @inbounds step.length * HALVINGS[depth+1]
-    arrival = cross_straight(solver, θ, k, y, start, stop, to, map(w -> w / h, x.w), to_spike)
-    pieces === nothing || push!(pieces, Piece(true, start, to_spike ? min(stop, arrival.τ) : stop, to, y, x, h))
-    return arrival
-end
+# What becomes of the pieces: nothing, or they are kept in a vector.
+@inline pass_piece(::Nothing, piece, arrival) = nothing
+@inline keep_piece(pieces, piece, arrival) = push!(pieces, piece)
+
+"""From a to b without an event between them."""
+passage(solver, θ::Model, step::Step, k, y, a, b) =
+    first(refine(pass_piece, nothing, solver, θ, step, k, y, a, b, false, false))
 
 """From y at `start` in a straight line to `stop`, or to the first spike before it, within a leaf that ends at `to`."""
 @inline function cross_straight(solver, θ, k, y, start, stop, to, slopes, to_spike::Bool)
     ẏ = leaf_velocity(solver, θ, k, y, start, to, slopes)
     y_stop = plus_scaled(y, stop - start, ẏ)
-    to_spike && fires(θ, k, y_stop) || return Arrival(y_stop, Inf, 0, ẏ, false)
+    to_spike && fires(θ, k, y_stop) || return Arrival(y_stop, Inf, 0, ẏ)
     τ, event = first_event(θ, k, y, ẏ, start, stop)
-    return Arrival(plus_scaled(y, τ - start, ẏ), τ, event, ẏ, false)
+    return Arrival(plus_scaled(y, τ - start, ẏ), τ, event, ẏ)
 end
 
 # --- what the rest of the core asks for -------------------------------------------------------------------------------
@@ -192,22 +204,34 @@ the start of the step and `full_step!` has shown that it fires.
 """
 @inline function reach(solver::Solver, θ::Model, step::Step, k, y, a, firing::Bool)
     is_straight(solver) && return cross_straight(solver, θ, k, y, a, step.stop, step.stop, step_slopes(step, k), true)
-    pieces = step.memory.remembers_passages ? step.memory.pieces[k] : nothing
-    return refine(solver, θ, step, k, y, a, step.stop, pieces, true, firing)
+    return first(if remembers_passages(step.memory)
+        refine(keep_piece, empty!(step.memory.pieces[k]), solver, θ, step, k, y, a, step.stop, true, firing)
+    else
+        refine(pass_piece, nothing, solver, θ, step, k, y, a, step.stop, true, firing)
+    end)
 end
 
 """The state at b from the state y at a, both within the step and without an event between them."""
 @inline function advance(solver::Solver, θ::Model, step::Step, k, y, a, b)
     is_straight(solver) && return leaf_piece(solver, θ, k, y, a, b, step.stop, step_slopes(step, k))
-    return refine(solver, θ, step, k, y, a, b, nothing, false, false).y
+    return passage(solver, θ, step, k, y, a, b).y
 end
 
 """The pieces of neuron k's passage from its state y at a to b; of its last one, if it is that."""
 function pieces_of(solver::Solver, θ::Model, step::Step, k, y, a, b)
     pieces = step.memory.pieces[k]
     isempty(pieces) || (pieces[1].a == a && pieces[end].b == b && pieces[1].y == y && return pieces)
-    refine(solver, θ, step, k, y, a, b, pieces, false, false)
-    return pieces
+    return last(refine(keep_piece, empty!(pieces), solver, θ, step, k, y, a, b, false, false))
+end
+
+"""What `follow` makes, as `refine` says, of the pieces of neuron k's passage from its state y at a to b."""
+function follow_pieces(follow, start, solver, θ::Model, step::Step, k, y, a, b)
+    step.memory isa RefinementMemory || return last(refine(follow, start, solver, θ, step, k, y, a, b, false, false))
+    followed = start
+    for piece in pieces_of(solver, θ, step, k, y, a, b)
+        followed = follow(followed, piece, nothing)
+    end
+    return followed
 end
 
 """Tangent of `advance`, from those of y, a and b."""
@@ -217,24 +241,27 @@ function advance_tangent(solver::Solver, θ::DualModel, step::Step, k, y, dy, a,
         slopes = moved_slopes(θ, step, k)
         return tangents_of(leaf_piece(solver, θ, k, state, Dual(a, da), Dual(b, db), step.stop, slopes))
     end
-    for piece in pieces_of(solver, θ.primal, step, k, y, a, b)
+    return tangents_of(follow_pieces(state, solver, θ.primal, step, k, y, a, b) do state, piece, arrival
         # Inner ends of pieces are fixed edges of intervals.
-        start, stop = Dual(piece.a, piece.a == a ? da : 0.0), Dual(piece.b, piece.b == b ? db : 0.0)
-        if piece.in_leaf
-            state = leaf_piece(solver, θ, k, state, start, stop, piece.to, moved_slopes(θ, piece, k))
-        else
-            state = moved_at_edge(solver, θ, step, k, state, a, -start.tangent)
-            state = one_step(solver, θ, k, state, piece.a, piece.length, moved_increment(θ, piece, k))
-            state = moved_at_edge(solver, θ, step, k, state, b, stop.tangent)
-        end
+        piece_tangent(solver, θ, step, k, state, piece, piece.a == a ? da : 0.0, piece.b == b ? db : 0.0)
+    end)
+end
+
+"""The state after a piece with its tangent, from those before it; da and db are the tangents of the piece's ends."""
+@inline function piece_tangent(solver, θ::DualModel, step::Step, k, state, piece::Piece, da, db)
+    if piece.in_leaf
+        start, stop = Dual(piece.a, da), Dual(piece.b, db)
+        return leaf_piece(solver, θ, k, state, start, stop, piece.to, moved_slopes(θ, piece, k))
     end
-    return tangents_of(state)
+    state = moved_at_edge(solver, θ, step, k, state, piece.a, -da)
+    state = one_step(solver, θ, k, state, piece.a, piece.length, moved_increment(θ, piece, k))
+    return moved_at_edge(solver, θ, step, k, state, piece.b, db)
 end
 
 # Where a moving time is at an edge from or to which one step leads, it moves along the leaf there.
 
 """The speed of neuron k's state y in the leaf that begins at the edge t, or ends there with the step."""
-edge_velocity(solver, θ::Model, step::Step, k, y, t) = refine(solver, θ, step, k, y, t, t, nothing, false, false).ẏ
+edge_velocity(solver, θ::Model, step::Step, k, y, t) = passage(solver, θ, step, k, y, t, t).ẏ
 
 """`state`, which comes with its tangent, where the time of it, the edge t, moves by dt."""
 function moved_at_edge(solver, θ::DualModel, step::Step, k, state, t, dt)

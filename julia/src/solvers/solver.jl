@@ -44,11 +44,14 @@ end
 """The driver's slopes over the piece's interval."""
 slopes(piece::Piece) = map(w -> w / piece.length, piece.x.w)
 
+"""The halves of intervals that refinement has split: the fields `tag`, `left` and `right` of `RefinementMemory`."""
+abstract type SplitMemory{M,C} end
+
 """
 What refinement inside steps leaves behind, as an event looks at the same part of the path again and again: of each
 neuron the halves of the intervals that were split last, one per depth, and the pieces of its last passage.
 """
-mutable struct RefinementMemory{M,C}
+mutable struct RefinementMemory{M,C} <: SplitMemory{M,C}
     tag::Matrix{Int}                # which interval it is; 0 for none
     left::Matrix{Increment{C}}
     right::Matrix{Increment{C}}
@@ -61,6 +64,9 @@ RefinementMemory{M,C}(n::Integer, depth::Integer) where {M,C} = RefinementMemory
     [Piece{M,C}[] for _ in 1:n], false,
 )
 
+remembers_passages(memory::RefinementMemory) = memory.remembers_passages
+remembers_passages(::SplitMemory) = false
+
 """Forget the path and the passages of another sample."""
 function forget!(memory::RefinementMemory)
     fill!(memory.tag, 0)
@@ -72,21 +78,21 @@ One step of the grid: its times, and the driver's increments, of component c of 
 + (c − 1)·N]`, the areas likewise. It is interval `index` of the driver's own level. Solvers that do not use areas have
 none here; `area` draws it where one is needed after all.
 """
-struct Step{M,C,D<:Driver{C}}
+struct Step{M,C,D<:Driver{C},V<:AbstractVector{Float64},R<:SplitMemory{M,C}}
     start::Float64
     stop::Float64
     length::Float64
     scale::Float64
-    increments::Vector{Float64}
+    increments::V
     offset::Int
     area_scale::Float64
-    areas::Vector{Float64}
+    areas::V
     area_offset::Int
     num_neurons::Int
     key::NTuple{2,UInt64}
     index::Int
     driver::D
-    memory::RefinementMemory{M,C}
+    memory::R
 end
 
 """The driver's increment of component c of neuron k over the step."""
@@ -127,7 +133,7 @@ NetworkState{M}(n::Integer) where {M} = NetworkState{M}(
 num_neurons(x::NetworkState) = length(x.start)
 
 """Neuron k's local time: that of its last event in the step, or the step's start."""
-@inline piece_start(x::NetworkState, step::Step, k) = @inbounds x.moved[k] ? x.start[k] : step.start
+@inline piece_start(x, step::Step, k) = @inbounds x.moved[k] ? x.start[k] : step.start
 
 """Make the end of the step the start of the next one."""
 function turn_over!(x::NetworkState, θ::Model)

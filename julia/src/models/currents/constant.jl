@@ -1,6 +1,6 @@
 """A current that does not change in time."""
-struct ConstantCurrent <: InputCurrent
-    input_current::Vector{Float64}
+struct ConstantCurrent{V<:AbstractVector{Float64}} <: InputCurrent
+    input_current::V
 end
 
 CURRENTS["constant"] = (n, knots) -> ConstantCurrent(zeros(n))

@@ -1,10 +1,14 @@
 """
 A current given by its values at knots: linear between them, or held from one to the next; constant beyond both ends.
 """
-struct SampledCurrent{Linear} <: InputCurrent
-    knots::Vector{Float64}
-    values::Matrix{Float64}         # (knot, neuron)
+struct SampledCurrent{Linear,V<:AbstractVector{Float64},A<:AbstractMatrix{Float64}} <: InputCurrent
+    knots::V
+    values::A                       # (knot, neuron)
 end
+
+SampledCurrent{Linear}(knots::V, values::A) where {Linear,V,A} = SampledCurrent{Linear,V,A}(knots, values)
+
+rebuilt(::SampledCurrent{Linear}, knots, values) where {Linear} = SampledCurrent{Linear}(knots, values)
 
 CURRENTS["sampled_linear"] = (n, knots) -> SampledCurrent{true}(knots, zeros(length(knots), n))
 CURRENTS["sampled_previous"] = (n, knots) -> SampledCurrent{false}(knots, zeros(length(knots), n))

@@ -2,9 +2,9 @@
 g(v) = offset + slope·v: geometric noise (offset 0), or that of a fluctuating conductance (slope −1, offset its reversal
 potential).
 """
-struct AffineDiffusion <: Diffusion
-    offset::Vector{Float64}
-    slope::Vector{Float64}
+struct AffineDiffusion{V<:AbstractVector{Float64}} <: Diffusion
+    offset::V
+    slope::V
 end
 
 DIFFUSIONS["affine"] = n -> AffineDiffusion(zeros(n), zeros(n))

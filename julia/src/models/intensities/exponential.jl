@@ -3,10 +3,10 @@
 
 λ(v) = exp(β·min(v − v_th, cap))/τ, Holberg and Salvi (NeurIPS 2024), section 2.
 """
-struct ExponentialIntensity <: Intensity
-    beta::Vector{Float64}
-    v_th::Vector{Float64}
-    tau::Vector{Float64}
+struct ExponentialIntensity{V<:AbstractVector{Float64}} <: Intensity
+    beta::V
+    v_th::V
+    tau::V
     cap::Float64
 end
 

@@ -1,15 +1,17 @@
 """
-    FormulaIntensity{Key,P}
+    FormulaIntensity{Key,T}
 
 An intensity of the user's own: the host's code (`ssnn_define`) has its methods for this `Key`.
 """
-struct FormulaIntensity{Key,P} <: Intensity
-    values::NTuple{P,Vector{Float64}}
+struct FormulaIntensity{Key,T<:Tuple} <: Intensity
+    values::T                       # a vector per parameter
 end
 
-FormulaIntensity{Key}(n::Integer) where {Key} = (
-    P = length(coefficient_names(FormulaIntensity{Key})); FormulaIntensity{Key,P}(ntuple(_ -> zeros(n), P))
-)
+FormulaIntensity{Key}(values::T) where {Key,T<:Tuple} = FormulaIntensity{Key,T}(values)
+FormulaIntensity{Key}(n::Integer) where {Key} =
+    FormulaIntensity{Key}(ntuple(_ -> zeros(n), length(coefficient_names(FormulaIntensity{Key}))))
+
+rebuilt(::FormulaIntensity{Key}, values) where {Key} = FormulaIntensity{Key}(values)
 
 parameter_arrays(λ::FormulaIntensity{Key}) where {Key} =
     NamedTuple{coefficient_names(FormulaIntensity{Key})}(λ.values)

@@ -4,8 +4,8 @@
 Deterministic firing: the event is that the potential itself reaches v_th from below; there is no hazard. Gradients
 exist only where no noise drives v.
 """
-struct ThresholdIntensity <: Intensity
-    v_th::Vector{Float64}
+struct ThresholdIntensity{V<:AbstractVector{Float64}} <: Intensity
+    v_th::V
 end
 
 INTENSITIES["threshold"] = (n, settings) -> ThresholdIntensity(zeros(n))

@@ -1,0 +1,84 @@
+# Arrays of many samples in a device's memory, and what one group of lanes, which computes one sample in one direction,
+# sees of them.
+
+"""
+An array of which every sample, and every direction of a derivative, may have its own: theirs begins `by_sample` and
+`by_direction` numbers after that of the one before, 0 where they share it. Elements are `spacing` apart; 0 is one
+number for all. No index is checked.
+"""
+struct Block{T,N,A<:AbstractVector{T}} <: AbstractArray{T,N}
+    memory::A
+    dims::NTuple{N,Int}
+    by_sample::Int
+    by_direction::Int
+    spacing::Int
+    offset::Int                     # of the sample and direction at hand
+end
+
+"""
+    Block(memory, dims; by_sample, by_direction)
+
+One array of these dimensions per sample and direction, by default one behind the other: as many samples as `samples`
+says, and then those of the next direction.
+"""
+Block(memory::AbstractVector, dims; samples = 1, by_sample = prod(dims), by_direction = samples * prod(dims)) =
+    Block(memory, dims, by_sample, by_direction, 1, 0)
+
+"""One number for all elements."""
+everywhere(memory::AbstractVector, count; by_direction = 0) = Block(memory, (count,), 0, by_direction, 0, 0)
+
+Base.size(block::Block) = block.dims
+Base.IndexStyle(::Type{<:Block}) = IndexLinear()
+@inline Base.getindex(block::Block, i::Int) = @inbounds block.memory[block.offset+1+(i-1)*block.spacing]
+@inline Base.setindex!(block::Block, x, i::Int) = @inbounds block.memory[block.offset+1+(i-1)*block.spacing] = x
+
+# With its bounds unchecked: the default does so by `@boundscheck`, of which code for a device keeps the error's text.
+@inline Base.getindex(block::Block{T,2}, i::Int, j::Int) where {T} = block[i+(j-1)*block.dims[1]]
+@inline Base.setindex!(block::Block{T,2}, x, i::Int, j::Int) where {T} = block[i+(j-1)*block.dims[1]] = x
+
+with_arrays(change, block::Block) =
+    Block(change(block.memory), block.dims, block.by_sample, block.by_direction, block.spacing, block.offset)
+
+"""
+What sample `s` in direction `p` sees: the same with all blocks in it, however deep, put there.
+"""
+@inline of_group(block::Block, s, p) = Block(
+    block.memory, block.dims, block.by_sample, block.by_direction, block.spacing,
+    block.offset + (s - 1) * block.by_sample + (p - 1) * block.by_direction,
+)
+
+@generated function of_group(x, s, p)
+    fieldcount(x) == 0 && return :x
+    parts = [:(of_group(getfield(x, $n), s, p)) for n in 1:fieldcount(x)]
+    return x <: Tuple ? Expr(:tuple, parts...) : Expr(:new, x, parts...)
+end
+
+# --- lanes ------------------------------------------------------------------------------------------------------------
+
+"""
+One of the lanes of a group, which go through a sample side by side: `lane_index(lane)` from 1, `num_lanes(lane)`, and
+`meet(lane)`, where each waits until all of them have come, and from where on each sees what the others have written.
+"""
+abstract type Lane end
+
+"""The only lane of its group."""
+struct OnlyLane <: Lane end
+
+@inline lane_index(::OnlyLane) = 1
+@inline num_lanes(::OnlyLane) = 1
+@inline meet(::OnlyLane) = nothing
+
+"""What a lane takes of the numbers `from` to `to`."""
+struct Turns
+    from::Int
+    by::Int
+    to::Int
+end
+
+@inline turns(lane::Lane, range::UnitRange{Int}) =
+    Turns(first(range) + lane_index(lane) - 1, num_lanes(lane), last(range))
+@inline turns(lane::Lane, count::Int) = turns(lane, 1:count)
+
+@inline Base.iterate(t::Turns, n = t.from) = n > t.to ? nothing : (n, n + t.by)
+
+@inline leads(lane::Lane) = lane_index(lane) == 1

@@ -1,0 +1,514 @@
+# One sample, in one direction of a derivative or none, computed by the lanes of a group: what `Run` and its observers do
+# on a processor, in memory that does not grow and without errors that are thrown. Lanes share the neurons of a whole
+# step and the targets of a spike; between two meetings none touches what another does.
+
+"""What all groups of a call have in common, in plain numbers."""
+struct GroupShape
+    num_neurons::Int
+    first_sample::Int
+    seed::UInt64
+    t0::Float64
+    t1::Float64
+    dt::Float64
+    num_steps::Int
+    max_spikes::Int
+    spike_limit::Int                # of all neurons within one step
+    num_saves::Int
+    keeps_areas::Bool
+    wants_hazards::Bool             # at t1, of tangents
+    wants_hazards_at_saves::Bool
+end
+
+"""`NetworkState` and its tangent, and what belongs to a step. `expected` has each neuron's next spike, at Inf for none."""
+struct GroupState{Y,Z,F,B,N,E,M}
+    y::Y
+    y_end::Y
+    dy::Z                           # empty where nothing moves
+    dy_end::Z
+    start::F
+    start_tangent::F
+    moved::B
+    spikes::N
+    spikes_in_step::N
+    expected::E
+    increments::F                   # (neuron, component, even or odd step)
+    areas::F
+    memory::M
+    times::F                        # of the first spike that each lane expects,
+    neurons::N                      # and whose it is
+    moved_by::F                     # ∂ of the time of the spike at hand
+    status::N                       # what has gone wrong, where, in which step
+end
+
+"""Where a sample's results go; of arrays that nobody wants there is nothing."""
+struct GroupRecords{F,N,B,R,L,D}
+    spike_times::F
+    spike_neurons::N
+    spike_events::N
+    num_spikes::N
+    truncated::B
+    recorded::R                     # (neuron, time) of each recorded variable
+    last_state::L                   # a vector per variable, or none
+    spike_times_tangent::F
+    recorded_tangents::D
+    hazards::F                      # tangents of those at t1, and at saved times
+    hazards_at_saves::F
+end
+
+"""All that the groups of a call compute with: numbers, and blocks for each sample and direction."""
+struct GroupWork{S<:Solver,Θ<:Model,Z,D<:Driver,W<:SynapseList,T<:Block{Float64,1},X<:GroupState,E,R<:GroupRecords}
+    shape::GroupShape
+    solver::S
+    θ::Θ
+    dθ::Z                           # its tangent, or nothing
+    driver::D
+    synapses::W
+    saveat::T
+    state::X
+    deliveries::E                   # nothing where no spike is ever under way
+    records::R
+end
+
+"""A lane of the group for one sample and direction, and what it sees. Only the first direction `writes` the sample."""
+struct Group{W<:GroupWork,Θ,L<:Lane}
+    work::W
+    dual::Θ                         # nothing where nothing moves
+    key::NTuple{2,UInt64}
+    writes::Bool
+    lane::L
+end
+
+@inline function Group(work::GroupWork, s, p, lane::Lane)
+    w = of_group(work, s, p)
+    key = (w.shape.seed, UInt64(w.shape.first_sample + s - 1))
+    return Group(w, dual_of(w.θ, w.dθ), key, p == 1, lane)
+end
+
+@inline dual_of(θ, ::Nothing) = nothing
+@inline dual_of(θ, dθ::Model) = PlainDual(θ, dθ, nothing)
+
+"""Whether a tangent comes along."""
+@inline moves(g::Group) = g.dual !== nothing
+
+@inline neurons(g::Group) = turns(g.lane, g.work.shape.num_neurons)
+
+"""How far a sample has come."""
+struct GroupProgress
+    num_spikes::Int
+    next_save::Int
+    stopped::Bool
+end
+
+# What may go wrong.
+const ALL_WELL, NOT_FINITE, FIRES_TOO_OFTEN, RUNS_AWAY = 0, 1, 2, 3
+
+@inline function fail!(g::Group, status, k, n)
+    g.work.state.status[2], g.work.state.status[3] = k, n
+    g.work.state.status[1] = status
+    return
+end
+
+"""Compute sample `s` of a batch in direction `p`: one of its lanes."""
+function run_group!(work::GroupWork, s, p, lane::Lane)
+    g = Group(work, s, p, lane)
+    progress, n = begin_group!(g), 0
+    while n < g.work.shape.num_steps && !progress.stopped
+        progress = take_step!(g, n, progress)
+        n += 1
+    end
+    end_group!(g, progress, n)
+    return
+end
+
+function begin_group!(g::Group)
+    x, θ = g.work.state, g.work.θ
+    for k in neurons(g)
+        log_u = first_log_u(θ, g.key, k)
+        set_state!(x.y, k, initial_state(θ, k, log_u))
+        moves(g) && set_state!(x.dy, k, tangents_of(initial_state(g.dual, k, log_u)))
+        x.start_tangent[k], x.moved[k], x.spikes[k], x.spikes_in_step[k] = 0.0, false, 0, 0
+        expect_none!(x, k)
+        forget!(x.memory, k)
+    end
+    if leads(g.lane)
+        x.status[1] = ALL_WELL
+        begin_sample!(g.work.deliveries)
+    end
+    saves_start = g.work.shape.num_saves > 0 && g.work.saveat[1] == g.work.shape.t0
+    saves_start && foreach_neuron(k -> record!(g, 1, k, state_at(x.y, k), state_at(x.dy, k)), g)
+    return GroupProgress(0, saves_start ? 2 : 1, false)
+end
+
+@inline function foreach_neuron(f, g::Group)
+    for k in neurons(g)
+        f(k)
+    end
+end
+
+@inline expect_none!(x::GroupState, k) =
+    (y = map(zero, state_at(x.y, k)); x.expected[k] = Spike(k, 0, Inf, y, y); nothing)
+
+@inline function forget!(memory::GroupMemory, k)
+    for depth in 1:size(memory.tag, 1)
+        memory.tag[depth, k] = 0
+    end
+end
+
+begin_sample!(::Nothing) = nothing
+function begin_sample!(d::GroupDeliveries)
+    empty!(d.under_way)
+    d.sent[1] = 0
+    d.coming[1] = NO_SPIKE_COMING
+    return
+end
+
+function end_group!(g::Group, progress::GroupProgress, n)
+    x, records = g.work.state, g.work.records
+    meet(g.lane)
+    x.status[1] == ALL_WELL || return
+    for k in neurons(g)
+        y = state_at(x.y, k)
+        all(isfinite, y) || fail!(g, NOT_FINITE, k, n)
+        progress.stopped && continue
+        g.writes && set_first!(records.last_state, k, y)
+        moves(g) && g.work.shape.wants_hazards && may_fire(g, k, y) && (records.hazards[k] = last(state_at(x.dy, k)))
+    end
+    if leads(g.lane) && g.writes
+        records.num_spikes[1], records.truncated[1] = progress.num_spikes, progress.stopped
+    end
+    return
+end
+
+may_fire(g::Group, k, y) =
+    last(y) > (is_clamped(g.work.θ, k) ? 0.0 : threshold(g.key, k - 1, g.work.state.spikes[k]))
+
+# --- steps ------------------------------------------------------------------------------------------------------------
+
+function take_step!(g::Group, n, progress::GroupProgress)
+    step = step_at(g, n)
+    full_step!(g, step)
+    leads(g.lane) && send_inputs!(g, g.work.deliveries, step.stop)
+    progress = resolve_events!(g, step, progress)
+    progress.stopped && return progress
+    progress = save_until!(g, step, progress, step.stop, true)
+    end_step!(g, step)
+    return progress
+end
+
+"""Step `n` (from 0) of the grid, with what this lane's neurons need of the driver."""
+@inline function step_at(g::Group, n)
+    shape, x, path = g.work.shape, g.work.state, g.work.driver
+    start, stop = step_times(shape, n)
+    shortened = n == shape.num_steps - 1 && is_shortened(shape)
+    drawn = path.levels == 0 && !shortened
+    offset = draw!(g, path, n, shortened, stop - start)
+    # Noise steps are kept as normals.
+    scale, area_scale = drawn ? (sqrt(shape.dt), sqrt(shape.dt / 12)) : (1.0, 1.0)
+    return Step(
+        start, stop, shortened ? stop - start : shape.dt, scale, x.increments, offset, area_scale, x.areas, offset,
+        shape.num_neurons, g.key, n, path, x.memory,
+    )
+end
+
+"""Draw increments, and areas if they are kept, of step n; returns where they begin."""
+function draw!(g::Group, path::DrawnSteps{C}, n, shortened, span) where {C}
+    shape, x = g.work.shape, g.work.state
+    N = shape.num_neurons
+    if path.levels == 0 && !shortened
+        # A block of the generator serves an even step and the odd one after it.
+        iseven(n) || return C * N
+        for k in neurons(g), c in 1:C
+            place = k + (c - 1) * N
+            x.increments[place], x.increments[place+C*N] = both_normals(g, INCREMENT, n, k, c)
+            shape.keeps_areas && ((x.areas[place], x.areas[place+C*N]) = both_normals(g, LEVY_AREA, n, k, c))
+        end
+        return 0
+    end
+    for k in neurons(g)
+        whole = grid_step(path, g.key, n, k)
+        for c in 1:C
+            place, w, h = k + (c - 1) * N, whole.w[c], whole.h[c]
+            shortened && ((w, h) = beginning(path, g.key, k, c, n, shape.dt, w, h, span / shape.dt))
+            x.increments[place] = w
+            shape.keeps_areas && (x.areas[place] = h)
+        end
+    end
+    return 0
+end
+
+@inline both_normals(g::Group, purpose, n, k, c) =
+    normal_pair(g.key, (UInt64(n >> 1), counter_word(purpose, c - 1, k - 1)))
+
+function full_step!(g::Group, step::Step)
+    x, solver, θ = g.work.state, g.work.solver, g.work.θ
+    for k in neurons(g)
+        y, along_step = state_at(x.y, k), step_increment(solver, step, k)
+        after = one_step(solver, θ, k, y, step.start, step.length, along_step)
+        set_state!(x.y_end, k, after)
+        if moves(g)
+            dual = one_step(solver, g.dual, k, duals(y, state_at(x.dy, k)), step.start, step.length, along_step)
+            set_state!(x.dy_end, k, tangents_of(dual))
+        end
+        fires(θ, k, after) && look_ahead!(g, step, k)
+    end
+end
+
+"""Bring the end of neuron k's piece up to date, and expect its spike if it fires before that."""
+function look_ahead!(g::Group, step::Step, k)
+    x, a = g.work.state, piece_start(g.work.state, step, k)
+    arrival = reach(g.work.solver, g.work.θ, step, k, state_at(x.y, k), a, !x.moved[k])
+    if arrival.τ < Inf
+        x.expected[k] = Spike(k, arrival)
+    else
+        set_state!(x.y_end, k, arrival.y)
+        mark_moved!(x, k, a)
+    end
+    return
+end
+
+@inline mark_moved!(x::GroupState, k, a) = (x.start[k] = a; x.moved[k] = true; nothing)
+
+@inline restart!(g::Group, step::Step, k) = (expect_none!(g.work.state, k); look_ahead!(g, step, k))
+
+function end_step!(g::Group, step::Step)
+    x, θ = g.work.state, g.work.θ
+    for k in neurons(g)
+        if x.moved[k]
+            if moves(g)
+                set_state!(x.dy_end, k, tangent_within(g, step, k, step.stop, 0.0))
+                x.start_tangent[k] = 0.0
+            end
+            x.moved[k], x.spikes_in_step[k] = false, 0
+        end
+        y = state_at(x.y_end, k)
+        set_state!(x.y, k, rearms(typeof(θ)) ? rearmed(θ, k, y) : y)
+        moves(g) && set_state!(x.dy, k, state_at(x.dy_end, k))
+    end
+end
+
+"""Tangent of neuron k's state at `t` of this step, from where it is now; `dt` is that of t."""
+@inline function tangent_within(g::Group, step::Step, k, t, dt)
+    x, a = g.work.state, piece_start(g.work.state, step, k)
+    da = x.moved[k] ? x.start_tangent[k] : 0.0
+    return advance_tangent(g.work.solver, g.dual, step, k, state_at(x.y, k), state_at(x.dy, k), a, t, da, dt)
+end
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+"""Record all neurons at the saved times before `t`, or up to it where `included`."""
+function save_until!(g::Group, step::Step, progress::GroupProgress, t, included::Bool)
+    index = progress.next_save
+    while index <= g.work.shape.num_saves
+        at = g.work.saveat[index]
+        (at < t || included && at == t) || break
+        save!(g, step, progress, index, at)
+        index += 1
+    end
+    return GroupProgress(progress.num_spikes, index, progress.stopped)
+end
+
+function save!(g::Group, step::Step, progress::GroupProgress, index, t)
+    x, shape = g.work.state, g.work.shape
+    ends_step = t == step.stop && !progress.stopped
+    for k in neurons(g)
+        a = piece_start(x, step, k)
+        y = ends_step ? state_at(x.y_end, k) :
+            advance(g.work.solver, g.work.θ, step, k, state_at(x.y, k), a, t)
+        dy = !moves(g) || ends_step && !x.moved[k] ? state_at(x.dy_end, k) : tangent_within(g, step, k, t, 0.0)
+        record!(g, index, k, y, dy)
+        if moves(g) && shape.wants_hazards_at_saves && t > shape.t0 && may_fire(g, k, y)
+            g.work.records.hazards_at_saves[k+shape.num_neurons*(index-1)] = last(dy)
+        end
+    end
+end
+
+"""Put as many of a state's variables there as there are arrays."""
+@inline set_first!(arrays::NTuple{R,Any}, place, y) where {R} =
+    (ntuple(n -> (arrays[n][place] = y[n]; nothing), Val(R)); nothing)
+
+@inline function record!(g::Group, index, k, y, dy)
+    records, place = g.work.records, k + g.work.shape.num_neurons * (index - 1)
+    g.writes && set_first!(records.recorded, place, y)
+    moves(g) && set_first!(records.recorded_tangents, place, dy)
+    return
+end
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+"""Let all neurons fire that fire in this step, and spikes arrive that do so, in the order of time."""
+function resolve_events!(g::Group, step::Step, progress::GroupProgress)
+    before = progress.num_spikes
+    while true
+        τ, j, coming, well = next_event(g)
+        well || return GroupProgress(progress.num_spikes, progress.next_save, true)
+        if coming.arrival <= step.stop && coming.arrival <= τ
+            progress = save_until!(g, step, progress, coming.arrival, false)
+            deliver!(g, g.work.deliveries, step, coming)
+            continue
+        end
+        τ < Inf || return progress
+        progress = fire!(g, step, save_until!(g, step, progress, τ, false), j, τ)
+        progress.stopped && return progress
+        if progress.num_spikes - before > g.work.shape.spike_limit && leads(g.lane)
+            fail!(g, RUNS_AWAY, j, step.index)
+        end
+    end
+end
+
+"""
+Time and neuron of the next spike that any neuron is about to fire in this step, Inf where there is none; the spike that
+arrives next; and whether all is well.
+"""
+function next_event(g::Group)
+    x, lane = g.work.state, g.lane
+    meet(lane)
+    well, coming = x.status[1] == ALL_WELL, coming_spike(g.work.deliveries)
+    τ, j = Inf, 0
+    for k in neurons(g)
+        time = x.expected[k].time
+        time < τ && ((τ, j) = (time, k))
+    end
+    num_lanes(lane) == 1 && return τ, j, coming, well
+    index, count = lane_index(lane), num_lanes(lane)
+    x.times[index], x.neurons[index] = τ, j
+    meet(lane)
+    # Pairwise, in halves: the first lane's is then the first of all.
+    while count > 1
+        half = (count + 1) >> 1
+        if index + half <= count
+            time, k = x.times[index+half], x.neurons[index+half]
+            if time < τ || time == τ && k < j
+                x.times[index], x.neurons[index] = τ, j = time, k
+            end
+        end
+        count = half
+        meet(lane)
+    end
+    return x.times[1], x.neurons[1], coming, well
+end
+
+"""Let neuron j, which is expected to, fire at τ: its targets are brought there, and all of them go on from there."""
+function fire!(g::Group, step::Step, progress::GroupProgress, j, τ)
+    x, θ, synapses, index = g.work.state, g.work.θ, g.work.synapses, progress.num_spikes + 1
+    spike = x.expected[j]
+    leads(g.lane) && bring_to_spike!(g, step, j, spike, index)
+    meet(g.lane)
+    reached, dτ = synapses_of(synapses, j), moves(g) ? x.moved_by[1] : 0.0
+    for e in turns(g.lane, reached)
+        k = target(synapses, e)
+        k == j || arrive!(g, step, e, k, τ, dτ)
+    end
+    leads(g.lane) && make_transition!(g, step, j, spike.event, reached, index, τ)
+    progress = GroupProgress(index, progress.next_save, index == g.work.shape.max_spikes)
+    if progress.stopped
+        meet(g.lane)
+        next = progress.next_save
+        if next <= g.work.shape.num_saves && g.work.saveat[next] == τ
+            save!(g, step, progress, next, τ)
+        end
+    end
+    return progress
+end
+
+"""Bring neuron j to its spike, and put that down."""
+function bring_to_spike!(g::Group, step::Step, j, spike::Spike, index)
+    x, records, τ = g.work.state, g.work.records, spike.time
+    if moves(g)
+        y, a = state_at(x.y, j), piece_start(x, step, j)
+        da = x.moved[j] ? x.start_tangent[j] : 0.0
+        dτ, dy = spike_tangent(g.work.solver, g.dual, step, spike, y, state_at(x.dy, j), a, da)
+        set_state!(x.dy, j, dy)
+        x.start_tangent[j] = x.moved_by[1] = dτ
+        records.spike_times_tangent[index] = dτ
+    end
+    set_state!(x.y, j, spike.y)
+    mark_moved!(x, j, τ)
+    if g.writes
+        records.spike_times[index], records.spike_neurons[index] = τ, j - 1
+        isempty(records.spike_events) || (records.spike_events[index] = spike.event - 1)
+    end
+    return
+end
+
+"""Bring neuron k, the target of synapse e, to τ, which moves by dτ, where a spike comes by it."""
+function arrive!(g::Group, step::Step, e, k, τ, dτ)
+    x, solver, θ = g.work.state, g.work.solver, g.work.θ
+    y = advance(solver, θ, step, k, state_at(x.y, k), piece_start(x, step, k), τ)
+    if moves(g)
+        dy = tangent_within(g, step, k, τ, dτ)
+        set_state!(x.dy, k, tangents_of(delivery(g.dual, g.work.synapses, e, k, duals(y, dy))))
+        x.start_tangent[k] = dτ
+    end
+    set_state!(x.y, k, delivery(θ, g.work.synapses, e, k, y))
+    mark_moved!(x, k, τ)
+    restart!(g, step, k)
+end
+
+"""Let neuron j, which is at its spike, make its transition, and its spike be under way to targets behind delays."""
+function make_transition!(g::Group, step::Step, j, event, reached, index, τ)
+    x, θ, synapses = g.work.state, g.work.θ, g.work.synapses
+    y = state_at(x.y, j)
+    all(isfinite, y) || fail!(g, NOT_FINITE, j, step.index)
+    x.spikes[j] += 1
+    after = transition(θ, j, event, y, next_log_u(θ, g.key, j, event, x.spikes[j]))
+    own = first_target(synapses, reached, j)
+    to_itself = own <= last(reached) && target(synapses, own) == j
+    if moves(g)
+        dual = transition(g.dual, j, event, duals(y, state_at(x.dy, j)), 0.0)
+        set_state!(x.dy, j, tangents_of(to_itself ? arrival(g.dual, own, j, dual) : dual))
+    end
+    set_state!(x.y, j, to_itself ? arrival(θ, own, j, after) : after)
+    restart!(g, step, j)
+    x.spikes_in_step[j] += 1
+    x.spikes_in_step[j] > MAX_SPIKES_IN_STEP && fail!(g, FIRES_TOO_OFTEN, j, step.index)
+    synapses.delayed == 1 && send_spike!(g, g.work.deliveries, j, index, τ)
+    return
+end
+
+# --- spikes under way -------------------------------------------------------------------------------------------------
+
+@inline coming_spike(::Nothing) = NO_SPIKE_COMING
+@inline coming_spike(d::GroupDeliveries) = d.coming[1]
+
+send_inputs!(g::Group, ::Nothing, t) = nothing
+function send_inputs!(g::Group, d::GroupDeliveries, t)
+    send_inputs!(d, g.work.θ, g.work.synapses, t)
+    look_up!(g, d)
+end
+
+send_spike!(g::Group, ::Nothing, j, index, τ) = nothing
+function send_spike!(g::Group, d::GroupDeliveries, j, index, τ)
+    send!(d, g.work.θ, g.work.synapses, j, index, τ)
+    look_up!(g, d)
+end
+
+"""Let all lanes know which spike arrives next, and where."""
+function look_up!(g::Group, d::GroupDeliveries)
+    d.coming[1] = isempty(d.under_way) ? NO_SPIKE_COMING : d.under_way[1]
+    isempty(d.under_way) && return
+    reached = reached_next(d, g.work.θ, g.work.synapses, d.under_way[1])
+    d.places[1], d.places[2] = first(reached), last(reached)
+    return
+end
+
+deliver!(g::Group, ::Nothing, step::Step, spike::SpikeUnderWay) = nothing
+function deliver!(g::Group, d::GroupDeliveries, step::Step, spike::SpikeUnderWay)
+    reached = d.places[1]:d.places[2]
+    for place in turns(g.lane, reached)
+        e = synapse_at(d, place)
+        dT = moves(g) ? sent_tangent(g, d, spike, e) + delay_tangent(g.dual, e) : 0.0
+        arrive!(g, step, e, target(g.work.synapses, e), spike.arrival, dT)
+    end
+    meet(g.lane)
+    if leads(g.lane)
+        go_on!(d, g.work.θ, g.work.synapses, last(reached))
+        look_up!(g, d)
+    end
+    return
+end
+
+"""∂ of the time at which a spike was sent: of an input it is the host's, of a neuron it is known."""
+@inline function sent_tangent(g::Group, d::GroupDeliveries, spike::SpikeUnderWay, e)
+    is_input(g.work.synapses, e) || return g.work.records.spike_times_tangent[spike.index]
+    return isempty(d.inputs.time_tangents) ? 0.0 : d.inputs.time_tangents[spike.index]
+end
