@@ -87,6 +87,14 @@ end
 @inline dual_of(θ, ::Nothing) = nothing
 @inline dual_of(θ, dθ::Model) = PlainDual(θ, dθ, nothing)
 
+# What is made of blocks, and of parts that are.
+const OnDevice = Union{
+    ModelPart,TabledOU,GroupMemory,SynapseArrays,Growing,InputArrays,GroupDeliveries,GroupState,GroupRecords,GroupWork,
+}
+
+with_arrays(change, part::OnDevice) =
+    rebuilt(part, (with_arrays(change, getfield(part, n)) for n in 1:nfields(part))...)
+
 """Whether a tangent comes along."""
 @inline moves(g::Group) = g.dual !== nothing
 

@@ -61,9 +61,6 @@ follow from its fields says how it is `rebuilt(old, fields...)`.
 with_arrays(change, setting) = setting
 with_arrays(change, array::AbstractArray) = change(array)
 with_arrays(change, parts::Tuple) = map(part -> with_arrays(change, part), parts)
-with_arrays(change, part::ModelPart) =
-    rebuilt(part, (with_arrays(change, getfield(part, n)) for n in 1:nfields(part))...)
-
 rebuilt(old, fields...) = Base.typename(typeof(old)).wrapper(fields...)
 
 # --- states -----------------------------------------------------------------------------------------------------------

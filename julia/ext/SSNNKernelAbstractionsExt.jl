@@ -1,0 +1,93 @@
+# Groups of lanes as kernels of KernelAbstractions.jl, on whatever backend it has. What they compute is the core's
+# (src/devices); this brings memory there and back, and starts them.
+module SSNNKernelAbstractionsExt
+
+using Adapt: Adapt, adapt
+using KernelAbstractions: KernelAbstractions, @groupsize, @index, @kernel, Backend, CPU
+using SSNN: SSNN, Block, Device, GroupWork, Lane, OnlyLane, run_group!
+
+"""A backend, and how many bytes it has left: a function without arguments."""
+struct KernelDevice{B<:Backend,F} <: Device
+    backend::B
+    free::F
+end
+
+# On the processor a sample is one lane's, and memory is the host's.
+SSNN.to_device(::KernelDevice{CPU}, array) = array
+SSNN.from_device(::KernelDevice{CPU}, memory) = memory
+SSNN.lanes_per_group(::KernelDevice{CPU}, neurons) = 1
+
+function SSNN.to_device(device::KernelDevice, array)
+    memory = KernelAbstractions.allocate(device.backend, eltype(array), length(array))
+    isempty(array) || copyto!(memory, array)
+    return memory
+end
+
+SSNN.from_device(::KernelDevice, memory) = Array(memory)
+
+function SSNN.new_memory(device::KernelDevice, value, count)
+    memory = KernelAbstractions.allocate(device.backend, typeof(value), count)
+    count == 0 || fill!(memory, value)
+    return memory
+end
+
+SSNN.free_memory(device::KernelDevice) = Int(device.free())
+
+# Lanes of a few neurons would wait for each other more than they compute: a lane takes a sample by itself there. More
+# lanes than this have no more to do, as few neurons fire within a step.
+const FEW_NEURONS = 8
+const MOST_LANES = 256
+const SAMPLES_PER_GROUP = 64
+
+SSNN.lanes_per_group(::KernelDevice, neurons) = neurons <= FEW_NEURONS ? 1 : min(nextpow(2, neurons), MOST_LANES)
+
+"""One lane of a workgroup."""
+struct WorkgroupLane <: Lane
+    index::Int
+    count::Int
+end
+
+@inline SSNN.lane_index(lane::WorkgroupLane) = lane.index
+@inline SSNN.num_lanes(lane::WorkgroupLane) = lane.count
+@inline SSNN.meet(::WorkgroupLane) = KernelAbstractions.__synchronize()
+
+@kernel function sample_per_lane!(work, num_samples)
+    index = @index(Global, Linear)
+    run_group!(work, mod1(index, num_samples), cld(index, num_samples), OnlyLane())
+end
+
+@kernel function sample_per_group!(work, num_samples)
+    index, lane, lanes = @index(Group, Linear), @index(Local, Linear), prod(@groupsize())
+    run_group!(work, mod1(index, num_samples), cld(index, num_samples), WorkgroupLane(lane, lanes))
+end
+
+function SSNN.launch!(device::KernelDevice, work::GroupWork, num_samples, num_directions, lanes)
+    groups = num_samples * num_directions
+    if lanes == 1
+        together = device.backend isa CPU ? 1 : SAMPLES_PER_GROUP
+        sample_per_lane!(device.backend, together)(work, num_samples; ndrange = groups)
+    else
+        sample_per_group!(device.backend, lanes)(work, num_samples; ndrange = groups * lanes)
+    end
+    KernelAbstractions.synchronize(device.backend)
+end
+
+# What a kernel is given has its blocks in the device's own kind of arrays.
+Adapt.adapt_structure(to, block::Block) = SSNN.with_arrays(memory -> adapt(to, memory), block)
+Adapt.adapt_structure(to, part::SSNN.OnDevice) = SSNN.with_arrays(memory -> adapt(to, memory), part)
+
+"""Have the host name a backend."""
+function add_device!(name, backend::Backend, free)
+    SSNN.DEVICES[name] = KernelDevice(backend, free)
+    return
+end
+
+# Half of the memory that is free, where others may want some.
+host_memory() = Sys.free_memory() ÷ 2
+
+function __init__()
+    SSNN.DEVICE_HOOK[] = add_device!
+    add_device!("kernels", CPU(), host_memory)
+end
+
+end
