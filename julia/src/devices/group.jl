@@ -312,6 +312,8 @@ function save_until!(g::Group, step::Step, progress::GroupProgress, t, included:
         save!(g, step, progress, index, at)
         index += 1
     end
+    # What comes next may move neurons of another lane, which has to have recorded them.
+    index > progress.next_save && meet(g.lane)
     return GroupProgress(progress.num_spikes, index, progress.stopped)
 end
 
