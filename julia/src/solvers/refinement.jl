@@ -99,8 +99,8 @@ end
     refine(follow, start, solver, θ, step, k, y, a, b, to_spike, firing) -> (Arrival, followed)
 
 Bring neuron k from its state y at time a to b; with `to_spike` no further than to its first spike. `firing` says that
-the whole step is known to make it fire. `follow(followed, piece, arrival)` is called with each piece crossed and where
-it has led, and what it returns is `followed` the next time, `start` the first.
+the whole step is known to make it fire. `follow(followed, piece)` is called with each piece crossed, and what it returns
+is `followed` the next time, `start` the first.
 
 Intervals are crossed whole, by one step of the solver, where that shows no spike; else the halves of them, the left one
 first, down to the leaves.
@@ -123,14 +123,14 @@ function refine(
             at, stop = max(a, from), min(b, to)
             arrival = cross_straight(solver, θ, k, y, at, stop, to, map(w -> w / h, x.w), to_spike)
             end_ = to_spike ? min(stop, arrival.τ) : stop
-            followed = follow(followed, Piece(true, at, end_, to, y, x, h), arrival)
+            followed = follow(followed, Piece(true, at, end_, to, y, x, h))
         elseif !firing && a <= from && to <= b
             y_to = one_step(solver, θ, k, y, from, h, x)
             firing = fires(θ, k, y_to)
             if !firing
                 crossed = direct = true
                 arrival = Arrival(y_to, Inf, 0, zero_state(Val(M)))
-                followed = follow(followed, Piece(false, from, to, to, y, x, h), arrival)
+                followed = follow(followed, Piece(false, from, to, to, y, x, h))
             end
         end
         if crossed
@@ -157,8 +157,8 @@ function refine(
 end
 
 # What becomes of the pieces: nothing, or they are kept in a vector.
-@inline pass_piece(::Nothing, piece, arrival) = nothing
-@inline keep_piece(pieces, piece, arrival) = push!(pieces, piece)
+@inline pass_piece(::Nothing, piece) = nothing
+@inline keep_piece(pieces, piece) = push!(pieces, piece)
 
 """From a to b without an event between them."""
 passage(solver, θ::Model, step::Step, k, y, a, b) =
@@ -224,15 +224,16 @@ function pieces_of(solver::Solver, θ::Model, step::Step, k, y, a, b)
     return last(refine(keep_piece, empty!(pieces), solver, θ, step, k, y, a, b, false, false))
 end
 
-"""What `follow` makes, as `refine` says, of the pieces of neuron k's passage from its state y at a to b."""
-function follow_pieces(follow, start, solver, θ::Model, step::Step, k, y, a, b)
-    step.memory isa RefinementMemory || return last(refine(follow, start, solver, θ, step, k, y, a, b, false, false))
-    followed = start
-    for piece in pieces_of(solver, θ, step, k, y, a, b)
-        followed = follow(followed, piece, nothing)
-    end
-    return followed
-end
+"""
+What `follow(followed, piece)` makes, one after the other, of the pieces of neuron k's passage from its state y at a to
+b, and of none `start`.
+"""
+follow_pieces(follow, start, solver, θ::Model, step::Step, k, y, a, b) =
+    foldl(follow, pieces_of(solver, θ, step, k, y, a, b); init = start)
+
+"""The same from the last piece to the first."""
+follow_pieces_back(follow, start, solver, θ::Model, step::Step, k, y, a, b) =
+    foldl(follow, Iterators.reverse(pieces_of(solver, θ, step, k, y, a, b)); init = start)
 
 """Tangent of `advance`, from those of y, a and b."""
 function advance_tangent(solver::Solver, θ::DualModel, step::Step, k, y, dy, a, b, da, db)
@@ -241,7 +242,7 @@ function advance_tangent(solver::Solver, θ::DualModel, step::Step, k, y, dy, a,
         slopes = moved_slopes(θ, step, k)
         return tangents_of(leaf_piece(solver, θ, k, state, Dual(a, da), Dual(b, db), step.stop, slopes))
     end
-    return tangents_of(follow_pieces(state, solver, θ.primal, step, k, y, a, b) do state, piece, arrival
+    return tangents_of(follow_pieces(state, solver, θ.primal, step, k, y, a, b) do state, piece
         # Inner ends of pieces are fixed edges of intervals.
         piece_tangent(solver, θ, step, k, state, piece, piece.a == a ? da : 0.0, piece.b == b ? db : 0.0)
     end)
@@ -283,8 +284,8 @@ function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar
             θ̄, solver, θ, k, y, bar, a, b, step.stop, step_slopes(step, k), wanted, moves || starts_late,
         )
     end
-    a_bar = b_bar = 0.0
-    for piece in Iterators.reverse(pieces_of(solver, θ, step, k, y, a, b))
+    return follow_pieces_back((bar, 0.0, 0.0), solver, θ, step, k, y, a, b) do bars, piece
+        bar, a_bar, b_bar = bars
         if piece.in_leaf
             leaf_path_adjoint!(
                 step.driver, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.to, piece.x, piece.length,
@@ -293,17 +294,15 @@ function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar
                 θ̄, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.to, slopes(piece), wanted,
                 moves && piece.b == b || starts_late && piece.a == a,
             )
-            piece.a == a && (a_bar = start_bar)
-            piece.b == b && (b_bar = stop_bar)
-        else
-            if moves && piece.b == b
-                y_b = one_step(solver, θ, k, piece.y, piece.a, piece.length, piece.x)
-                b_bar = along(bar, edge_velocity(solver, θ, step, k, y_b, b))
-            end
-            one_step_path_adjoint!(step.driver, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.length, piece.x)
-            bar = one_step_adjoint!(θ̄, solver, θ, k, piece.y, bar, piece.a, piece.length, piece.x, wanted)
-            starts_late && piece.a == a && (a_bar = -along(bar, edge_velocity(solver, θ, step, k, y, a)))
+            return bar, piece.a == a ? start_bar : a_bar, piece.b == b ? stop_bar : b_bar
         end
+        if moves && piece.b == b
+            y_b = one_step(solver, θ, k, piece.y, piece.a, piece.length, piece.x)
+            b_bar = along(bar, edge_velocity(solver, θ, step, k, y_b, b))
+        end
+        one_step_path_adjoint!(step.driver, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.length, piece.x)
+        bar = one_step_adjoint!(θ̄, solver, θ, k, piece.y, bar, piece.a, piece.length, piece.x, wanted)
+        starts_late && piece.a == a && (a_bar = -along(bar, edge_velocity(solver, θ, step, k, y, a)))
+        return bar, a_bar, b_bar
     end
-    return bar, a_bar, b_bar
 end
