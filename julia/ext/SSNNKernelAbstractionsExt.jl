@@ -4,7 +4,7 @@ module SSNNKernelAbstractionsExt
 
 using Adapt: Adapt, adapt
 using KernelAbstractions: KernelAbstractions, @groupsize, @index, @kernel, Backend, CPU
-using SSNN: SSNN, Block, Device, GroupWork, Lane, OnlyLane, run_group!
+using SSNN: SSNN, Block, Device, GroupWork, Lane, OnlyLane
 
 """A backend, and how many bytes it has left: a function without arguments."""
 struct KernelDevice{B<:Backend,F} <: Device
@@ -51,23 +51,23 @@ end
 @inline SSNN.num_lanes(lane::WorkgroupLane) = lane.count
 @inline SSNN.meet(::WorkgroupLane) = KernelAbstractions.__synchronize()
 
-@kernel function sample_per_lane!(work, num_samples)
+@kernel function sample_per_lane!(run, work, num_samples)
     index = @index(Global, Linear)
-    run_group!(work, mod1(index, num_samples), cld(index, num_samples), OnlyLane())
+    run(work, mod1(index, num_samples), cld(index, num_samples), OnlyLane())
 end
 
-@kernel function sample_per_group!(work, num_samples)
+@kernel function sample_per_group!(run, work, num_samples)
     index, lane, lanes = @index(Group, Linear), @index(Local, Linear), prod(@groupsize())
-    run_group!(work, mod1(index, num_samples), cld(index, num_samples), WorkgroupLane(lane, lanes))
+    run(work, mod1(index, num_samples), cld(index, num_samples), WorkgroupLane(lane, lanes))
 end
 
-function SSNN.launch!(device::KernelDevice, work::GroupWork, num_samples, num_directions, lanes)
+function SSNN.launch!(run, device::KernelDevice, work::GroupWork, num_samples, num_directions, lanes)
     groups = num_samples * num_directions
     if lanes == 1
         together = device.backend isa CPU ? 1 : SAMPLES_PER_GROUP
-        sample_per_lane!(device.backend, together)(work, num_samples; ndrange = groups)
+        sample_per_lane!(device.backend, together)(run, work, num_samples; ndrange = groups)
     else
-        sample_per_group!(device.backend, lanes)(work, num_samples; ndrange = groups * lanes)
+        sample_per_group!(device.backend, lanes)(run, work, num_samples; ndrange = groups * lanes)
     end
     KernelAbstractions.synchronize(device.backend)
 end

@@ -42,18 +42,18 @@ function meet(lane::TaskLane)
     end
 end
 
-function launch!(device::Emulation, work::GroupWork, num_samples, num_directions, lanes)
+function launch!(run, device::Emulation, work::GroupWork, num_samples, num_directions, lanes)
     for p in 1:num_directions, s in 1:num_samples
         check_cancelled()
         if lanes == 1
-            run_group!(work, s, p, OnlyLane())
+            run(work, s, p, OnlyLane())
             continue
         end
         meeting = TaskMeeting(0, 0, false)
         order = isodd(s) ? (1:lanes) : (lanes:-1:1)
         @sync for index in order
             @async try
-                run_group!(work, s, p, TaskLane(index, lanes, meeting))
+                run(work, s, p, TaskLane(index, lanes, meeting))
             catch
                 meeting.failed = true
                 rethrow()

@@ -56,7 +56,7 @@ struct GroupRecords{F,N,B,R,L,D}
 end
 
 """All that the groups of a call compute with: numbers, and blocks for each sample and direction."""
-struct GroupWork{S<:Solver,Θ<:Model,Z,D<:Driver,W<:SynapseList,T<:Block{Float64,1},X<:GroupState,E,R<:GroupRecords}
+struct GroupWork{S<:Solver,Θ<:Model,Z,D<:Driver,W<:SynapseList,T<:Block{Float64,1},X<:GroupState,E,R<:GroupRecords,B}
     shape::GroupShape
     solver::S
     θ::Θ
@@ -67,22 +67,30 @@ struct GroupWork{S<:Solver,Θ<:Model,Z,D<:Driver,W<:SynapseList,T<:Block{Float64
     state::X
     deliveries::E                   # nothing where no spike is ever under way
     records::R
+    backward::B                     # what reverse mode needs besides; nothing in a forward run
 end
 
-"""A lane of the group for one sample and direction, and what it sees. Only the first direction `writes` the sample."""
-struct Group{W<:GroupWork,Θ,L<:Lane}
+"""
+A lane of the group for one sample and direction, and what it sees. Only the first direction `writes` the sample. What
+happens goes on a `tape` where there is one.
+"""
+struct Group{W<:GroupWork,Θ,L<:Lane,T}
     work::W
     dual::Θ                         # nothing where nothing moves
     key::NTuple{2,UInt64}
     writes::Bool
     lane::L
+    tape::T
 end
 
 @inline function Group(work::GroupWork, s, p, lane::Lane)
     w = of_group(work, s, p)
     key = (w.shape.seed, UInt64(w.shape.first_sample + s - 1))
-    return Group(w, dual_of(w.θ, w.dθ), key, p == 1, lane)
+    return Group(w, dual_of(w.θ, w.dθ), key, p == 1, lane, nothing)
 end
+
+"""The same group with a tape, or, with nothing, without one."""
+@inline with_tape(g::Group, tape) = Group(g.work, g.dual, g.key, g.writes, g.lane, tape)
 
 @inline dual_of(θ, ::Nothing) = nothing
 @inline dual_of(θ, dθ::Model) = PlainDual(θ, dθ, nothing)
@@ -100,15 +108,43 @@ with_arrays(change, part::OnDevice) =
 
 @inline neurons(g::Group) = turns(g.lane, g.work.shape.num_neurons)
 
-"""How far a sample has come."""
+"""How far a sample has come, and how much has happened that a tape is for."""
 struct GroupProgress
     num_spikes::Int
     next_save::Int
     stopped::Bool
+    marks::Int
+    places::Int
 end
 
-# What may go wrong.
-const ALL_WELL, NOT_FINITE, FIRES_TOO_OFTEN, RUNS_AWAY = 0, 1, 2, 3
+@inline stop(p::GroupProgress) = GroupProgress(p.num_spikes, p.next_save, true, p.marks, p.places)
+@inline marked(p::GroupProgress, places) =
+    GroupProgress(p.num_spikes, p.next_save, p.stopped, p.marks + 1, p.places + places)
+@inline saved(p::GroupProgress) = GroupProgress(p.num_spikes, p.next_save + 1, p.stopped, p.marks, p.places)
+@inline fired(p::GroupProgress, most) =
+    GroupProgress(p.num_spikes + 1, p.next_save, p.num_spikes + 1 == most, p.marks, p.places)
+
+# What may go wrong; the last, of a tape, is mended by another call.
+const ALL_WELL, NOT_FINITE, FIRES_TOO_OFTEN, RUNS_AWAY, TAPE_IS_FULL = 0, 1, 2, 3, 4
+
+# What a tape has marks of.
+const FIRED, DELIVERED, SAVED, SAVED_AT_END, FINISHED = 1, 2, 3, 4, 5
+
+"""
+Something that happened at `time`, and the first of the places at which neurons were then. Of a spike `index` says which
+of the sample's it is, or of its inputs'; it is that of neuron `source`, by which `event`, or came from there. Of a
+delivery, `event` is the first place that it reached in the order of delays, and `count` how many; of a saved time,
+`index` says which it is.
+"""
+struct Mark
+    what::Int
+    place::Int
+    count::Int
+    time::Float64
+    index::Int
+    source::Int
+    event::Int
+end
 
 @inline function fail!(g::Group, status, k, n)
     g.work.state.status[2], g.work.state.status[3] = k, n
@@ -144,7 +180,7 @@ function begin_group!(g::Group)
     end
     saves_start = g.work.shape.num_saves > 0 && g.work.saveat[1] == g.work.shape.t0
     saves_start && foreach_neuron(k -> record!(g, 1, k, state_at(x.y, k), state_at(x.dy, k)), g)
-    return GroupProgress(0, saves_start ? 2 : 1, false)
+    return GroupProgress(0, saves_start ? 2 : 1, false, 0, 0)
 end
 
 @inline function foreach_neuron(f, g::Group)
@@ -193,49 +229,68 @@ may_fire(g::Group, k, y) =
 # --- steps ------------------------------------------------------------------------------------------------------------
 
 function take_step!(g::Group, n, progress::GroupProgress)
-    step = step_at(g, n)
+    step = step_at(g, n, iseven(n))
+    note_start!(g, g.tape, n)
     full_step!(g, step)
     leads(g.lane) && send_inputs!(g, g.work.deliveries, step.stop)
+    before = progress.marks
     progress = resolve_events!(g, step, progress)
-    progress.stopped && return progress
+    progress.stopped && return note_stop!(g, g.tape, step, progress)
     progress = save_until!(g, step, progress, step.stop, true)
+    progress = note_end!(g, g.tape, step, progress, progress.marks > before)
     end_step!(g, step)
     return progress
 end
 
-"""Step `n` (from 0) of the grid, with what this lane's neurons need of the driver."""
-@inline function step_at(g::Group, n)
+# Where there is no tape, nothing is noted but how much there would be.
+note_start!(g::Group, ::Nothing, n) = nothing
+note_stop!(g::Group, ::Nothing, step::Step, progress) = progress
+note_end!(g::Group, ::Nothing, step::Step, progress, eventful) =
+    eventful ? marked(progress, g.work.shape.num_neurons) : progress
+note_mark!(g::Group, ::Nothing, progress, mark) = nothing
+note_place!(g::Group, ::Nothing, place, y, a) = nothing
+note_save!(g::Group, ::Nothing, k, index, y) = nothing
+
+"""
+Step `n` (from 0) of the grid, with what this lane's neurons need of the driver: it is drawn where it is not that of the
+step before or, backwards, after this one, which a block of the generator serves, too.
+"""
+@inline function step_at(g::Group, n, draw::Bool)
     shape, x, path = g.work.shape, g.work.state, g.work.driver
     start, stop = step_times(shape, n)
     shortened = n == shape.num_steps - 1 && is_shortened(shape)
     drawn = path.levels == 0 && !shortened
-    offset = draw!(g, path, n, shortened, stop - start)
+    offset = !drawn ? draw!(g, path, n, shortened, stop - start) : draw ? draw_pair!(g, path, n) : pair_place(g, path, n)
     # Noise steps are kept as normals.
     scale, area_scale = drawn ? (sqrt(shape.dt), sqrt(shape.dt / 12)) : (1.0, 1.0)
     return Step(
         start, stop, shortened ? stop - start : shape.dt, scale, x.increments, offset, area_scale, x.areas, offset,
-        shape.num_neurons, g.key, n, path, x.memory,
+        shape.num_neurons, g.key, n, path, of_lane(x.memory, g.lane),
     )
 end
 
-"""Draw increments, and areas if they are kept, of step n; returns where they begin."""
-function draw!(g::Group, path::DrawnSteps{C}, n, shortened, span) where {C}
+# Where the normals of step n are, of those of it and its neighbour.
+@inline pair_place(g::Group, ::DrawnSteps{C}, n) where {C} = isodd(n) ? C * g.work.shape.num_neurons : 0
+
+"""Draw normals for the increments, and areas if they are kept, of step n and its neighbour; returns where n's are."""
+function draw_pair!(g::Group, path::DrawnSteps{C}, n) where {C}
     shape, x = g.work.shape, g.work.state
     N = shape.num_neurons
-    if path.levels == 0 && !shortened
-        # A block of the generator serves an even step and the odd one after it.
-        iseven(n) || return C * N
-        for k in neurons(g), c in 1:C
-            place = k + (c - 1) * N
-            x.increments[place], x.increments[place+C*N] = both_normals(g, INCREMENT, n, k, c)
-            shape.keeps_areas && ((x.areas[place], x.areas[place+C*N]) = both_normals(g, LEVY_AREA, n, k, c))
-        end
-        return 0
+    for k in neurons(g), c in 1:C
+        place = k + (c - 1) * N
+        x.increments[place], x.increments[place+C*N] = both_normals(g, INCREMENT, n, k, c)
+        shape.keeps_areas && ((x.areas[place], x.areas[place+C*N]) = both_normals(g, LEVY_AREA, n, k, c))
     end
+    return pair_place(g, path, n)
+end
+
+"""Draw increments, and areas if they are kept, of step n alone; returns where they are."""
+function draw!(g::Group, path::DrawnSteps{C}, n, shortened, span) where {C}
+    shape, x = g.work.shape, g.work.state
     for k in neurons(g)
         whole = grid_step(path, g.key, n, k)
         for c in 1:C
-            place, w, h = k + (c - 1) * N, whole.w[c], whole.h[c]
+            place, w, h = k + (c - 1) * shape.num_neurons, whole.w[c], whole.h[c]
             shortened && ((w, h) = beginning(path, g.key, k, c, n, shape.dt, w, h, span / shape.dt))
             x.increments[place] = w
             shape.keeps_areas && (x.areas[place] = h)
@@ -305,31 +360,35 @@ end
 
 """Record all neurons at the saved times before `t`, or up to it where `included`."""
 function save_until!(g::Group, step::Step, progress::GroupProgress, t, included::Bool)
-    index = progress.next_save
-    while index <= g.work.shape.num_saves
-        at = g.work.saveat[index]
+    first_save = progress.next_save
+    while progress.next_save <= g.work.shape.num_saves
+        at = g.work.saveat[progress.next_save]
         (at < t || included && at == t) || break
-        save!(g, step, progress, index, at)
-        index += 1
+        progress = save!(g, step, progress, at)
     end
     # What comes next may move neurons of another lane, which has to have recorded them.
-    index > progress.next_save && meet(g.lane)
-    return GroupProgress(progress.num_spikes, index, progress.stopped)
+    progress.next_save > first_save && meet(g.lane)
+    return progress
 end
 
-function save!(g::Group, step::Step, progress::GroupProgress, index, t)
-    x, shape = g.work.state, g.work.shape
+"""Record all neurons at `t`, the next saved time."""
+function save!(g::Group, step::Step, progress::GroupProgress, t)
+    x, shape, index = g.work.state, g.work.shape, progress.next_save
     ends_step = t == step.stop && !progress.stopped
+    note_mark!(g, g.tape, progress, Mark(ends_step ? SAVED_AT_END : SAVED, progress.places, 0, t, index, 0, 0))
     for k in neurons(g)
         a = piece_start(x, step, k)
         y = ends_step ? state_at(x.y_end, k) :
             advance(g.work.solver, g.work.θ, step, k, state_at(x.y, k), a, t)
+        ends_step || note_place!(g, g.tape, progress.places + k, state_at(x.y, k), a)
+        note_save!(g, g.tape, k, index, y)
         dy = !moves(g) || ends_step && !x.moved[k] ? state_at(x.dy_end, k) : tangent_within(g, step, k, t, 0.0)
         record!(g, index, k, y, dy)
         if moves(g) && shape.wants_hazards_at_saves && t > shape.t0 && may_fire(g, k, y)
             g.work.records.hazards_at_saves[k+shape.num_neurons*(index-1)] = last(dy)
         end
     end
+    return saved(marked(progress, ends_step ? 0 : shape.num_neurons))
 end
 
 """Put as many of a state's variables there as there are arrays."""
@@ -350,10 +409,10 @@ function resolve_events!(g::Group, step::Step, progress::GroupProgress)
     before = progress.num_spikes
     while true
         τ, j, coming, well = next_event(g)
-        well || return GroupProgress(progress.num_spikes, progress.next_save, true)
+        well || return stop(progress)
         if coming.arrival <= step.stop && coming.arrival <= τ
             progress = save_until!(g, step, progress, coming.arrival, false)
-            deliver!(g, g.work.deliveries, step, coming)
+            progress = deliver!(g, g.work.deliveries, step, progress, coming)
             continue
         end
         τ < Inf || return progress
@@ -400,21 +459,25 @@ end
 """Let neuron j, which is expected to, fire at τ: its targets are brought there, and all of them go on from there."""
 function fire!(g::Group, step::Step, progress::GroupProgress, j, τ)
     x, θ, synapses, index = g.work.state, g.work.θ, g.work.synapses, progress.num_spikes + 1
-    spike = x.expected[j]
-    leads(g.lane) && bring_to_spike!(g, step, j, spike, index)
+    spike, place = x.expected[j], progress.places + 1
+    if leads(g.lane)
+        note_mark!(g, g.tape, progress, Mark(FIRED, place, 0, τ, index, j, spike.event))
+        note_place!(g, g.tape, place, state_at(x.y, j), piece_start(x, step, j))
+        bring_to_spike!(g, step, j, spike, index)
+    end
     meet(g.lane)
     reached, dτ = synapses_of(synapses, j), moves(g) ? x.moved_by[1] : 0.0
     for e in turns(g.lane, reached)
         k = target(synapses, e)
-        k == j || arrive!(g, step, e, k, τ, dτ)
+        k == j || arrive!(g, step, e, k, τ, dτ, place + 1 + e - first(reached))
     end
     leads(g.lane) && make_transition!(g, step, j, spike.event, reached, index, τ)
-    progress = GroupProgress(index, progress.next_save, index == g.work.shape.max_spikes)
+    progress = fired(marked(progress, 1 + length(reached)), g.work.shape.max_spikes)
     if progress.stopped
         meet(g.lane)
         next = progress.next_save
         if next <= g.work.shape.num_saves && g.work.saveat[next] == τ
-            save!(g, step, progress, next, τ)
+            progress = save!(g, step, progress, τ)
         end
     end
     return progress
@@ -440,9 +503,13 @@ function bring_to_spike!(g::Group, step::Step, j, spike::Spike, index)
     return
 end
 
-"""Bring neuron k, the target of synapse e, to τ, which moves by dτ, where a spike comes by it."""
-function arrive!(g::Group, step::Step, e, k, τ, dτ)
+"""
+Bring neuron k, the target of synapse e, to τ, which moves by dτ, where a spike comes by it. Of a tape the neuron has
+this place.
+"""
+function arrive!(g::Group, step::Step, e, k, τ, dτ, place)
     x, solver, θ = g.work.state, g.work.solver, g.work.θ
+    note_place!(g, g.tape, place, state_at(x.y, k), piece_start(x, step, k))
     y = advance(solver, θ, step, k, state_at(x.y, k), piece_start(x, step, k), τ)
     if moves(g)
         dy = tangent_within(g, step, k, τ, dτ)
@@ -501,20 +568,25 @@ function look_up!(g::Group, d::GroupDeliveries)
     return
 end
 
-deliver!(g::Group, ::Nothing, step::Step, spike::SpikeUnderWay) = nothing
-function deliver!(g::Group, d::GroupDeliveries, step::Step, spike::SpikeUnderWay)
-    reached = d.places[1]:d.places[2]
+deliver!(g::Group, ::Nothing, step::Step, progress, spike::SpikeUnderWay) = progress
+function deliver!(g::Group, d::GroupDeliveries, step::Step, progress::GroupProgress, spike::SpikeUnderWay)
+    reached, noted = d.places[1]:d.places[2], progress.places + 1
+    if leads(g.lane)
+        note_mark!(g, g.tape, progress, Mark(
+            DELIVERED, noted, length(reached), spike.arrival, spike.index, spike.source, first(reached),
+        ))
+    end
     for place in turns(g.lane, reached)
         e = synapse_at(d, place)
         dT = moves(g) ? sent_tangent(g, d, spike, e) + delay_tangent(g.dual, e) : 0.0
-        arrive!(g, step, e, target(g.work.synapses, e), spike.arrival, dT)
+        arrive!(g, step, e, target(g.work.synapses, e), spike.arrival, dT, noted + place - first(reached))
     end
     meet(g.lane)
     if leads(g.lane)
         go_on!(d, g.work.θ, g.work.synapses, last(reached))
         look_up!(g, d)
     end
-    return
+    return marked(progress, length(reached))
 end
 
 """∂ of the time at which a spike was sent: of an input it is the host's, of a neuron it is known."""

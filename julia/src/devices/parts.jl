@@ -33,17 +33,50 @@ end
 
 # --- refinement -------------------------------------------------------------------------------------------------------
 
-"""The halves of split intervals, (depth, neuron)."""
-struct GroupMemory{M,C,T<:Block{Int,2},X<:Block{Increment{C},2}} <: SplitMemory{M,C}
+"""
+The halves of split intervals, (depth, neuron), and the pieces of the passage that a lane is to follow backwards, (piece,
+lane); none where it never is.
+"""
+struct GroupMemory{M,C,T<:Block{Int,2},X<:Block{Increment{C},2},P<:Block{Piece{M,C},2}} <: SplitMemory{M,C}
     tag::T
     left::X
     right::X
+    pieces::P
+    lane::Int
 end
 
-GroupMemory{M}(tag::T, left::X, right::X) where {M,C,T,X<:Block{Increment{C},2}} =
-    GroupMemory{M,C,T,X}(tag, left, right)
+@inline of_lane(memory::GroupMemory, lane::Lane) =
+    GroupMemory(memory.tag, memory.left, memory.right, memory.pieces, lane_index(lane))
 
-rebuilt(::GroupMemory{M}, fields...) where {M} = GroupMemory{M}(fields...)
+# Nothing of a passage is kept: it is refined again wherever it is followed.
+follow_pieces(follow, ::GroupMemory, start, solver, θ::Model, step::Step, k, y, a, b) =
+    last(refine(follow, start, solver, θ, step, k, y, a, b, false, false))
+
+# There is memory for a few pieces, as most passages have. Of one that has more, the last ones are kept first, and then
+# those before.
+function follow_pieces_back(follow, memory::GroupMemory, start, solver, θ::Model, step::Step, k, y, a, b)
+    pieces, lane = memory.pieces, memory.lane
+    most = size(pieces, 1)
+    count = last(refine(0, solver, θ, step, k, y, a, b, false, false) do n, piece
+        pieces[n%most+1, lane] = piece
+        n + 1
+    end)
+    followed, left = start, count
+    while left > 0
+        kept = max(left - most, 0)
+        if left < count
+            refine(0, solver, θ, step, k, y, a, b, false, false) do n, piece
+                kept <= n < left && (pieces[n%most+1, lane] = piece)
+                n + 1
+            end
+        end
+        for n in left-1:-1:kept
+            followed = follow(followed, pieces[n%most+1, lane])
+        end
+        left = kept
+    end
+    return followed
+end
 
 # --- synapses ---------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ Something that computes groups of lanes, in memory of its own. Methods:
   * `new_memory(device, value, count)`: so many numbers there, at first all that value;
   * `free_memory(device)`: how many bytes it has left, about;
   * `lanes_per_group(device, neurons)`: how many lanes are to share a sample;
-  * `launch!(device, work, num_samples, num_directions, lanes)`: `run_group!` of every sample and direction.
+  * `launch!(run, device, work, num_samples, num_directions, lanes)`: `run(work, s, p, lane)` of every sample and
+    direction, by every lane.
 """
 abstract type Device end
 
@@ -137,14 +138,15 @@ per_group(make::BlockMaker, value, dims::Integer...) = Block(
 per_sample(make::BlockMaker, value, dims::Integer...) =
     Block(new_memory(make.device, value, prod(dims) * make.samples), dims; by_direction = 0)
 
-function GroupState(make::BlockMaker, ::Val{M}, ::Val{C}, n, depth, lanes, areas::Bool, moves::Bool) where {M,C}
+function GroupState(make::BlockMaker, ::Val{M}, ::Val{C}, n, depth, lanes, areas::Bool, moves::Bool, pieces) where {M,C}
     numbers(dims...) = per_group(make, 0.0, dims...)
     variables(there) = there ? ntuple(_ -> numbers(n), Val(M)) : ()
     whole(count) = per_group(make, 0, count)
     zero_y, none = zero_state(Val(M)), ntuple(_ -> 0.0, Val(C))
     split = Increment(none, none)
-    memory = GroupMemory{M}(
+    memory = GroupMemory(
         per_group(make, 0, depth, n), per_group(make, split, depth, n), per_group(make, split, depth, n),
+        per_group(make, Piece(false, 0.0, 0.0, 0.0, zero_y, split, 0.0), pieces, lanes), 1,
     )
     return GroupState(
         variables(true), variables(true), variables(moves), variables(moves), numbers(n), numbers(n),
@@ -232,7 +234,7 @@ function solve_batch(
     lanes = lanes_per_group(device, n)
     depth = deepest_leaf(solver, θ, count, problem)
     keeps = keeps_areas(solver, problem)
-    state = GroupState(make, Val(M), Val(C), n, depth, lanes, keeps, directions > 0)
+    state = GroupState(make, Val(M), Val(C), n, depth, lanes, keeps, directions > 0, 0)
     records = GroupRecords(make, problem, outputs, tangents, M)
     shape = GroupShape(
         n, problem.first_sample + first(samples) - 1, problem.seed, problem.t0, problem.t1, problem.dt,
@@ -245,9 +247,9 @@ function solve_batch(
         DrawnSteps{C}(problem.dt, problem.noise_levels), put(packed(problem.synapses)),
         put(shared(problem.saveat, problem.num_saves)), state,
         has_external_events(problem) ? group_deliveries(make, problem, θ, tangents, samples, directions, put) : nothing,
-        records,
+        records, nothing,
     )
-    launch!(device, work, count, max(directions, 1), lanes)
+    launch!(run_group!, device, work, count, max(directions, 1), lanes)
     raise_failures(device, work, problem, samples)
     bring_back(device, records, problem, outputs, tangents, samples)
 end

@@ -228,11 +228,15 @@ end
 What `follow(followed, piece)` makes, one after the other, of the pieces of neuron k's passage from its state y at a to
 b, and of none `start`.
 """
-follow_pieces(follow, start, solver, θ::Model, step::Step, k, y, a, b) =
+@inline follow_pieces(follow, start, solver, θ::Model, step::Step, k, y, a, b) =
+    follow_pieces(follow, step.memory, start, solver, θ, step, k, y, a, b)
+follow_pieces(follow, ::RefinementMemory, start, solver, θ::Model, step::Step, k, y, a, b) =
     foldl(follow, pieces_of(solver, θ, step, k, y, a, b); init = start)
 
 """The same from the last piece to the first."""
-follow_pieces_back(follow, start, solver, θ::Model, step::Step, k, y, a, b) =
+@inline follow_pieces_back(follow, start, solver, θ::Model, step::Step, k, y, a, b) =
+    follow_pieces_back(follow, step.memory, start, solver, θ, step, k, y, a, b)
+follow_pieces_back(follow, ::RefinementMemory, start, solver, θ::Model, step::Step, k, y, a, b) =
     foldl(follow, Iterators.reverse(pieces_of(solver, θ, step, k, y, a, b)); init = start)
 
 """Tangent of `advance`, from those of y, a and b."""
