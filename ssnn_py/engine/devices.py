@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ctypes import POINTER
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from ..currents import JuliaFunction
 from ..errors import JuliaError, ValidationError
 from ..solvers import SCIML
 from ..validation import describe
-from . import Array, Engine, Insertions, Problem, RawSolution, structs
+from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, structs
 from .boot import JuliaRuntime, runtime
 from .julia import JuliaEngine
 from .packages import DEVICE_PACKAGES
@@ -164,14 +164,8 @@ def load_packages(julia: JuliaRuntime, name: str) -> None:
             raise JuliaError(f"device {name!r} finds no usable GPU, {device.what}. Julia says: {error}") from error
 
 
-def _no_adjoint(*arguments: Any) -> None:
-    raise AssertionError("a device has no adjoint of its own")
-
-
 class DeviceEngine(Engine):
     """The core's kernels on one device.
-
-    Reverse mode goes through forward mode, in the directions of all coordinates, many in one run.
 
     Parameters
     ----------
@@ -188,7 +182,8 @@ class DeviceEngine(Engine):
         tangents, text = POINTER(structs.TangentOutputs), ctypes.c_char_p
         solve = julia.function("ssnn_device_solve", problem, outputs, text)
         solve_tangent = julia.function("ssnn_device_tangent", problem, outputs, tangents, text)
-        self._engine = JuliaEngine(self._bound(solve), self._bound(solve_tangent), _no_adjoint)
+        adjoint = julia.function("ssnn_device_adjoint", problem, POINTER(structs.AdjointData), text)
+        self._engine = JuliaEngine(*map(self._bound, (solve, solve_tangent, adjoint)))
 
     def _bound(self, function: Callable[..., None]) -> Callable[..., None]:
         name = self.device.encode()
@@ -197,13 +192,20 @@ class DeviceEngine(Engine):
     def solve(
         self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
     ) -> RawSolution:
+        self._check(problem, insertions)
+        return self._engine.solve(problem, directions)
+
+    def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
+        self._check(problem, cotangents.insertions)
+        return self._engine.pull_back(problem, cotangents, wrt)
+
+    def _check(self, problem: Problem, insertions: Insertions | None) -> None:
         check(problem)
         if insertions is not None:
             raise ValidationError(
                 f"device {self.device!r} does not differentiate hazards at other spikes, which this unbiased gradient "
                 "needs. device='cpu', the default, does"
             )
-        return self._engine.solve(problem, directions)
 
 
 def facts(julia: JuliaRuntime, name: str) -> str:

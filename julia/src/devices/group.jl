@@ -95,14 +95,6 @@ end
 @inline dual_of(θ, ::Nothing) = nothing
 @inline dual_of(θ, dθ::Model) = PlainDual(θ, dθ, nothing)
 
-# What is made of blocks, and of parts that are.
-const OnDevice = Union{
-    ModelPart,TabledOU,GroupMemory,SynapseArrays,Growing,InputArrays,GroupDeliveries,GroupState,GroupRecords,GroupWork,
-}
-
-with_arrays(change, part::OnDevice) =
-    rebuilt(part, (with_arrays(change, getfield(part, n)) for n in 1:nfields(part))...)
-
 """Whether a tangent comes along."""
 @inline moves(g::Group) = g.dual !== nothing
 
@@ -157,7 +149,7 @@ function run_group!(work::GroupWork, s, p, lane::Lane)
     g = Group(work, s, p, lane)
     progress, n = begin_group!(g), 0
     while n < g.work.shape.num_steps && !progress.stopped
-        progress = take_step!(g, n, progress)
+        progress = take_step!(g, n, progress, n == 0)
         n += 1
     end
     end_group!(g, progress, n)
@@ -228,8 +220,9 @@ may_fire(g::Group, k, y) =
 
 # --- steps ------------------------------------------------------------------------------------------------------------
 
-function take_step!(g::Group, n, progress::GroupProgress)
-    step = step_at(g, n, iseven(n))
+"""Step n, the first of a run of them or not."""
+function take_step!(g::Group, n, progress::GroupProgress, is_first::Bool)
+    step = step_at(g, n, is_first || iseven(n))
     note_start!(g, g.tape, n)
     full_step!(g, step)
     leads(g.lane) && send_inputs!(g, g.work.deliveries, step.stop)

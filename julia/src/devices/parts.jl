@@ -103,6 +103,8 @@ struct Growing{T,A<:Block{T,1},N<:Block{Int,1}} <: AbstractVector{T}
     count::N
 end
 
+with_arrays(change, v::Growing) = Growing(with_arrays(change, v.elements), with_arrays(change, v.count))
+
 Base.size(v::Growing) = (v.count[1],)
 @inline Base.getindex(v::Growing, i::Int) = v.elements[i]
 @inline Base.setindex!(v::Growing, x, i::Int) = v.elements[i] = x

@@ -231,48 +231,55 @@ function solve_batch(
 ) where {M,C}
     n, count = Int(problem.num_neurons), length(samples)
     make = BlockMaker(device, count, max(directions, 1))
-    lanes = lanes_per_group(device, n)
-    depth = deepest_leaf(solver, θ, count, problem)
-    keeps = keeps_areas(solver, problem)
-    state = GroupState(make, Val(M), Val(C), n, depth, lanes, keeps, directions > 0, 0)
     records = GroupRecords(make, problem, outputs, tangents, M)
+    work = group_work(problem, make, θ, dθ, solver, samples, records, tangents, nothing, 0, Val(M), Val(C))
+    launch!(run_group!, device, work, count, max(directions, 1), lanes_per_group(device, n))
+    raise_failures(device, work, problem, samples)
+    bring_back(device, records, problem, outputs, tangents, samples)
+end
+
+"""All that the groups for some samples compute with; `pieces` are those of a passage that are kept at once."""
+function group_work(
+    problem, make::BlockMaker, θ, dθ, solver, samples, records, tangents, backward, pieces, ::Val{M}, ::Val{C},
+) where {M,C}
+    n, count, device = Int(problem.num_neurons), length(samples), make.device
+    depth, keeps = deepest_leaf(solver, θ, count, problem), keeps_areas(solver, problem)
+    state = GroupState(make, Val(M), Val(C), n, depth, lanes_per_group(device, n), keeps, dθ !== nothing, pieces)
     shape = GroupShape(
         n, problem.first_sample + first(samples) - 1, problem.seed, problem.t0, problem.t1, problem.dt,
         problem.num_steps, problem.max_spikes, spike_limit(problem.synapses, n), problem.num_saves, keeps,
         !isempty(records.hazards), !isempty(records.hazards_at_saves),
     )
     put(part) = with_arrays(array -> to_device(device, array), part)
-    work = GroupWork(
+    return GroupWork(
         shape, put(for_groups(solver, θ, count, problem)), put(θ), dθ === nothing ? nothing : put(dθ),
         DrawnSteps{C}(problem.dt, problem.noise_levels), put(packed(problem.synapses)),
         put(shared(problem.saveat, problem.num_saves)), state,
-        has_external_events(problem) ? group_deliveries(make, problem, θ, tangents, samples, directions, put) : nothing,
-        records, nothing,
+        has_external_events(problem) ? group_deliveries(make, problem, θ, tangents, samples, put) : nothing,
+        records, backward,
     )
-    launch!(run_group!, device, work, count, max(directions, 1), lanes)
-    raise_failures(device, work, problem, samples)
-    bring_back(device, records, problem, outputs, tangents, samples)
 end
 
-function group_deliveries(make::BlockMaker, problem::Problem, θ::Model, tangents, samples, directions, put)
+function group_deliveries(make::BlockMaker, problem::Problem, θ::Model, tangents, samples, put)
     order = Deliveries(problem).order
     of_any = of_group(θ, 1, 1)
     isempty(order) || sort_by_delay!(order, of_any.delays, problem.synapses)
     most = Int(problem.max_spikes + problem.inputs.num_spikes)
     under_way = Growing(per_group(make, NO_SPIKE_COMING, most), per_group(make, 0, 1))
-    moving = directions == 0 ? NOWHERE : tangents.input_times
+    moving = tangents === nothing ? NOWHERE : tangents.input_times
     return GroupDeliveries(
-        put(shared(order)), under_way, put(packed(problem.inputs, moving, samples, directions)), per_group(make, 0, 1),
+        put(shared(order)), under_way, put(packed(problem.inputs, moving, samples, make.directions)), per_group(make, 0, 1),
         per_group(make, NO_SPIKE_COMING, 1), per_group(make, 0, 2),
     )
 end
 
-"""Raise for the first sample in which something went wrong."""
+"""Raise for the first sample in which something went wrong, unless it is that its tape is full; returns what was."""
 function raise_failures(device::Device, work::GroupWork, problem::Problem, samples)
     status = reshape(from_device(device, work.state.status.memory), 3, length(samples), :)
     failed = findfirst(code -> code != ALL_WELL, status[1, :, :])
-    failed === nothing && return
+    failed === nothing && return ALL_WELL
     code, j, n = status[:, failed]
+    code == TAPE_IS_FULL && return code
     sample, start = samples[failed[1]] - 1, step_times(problem, n)[1]
     code == FIRES_TOO_OFTEN && throw_fires_too_often(j, start)
     code == RUNS_AWAY && throw_runs_away(sample, problem.num_neurons, work.shape.spike_limit, start)

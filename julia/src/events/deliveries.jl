@@ -167,7 +167,7 @@ end
 end
 
 """Cotangent of the state before from that of the state after it; adds to the gradients θ̄."""
-@inline function delivery_adjoint!(θ̄::Model, θ::Model, synapses::Synapses, e, k, y, bar)
+@inline function delivery_adjoint!(θ̄::Model, θ::Model, synapses::SynapseList, e, k, y, bar)
     is_input(synapses, e) || return arrival_adjoint!(θ̄, θ, e, k, y, bar)
     variable = input_variable(synapses, e)
     variable == 0 && return arrival_adjoint!(θ̄, θ, e, k, y, bar)

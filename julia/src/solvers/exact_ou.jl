@@ -69,7 +69,7 @@ them.
 function exp_difference(y, m::Int)
     value(y) <= 1 && return exp_difference_series(0.0 * y, y, m)
     m == 1 && return fast_exp(-y)
-    return (1 / factorial(m - 2) - exp_difference(y, m - 1)) / y
+    return (inverse_factorial(m - 2) - exp_difference(y, m - 1)) / y
 end
 
 function exp_difference(x, y, m::Int)
@@ -79,9 +79,14 @@ function exp_difference(x, y, m::Int)
     return (exp_difference(y, m - 1) - exp_difference(x, y, m - 1)) / x
 end
 
+const INVERSE_FACTORIALS = ntuple(n -> 1 / factorial(n - 1), 4)
+
+"""1/n! for n up to 3."""
+@inline inverse_factorial(n) = @inbounds INVERSE_FACTORIALS[n+1]
+
 # Σ hₙ(−x, −y)/(n + m − 1)! with hₙ the complete homogeneous symmetric polynomials.
 function exp_difference_series(x, y, m)
-    power, symmetric, total, weight = 1.0 + 0.0 * y, 1.0 + 0.0 * y, 0.0 * y, 1 / factorial(m - 1)
+    power, symmetric, total, weight = 1.0 + 0.0 * y, 1.0 + 0.0 * y, 0.0 * y, inverse_factorial(m - 1)
     for n in 1:24
         total = total + weight * symmetric
         power = power * (-y)
