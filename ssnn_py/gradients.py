@@ -20,7 +20,7 @@ from .losses import Loss
 from .network import Network
 from .simulation import Solution, prepare, warn_of_likely_mistakes, warn_where_no_synapse
 from .solvers import SOLVERS
-from .unbiased import at_places, choose_insertions, why_not_on_device, with_insertions
+from .unbiased import at_places, choose_insertions, with_insertions
 from .validation import as_names, describe
 
 Array = NDArray[np.float64]
@@ -61,8 +61,7 @@ def value_and_grad(
         (docs/gradients.md). "auto" is "unbiased" wherever loss and network allow it, else, after a warning, "pathwise";
         and "pathwise" for losses that are meant for it (those that match spikes).
     **simulate_arguments
-        As for :func:`simulate`. On another `device` than the processor there is no adjoint: cost grows with the number
-        of entries of `wrt`; and spikes are not inserted there, which some unbiased gradients need (docs/devices.md).
+        As for :func:`simulate`.
 
     Returns
     -------
@@ -195,9 +194,7 @@ class Objective:
             return "a part of the loss is a function that returns no entries; use a Loss such as SampleMean"
         if states and solution.truncated.any():
             return "samples were cut at max_spikes, and with them what they record; give no max_spikes, or a larger one"
-        if isinstance(self.loss, Loss):
-            return why_not_on_device(solution, self.loss.order_matters, self.loss.observes_states, self.loss.edges)
-        if result is None:
+        if result is None or isinstance(self.loss, Loss):
             return ""
         if result.entries is None and result.entries_at_saves is None:
             return "the loss is a function that returns no entries; return them, or use a Loss such as SampleMean"
@@ -243,7 +240,7 @@ def differentiate(
         return Outcome(value, solution.presented(gradients), solution, "pathwise")
     problem = objective.clamped(problem)
     shapes = {key: problem.parameters[key].shape for key in names}
-    forward = sum(map(math.prod, shapes.values())) <= _most_forward(problem)
+    forward = sum(map(math.prod, shapes.values())) <= FORWARD_DIRECTIONS
     directions = _unit_directions(*shapes.items()) if forward else None
     solution = Solution(problem, engine_name, engine.solve(problem, directions))
     why, result = "", None
@@ -284,11 +281,6 @@ def differentiate(
     if math.isfinite(value):
         check_finite(gradients)
     return Outcome(value, solution.presented(gradients), solution, "unbiased" if unbiased else "pathwise", why)
-
-
-def _most_forward(problem: engines.Problem) -> int:
-    """How many directions go along with a solution: of devices, which have no adjoint, as many as they take at once."""
-    return FORWARD_DIRECTIONS if problem.device == "cpu" else engines.DIRECTIONS_AT_ONCE
 
 
 def _why_jumps_are_missed(

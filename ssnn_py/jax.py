@@ -29,7 +29,7 @@ from .network import Network
 from .recordings import Recordings, with_spike_at_end
 from .simulation import Solution, prepare, with_input_times
 from .spike_trains import SpikeTrains
-from .unbiased import at_places, choose_insertions, why_not_on_device, with_insertions
+from .unbiased import at_places, choose_insertions, with_insertions
 from .validation import describe
 
 # Which neuron of another network each spike is of that comes in: beside the parameters, as a program may compute it.
@@ -168,8 +168,8 @@ def expectation(
         If an argument, or what the function returned, is not what it should be.
     NoGradientError
         If gradients are asked for that do not exist: deterministic crossings (:class:`ssnn_py.ThresholdIntensity`),
-        solvers of DifferentialEquations.jl, inserted spikes on a `device`, or recorded values of samples that were cut
-        at `max_spikes`. The last shows as the program runs, and arrives within JAX's own error.
+        solvers of DifferentialEquations.jl, or recorded values of samples that were cut at `max_spikes`. The last shows
+        as the program runs, and arrives within JAX's own error.
 
     Examples
     --------
@@ -342,11 +342,7 @@ class _Call:
         nothing = np.empty((self.samples, 0))
         none = np.zeros(self.samples, dtype=np.int64)
         raw = RawSolution(nothing, nothing.astype(np.int64), none, none > 0, {})
-        solution = Solution(self.problem, self.engine, raw)
-        solution.check_entries(recorded=self.observed)
-        why = why_not_on_device(solution, self.order, self.observed)
-        if why:
-            raise NoGradientError(why)
+        Solution(self.problem, self.engine, raw).check_entries(recorded=self.observed)
 
     def pull_back(
         self, values: Mapping[str, Any], seed: Any, known: JaxSolution, bars: tuple[Any, ...]

@@ -26,7 +26,7 @@ from .network import Network
 from .recordings import Recordings, with_spike_at_end
 from .simulation import Solution, with_input_times
 from .simulation import simulate as _simulate
-from .unbiased import at_places, choose_insertions, why_not_on_device, with_insertions
+from .unbiased import at_places, choose_insertions, with_insertions
 from .validation import describe
 
 
@@ -259,8 +259,8 @@ def expectation(
         If an argument, or what the function returned, is not what it should be.
     NoGradientError
         If gradients are asked for that do not exist: deterministic crossings (:class:`ssnn_py.ThresholdIntensity`),
-        solvers of DifferentialEquations.jl, inserted spikes on a `device`, or (in the backward pass) recorded values of
-        samples that were cut at ``max_spikes``.
+        solvers of DifferentialEquations.jl, or (in the backward pass) recorded values of samples that were cut at
+        ``max_spikes``.
 
     Examples
     --------
@@ -280,9 +280,6 @@ def expectation(
     samples = solution.problem.num_samples
     if call.differentiated:
         solution.check_entries(recorded=solution.ts.size > 0)
-        why = why_not_on_device(solution, bool(order_matters), at_saves=True)
-        if why:
-            raise NoGradientError(why)
 
     def evaluate(batch: TorchSolution) -> torch.Tensor:
         values = function(batch)

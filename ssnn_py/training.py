@@ -351,7 +351,7 @@ def fit(
         Show a progress bar.
     **simulate_arguments
         As for :func:`simulate`: t1, dt, max_spikes, v0, … Where `input_spikes` has as many samples as the data, each
-        batch hears those of its samples. A `device` is best for few trained entries (docs/devices.md).
+        batch hears those of its samples.
 
     Returns
     -------

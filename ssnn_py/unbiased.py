@@ -85,21 +85,6 @@ def choose_insertions(
     return insertions, np.where(insertions.spikes >= 0, 0.5, 1.0) * counts
 
 
-def why_not_on_device(solution: Solution, at_spikes: bool, at_saves: bool, edges: Sequence[float] = ()) -> str:
-    """Why the device of a solution has no unbiased gradient of what changes in the middle, or nothing."""
-    problem = solution.problem
-    if problem.device == "cpu":
-        return ""
-    several = problem.network.num_neurons > 1 and (at_spikes or bool(solution.truncated.any()))
-    if not several and not _inner_times(problem, at_saves, edges).size:
-        return ""
-    where = "another neuron's spike" if several else "a recorded time"
-    return (
-        f"device {problem.device!r} has no runs with inserted spikes, which tell what changes where a spike comes just "
-        f"before or just after {where}; take device='cpu'"
-    )
-
-
 def _inner_times(problem: Problem, at_saves: bool, edges: Sequence[float]) -> Integers:
     """Which recorded times within (t0, t1) are looked at: all, or those that are edges."""
     if not problem.saveat.size or not (at_saves or len(edges)):

@@ -121,8 +121,6 @@ def why_not(problem: Problem, engine: str = "julia") -> str:
         return "has no neurons that are clamped to a recording: observed, or a likelihood, must not be given with it"
     if problem.start is not None:
         return "has no runs that go on from another: simulate the whole time at once"
-    if problem.insertions is not None:
-        return "has no runs with inserted spikes, which this unbiased gradient needs"
     return ""
 
 
@@ -192,20 +190,12 @@ class DeviceEngine(Engine):
     def solve(
         self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
     ) -> RawSolution:
-        self._check(problem, insertions)
-        return self._engine.solve(problem, directions)
+        check(problem)
+        return self._engine.solve(problem, directions, insertions)
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
-        self._check(problem, cotangents.insertions)
-        return self._engine.pull_back(problem, cotangents, wrt)
-
-    def _check(self, problem: Problem, insertions: Insertions | None) -> None:
         check(problem)
-        if insertions is not None:
-            raise ValidationError(
-                f"device {self.device!r} does not differentiate hazards at other spikes, which this unbiased gradient "
-                "needs. device='cpu', the default, does"
-            )
+        return self._engine.pull_back(problem, cotangents, wrt)
 
 
 def facts(julia: JuliaRuntime, name: str) -> str:

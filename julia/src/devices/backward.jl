@@ -40,13 +40,14 @@ struct GroupBackward{T<:GroupTape,Y,N,K,F,Θ<:Model,W,D}
     recorded_bars::D
     hazard_bars::F
     hazard_bars_at_saves::F
+    hazard_bar_at_spike::F
     input_bars::F                   # gradients by the times of inputs
 end
 
 # What is made of blocks, and of parts that are.
 const OnDevice = Union{
     ModelPart,TabledOU,GroupMemory,SynapseArrays,InputArrays,GroupDeliveries,GroupState,GroupRecords,GroupWork,
-    GroupTape,GroupBackward,
+    GroupInsertions,GroupTape,GroupBackward,
 }
 
 with_arrays(change, part::OnDevice) =
@@ -96,6 +97,12 @@ function note_place!(g::Group, tape::GroupTape, place, y, a)
     place <= length(tape.places) || return fail!(g, TAPE_IS_FULL, 0, 0)
     tape.places[place] = Place(y, a)
     return
+end
+
+function note_hazard!(g::Group, tape::GroupTape, step::Step, place, τ)
+    x, k = g.work.state, g.looked_at.neuron
+    there = may_fire(g, k, state_within(g, step, k, τ))
+    note_place!(g, tape, place, state_at(x.y, k), there ? piece_start(x, step, k) : NaN)
 end
 
 function note_save!(g::Group, tape::GroupTape, k, index, y)
@@ -370,11 +377,32 @@ function undo_transition!(g::Group, step::Step, mark::Mark, reached)
     τ_bar += sum_of_shares(b, length(reached))
     isempty(b.spike_bars) || (τ_bar += finite_or_zero(b.spike_bars[mark.index]))
     isempty(b.sent_bars) || (τ_bar += b.sent_bars[mark.index])
+    if g.looked_at.spike == mark.index
+        set_state!(b.moved_bar, j, bar)
+        τ_bar += undo_hazard!(g, step, g.tape.places[mark.place+1+length(reached)], τ)
+        bar, start_bar = take_bar!(b, j)
+        τ_bar += start_bar
+    end
     at_a, a_bar =
         spike_adjoint!(b.gradients, solver, θ, step, j, event, place.y, bar, place.a, τ, spike, τ_bar, b.wanted)
     set_state!(b.moved_bar, j, at_a)
     b.start_bar[j] = a_bar
     return
+end
+
+"""
+Cotangents of the neuron that is looked at from that of its hazard at τ; returns what the time τ owes to it.
+"""
+function undo_hazard!(g::Group, step::Step, place::Place, τ)
+    b, k = g.work.backward, g.looked_at.neuron
+    (isnan(place.a) || isempty(b.hazard_bar_at_spike)) && return 0.0
+    none = map(zero, place.y)
+    bar = Base.setindex(none, b.hazard_bar_at_spike[1], length(none))
+    at_a, a_bar, b_bar =
+        advance_adjoint!(b.gradients, g.work.solver, g.work.θ, step, k, place.y, bar, place.a, τ, b.wanted)
+    add_state!(b.moved_bar, k, at_a)
+    b.start_bar[k] += a_bar
+    return b_bar
 end
 
 undo_delivery!(g::Group, ::Nothing, step::Step, mark::Mark) = nothing

@@ -51,12 +51,23 @@ struct GroupRecords{F,N,B,R,L,D}
     last_state::L                   # a vector per variable, or none
     spike_times_tangent::F
     recorded_tangents::D
-    hazards::F                      # tangents of those at t1, and at saved times
+    hazards::F                      # tangents of those at t1, at saved times, and at the spike that is looked at
     hazards_at_saves::F
+    hazard_at_spike::F
 end
 
+"""`Insertions` in arrays."""
+struct GroupInsertions{N<:Block{Int64,1}}
+    neurons::N
+    spikes::N
+    saves::N
+end
+
+@inline Insertion(::Nothing) = Insertion(0, 0, 0)
+@inline Insertion(all::GroupInsertions) = Insertion(all.neurons[1] + 1, all.spikes[1] + 1, all.saves[1] + 1)
+
 """All that the groups of a call compute with: numbers, and blocks for each sample and direction."""
-struct GroupWork{S<:Solver,Θ<:Model,Z,D<:Driver,W<:SynapseList,T<:Block{Float64,1},X<:GroupState,E,R<:GroupRecords,B}
+struct GroupWork{S<:Solver,Θ<:Model,Z,D<:Driver,W<:SynapseList,T<:Block{Float64,1},X<:GroupState,E,R<:GroupRecords,I,L,B}
     shape::GroupShape
     solver::S
     θ::Θ
@@ -67,6 +78,8 @@ struct GroupWork{S<:Solver,Θ<:Model,Z,D<:Driver,W<:SynapseList,T<:Block{Float64
     state::X
     deliveries::E                   # nothing where no spike is ever under way
     records::R
+    inserted::I                     # spikes that the noise does not make, or nothing
+    looked_at::L                    # spikes at which the hazard of another neuron is differentiated, or nothing
     backward::B                     # what reverse mode needs besides; nothing in a forward run
 end
 
@@ -79,6 +92,8 @@ struct Group{W<:GroupWork,Θ,L<:Lane,T}
     dual::Θ                         # nothing where nothing moves
     key::NTuple{2,UInt64}
     writes::Bool
+    inserted::Insertion
+    looked_at::Insertion
     lane::L
     tape::T
 end
@@ -86,11 +101,12 @@ end
 @inline function Group(work::GroupWork, s, p, lane::Lane)
     w = of_group(work, s, p)
     key = (w.shape.seed, UInt64(w.shape.first_sample + s - 1))
-    return Group(w, dual_of(w.θ, w.dθ), key, p == 1, lane, nothing)
+    return Group(w, dual_of(w.θ, w.dθ), key, p == 1, Insertion(w.inserted), Insertion(w.looked_at), lane, nothing)
 end
 
 """The same group with a tape, or, with nothing, without one."""
-@inline with_tape(g::Group, tape) = Group(g.work, g.dual, g.key, g.writes, g.lane, tape)
+@inline with_tape(g::Group, tape) =
+    Group(g.work, g.dual, g.key, g.writes, g.inserted, g.looked_at, g.lane, tape)
 
 @inline dual_of(θ, ::Nothing) = nothing
 @inline dual_of(θ, dθ::Model) = PlainDual(θ, dθ, nothing)
@@ -229,9 +245,21 @@ function take_step!(g::Group, n, progress::GroupProgress, is_first::Bool)
     before = progress.marks
     progress = resolve_events!(g, step, progress)
     progress.stopped && return note_stop!(g, g.tape, step, progress)
-    progress = save_until!(g, step, progress, step.stop, true)
+    progress, inserts = save_until!(g, step, progress, step.stop, true)
+    while inserts && g.work.saveat[progress.next_save-1] < step.stop
+        insert_spike!(g, step, g.work.saveat[progress.next_save-1])
+        progress = resolve_events!(g, step, progress)
+        progress.stopped && return progress
+        progress, inserts = save_until!(g, step, progress, step.stop, true)
+    end
     progress = note_end!(g, g.tape, step, progress, progress.marks > before)
     end_step!(g, step)
+    if inserts
+        # So that it fires as the next step begins.
+        meet(g.lane)
+        leads(g.lane) && (last(g.work.state.y)[g.inserted.neuron] = 0.0)
+        meet(g.lane)
+    end
     return progress
 end
 
@@ -243,6 +271,7 @@ note_end!(g::Group, ::Nothing, step::Step, progress, eventful) =
 note_mark!(g::Group, ::Nothing, progress, mark) = nothing
 note_place!(g::Group, ::Nothing, place, y, a) = nothing
 note_save!(g::Group, ::Nothing, k, index, y) = nothing
+note_hazard!(g::Group, ::Nothing, step::Step, place, τ) = nothing
 
 """
 Step `n` (from 0) of the grid, with what this lane's neurons need of the driver: it is drawn where it is not that of the
@@ -351,17 +380,21 @@ end
 
 # --- records ----------------------------------------------------------------------------------------------------------
 
-"""Record all neurons at the saved times before `t`, or up to it where `included`."""
+"""
+Record all neurons at the saved times before `t`, or up to it where `included`, and no further than to one at which a
+spike is inserted; returns whether it has come to that.
+"""
 function save_until!(g::Group, step::Step, progress::GroupProgress, t, included::Bool)
-    first_save = progress.next_save
-    while progress.next_save <= g.work.shape.num_saves
+    first_save, inserts = progress.next_save, false
+    while progress.next_save <= g.work.shape.num_saves && !inserts
         at = g.work.saveat[progress.next_save]
         (at < t || included && at == t) || break
         progress = save!(g, step, progress, at)
+        inserts = g.inserted.save > 0 && g.inserted.save == progress.next_save - 1
     end
     # What comes next may move neurons of another lane, which has to have recorded them.
     progress.next_save > first_save && meet(g.lane)
-    return progress
+    return progress, inserts
 end
 
 """Record all neurons at `t`, the next saved time."""
@@ -371,8 +404,7 @@ function save!(g::Group, step::Step, progress::GroupProgress, t)
     note_mark!(g, g.tape, progress, Mark(ends_step ? SAVED_AT_END : SAVED, progress.places, 0, t, index, 0, 0))
     for k in neurons(g)
         a = piece_start(x, step, k)
-        y = ends_step ? state_at(x.y_end, k) :
-            advance(g.work.solver, g.work.θ, step, k, state_at(x.y, k), a, t)
+        y = ends_step ? state_at(x.y_end, k) : state_within(g, step, k, t)
         ends_step || note_place!(g, g.tape, progress.places + k, state_at(x.y, k), a)
         note_save!(g, g.tape, k, index, y)
         dy = !moves(g) || ends_step && !x.moved[k] ? state_at(x.dy_end, k) : tangent_within(g, step, k, t, 0.0)
@@ -404,17 +436,38 @@ function resolve_events!(g::Group, step::Step, progress::GroupProgress)
         τ, j, coming, well = next_event(g)
         well || return stop(progress)
         if coming.arrival <= step.stop && coming.arrival <= τ
-            progress = save_until!(g, step, progress, coming.arrival, false)
+            progress, inserts = save_until!(g, step, progress, coming.arrival, false)
+            inserts && (insert_spike!(g, step, g.work.saveat[progress.next_save-1]); continue)
             progress = deliver!(g, g.work.deliveries, step, progress, coming)
             continue
         end
         τ < Inf || return progress
-        progress = fire!(g, step, save_until!(g, step, progress, τ, false), j, τ)
+        progress, inserts = save_until!(g, step, progress, τ, false)
+        inserts && (insert_spike!(g, step, g.work.saveat[progress.next_save-1]); continue)
+        progress = fire!(g, step, progress, j, τ)
         progress.stopped && return progress
+        if g.inserted.spike == progress.num_spikes
+            meet(g.lane)
+            insert_spike!(g, step, τ)
+        end
         if progress.num_spikes - before > g.work.shape.spike_limit && leads(g.lane)
             fail!(g, RUNS_AWAY, j, step.index)
         end
     end
+end
+
+"""Let the neuron that has an inserted spike fire at τ in this step, whatever its threshold."""
+function insert_spike!(g::Group, step::Step, τ)
+    leads(g.lane) || return
+    x, k = g.work.state, g.inserted.neuron
+    if !(x.moved[k] && x.start[k] == τ)
+        y = advance(g.work.solver, g.work.θ, step, k, state_at(x.y, k), piece_start(x, step, k), τ)
+        set_state!(x.y, k, y)
+        mark_moved!(x, k, τ)
+    end
+    y = state_at(x.y, k)
+    x.expected[k] = Spike(k, 1, τ, y, scaled(0.0, y))
+    return
 end
 
 """
@@ -452,20 +505,22 @@ end
 """Let neuron j, which is expected to, fire at τ: its targets are brought there, and all of them go on from there."""
 function fire!(g::Group, step::Step, progress::GroupProgress, j, τ)
     x, θ, synapses, index = g.work.state, g.work.θ, g.work.synapses, progress.num_spikes + 1
-    spike, place = x.expected[j], progress.places + 1
+    spike, place, reached = x.expected[j], progress.places + 1, synapses_of(synapses, j)
+    looks = g.looked_at.spike == index
     if leads(g.lane)
         note_mark!(g, g.tape, progress, Mark(FIRED, place, 0, τ, index, j, spike.event))
         note_place!(g, g.tape, place, state_at(x.y, j), piece_start(x, step, j))
+        looks && note_hazard!(g, g.tape, step, place + 1 + length(reached), τ)
         bring_to_spike!(g, step, j, spike, index)
     end
     meet(g.lane)
-    reached, dτ = synapses_of(synapses, j), moves(g) ? x.moved_by[1] : 0.0
+    dτ = moves(g) ? x.moved_by[1] : 0.0
     for e in turns(g.lane, reached)
         k = target(synapses, e)
         k == j || arrive!(g, step, e, k, τ, dτ, place + 1 + e - first(reached))
     end
     leads(g.lane) && make_transition!(g, step, j, spike.event, reached, index, τ)
-    progress = fired(marked(progress, 1 + length(reached)), g.work.shape.max_spikes)
+    progress = fired(marked(progress, 1 + length(reached) + looks), g.work.shape.max_spikes)
     if progress.stopped
         meet(g.lane)
         next = progress.next_save
@@ -486,6 +541,7 @@ function bring_to_spike!(g::Group, step::Step, j, spike::Spike, index)
         set_state!(x.dy, j, dy)
         x.start_tangent[j] = x.moved_by[1] = dτ
         records.spike_times_tangent[index] = dτ
+        g.looked_at.spike == index && look_at_hazard!(g, step, τ, dτ)
     end
     set_state!(x.y, j, spike.y)
     mark_moved!(x, j, τ)
@@ -495,6 +551,19 @@ function bring_to_spike!(g::Group, step::Step, j, spike::Spike, index)
     end
     return
 end
+
+"""Put down ∂ of the integrated hazard of the neuron that is looked at, at the moving time τ of another's spike."""
+function look_at_hazard!(g::Group, step::Step, τ, dτ)
+    k = g.looked_at.neuron
+    may_fire(g, k, state_within(g, step, k, τ)) || return
+    g.work.records.hazard_at_spike[1] = last(tangent_within(g, step, k, τ, dτ))
+    return
+end
+
+"""Neuron k's state at time `t` within this step, from where it is now."""
+@inline state_within(g::Group, step::Step, k, t) = advance(
+    g.work.solver, g.work.θ, step, k, state_at(g.work.state.y, k), piece_start(g.work.state, step, k), t,
+)
 
 """
 Bring neuron k, the target of synapse e, to τ, which moves by dτ, where a spike comes by it. Of a tape the neuron has

@@ -18,7 +18,7 @@ function TapeSizes(problem::Problem, M, scale)
     delivered = (synapses.delayed == 1 ? spikes * from_neurons : 0) + inputs * from_channels
     eventful = min(steps, spikes + delivered + saves)
     marks = spikes + delivered + saves + eventful
-    places = spikes * (1 + (synapses.delayed == 1 ? 0 : from_neurons)) + delivered + n * (saves + eventful)
+    places = 1 + spikes * (1 + (synapses.delayed == 1 ? 0 : from_neurons)) + delivered + n * (saves + eventful)
     bytes = (8 * M + 1) * n * steps + sizeof(Mark) * marks + (8 * M + 8) * places
     part = scale * TAPE_BYTES[] / bytes
     part >= 1 && return TapeSizes(steps, marks, places, 1)
@@ -85,7 +85,8 @@ function pull_back_batch(
     )
     backward = GroupBackward(make, problem, data, θ, wanted, sizes, samples, put, Val(M))
     work = group_work(
-        problem, make, packed_θ, nothing, solver, samples, records, nothing, backward, PIECES_KEPT[], Val(M), Val(C),
+        problem, make, packed_θ, nothing, solver, samples, records, NOWHERE, data.insertions, backward, PIECES_KEPT[],
+        Val(M), Val(C),
     )
     launch!(pull_back_group!, device, work, length(samples), 1, lanes_per_group(device, Int(problem.num_neurons)))
     raise_failures(device, work, problem, samples) == TAPE_IS_FULL && return false
@@ -124,6 +125,7 @@ function GroupBackward(
         empty_gradients(make, θ, wanted, data), wanted_terms(θ, wanted),
         given(data.spike_times, Int(problem.max_spikes)),
         Tuple(given(pointer, n * saves) for pointer in recorded(data)), given(data.entries, n), at_saves,
+        given(data.entries_at_insertions, 1),
         numbers(data.input_times.pointer == C_NULL ? 0 : Int(problem.inputs.num_spikes)),
     )
 end

@@ -123,6 +123,15 @@ function packed(inputs::Inputs, moving::Coefficient, samples, directions)
     )
 end
 
+"""The insertions of some samples, or nothing."""
+function packed(insertions::Insertions, samples, put)
+    insertions.neurons == C_NULL && return nothing
+    of(pointer) = put(Block(
+        host_array(pointer + sizeof(Int64) * (first(samples) - 1), length(samples)), (1,); by_direction = 0,
+    ))
+    return GroupInsertions(of(insertions.neurons), of(insertions.spikes), of(insertions.saves))
+end
+
 # --- memory of a call -------------------------------------------------------------------------------------------------
 
 """Makes blocks on the device: of each sample and direction one, or of each sample alone."""
@@ -176,6 +185,7 @@ function GroupRecords(make::BlockMaker, problem::Problem, outputs::Outputs, tang
         per_group(make, 0.0, moves ? spikes : 0),
         moves ? ntuple(_ -> per_group(make, 0.0, n * saves), Int(tangents.num_recorded)) : (),
         per_group(make, 0.0, hazards ? n : 0), per_group(make, 0.0, at_saves ? n * saves : 0),
+        per_group(make, 0.0, moves && wants(tangents.s_at_insertions) ? 1 : 0),
     )
 end
 
@@ -232,7 +242,10 @@ function solve_batch(
     n, count = Int(problem.num_neurons), length(samples)
     make = BlockMaker(device, count, max(directions, 1))
     records = GroupRecords(make, problem, outputs, tangents, M)
-    work = group_work(problem, make, θ, dθ, solver, samples, records, tangents, nothing, 0, Val(M), Val(C))
+    moving_inputs, looked_at = tangents === nothing ? (NOWHERE, NO_INSERTIONS) : (tangents.input_times, tangents.insertions)
+    work = group_work(
+        problem, make, θ, dθ, solver, samples, records, moving_inputs, looked_at, nothing, 0, Val(M), Val(C),
+    )
     launch!(run_group!, device, work, count, max(directions, 1), lanes_per_group(device, n))
     raise_failures(device, work, problem, samples)
     bring_back(device, records, problem, outputs, tangents, samples)
@@ -240,7 +253,8 @@ end
 
 """All that the groups for some samples compute with; `pieces` are those of a passage that are kept at once."""
 function group_work(
-    problem, make::BlockMaker, θ, dθ, solver, samples, records, tangents, backward, pieces, ::Val{M}, ::Val{C},
+    problem, make::BlockMaker, θ, dθ, solver, samples, records, moving_inputs, looked_at, backward, pieces, ::Val{M},
+    ::Val{C},
 ) where {M,C}
     n, count, device = Int(problem.num_neurons), length(samples), make.device
     depth, keeps = deepest_leaf(solver, θ, count, problem), keeps_areas(solver, problem)
@@ -255,18 +269,17 @@ function group_work(
         shape, put(for_groups(solver, θ, count, problem)), put(θ), dθ === nothing ? nothing : put(dθ),
         DrawnSteps{C}(problem.dt, problem.noise_levels), put(packed(problem.synapses)),
         put(shared(problem.saveat, problem.num_saves)), state,
-        has_external_events(problem) ? group_deliveries(make, problem, θ, tangents, samples, put) : nothing,
-        records, backward,
+        has_external_events(problem) ? group_deliveries(make, problem, θ, moving_inputs, samples, put) : nothing,
+        records, packed(problem.insertions, samples, put), packed(looked_at, samples, put), backward,
     )
 end
 
-function group_deliveries(make::BlockMaker, problem::Problem, θ::Model, tangents, samples, put)
+function group_deliveries(make::BlockMaker, problem::Problem, θ::Model, moving::Coefficient, samples, put)
     order = Deliveries(problem).order
     of_any = of_group(θ, 1, 1)
     isempty(order) || sort_by_delay!(order, of_any.delays, problem.synapses)
     most = Int(problem.max_spikes + problem.inputs.num_spikes)
     under_way = Growing(per_group(make, NO_SPIKE_COMING, most), per_group(make, 0, 1))
-    moving = tangents === nothing ? NOWHERE : tangents.input_times
     return GroupDeliveries(
         put(shared(order)), under_way, put(packed(problem.inputs, moving, samples, make.directions)), per_group(make, 0, 1),
         per_group(make, NO_SPIKE_COMING, 1), per_group(make, 0, 2),
@@ -304,6 +317,7 @@ function bring_back(device::Device, records::GroupRecords, problem::Problem, out
     foreach(bring, records.recorded_tangents, recorded(tangents))
     bring(records.hazards, tangents.s)
     bring(records.hazards_at_saves, tangents.s_at_saves)
+    bring(records.hazard_at_spike, tangents.s_at_insertions)
     return
 end
 
