@@ -1,5 +1,5 @@
-"""Samples and gradients on every device that this machine has, beside the native engine: `ssnn setup --kernels`, `--cuda`
-or another, on a modern Julia (docs/devices.md).
+"""Samples and gradients on every device that this machine has, beside the native engine: `ssnn setup --kernels`,
+`--cuda` or another, on a modern Julia (docs/devices.md).
 
 Run with ``python benchmarks/devices.py [SAMPLES ...]``.
 """
