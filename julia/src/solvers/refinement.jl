@@ -230,14 +230,24 @@ b, and of none `start`.
 """
 @inline follow_pieces(follow, start, solver, θ::Model, step::Step, k, y, a, b) =
     follow_pieces(follow, step.memory, start, solver, θ, step, k, y, a, b)
-follow_pieces(follow, ::RefinementMemory, start, solver, θ::Model, step::Step, k, y, a, b) =
-    foldl(follow, pieces_of(solver, θ, step, k, y, a, b); init = start)
+@inline function follow_pieces(follow, ::RefinementMemory, start, solver, θ::Model, step::Step, k, y, a, b)
+    followed = start
+    for piece in pieces_of(solver, θ, step, k, y, a, b)
+        followed = follow(followed, piece)
+    end
+    return followed
+end
 
 """The same from the last piece to the first."""
 @inline follow_pieces_back(follow, start, solver, θ::Model, step::Step, k, y, a, b) =
     follow_pieces_back(follow, step.memory, start, solver, θ, step, k, y, a, b)
-follow_pieces_back(follow, ::RefinementMemory, start, solver, θ::Model, step::Step, k, y, a, b) =
-    foldl(follow, Iterators.reverse(pieces_of(solver, θ, step, k, y, a, b)); init = start)
+@inline function follow_pieces_back(follow, ::RefinementMemory, start, solver, θ::Model, step::Step, k, y, a, b)
+    followed = start
+    for piece in Iterators.reverse(pieces_of(solver, θ, step, k, y, a, b))
+        followed = follow(followed, piece)
+    end
+    return followed
+end
 
 """Tangent of `advance`, from those of y, a and b."""
 function advance_tangent(solver::Solver, θ::DualModel, step::Step, k, y, dy, a, b, da, db)
@@ -289,24 +299,33 @@ function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar
         )
     end
     return follow_pieces_back((bar, 0.0, 0.0), solver, θ, step, k, y, a, b) do bars, piece
-        bar, a_bar, b_bar = bars
-        if piece.in_leaf
-            leaf_path_adjoint!(
-                step.driver, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.to, piece.x, piece.length,
-            )
-            bar, start_bar, stop_bar = leaf_piece_adjoint!(
-                θ̄, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.to, slopes(piece), wanted,
-                moves && piece.b == b || starts_late && piece.a == a,
-            )
-            return bar, piece.a == a ? start_bar : a_bar, piece.b == b ? stop_bar : b_bar
-        end
-        if moves && piece.b == b
-            y_b = one_step(solver, θ, k, piece.y, piece.a, piece.length, piece.x)
-            b_bar = along(bar, edge_velocity(solver, θ, step, k, y_b, b))
-        end
-        one_step_path_adjoint!(step.driver, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.length, piece.x)
-        bar = one_step_adjoint!(θ̄, solver, θ, k, piece.y, bar, piece.a, piece.length, piece.x, wanted)
-        starts_late && piece.a == a && (a_bar = -along(bar, edge_velocity(solver, θ, step, k, y, a)))
-        return bar, a_bar, b_bar
+        at_end, at_start = moves && piece.b == b, starts_late && piece.a == a
+        return piece_adjoint!(θ̄, solver, θ, step, k, bars, piece, wanted, at_end, at_start, piece.a == a, piece.b == b)
     end
+end
+
+"""
+From the cotangents of the state after a piece, and of the passage's ends a and b as far as they are known, those before
+it. `at_end` says that b ends the piece and moves, `at_start` that a begins it and may.
+"""
+@inline function piece_adjoint!(
+    θ̄, solver, θ::Model, step::Step, k, (bar, a_bar, b_bar), piece::Piece, wanted, at_end, at_start, is_first, is_last,
+)
+    if piece.in_leaf
+        leaf_path_adjoint!(
+            step.driver, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.to, piece.x, piece.length,
+        )
+        before, start_bar, stop_bar = leaf_piece_adjoint!(
+            θ̄, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.to, slopes(piece), wanted, at_end || at_start,
+        )
+        return before, is_first ? start_bar : a_bar, is_last ? stop_bar : b_bar
+    end
+    if at_end
+        y_b = one_step(solver, θ, k, piece.y, piece.a, piece.length, piece.x)
+        b_bar = along(bar, edge_velocity(solver, θ, step, k, y_b, piece.b))
+    end
+    one_step_path_adjoint!(step.driver, solver, θ, k, piece.y, bar, piece.a, piece.b, piece.length, piece.x)
+    before = one_step_adjoint!(θ̄, solver, θ, k, piece.y, bar, piece.a, piece.length, piece.x, wanted)
+    at_start && (a_bar = -along(before, edge_velocity(solver, θ, step, k, piece.y, piece.a)))
+    return before, a_bar, b_bar
 end
