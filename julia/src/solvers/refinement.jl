@@ -308,7 +308,7 @@ end
 From the cotangents of the state after a piece, and of the passage's ends a and b as far as they are known, those before
 it. `at_end` says that b ends the piece and moves, `at_start` that a begins it and may.
 """
-@inline function piece_adjoint!(
+function piece_adjoint!(
     θ̄, solver, θ::Model, step::Step, k, (bar, a_bar, b_bar), piece::Piece, wanted, at_end, at_start, is_first, is_last,
 )
     if piece.in_leaf
