@@ -260,18 +260,18 @@ def test_kernels_compute_what_the_native_engine_does(name):
 
 @pytest.fixture
 def little_memory(julia):
-    """For so many bytes of a tape, and so many pieces of a passage."""
-    before = "SSNN.TAPE_BYTES[], SSNN.PIECES_KEPT[] = 2^25, 24"
-    julia.eval("SSNN.TAPE_BYTES[], SSNN.PIECES_KEPT[] = 8000, 2")
+    """For one sample at a time, so many bytes of its tape, and so many pieces of a passage."""
+    settings = "SSNN.EMULATED_MEMORY[], SSNN.TAPE_BYTES[], SSNN.PIECES_KEPT[]"
+    julia.eval(f"{settings} = 1, 8000, 2")
     yield
-    julia.eval(before)
+    julia.eval(f"{settings} = 2^30, 2^25, 24")
 
 
 @needs_julia
 @core_has_kernels
 @pytest.mark.parametrize(("name", "lanes"), [("slif, euler_maruyama", 3), ("sparse delays", 1)])
 def test_gradients_do_not_depend_on_how_much_is_kept_on_the_way(name, lanes, little_memory):
-    """Of samples in many segments, and of passages in more pieces than there is memory for."""
+    """Of samples one after the other, in many segments, and of passages in more pieces than there is memory for."""
     assert_agree(name, f"emulation:{lanes}")
 
 

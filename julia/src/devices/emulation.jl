@@ -6,10 +6,13 @@ struct Emulation <: Device
     lanes::Int
 end
 
+# How much memory it says that it has.
+const EMULATED_MEMORY = Ref(2^30)
+
 to_device(::Emulation, array) = array
 from_device(::Emulation, memory) = memory
 new_memory(::Emulation, value, count) = fill(value, count)
-free_memory(::Emulation) = 2^30
+free_memory(::Emulation) = EMULATED_MEMORY[]
 lanes_per_group(device::Emulation, neurons) = device.lanes
 
 """Where tasks meet."""
