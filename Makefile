@@ -18,7 +18,8 @@ LONG_RUNS := tests/test_choosing_solvers.py tests/test_experiments.py tests/test
 	tests/test_signature_kernels.py tests/test_unbiased.py
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-test: lint julia-test
+test: $(VENV)/installed-dev
+	$(MAKE) --no-print-directory -j2 lint julia-test
 	$(PYTEST) $(LONG_RUNS)
 	SSNN_JULIA_OPTIMIZE=1 $(PYTEST) $(LONG_RUNS:%=--ignore=%)
 

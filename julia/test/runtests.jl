@@ -162,6 +162,18 @@ end
     end
 end
 
+@testset "groups of lanes fire when the native engine does" begin
+    for (lanes, solver) in ((1, "euler_maruyama"), (3, "stochastic_heun"))
+        native, group = (SSNN.RingHost(5; solver = solver, num_samples = 2, max_spikes = 30) for _ in 1:2)
+        SSNN.run_host(native)
+        GC.@preserve group SSNN.solve_on_device(group.problem, group.outputs, nothing, "emulation:$lanes")
+        there = isfinite.(native.spike_times)
+        @test count(there) > 10
+        @test isfinite.(group.spike_times) == there
+        @test group.spike_times[there] ≈ native.spike_times[there] rtol = 1e-12
+    end
+end
+
 @testset "failures become statuses" begin
     @test SSNN.report_failure(SSNN.Interrupted()) == SSNN.STATUS_INTERRUPTED
     @test SSNN.report_failure(ErrorException("plain words")) == SSNN.STATUS_ERROR
