@@ -1,5 +1,5 @@
-# One sample, in one direction of a derivative or none, computed by the lanes of a group: what `Run` and its observers do
-# on a processor, in memory that does not grow and without errors that are thrown. Lanes share the neurons of a whole
+# One sample, in one direction of a derivative or none, computed by the lanes of a group: what `Run` and its observers
+# do on a processor, in memory that does not grow and without errors that are thrown. Lanes share the neurons of a whole
 # step and the targets of a spike; between two meetings none touches what another does.
 
 """What all groups of a call have in common, in plain numbers."""
@@ -19,7 +19,9 @@ struct GroupShape
     wants_hazards_at_saves::Bool
 end
 
-"""`NetworkState` and its tangent, and what belongs to a step. `expected` has each neuron's next spike, at Inf for none."""
+"""
+`NetworkState` and its tangent, and what belongs to a step. `expected` has each neuron's next spike, at Inf for none.
+"""
 struct GroupState{Y,Z,F,B,N,E,M}
     y::Y
     y_end::Y
@@ -67,7 +69,9 @@ end
 @inline Insertion(all::GroupInsertions) = Insertion(all.neurons[1] + 1, all.spikes[1] + 1, all.saves[1] + 1)
 
 """All that the groups of a call compute with: numbers, and blocks for each sample and direction."""
-struct GroupWork{S<:Solver,Θ<:Model,Z,D<:Driver,W<:SynapseList,T<:Block{Float64,1},X<:GroupState,E,R<:GroupRecords,I,L,B}
+struct GroupWork{
+    S<:Solver,Θ<:Model,Z,D<:Driver,W<:SynapseList,T<:Block{Float64,1},X<:GroupState,E,R<:GroupRecords,I,L,B,
+}
     shape::GroupShape
     solver::S
     θ::Θ
@@ -187,14 +191,12 @@ function begin_group!(g::Group)
         begin_sample!(g.work.deliveries)
     end
     saves_start = g.work.shape.num_saves > 0 && g.work.saveat[1] == g.work.shape.t0
-    saves_start && foreach_neuron(k -> record!(g, 1, k, state_at(x.y, k), state_at(x.dy, k)), g)
-    return GroupProgress(0, saves_start ? 2 : 1, false, 0, 0)
-end
-
-@inline function foreach_neuron(f, g::Group)
-    for k in neurons(g)
-        f(k)
+    if saves_start
+        for k in neurons(g)
+            record!(g, 1, k, state_at(x.y, k), state_at(x.dy, k))
+        end
     end
+    return GroupProgress(0, saves_start ? 2 : 1, false, 0, 0)
 end
 
 @inline expect_none!(x::GroupState, k) =
@@ -282,7 +284,8 @@ step before or, backwards, after this one, which a block of the generator serves
     start, stop = step_times(shape, n)
     shortened = n == shape.num_steps - 1 && is_shortened(shape)
     drawn = path.levels == 0 && !shortened
-    offset = !drawn ? draw!(g, path, n, shortened, stop - start) : draw ? draw_pair!(g, path, n) : pair_place(g, path, n)
+    offset = !drawn ? draw!(g, path, n, shortened, stop - start) :
+        draw ? draw_pair!(g, path, n) : pair_place(g, path, n)
     # Noise steps are kept as normals.
     scale, area_scale = drawn ? (sqrt(shape.dt), sqrt(shape.dt / 12)) : (1.0, 1.0)
     return Step(

@@ -34,8 +34,8 @@ end
 # --- refinement -------------------------------------------------------------------------------------------------------
 
 """
-The halves of split intervals, (depth, neuron), and the pieces of the passage that a lane is to follow backwards, (piece,
-lane); none where it never is.
+The halves of split intervals, (depth, neuron), and the pieces of the passage that a lane is to follow backwards,
+(piece, lane); none where it never is.
 """
 struct GroupMemory{M,C,T<:Block{Int,2},X<:Block{Increment{C},2},P<:Block{Piece{M,C},2}} <: SplitMemory{M,C}
     tag::T

@@ -33,7 +33,8 @@ function packed(shape::AbstractVecOrMat, coefficient::Coefficient, samples::Unit
         copyto!(memory, 1 + length(one) * (n - 1 + length(own) * (p - 1)), one, 1, length(one))
     end
     by_sample = length(own) > 1 ? length(shape) : 0
-    return Block(memory, size(shape); by_sample = by_sample, by_direction = apart(length(one) * length(own), directions))
+    by_direction = apart(length(one) * length(own), directions)
+    return Block(memory, size(shape); by_sample = by_sample, by_direction = by_direction)
 end
 
 """Numbers of `count` synapses, in `directions` where they are tangents."""
@@ -118,7 +119,8 @@ function packed(inputs::Inputs, moving::Coefficient, samples, directions)
     from = inputs.channels + sizeof(Int64) * (own ? first(samples) - 1 : 0) * inputs.stride_sample
     channels = shared(from, count * (own ? length(samples) : 1))
     return InputArrays(
-        Int(inputs.num_channels), count, Block(channels.memory, (count,); by_sample = own ? count : 0, by_direction = 0),
+        Int(inputs.num_channels), count,
+        Block(channels.memory, (count,); by_sample = own ? count : 0, by_direction = 0),
         packed_times(inputs.times, count, samples, 1), packed_times(moving, count, samples, directions),
     )
 end
@@ -242,7 +244,8 @@ function solve_batch(
     n, count = Int(problem.num_neurons), length(samples)
     make = BlockMaker(device, count, max(directions, 1))
     records = GroupRecords(make, problem, outputs, tangents, M)
-    moving_inputs, looked_at = tangents === nothing ? (NOWHERE, NO_INSERTIONS) : (tangents.input_times, tangents.insertions)
+    moving_inputs, looked_at =
+        tangents === nothing ? (NOWHERE, NO_INSERTIONS) : (tangents.input_times, tangents.insertions)
     work = group_work(
         problem, make, θ, dθ, solver, samples, records, moving_inputs, looked_at, nothing, 0, Val(M), Val(C),
     )
@@ -281,8 +284,8 @@ function group_deliveries(make::BlockMaker, problem::Problem, θ::Model, moving:
     most = Int(problem.max_spikes + problem.inputs.num_spikes)
     under_way = Growing(per_group(make, NO_SPIKE_COMING, most), per_group(make, 0, 1))
     return GroupDeliveries(
-        put(shared(order)), under_way, put(packed(problem.inputs, moving, samples, make.directions)), per_group(make, 0, 1),
-        per_group(make, NO_SPIKE_COMING, 1), per_group(make, 0, 2),
+        put(shared(order)), under_way, put(packed(problem.inputs, moving, samples, make.directions)),
+        per_group(make, 0, 1), per_group(make, NO_SPIKE_COMING, 1), per_group(make, 0, 2),
     )
 end
 

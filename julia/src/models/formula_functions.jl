@@ -1,6 +1,6 @@
-# The functions of formulas (`Formula`, `FormulaIntensity`, `FormulaCurrent`), for numbers with tangents and without. None
-# throws, so that loops over neurons become vector instructions: outside its domain a function is NaN, which the run
-# reports.
+# The functions of formulas (`Formula`, `FormulaIntensity`, `FormulaCurrent`), for numbers with tangents and without.
+# None throws, so that loops over neurons become vector instructions: outside its domain a function is NaN, which the
+# run reports.
 
 @inline exp_of(x) = fast_exp(x)
 @inline log_of(x::Float64) =

@@ -99,8 +99,8 @@ end
     refine(follow, start, solver, θ, step, k, y, a, b, to_spike, firing) -> (Arrival, followed)
 
 Bring neuron k from its state y at time a to b; with `to_spike` no further than to its first spike. `firing` says that
-the whole step is known to make it fire. `follow(followed, piece)` is called with each piece crossed, and what it returns
-is `followed` the next time, `start` the first.
+the whole step is known to make it fire. `follow(followed, piece)` is called with each piece crossed, and what it
+returns is `followed` the next time, `start` the first.
 
 Intervals are crossed whole, by one step of the solver, where that shows no spike; else the halves of them, the left one
 first, down to the leaves.
