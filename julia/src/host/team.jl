@@ -4,8 +4,8 @@
 """
 Who computes a sample. Methods: `neurons(team)`, those of this thread; `leads(team)`, whether it is the thread that
 writes what all of them know; `is_mine(team, k)`; `mine(team, synapses, range)`, those of a row's synapses, in the
-order of their targets, that reach its neurons; and `first_of_all(team, time, k, event)`: of the first spike that each thread
-expects, Inf where it expects none, the one that comes before the others.
+order of their targets, that reach its neurons; and `first_of_all(team, time, k, event)`: of the first spike that each
+thread expects, Inf where it expects none, the one that comes before the others.
 """
 abstract type Team end
 
