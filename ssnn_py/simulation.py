@@ -609,7 +609,7 @@ def simulate(
         Where samples are computed, and gradients of the solution: by threads on the processor, or by kernels, on the
         processor ("kernels") or a GPU of NVIDIA, AMD or Intel, once ``ssnn setup`` has installed what that takes. The
         numbers agree to rounding. Native solvers and Brownian motion only; no `executor`, no `observed`, no
-        :class:`JuliaFunction`, and neither unbiased gradients that insert spikes nor continuation (docs/devices.md).
+        :class:`JuliaFunction`, and no continuation (docs/devices.md).
     executor : concurrent.futures.Executor or similar, optional
         Whose workers, other processes or machines, compute the samples: anything with its ``submit``, as a
         ProcessPoolExecutor, a Dask Client or an MPIPoolExecutor. The numbers are the same to the last bit. Gradients of

@@ -31,6 +31,9 @@ function SSNN.new_memory(device::KernelDevice, value, count)
     return memory
 end
 
+SSNN.let_go!(::KernelDevice{CPU}, memory) = nothing
+SSNN.let_go!(::KernelDevice, memory) = KernelAbstractions.unsafe_free!(memory)
+
 SSNN.free_memory(device::KernelDevice) = Int(device.free())
 
 # Lanes of a few neurons would wait for each other more than they compute: a lane takes a sample by itself there. More

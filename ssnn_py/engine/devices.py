@@ -195,6 +195,13 @@ class DeviceEngine(Engine):
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
         check(problem)
+        if problem.insertions is not None or any(
+            part is not None for part in (cotangents.at_end, cotangents.log_hazards, cotangents.hazards)
+        ):
+            raise ValidationError(
+                f"device {self.device!r} has no gradients of runs with inserted spikes, of recorded spikes, or of the "
+                "whole state at t1. device='cpu', the default, has"
+            )
         return self._engine.pull_back(problem, cotangents, wrt)
 
 

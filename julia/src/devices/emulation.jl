@@ -12,6 +12,7 @@ const EMULATED_MEMORY = Ref(2^30)
 to_device(::Emulation, array) = array
 from_device(::Emulation, memory) = memory
 new_memory(::Emulation, value, count) = fill(value, count)
+let_go!(::Emulation, memory) = nothing
 free_memory(::Emulation) = EMULATED_MEMORY[]
 lanes_per_group(device::Emulation, neurons) = device.lanes
 

@@ -251,7 +251,7 @@ function take_step!(g::Group, n, progress::GroupProgress, is_first::Bool)
     while inserts && g.work.saveat[progress.next_save-1] < step.stop
         insert_spike!(g, step, g.work.saveat[progress.next_save-1])
         progress = resolve_events!(g, step, progress)
-        progress.stopped && return progress
+        progress.stopped && return note_stop!(g, g.tape, step, progress)
         progress, inserts = save_until!(g, step, progress, step.stop, true)
     end
     progress = note_end!(g, g.tape, step, progress, progress.marks > before)

@@ -49,33 +49,37 @@ end
     GroupMemory(memory.tag, memory.left, memory.right, memory.pieces, lane_index(lane))
 
 # Nothing of a passage is kept: it is refined again wherever it is followed.
-follow_pieces(follow, ::GroupMemory, start, solver, θ::Model, step::Step, k, y, a, b) =
+follow_pieces(follow::F, ::GroupMemory, start, solver, θ::Model, step::Step, k, y, a, b) where {F} =
     last(refine(follow, start, solver, θ, step, k, y, a, b, false, false))
 
 # There is memory for a few pieces, as most passages have. Of one that has more, the last ones are kept first, and then
 # those before.
-function follow_pieces_back(follow, memory::GroupMemory, start, solver, θ::Model, step::Step, k, y, a, b)
+function follow_pieces_back(
+    follow::F, memory::GroupMemory, start, solver, θ::Model, step::Step, k, y, a, b,
+) where {F}
     pieces, lane = memory.pieces, memory.lane
     most = size(pieces, 1)
-    count = last(refine(0, solver, θ, step, k, y, a, b, false, false) do n, piece
-        pieces[n%most+1, lane] = piece
-        n + 1
-    end)
+    count = keep_pieces!(memory, 0, typemax(Int), solver, θ, step, k, y, a, b)
     followed, left = start, count
     while left > 0
         kept = max(left - most, 0)
-        if left < count
-            refine(0, solver, θ, step, k, y, a, b, false, false) do n, piece
-                kept <= n < left && (pieces[n%most+1, lane] = piece)
-                n + 1
-            end
-        end
+        left < count && keep_pieces!(memory, kept, left, solver, θ, step, k, y, a, b)
         for n in left-1:-1:kept
             followed = follow(followed, pieces[n%most+1, lane])
         end
         left = kept
     end
     return followed
+end
+
+"""Keep the pieces of a passage from the number `from` on, counted from 0, up to `to`; returns how many it has."""
+function keep_pieces!(memory::GroupMemory, from, to, solver, θ::Model, step::Step, k, y, a, b)
+    pieces, lane = memory.pieces, memory.lane
+    most = size(pieces, 1)
+    return last(refine(0, solver, θ, step, k, y, a, b, false, false) do n, piece
+        from <= n < to && (pieces[n%most+1, lane] = piece)
+        n + 1
+    end)
 end
 
 # --- synapses ---------------------------------------------------------------------------------------------------------

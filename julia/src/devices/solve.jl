@@ -5,7 +5,7 @@ Something that computes groups of lanes, in memory of its own. Methods:
 
   * `to_device(device, array)`, `from_device(device, memory)`: a vector brought there and back;
   * `new_memory(device, value, count)`: so many numbers there, at first all that value;
-  * `free_memory(device)`: how many bytes it has left, about;
+  * `free_memory(device)`: how many bytes it has left, about; `let_go!(device, memory)`: of what is not needed again;
   * `lanes_per_group(device, neurons)`: how many lanes are to share a sample;
   * `launch!(run, device, work, num_samples, num_directions, lanes)`: `run(work, s, p, lane)` of every sample and
     direction, by every lane.
@@ -169,7 +169,8 @@ end
 """About how many bytes a sample takes with so many directions."""
 function bytes_per_sample(problem::Problem, M, C, depth, directions)
     n, spikes, saves = Int(problem.num_neurons), Int(problem.max_spikes), Int(problem.num_saves)
-    per_neuron = 8 * (4 * M + 2 * M + 10 + 4 * C) + depth * (8 + 32 * C)
+    # States and their tangents, spikes that are expected, coefficients; and the halves of intervals.
+    per_neuron = 8 * (4 * M + 2 * M + 40 + 4 * C) + depth * (8 + 32 * C)
     return max(directions, 1) * (n * per_neuron + 8 * (spikes + (M + 1) * n * saves)) +
         24 * spikes + 8 * M * n * saves + (has_external_events(problem) ? 40 * (spikes + problem.inputs.num_spikes) : 0)
 end
@@ -252,6 +253,16 @@ function solve_batch(
     launch!(run_group!, device, work, count, max(directions, 1), lanes_per_group(device, n))
     raise_failures(device, work, problem, samples)
     bring_back(device, records, problem, outputs, tangents, samples)
+    let_go_of_all!(device, work)
+end
+
+"""Let go of all that was made for some samples."""
+function let_go_of_all!(device::Device, work::GroupWork)
+    with_arrays(work) do memory
+        let_go!(device, memory)
+        memory
+    end
+    return
 end
 
 """All that the groups for some samples compute with; `pieces` are those of a passage that are kept at once."""

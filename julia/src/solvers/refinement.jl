@@ -106,8 +106,8 @@ Intervals are crossed whole, by one step of the solver, where that shows no spik
 first, down to the leaves.
 """
 function refine(
-    follow, start, solver, θ::Model, step::Step{M}, k, y, a, b, to_spike::Bool, firing::Bool,
-) where {M}
+    follow::F, start, solver, θ::Model, step::Step{M}, k, y, a, b, to_spike::Bool, firing::Bool,
+) where {F,M}
     leaves = leaf_depth(solver, θ, k, step.length)
     prepare_refinement!(solver, θ, k, leaves)
     followed = start
