@@ -284,8 +284,8 @@ class SignatureKernel:
         return not self.normalize and self.depth is None and self.lift == "linear"
 
     @property
-    def _squared_scales(self) -> Any:
-        return 1.0 if self.scales is None else np.asarray(self.scales, dtype=np.float64) ** 2
+    def _factors(self) -> Any:
+        return 1.0 if self.scales is None else np.asarray(self.scales, dtype=np.float64)
 
     def _check_range(self, X: SpikeTrains | Array, Y: SpikeTrains | Array, layout: int) -> None:
         """Raise where a kernel of two trains is certain to exceed float64, before it is computed.
@@ -295,14 +295,14 @@ class SignatureKernel:
         """
         if not (self._unbounded and isinstance(X, SpikeTrains) and isinstance(Y, SpikeTrains)):
             return
-        squares = self._squared_scales
+        factors = self._factors
         longest = max(max(Z.times.shape[1], Z.t1 - Z.t0) for Z in (X, Y))
-        if 2 * longest * float(np.max(squares)) < _LARGEST_ARGUMENT:
+        if 2 * longest * float(np.max(factors)) < _LARGEST_ARGUMENT:
             return
         v, w = (_variations(Z) for Z in (X, Y))
         if layout != PAIRS:
             v, w = (part.max(axis=0, initial=0.0)[None] for part in (v, w))
-        least = float((2 * squares * np.sqrt(v * w)).max(initial=0.0))
+        least = float((2 * factors * np.sqrt(v * w)).max(initial=0.0))
         if least > _LARGEST_ARGUMENT:
             digits = (least - 0.5 * math.log(2 * math.pi * least)) / math.log(10)
             raise ValidationError(
@@ -927,7 +927,7 @@ def _check_sizes(kernel: SignatureKernel, x: SpikeTrains | Array, y: SpikeTrains
         return
     for part in (x, y):
         kernel._check_range(part, part, SYMMETRIC)
-    size = (2 * kernel._squared_scales * np.vstack([_variations(x), _variations(y)])).max(axis=1)
+    size = (2 * kernel._factors * np.vstack([_variations(x), _variations(y)])).max(axis=1)
     middle, largest = float(np.median(size)), float(size.max())
     if largest - middle > _DOMINANCE:
         warn_caller(

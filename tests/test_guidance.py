@@ -99,6 +99,16 @@ def test_the_bound_that_refuses_kernels_is_below_them(julia):
         assert np.log(kernel) > bound - 0.5 * np.log(2 * np.pi * bound)
 
 
+def test_the_bound_grows_with_scales_as_kernels_do(julia):
+    """Of one straight piece k is I₀(2·c·length) for a scale c of both trains, and not of its square."""
+    quiet = ssnn.SpikeTrains([[np.inf]], [[-1]], 1, 0.0, 100.0)
+    assert ssnn.signature_kernel(quiet, quiet, scales=3.0)[0] == pytest.approx(np.i0(600.0), rel=1e-12)
+    for scale in (3.6, 0.5):
+        longer = ssnn.SpikeTrains([[np.inf]], [[-1]], 1, 0.0, 360.0 / scale)
+        with pytest.raises(ssnn.ValidationError, match=r"too large for float64, more than 10\^311"):
+            ssnn.signature_kernel(longer, longer, scales=scale)
+
+
 def test_a_statistic_of_one_train_alone_is_told():
     """Kernels at scale 1 of 13 spikes are e^16 times those of five."""
     X, Y = trains_of([5, 4, 6]), trains_of([4, 5, 13])
