@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from .engine import reference_signature
 from .errors import ValidationError
 from .recordings import Recordings, with_spike_at_end
 from .signature_kernels import GRAM, SYMMETRIC, SignatureKernel, mmd_exchange, mmd_weights
-from .signatures import expected_signature, expected_signature_loss, signature
+from .signatures import expected_signature, expected_signature_backprop, expected_signature_loss, signature
 from .spike_trains import SpikeTrains
 from .validation import as_int, as_real_array, describe, require, short
 from .values import Remembered, equal, fingerprint
@@ -154,6 +155,11 @@ def as_trains(name: str, value: Any) -> SpikeTrains:
 
 def _engine_of(generated: Any) -> str:
     return engines.resolve(getattr(generated, "engine", "auto"))
+
+
+def device_of(generated: Any) -> str:
+    """Where trains were generated: of a solution its device."""
+    return str(getattr(getattr(generated, "problem", None), "device", "cpu"))
 
 
 def change_of_square(mean: Array, changes: Array, count: int) -> Array:
@@ -324,7 +330,10 @@ class ExpectedSignatureLoss(Loss):
     def _evaluate(self, generated: Any, data: Any, with_entries: bool) -> LossValue:
         mine, observed, theirs, columns = self._pair(generated, data)
         factors, engine = self._factors(observed.num_neurons + 1), _engine_of(generated)
-        if engine == "julia":
+        device, entries = device_of(generated), None
+        if engine == "julia" and device != "cpu" and not with_entries:
+            value, times_bar = self._on_device(device, observed, theirs, factors, data)
+        elif engine == "julia":
             target = theirs if self.match_spikes else self._mean_of(data, theirs, factors)
             value, times_bar, entries = expected_signature_loss(
                 observed, target, self.depth, factors, self.match_spikes, with_entries
@@ -343,6 +352,20 @@ class ExpectedSignatureLoss(Loss):
                 f"scales must have one number per channel ({channels}), got shape {self.scales.shape}"
             )
         return np.ascontiguousarray(np.broadcast_to(self.scales, channels))
+
+    def _on_device(
+        self, device: str, X: SpikeTrains, Y: SpikeTrains, factors: Array | None, data: Any
+    ) -> tuple[float, Array]:
+        whole, columns = X.times.shape, None
+        if self.match_spikes:
+            X, Y, columns = matched_trains(X, Y)
+            target = expected_signature(Y, self.depth, scales=factors, device=device)
+        else:
+            target = self._mean_of(data, Y, factors)
+        difference = expected_signature(X, self.depth, scales=factors, device=device) - target
+        cotangent = 2.0 * difference / difference.size
+        times_bar = expected_signature_backprop(X, cotangent, self.depth, scales=factors, device=device)
+        return float((difference**2).mean()), _spread(times_bar, columns, whole)
 
     def _mean_of(self, data: Any, theirs: SpikeTrains, factors: Array | None) -> Array:
         """The data's expected signature, remembered as long as the data stays the same object."""
@@ -534,6 +557,8 @@ class SignatureMMD(Loss):
         self, generated: Any, observed: SpikeTrains, theirs: SpikeTrains
     ) -> tuple[SignatureKernel, tuple[Array, Array, Array]]:
         kernel = SignatureKernel(**self.options, engine=getattr(generated, "engine", "auto"))
+        if kernel.has_device_kernels:
+            kernel = replace(kernel, device=device_of(generated))
         return kernel, mmd_weights(observed.num_samples, theirs.num_samples, self.unbiased)
 
     def _own_of(

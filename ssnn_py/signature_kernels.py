@@ -74,11 +74,13 @@ class SignatureKernel:
         :math:`k(X,Y)/\sqrt{k(X,X)\,k(Y,Y)}`, at most 1. Spike trains may then be far longer than float64 could hold the
         kernel of: their kernels are carried as mantissa and exponent.
     engine : {"auto", "julia", "reference"}
+    device : {"cpu", "kernels", "cuda", "rocm", "oneapi"}
+        Where kernels of spike trains are computed; without `depth`, and of "linear" lifts only (docs/devices.md).
 
     Raises
     ------
     ValidationError
-        If an option is not what it should be.
+        If an option is not what it should be; where it is used, if the `device` has no such kernels.
 
     Notes
     -----
@@ -106,10 +108,16 @@ class SignatureKernel:
     dyadic_order: int = 0
     normalize: bool = False
     engine: str = "auto"
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.depth is not None:
             as_int("depth", self.depth, 1, 64)
+        if engines.checked_device(self.device) != "cpu" and not self.has_device_kernels:
+            raise ValidationError(
+                f'device {self.device!r} has kernels without depth and of "linear" lifts, got depth={self.depth!r} '
+                f"and lift={self.lift!r}. device='cpu', the default, has all"
+            )
         if self.lift not in ("linear", "rbf"):
             raise ValidationError(f'lift must be "linear" or "rbf", got {describe(self.lift)}')
         if self.lift == "rbf" and self.depth is not None:
@@ -118,6 +126,11 @@ class SignatureKernel:
         as_int("dyadic_order", self.dyadic_order, 0, 20)
         if self.dyadic_order and self.lift == "linear":
             raise ValidationError('dyadic_order must be 0 where lift is "linear", which needs no refinement')
+
+    @property
+    def has_device_kernels(self) -> bool:
+        """Whether devices have kernels of this kind."""
+        return self.depth is None and self.lift == "linear"
 
     def pairs(self, X: Any, Y: Any) -> Array:
         """k(X_s, Y_s), shape (S,)."""
@@ -132,6 +145,8 @@ class SignatureKernel:
         layout = SYMMETRIC if Y is None else GRAM
         x, y = self.inputs(X, Y, layout)
         workers = checked_executor(executor, progress)
+        if workers is not None and self.device != "cpu":
+            raise ValidationError(f"device {self.device!r} is one of this process: executor must not be given with it")
         if workers is None and not progress:
             return self._values(x, y, layout)
         return self._in_blocks(x, y, layout, workers, progress)
@@ -269,6 +284,16 @@ class SignatureKernel:
         """X and Y as trains or points (S, L, d), checked."""
         depth = self.depth or 1
         x, channels, *_ = as_path_input(X, depth, self.scales, "X")
+        if self.device != "cpu":
+            if not isinstance(x, SpikeTrains) or not isinstance(getattr(Y, "spike_trains", Y), SpikeTrains | None):
+                raise ValidationError(
+                    f"device {self.device!r} has kernels of spike trains alone, and these are points of paths. "
+                    "device='cpu', the default, has theirs"
+                )
+            if engines.resolve(self.engine) != "julia":
+                raise ValidationError(
+                    f"device {self.device!r} is reached through Julia, and the engine is {self.engine!r}"
+                )
         if layout == SYMMETRIC:
             return x, x
         y, others, *_ = as_path_input(Y, depth, self.scales, "Y")
@@ -428,8 +453,11 @@ class SignatureKernel:
     ) -> None:
         if isinstance(X, SpikeTrains):
             assert isinstance(Y, SpikeTrains)
-            run = core_function(
-                "ssnn_train_kernels", *[POINTER(structs.SpikeTrains)] * 2, POINTER(structs.KernelJob), c_void_p
+            types = (*[POINTER(structs.SpikeTrains)] * 2, POINTER(structs.KernelJob), c_void_p)
+            run = (
+                core_function("ssnn_train_kernels", *types)
+                if self.device == "cpu"
+                else engines.device_function(self.device, "ssnn_device_train_kernels", *types)
             )
             run(
                 structs.SpikeTrains.of(X, scales),
@@ -566,7 +594,7 @@ def signature_kernel(X: Any, Y: Any, **options: Any) -> Array:
         Spike trains, which stand for their Marcus lifts with the channels (time, neuron 0, …), or points of
         piecewise-linear paths; as many samples each.
     **options
-        Those of :class:`SignatureKernel`: depth, scales, lift, sigma, dyadic_order, normalize, engine.
+        Those of :class:`SignatureKernel`: depth, scales, lift, sigma, dyadic_order, normalize, engine, device.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import POINTER, c_double, c_int64, c_void_p
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -173,14 +173,42 @@ def _train_backprop(X: SpikeTrains, bar: Array, depth: int, factors: Array | Non
     return out
 
 
-def expected_signature(X: Any, depth: int, *, scales: ArrayLike | None = None, engine: str = "auto") -> Array:
+def _on_device(X: SpikeTrains | Array, device: Any, engine: str) -> TypeGuard[SpikeTrains]:
+    """Whether signatures of X are computed on a device, which has those of spike trains alone."""
+    if engines.checked_device(device) == "cpu":
+        return False
+    if not isinstance(X, SpikeTrains):
+        raise ValidationError(
+            f"device {device!r} has signatures of spike trains alone, and X are points of paths. device='cpu', the "
+            "default, has theirs"
+        )
+    if engines.resolve(engine) != "julia":
+        raise ValidationError(f"device {device!r} is reached through Julia, and the engine is {engine!r}")
+    return True
+
+
+def expected_signature(
+    X: Any, depth: int, *, scales: ArrayLike | None = None, engine: str = "auto", device: str = "cpu"
+) -> Array:
     """Mean of the signatures of a batch of paths or spike trains.
 
-    Parameters and errors as for :func:`signature`.
+    Parameters
+    ----------
+    X, depth, scales, engine
+        As for :func:`signature`.
+    device : {"cpu", "kernels", "cuda", "rocm", "oneapi"}
+        Where signatures of spike trains are computed; docs/devices.md.
 
     Returns
     -------
     ndarray, shape (d + … + d^m,)
+
+    Raises
+    ------
+    ValidationError
+        As for :func:`signature`; and if the `device` has none of paths.
+    JuliaError
+        If the `device` cannot be had.
 
     Examples
     --------
@@ -189,6 +217,13 @@ def expected_signature(X: Any, depth: int, *, scales: ArrayLike | None = None, e
     array([2., 1.])
     """
     Y, channels, depth, factors = as_path_input(X, depth, scales)
+    if _on_device(Y, device, engine):
+        out = np.zeros(signature_length(channels, depth))
+        run = engines.device_function(
+            device, "ssnn_device_expected_signature", POINTER(structs.SpikeTrains), c_int64, c_void_p
+        )
+        run(structs.SpikeTrains.of(Y, factors), depth, structs.address(out))
+        return out
     if isinstance(Y, SpikeTrains) and engines.resolve(engine) == "julia":
         out = np.zeros(signature_length(channels, depth))
         run = core_function("ssnn_expected_signature", POINTER(structs.SpikeTrains), c_int64, c_int64, c_void_p)
@@ -198,13 +233,19 @@ def expected_signature(X: Any, depth: int, *, scales: ArrayLike | None = None, e
 
 
 def expected_signature_backprop(
-    X: Any, cotangent: ArrayLike, depth: int, *, scales: ArrayLike | None = None, engine: str = "auto"
+    X: Any,
+    cotangent: ArrayLike,
+    depth: int,
+    *,
+    scales: ArrayLike | None = None,
+    engine: str = "auto",
+    device: str = "cpu",
 ) -> Array:
     """Gradient of ⟨cotangent, expected signature⟩ in the points of the paths or in the times of the spikes.
 
     Parameters
     ----------
-    X, depth, scales, engine
+    X, depth, scales, engine, device
         As for :func:`expected_signature`.
     cotangent : array_like, shape (d + … + d^m,)
 
@@ -218,6 +259,13 @@ def expected_signature_backprop(
     samples = Y.num_samples if isinstance(Y, SpikeTrains) else Y.shape[0]
     if bar.size != signature_length(channels, depth):
         raise ValidationError(f"cotangent must have shape ({signature_length(channels, depth)},), got {describe(bar)}")
+    if _on_device(Y, device, engine):
+        out, shares = np.zeros(Y.times.shape), bar / samples
+        run = engines.device_function(
+            device, "ssnn_device_signatures_backprop", POINTER(structs.SpikeTrains), c_int64, c_void_p, c_void_p
+        )
+        run(structs.SpikeTrains.of(Y, factors), depth, structs.address(shares), structs.address(out))
+        return out
     if isinstance(Y, SpikeTrains) and engines.resolve(engine) == "julia":
         return _train_backprop(Y, bar / samples, depth, factors, per_sample=0)
     everyone = np.tile(bar / samples, (samples, 1))

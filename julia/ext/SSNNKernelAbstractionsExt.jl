@@ -4,7 +4,7 @@ module SSNNKernelAbstractionsExt
 
 using Adapt: Adapt, adapt
 using KernelAbstractions: KernelAbstractions, @groupsize, @index, @kernel, Backend, CPU
-using SSNN: SSNN, Block, Device, GroupWork, Lane, OnlyLane
+using SSNN: SSNN, Block, Device, Lane, OnlyLane
 
 """A backend, and how many bytes it has left: a function without arguments."""
 struct KernelDevice{B<:Backend,F} <: Device
@@ -16,6 +16,7 @@ end
 SSNN.to_device(::KernelDevice{CPU}, array) = array
 SSNN.from_device(::KernelDevice{CPU}, memory) = memory
 SSNN.lanes_per_group(::KernelDevice{CPU}, neurons) = 1
+SSNN.is_interleaved(::KernelDevice{CPU}) = false
 
 function SSNN.to_device(device::KernelDevice, array)
     memory = KernelAbstractions.allocate(device.backend, eltype(array), length(array))
@@ -64,7 +65,7 @@ end
     run(work, mod1(index, num_samples), cld(index, num_samples), WorkgroupLane(lane, lanes))
 end
 
-function SSNN.launch!(run, device::KernelDevice, work::GroupWork, num_samples, num_directions, lanes)
+function SSNN.launch!(run, device::KernelDevice, work, num_samples, num_directions, lanes)
     groups = num_samples * num_directions
     if lanes == 1
         together = device.backend isa CPU ? 1 : SAMPLES_PER_GROUP

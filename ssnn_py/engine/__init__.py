@@ -600,3 +600,16 @@ def core_function(name: str, *argtypes: Any) -> Callable[..., None]:
     from .boot import runtime
 
     return runtime().function(name, *argtypes)
+
+
+def device_function(device: str, name: str, *argtypes: Any) -> Callable[..., None]:
+    """The same of a function whose last argument is the device, which is given, and made ready for it.
+
+    Raises
+    ------
+    JuliaError
+        As :func:`core_function`; and if the device cannot be had.
+    """
+    from . import devices
+
+    return devices.function_on(device, name, *argtypes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -162,6 +163,15 @@ def load_packages(julia: JuliaRuntime, name: str) -> None:
             raise JuliaError(f"device {name!r} finds no usable GPU, {device.what}. Julia says: {error}") from error
 
 
+@functools.cache
+def function_on(device: str, name: str, *argtypes: Any) -> Callable[..., None]:
+    """A function of the core whose last argument is the device, with its packages loaded; raises as they do."""
+    julia = runtime()
+    load_packages(julia, device)
+    function, encoded = julia.function(name, *argtypes, ctypes.c_char_p), device.encode()
+    return lambda *arguments: function(*arguments, encoded)
+
+
 class DeviceEngine(Engine):
     """The core's kernels on one device.
 
@@ -174,18 +184,13 @@ class DeviceEngine(Engine):
     name = "device"
 
     def __init__(self, device: str) -> None:
-        julia, self.device = runtime(), checked_device(device)
-        load_packages(julia, device)
+        self.device = checked_device(device)
         problem, outputs = POINTER(structs.Problem), POINTER(structs.Outputs)
-        tangents, text = POINTER(structs.TangentOutputs), ctypes.c_char_p
-        solve = julia.function("ssnn_device_solve", problem, outputs, text)
-        solve_tangent = julia.function("ssnn_device_tangent", problem, outputs, tangents, text)
-        adjoint = julia.function("ssnn_device_adjoint", problem, POINTER(structs.AdjointData), text)
-        self._engine = JuliaEngine(*map(self._bound, (solve, solve_tangent, adjoint)))
-
-    def _bound(self, function: Callable[..., None]) -> Callable[..., None]:
-        name = self.device.encode()
-        return lambda *arguments: function(*arguments, name)
+        self._engine = JuliaEngine(
+            function_on(device, "ssnn_device_solve", problem, outputs),
+            function_on(device, "ssnn_device_tangent", problem, outputs, POINTER(structs.TangentOutputs)),
+            function_on(device, "ssnn_device_adjoint", problem, POINTER(structs.AdjointData)),
+        )
 
     def solve(
         self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from device_cases import CASES, assert_agree
 from helpers import one_neuron, random_network, why_no_modern_julia
+from signature_cases import CASES as SIGNATURES
+from signature_cases import assert_agree as assert_arrays_agree
+from signature_cases import kernels, long_kernel, signatures
 
 import ssnn_py as ssnn
 from ssnn_py import doctor
@@ -25,6 +28,17 @@ def test_kernels_compute_what_the_native_engine_does(name):
 @pytest.mark.parametrize("name", CASES)
 def test_so_do_three_lanes(name):
     assert_agree(name, "emulation:3")
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signatures_are_those_of_the_processor(name):
+    assert_arrays_agree(kernels(name, "cpu"), kernels(name, "kernels"), 1e-12)
+    for depth in (1, 4):
+        assert_arrays_agree(signatures(name, "cpu", depth), signatures(name, "kernels", depth), 1e-13)
+
+
+def test_kernels_beyond_the_range_of_floats_have_units():
+    assert_arrays_agree(long_kernel("cpu"), long_kernel("kernels"), 1e-11)
 
 
 def test_a_training_takes_the_same_steps():
@@ -67,3 +81,6 @@ def test_a_gpu_that_is_there_computes_the_same_and_one_that_is_not_is_said_to_be
         return
     for case in CASES:
         assert_agree(case, name)
+    for case in SIGNATURES:
+        assert_arrays_agree(kernels(case, "cpu"), kernels(case, name), 1e-12)
+        assert_arrays_agree(signatures(case, "cpu", 4), signatures(case, name, 4), 1e-13)

@@ -47,7 +47,7 @@ end
 # What is made of blocks, and of parts that are.
 const OnDevice = Union{
     ModelPart,TabledOU,GroupMemory,SynapseArrays,InputArrays,GroupDeliveries,GroupState,GroupRecords,GroupWork,
-    GroupInsertions,GroupTape,GroupBackward,
+    GroupInsertions,GroupTape,GroupBackward,MadeOfArrays,
 }
 
 with_arrays(change, part::OnDevice) =

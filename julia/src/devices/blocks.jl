@@ -53,6 +53,9 @@ What sample `s` in direction `p` sees: the same with all blocks in it, however d
     return x <: Tuple ? Expr(:tuple, parts...) : Expr(:new, x, parts...)
 end
 
+"""What is made of arrays, and of parts that are, where `OnDevice` does not name it."""
+abstract type MadeOfArrays end
+
 # --- lanes ------------------------------------------------------------------------------------------------------------
 
 """
@@ -77,8 +80,20 @@ end
 
 @inline turns(lane::Lane, range::UnitRange{Int}) =
     Turns(first(range) + lane_index(lane) - 1, num_lanes(lane), last(range))
+@inline turns(::OnlyLane, range::UnitRange{Int}) = range
 @inline turns(lane::Lane, count::Int) = turns(lane, 1:count)
 
 @inline Base.iterate(t::Turns, n = t.from) = n > t.to ? nothing : (n, n + t.by)
 
+# As `@simd` goes through them.
+@inline Base.length(t::Turns) = t.from > t.to ? 0 : (t.to - t.from) ÷ t.by + 1
+@inline Base.firstindex(::Turns) = 1
+@inline Base.getindex(t::Turns, i::Int) = t.from + (i - 1) * t.by
+
 @inline leads(lane::Lane) = lane_index(lane) == 1
+
+"""Whether a lane has the care of the place `n`, and of which of the `count` places after `start` it has, from 1."""
+@inline owns(lane::Lane, n) = n % num_lanes(lane) == lane_index(lane) - 1
+@inline owned(lane::Lane, start, count) =
+    Turns(1 + mod(lane_index(lane) - 2 - start, num_lanes(lane)), num_lanes(lane), count)
+@inline owned(::OnlyLane, start, count) = 1:count

@@ -46,7 +46,7 @@ function meet(lane::TaskLane)
     end
 end
 
-function launch!(run, device::Emulation, work::GroupWork, num_samples, num_directions, lanes)
+function launch!(run, device::Emulation, work, num_samples, num_directions, lanes)
     for p in 1:num_directions, s in 1:num_samples
         check_cancelled()
         if lanes == 1

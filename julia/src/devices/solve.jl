@@ -7,10 +7,13 @@ Something that computes groups of lanes, in memory of its own. Methods:
   * `new_memory(device, value, count)`: so many numbers there, at first all that value;
   * `free_memory(device)`: how many bytes it has left, about; `let_go!(device, memory)`: of what is not needed again;
   * `lanes_per_group(device, neurons)`: how many lanes are to share a sample;
+  * `is_interleaved(device)`: whether numbers that lanes of different groups read at once should lie side by side;
   * `launch!(run, device, work, num_samples, num_directions, lanes)`: `run(work, s, p, lane)` of every sample and
     direction, by every lane.
 """
 abstract type Device end
+
+is_interleaved(::Device) = true
 
 # Those that the host may name; packages bring theirs by the hook: a function of a name and a backend.
 const DEVICES = Dict{String,Device}()
@@ -257,7 +260,7 @@ function solve_batch(
 end
 
 """Let go of all that was made for some samples."""
-function let_go_of_all!(device::Device, work::GroupWork)
+function let_go_of_all!(device::Device, work)
     with_arrays(work) do memory
         let_go!(device, memory)
         memory

@@ -7,6 +7,10 @@ module Signatures
 using ..SSNN: @entry_point, BOUNDARY_STRUCTS, ENTRY_POINTS, PlanKey, SMALL_JOB, STATUS_OK
 using ..SSNN: available_threads, check_cancelled, chunk_limit, chunk_ranges, foreach_chunk, host_array
 using ..SSNN: report_failure, row, with_workers
+using ..SSNN: Block, BlockMaker, Device, Lane, MadeOfArrays, OnlyLane
+using ..SSNN: device_named, free_memory, from_device, is_interleaved, lane_index, lanes_per_group, launch!, leads
+using ..SSNN: let_go!, let_go_of_all!, meet, new_memory, num_lanes, of_group, owned, owns, per_sample, shared
+using ..SSNN: to_device, turns, with_arrays
 
 include("words.jl")
 include("segments.jl")
@@ -16,6 +20,7 @@ include("expected_signatures.jl")
 include("end_entries.jl")
 include("expected_signature_loss.jl")
 include("path_signatures.jl")
+include("devices/train_signatures.jl")
 
 include("kernels/lanes.jl")
 include("kernels/cells.jl")
@@ -26,6 +31,7 @@ include("kernels/sweep_work.jl")
 include("kernels/spike_lattices.jl")
 include("kernels/sweep.jl")
 include("kernels/train_kernels.jl")
+include("devices/train_kernels.jl")
 include("kernels/path_cells.jl")
 include("kernels/path_fronts.jl")
 include("kernels/path_kernels.jl")

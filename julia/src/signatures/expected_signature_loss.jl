@@ -3,12 +3,10 @@
 """What one thread needs for the loss and its gradient."""
 struct LossWork
     forward::SignatureWork
-    powers_bar::Words
     at_end::EndWork
 end
 
-LossWork(num_neurons, depth) =
-    LossWork(SignatureWork(num_neurons, depth), Words(Int(num_neurons) + 1, Int(depth)), EndWork(num_neurons, depth))
+LossWork(num_neurons, depth) = LossWork(SignatureWork(num_neurons, depth), EndWork(num_neurons, depth))
 
 # Mean over words of (E S(X) − E S(Y))², and its gradient in the times of X. Y is a batch, or null with its expected
 # signature given. With `matched` sample p of X is paired with sample p of Y, and both keep of each neuron only as many
@@ -48,7 +46,7 @@ function loss_adjoint!(
     d = Int(X.num_neurons) + 1
     slopes = matched || entries == C_NULL ? Matrix{Float64}[] : by_last_letter(cotangent, d, depth)
     foreach_chunk(X.num_samples, threads) do worker, chunk, samples
-        work, powers_bar, at_end = works[worker].forward, works[worker].powers_bar, works[worker].at_end
+        work, at_end = works[worker].forward, works[worker].at_end
         for sample in samples
             caps = matched ? matched_caps!(work, X, Y, sample) : Int[]
             train = read_train!(work.train, X, sample, caps, work.seen)
@@ -58,7 +56,7 @@ function loss_adjoint!(
                 matched ? matched_end_entries!(into, S, X, Y, sample, caps, work.theirs, cotangent, at_end) :
                     end_entries!(into, S, X, slopes, at_end.change)
             end
-            train_adjoint!(row(times_bar, X.capacity, sample), work, X, train, cotangent, powers_bar, look)
+            train_adjoint!(row(times_bar, X.capacity, sample), work, X, train, cotangent, look)
         end
     end
 end

@@ -10,7 +10,7 @@ end
 
 """Of exp(x) ⊗ S, to words of `level`, what those that begin with `power` letters of x add: powers_p ⊗ S_(level−p)."""
 function add_product!(S::Words, level, powers::Words, power)
-    into, from, num_powers = S.offsets[level], powers.offsets[power], S.d^power
+    into, from, num_powers = S.offsets[level], powers.offsets[power], num_words(S, power)
     target, u = S.values, powers.values
     if power == level
         @inbounds for j in 1:num_powers
@@ -18,7 +18,7 @@ function add_product!(S::Words, level, powers::Words, power)
         end
         return
     end
-    width, source = S.d^(level - power), S.offsets[level-power]
+    width, source = num_words(S, level - power), S.offsets[level-power]
     for w in 1:num_powers
         factor = u[from+w]
         factor == 0.0 && continue
@@ -29,16 +29,16 @@ function add_product!(S::Words, level, powers::Words, power)
     end
 end
 
-"""Tensor powers x^{⊗p}/p!."""
-function segment_powers!(powers::Words, x)
+"""Tensor powers (sign x)^{⊗p}/p!."""
+function segment_powers!(powers::Words, x, sign = 1.0)
     d, words = powers.d, powers.values
     for a in 1:d
-        words[a] = x[a]
+        words[a] = sign * x[a]
     end
     for level in 2:powers.depth
         into, from = powers.offsets[level], powers.offsets[level-1]
-        for w in 1:d^(level-1), a in 1:d
-            words[into+(w-1)*d+a] = words[from+w] * x[a] / level
+        for w in 1:num_words(powers, level - 1), a in 1:d
+            words[into+(w-1)*d+a] = words[from+w] * (sign * x[a]) / level
         end
     end
 end
@@ -49,15 +49,15 @@ the cotangent of x to `x_bar`.
 """
 function prepend_segment_adjoint!(x_bar, bar::Words, S::Words, x, powers::Words, powers_bar::Words)
     d = S.d
-    segment_powers!(powers, -x)
+    segment_powers!(powers, x, -1.0)
     for level in S.depth:-1:1, power in 1:level
         add_product!(S, level, powers, power)
     end
     segment_powers!(powers, x)
     fill!(powers_bar.values, 0.0)
     for rest in 0:S.depth-1, power in 1:S.depth-rest
-        level, width = rest + power, d^rest
-        for w in 1:d^power
+        level, width = rest + power, num_words(S, rest)
+        for w in 1:num_words(S, power)
             start = bar.offsets[level] + (w - 1) * width
             place = powers.offsets[power] + w
             if rest == 0
@@ -77,7 +77,7 @@ function prepend_segment_adjoint!(x_bar, bar::Words, S::Words, x, powers::Words,
     end
     for level in S.depth:-1:2
         into, from = powers.offsets[level], powers.offsets[level-1]
-        for w in 1:d^(level-1), a in 1:d
+        for w in 1:num_words(powers, level - 1), a in 1:d
             bar_w = powers_bar.values[into+(w-1)*d+a] / level
             powers_bar.values[from+w] += bar_w * x[a]
             x_bar[a] += bar_w * powers.values[from+w]

@@ -26,6 +26,8 @@ end
 
 Train() = Train(Float64[], Int[], Int[])
 
+num_spikes(train::Train) = length(train.times)
+
 """Read a sample, keeping at most `caps[j]` spikes of each neuron (all where `caps` is empty)."""
 function read_train!(train::Train, trains::SpikeTrains, sample, caps::Vector{Int}, seen::Vector{Int})
     empty!(train.times)
@@ -62,7 +64,7 @@ end
 scale(trains::SpikeTrains, channel) = trains.scales == C_NULL ? 1.0 : unsafe_load(trains.scales, channel)
 
 """The spikes that happen at the same time as spike k share one straight line: the first of them."""
-function group_start(train::Train, k)
+function group_start(train, k)
     while k > 1 && train.times[k-1] == train.times[k]
         k -= 1
     end
@@ -70,8 +72,8 @@ function group_start(train::Train, k)
 end
 
 """And the last of them."""
-function group_stop(train::Train, k)
-    while k < length(train.times) && train.times[k+1] == train.times[k]
+function group_stop(train, k)
+    while k < num_spikes(train) && train.times[k+1] == train.times[k]
         k += 1
     end
     return k

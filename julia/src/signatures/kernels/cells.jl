@@ -18,16 +18,22 @@ How many terms the series of an edge needs. `z` bounds the sum of |c| over all c
 like Σ z^m/m!².
 """
 @inline function num_terms(z::Float64)
+    z > REACH[end] && throw_too_long(z)
+    return num_terms(REACH, z)
+end
+
+@inline function num_terms(reach, z::Float64)
     m = 1
-    @inbounds while z > REACH[m]
-        m == MAX_TERMS && throw(ErrorException(
-            "the paths are too long for a signature kernel: along one piece the inner products with the other path " *
-            "sum to $(round(z; sigdigits = 3)), more than $(round(REACH[end]; sigdigits = 3)); give smaller scales",
-        ))
+    @inbounds while m < MAX_TERMS && z > reach[m]
         m += 1
     end
     return m
 end
+
+@noinline throw_too_long(z) = throw(ErrorException(
+    "the paths are too long for a signature kernel: along one piece the inner products with the other path " *
+    "sum to $(round(z; sigdigits = 3)), more than $(round(REACH[end]; sigdigits = 3)); give smaller scales",
+))
 
 """Terms in c itself, one more: they count for the corner too."""
 @inline num_coefficient_terms(c::Float64) = num_terms(c) + 1
@@ -41,6 +47,10 @@ end
 
 CellWork{T}() where {T} = CellWork{T}((zeros(T, MAX_TERMS + 1) for _ in 1:3)...)
 
+# Where a work has its tables.
+@inline inverse_factorial(::CellWork, n) = inverse_factorial(n)
+@inline num_coefficient_terms(::CellWork, c) = num_coefficient_terms(c)
+
 """
 Carry the edges of one cell to its far side: coefficients `p[1:N, i]` of s^m/m! on the edge t = 0 become those on t = 1,
 `q[1:N]` of t^n/n! on s = 0 become those on s = 1. `k` is the value at s = t = 0; returns the double increment of k over
@@ -49,7 +59,7 @@ the cell.
 The series are those of g·p and h·q, and c = g·gain_p = h·gain_q: so a piece of length zero keeps its derivatives.
 `J` ≤ N terms in c.
 """
-@inline function cell!(p::Matrix{T}, i, N, q, k::T, c::T, g, h, gain_p, gain_q, J, work::CellWork{T}) where {T}
+@inline function cell!(p::AbstractMatrix{T}, i, N, q, k::T, c::T, g, h, gain_p, gain_q, J, work) where {T}
     e, A, B = work.e, work.A, work.B
     total = zero(T)
     @inbounds begin
@@ -57,14 +67,14 @@ The series are those of g·p and h·q, and c = g·gain_p = h·gain_q: so a piece
         for n in 1:J
             a = b = zero(T)
             for m in 1:N
-                a = a + q[m] * inverse_factorial(m + n)
-                b = b + p[m, i] * inverse_factorial(m + n)
+                a = a + q[m] * inverse_factorial(work, m + n)
+                b = b + p[m, i] * inverse_factorial(work, m + n)
             end
-            corner = k * inverse_factorial(n)
+            corner = k * inverse_factorial(work, n)
             A[n] = power * gain_p * (corner + h * a)
             B[n] = power * gain_q * (corner + g * b)
             power = power * c
-            e[n] = power * inverse_factorial(n)
+            e[n] = power * inverse_factorial(work, n)
         end
         for n in N:-1:1
             to_p, to_q = n <= J ? (A[n], B[n]) : (zero(T), zero(T))
@@ -74,7 +84,7 @@ The series are those of g·p and h·q, and c = g·gain_p = h·gain_q: so a piece
             end
             p[n, i] = p[n, i] + to_p
             q[n] = q[n] + to_q
-            total = total + to_p * inverse_factorial(n)
+            total = total + to_p * inverse_factorial(work, n)
         end
     end
     return g * total
@@ -84,7 +94,9 @@ end
 The same for few terms, written out: most cells of trains with many spikes. Products of orders m and n with
 m + n > N + 1 are below rounding.
 """
-@generated function small_cell!(p::Matrix{T}, i, q, k::T, c::T, g, h, gain_p, gain_q, ::Val{N}, ::Val{J}) where {T,N,J}
+@generated function small_cell!(
+    p::AbstractMatrix{T}, i, q, k::T, c::T, g, h, gain_p, gain_q, ::Val{N}, ::Val{J},
+) where {T,N,J}
     name(letter) = n -> Symbol(letter, n)
     P, Q, A, B, e = name.((:p, :q, :A, :B, :e))
     code = Expr(:block, (:($(P(m)) = p[$m, i]; $(Q(m)) = q[$m]) for m in 1:N)...)
@@ -118,7 +130,7 @@ end
 padded_terms(N) = max(N, 8)
 
 """`small_cell!` where it serves, else `cell!`."""
-@inline function best_cell!(p::Matrix{Lanes}, i, N, q, k, c, g, h, gain_p, gain_q, J, work)
+@inline function best_cell!(p, i, N, q, k, c, g, h, gain_p, gain_q, J, work)
     N <= 4 && J <= 3 && return small_cell!(p, i, q, k, c, g, h, gain_p, gain_q, Val(4), Val(3))
     N <= 6 && J <= 4 && return small_cell!(p, i, q, k, c, g, h, gain_p, gain_q, Val(6), Val(4))
     N <= 8 && J <= 5 && return small_cell!(p, i, q, k, c, g, h, gain_p, gain_q, Val(8), Val(5))

@@ -49,7 +49,10 @@ end
 
 Base.reverse(x::Events) =
     Events(reverse(x.pieces), reverse(x.terms), reverse(x.letters), reverse(x.spikes), length(x.of_neuron))
+num_pieces(x::Events) = length(x.pieces)
 num_events(x::Events) = length(x.letters)
+@inline piece(x::Events, i) = @inbounds x.pieces[i]
+@inline terms_along(x::Events, i) = @inbounds x.terms[i]
 num_spikes(x::Events) = mapreduce(length, +, x.spikes; init = 0)
 
 """Squares of the neurons' scales: the coefficient of two spikes of one neuron."""

@@ -31,3 +31,6 @@ end
 longest_lane(x::Lanes) = max(max(x[1], x[2]), max(x[3], x[4]))
 """The largest of their absolute values."""
 magnitude(c::Lanes) = max(abs(c[1]), abs(c[2]), abs(c[3]), abs(c[4]))
+
+# A number alone is its only lane.
+@inline longest_lane(x::Float64) = x

@@ -37,15 +37,15 @@ function sweep!(
 end
 
 """Move all of X's pieces through one piece of Y's time, of lengths `h`; returns k at the end of X."""
-function pass_time!(work::SweepWork, x::Events, h::Lanes, terms::Int, start::Lanes)
+function pass_time!(work, x, h::T, terms::Int, start::T) where {T}
     longest = longest_lane(h)
-    p, q, k, rise = work.p, work.q, start, zero(Lanes)
-    fill!(q, zero(Lanes))
-    @inbounds for i in eachindex(x.pieces)
-        g = x.pieces[i]
-        wide = Lanes(g)
+    p, q, k, rise = work.p, work.q, start, zero(T)
+    fill!(q, zero(T))
+    @inbounds for i in 1:num_pieces(x)
+        g = piece(x, i)
+        wide = T(g)
         below = k + work.increment[i]
-        N, J = max(x.terms[i], terms), num_coefficient_terms(g * longest)
+        N, J = max(terms_along(x, i), terms), num_coefficient_terms(work.cell, g * longest)
         change = best_cell!(p, i, N, q, k, h * wide, wide, h, h, wide, J, work.cell)
         work.increment[i] = work.increment[i] + change
         rise = rise + change
@@ -53,19 +53,24 @@ function pass_time!(work::SweepWork, x::Events, h::Lanes, terms::Int, start::Lan
         work.slope[i] = q[1]
         k = below + work.jump[i]
     end
-    return work.corner[length(x.pieces)]
+    return work.corner[num_pieces(x)]
 end
 
 """Slopes along Y are those at the start of the piece after the event."""
 function finish_slopes!(work::SweepWork, y_event, exponents)
     for l in 1:4
         meetings = work.meetings[l]
-        n = length(meetings)
-        @inbounds while n > 0 && meetings[n].y_event == y_event
-            slope = work.slope[meetings[n].x_event][l]
-            meetings[n] = with_slope_y(meetings[n], in_units(slope, exponents[l] - meetings[n].exponent))
-            n -= 1
-        end
+        finish_slopes!(i -> work.slope[i][l], meetings, length(meetings), y_event, exponents[l])
+    end
+end
+
+"""Of the last of so many meetings, with the slopes `slope_at` events of X."""
+function finish_slopes!(slope_at::F, meetings, count, y_event, exponent) where {F}
+    n = count
+    @inbounds while n > 0 && meetings[n].y_event == y_event
+        slope = slope_at(meetings[n].x_event)
+        meetings[n] = with_slope_y(meetings[n], in_units(slope, exponent - meetings[n].exponent))
+        n -= 1
     end
 end
 

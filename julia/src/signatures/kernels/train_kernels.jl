@@ -31,7 +31,10 @@ function train_kernels(X::SpikeTrains, Y::SpikeTrains, job::KernelJob, ends::Ptr
             unit = job.logarithmic == 1 ? exponents[l] : 0
             job.logarithmic == 1 && (w /= kernels[l])
             b_bar = y_bar === nothing ? nothing : view(y_bar, :, bs[l])
-            pull_times!(x_bar, b_bar, xs[a], ys[bs[l]], ahead.meetings[l], back.meetings[l], w * scale(X, 1), unit)
+            pull_times!(
+                x_bar, b_bar, xs[a], ys[bs[l]], ahead.meetings[l], back.meetings[l], length(ahead.meetings[l]),
+                w * scale(X, 1), unit,
+            )
         end
     end
 end
@@ -54,28 +57,30 @@ function store_ends!(ends::Ptr{Float64}, job::KernelJob, a, bs, used, work::Swee
 end
 
 """
-Adds the gradient in spike times of `factor` times a kernel in units of 2^unit, from the meetings of both sweeps.
+Adds the gradient in spike times of `factor` times a kernel in units of 2^unit, from the `count` meetings of both
+sweeps.
 
 A spike's time moves the line along which k jumps. With J the jump of k there and J̃ that of the kernel k̃ of what
 follows, ∂k/∂τ_i = ∫ (k J̃ − J k̃) dw. As J and J̃ change only at events of Y that share a neuron, by D_ij and D̃_ij,
 and ∂²k/∂u∂w = k between events, the integral is a sum: Σ_j D̃_ij ∂k/∂u − D_ij ∂k̃/∂ũ, with ∂/∂ũ backwards in time.
 """
-function pull_times!(x_bar, y_bar, x::Events, y::Events, ahead::Vector{Meeting}, back::Vector{Meeting}, factor, unit)
-    for (n, here) in enumerate(ahead)
-        other = back[length(ahead)+1-n]
+function pull_times!(x_bar, y_bar, x, y, ahead, back, count, factor, unit)
+    for n in 1:count
+        here, other = ahead[n], back[count+1-n]
         whole = here.exponent + other.exponent - unit
         half = whole ÷ 2                # each factor may be as large as HUGE, and all together need not be
         D, D_back, rest = in_units(here.D, half), in_units(other.D, half), whole - half
         slope = D_back * in_units(here.slope_x, rest) - D * in_units(other.slope_x, rest)
-        share!(x_bar, x.spikes[here.x_event], factor * slope)
-        y_bar === nothing && continue
+        share!(x_bar, x, here.x_event, factor * slope)
+        (y_bar === nothing || isempty(y_bar)) && continue
         slope = D_back * in_units(here.slope_y, rest) - D * in_units(other.slope_y, rest)
-        share!(y_bar, y.spikes[here.y_event], factor * slope)
+        share!(y_bar, y, here.y_event, factor * slope)
     end
 end
 
 """Simultaneous spikes share what moves their event."""
-function share!(times_bar, columns, amount)
+function share!(times_bar, x::Events, event, amount)
+    columns = x.spikes[event]
     for column in columns
         times_bar[column] += amount / length(columns)
     end
