@@ -49,6 +49,15 @@ def measured(network: ssnn.SLIFNetwork, wrt: str, device: str, **run: Any) -> li
     return [forward, forward + backward]
 
 
+def losses_of(network: ssnn.SLIFNetwork, device: str, **run: Any) -> list[float]:
+    """Medians, in milliseconds, of losses and their gradients in spike times, where the samples were."""
+    data = ssnn.simulate(network, **{**run, "seed": 2}).spike_trains
+    solution = ssnn.simulate(network, device=device, **run)
+    last = [network.num_neurons - 1]
+    losses = (ssnn.ExpectedSignatureLoss(3, neurons=last), ssnn.SignatureMMD(scales=0.3, neurons=last))
+    return [milliseconds(lambda loss=loss: loss(solution, data), 5, 1)[0] for loss in losses]
+
+
 def main(sizes: list[int]) -> None:
     julia = boot.runtime()
     print(f"Julia {julia.version}, {julia.threads} threads")
@@ -65,6 +74,15 @@ def main(sizes: list[int]) -> None:
         rows.append([name, *(each for of_device in times for each in of_device)])
     print("\nms: a forward run, and one with its gradient by reverse mode")
     print(table(["network, samples", *(f"{device}, {what}" for device in here for what in ("run", "both"))], rows))
+    rows = []
+    for name, network, _, run, samples in cases[: 2 * len(sizes)]:
+        if samples <= 256:
+            times = [losses_of(network, device, num_samples=samples, seed=1, **run) for device in here]
+            rows.append([name, *(each for of_device in times for each in of_device)])
+    print(
+        "\nms: losses of the last neuron: of expected signatures of depth 3, and SignatureMMD; with gradients"
+    )
+    print(table(["network, samples", *(f"{device}, {what}" for device in here for what in ("depth 3", "MMD"))], rows))
 
 
 if __name__ == "__main__":
