@@ -4,7 +4,7 @@ module SSNNKernelAbstractionsExt
 
 using Adapt: Adapt, adapt
 using KernelAbstractions: KernelAbstractions, @groupsize, @index, @kernel, Backend, CPU
-using SSNN: SSNN, Block, Device, Lane, OnlyLane
+using SSNN: SSNN, Block, Device, GridLane, Lane, OnlyLane
 
 """A backend, and how many bytes it has left: a function without arguments."""
 struct KernelDevice{B<:Backend,F} <: Device
@@ -42,8 +42,18 @@ SSNN.free_memory(device::KernelDevice) = Int(device.free())
 const FEW_NEURONS = 8
 const MOST_LANES = 256
 const SAMPLES_PER_GROUP = 64
+const NEURONS_PER_LANE = 64
+const GRID_LANES_PER_GROUP = 128
 
 SSNN.lanes_per_group(::KernelDevice, neurons) = neurons <= FEW_NEURONS ? 1 : min(nextpow(2, neurons), MOST_LANES)
+
+# What is more than a group has lanes for. On the processor nothing is gained by kernels for each step; where tests want
+# them, they have as few lanes as there is work for.
+SSNN.large_from(::KernelDevice) = MOST_LANES + 1
+SSNN.large_from(::KernelDevice{CPU}) = typemax(Int)
+SSNN.lanes_of_grid(::KernelDevice, neurons) = neurons
+SSNN.lanes_of_grid(::KernelDevice{CPU}, neurons) = cld(neurons, NEURONS_PER_LANE)
+SSNN.wait_for(device::KernelDevice) = KernelAbstractions.synchronize(device.backend)
 
 """One lane of a workgroup."""
 struct WorkgroupLane <: Lane
@@ -73,7 +83,21 @@ function SSNN.launch!(run, device::KernelDevice, work, num_samples, num_directio
     else
         sample_per_group!(device.backend, lanes)(run, work, num_samples; ndrange = groups * lanes)
     end
-    KernelAbstractions.synchronize(device.backend)
+    return
+end
+
+@kernel function neuron_per_lane!(run, work, num_samples, lanes)
+    index = @index(Global, Linear)
+    group = cld(index, lanes)
+    run(work, mod1(group, num_samples), cld(group, num_samples), GridLane(index - lanes * (group - 1), lanes))
+end
+
+function SSNN.launch_grid!(run, device::KernelDevice, work::GroupWork, num_samples, num_directions, lanes)
+    together = device.backend isa CPU ? 1 : GRID_LANES_PER_GROUP
+    neuron_per_lane!(device.backend, together)(
+        run, work, num_samples, lanes; ndrange = num_samples * num_directions * lanes,
+    )
+    return
 end
 
 # What a kernel is given has its blocks in the device's own kind of arrays.

@@ -44,7 +44,7 @@ include("host/boundary.jl")
 @include_others "solvers" "solver" "refinement"
 @include_named "events" "crossing" "expected" "transition" "deliveries" "jumps" "clamped" "external"
 @include_named "modes" "run" "tangent" "adjoint"
-@include_named "devices" "blocks" "parts" "group" "backward" "solve" "pull_back" "emulation"
+@include_named "devices" "blocks" "parts" "group" "backward" "solve" "pull_back" "steps" "emulation"
 include("signatures/Signatures.jl")
 @include_named "sciml" "sciml" "adjoint"
 include("host/precompile.jl")

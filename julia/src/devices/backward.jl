@@ -47,7 +47,7 @@ end
 # What is made of blocks, and of parts that are.
 const OnDevice = Union{
     ModelPart,TabledOU,GroupMemory,SynapseArrays,InputArrays,GroupDeliveries,GroupState,GroupRecords,GroupWork,
-    GroupInsertions,GroupTape,GroupBackward,MadeOfArrays,
+    GroupInsertions,GroupTape,GroupBackward,GroupSteps,MadeOfArrays,
 }
 
 with_arrays(change, part::OnDevice) =
@@ -135,10 +135,7 @@ function pull_back_group!(work::GroupWork, s, p, lane::Lane)
     reached = n
     while segment > 0
         from = b.counts[1, segment]
-        tape = GroupTape(
-            b.tape.y, b.tape.moved, b.tape.last_mark, b.tape.marks, b.tape.places, b.tape.may_fire, from,
-        )
-        on_tape = with_tape(g, tape)
+        on_tape = with_tape(g, tape_from(b.tape, from))
         if !b.at_once
             progress, n = restore!(g, segment), from
             while n < reached && !progress.stopped
@@ -158,6 +155,10 @@ function pull_back_group!(work::GroupWork, s, p, lane::Lane)
     end_back!(g)
     return
 end
+
+"""The same tape for a segment from another step on."""
+@inline tape_from(tape::GroupTape, first_step) =
+    GroupTape(tape.y, tape.moved, tape.last_mark, tape.marks, tape.places, tape.may_fire, first_step)
 
 @inline unmarked(p::GroupProgress) = GroupProgress(p.num_spikes, p.next_save, p.stopped, 0, 0)
 
@@ -191,6 +192,7 @@ function restore!(g::Group, segment)
         set_state!(x.y, k, state_at(b.y, first_place + k))
         x.spikes[k], x.moved[k], x.spikes_in_step[k] = b.spikes[first_place+k], false, 0
         expect_none!(x, k)
+        unlist!(g.work.steps, k)
     end
     progress = GroupProgress(b.counts[2, segment], b.counts[3, segment], false, 0, 0)
     t = step_times(g.work.shape, b.counts[1, segment])[1]
@@ -258,25 +260,46 @@ end
 
 """Turn the cotangent at the end of step n into that at its start."""
 function step_back!(g::Group, n, is_last::Bool)
-    b, tape, shape, lane = g.work.backward, g.tape, g.work.shape, g.lane
-    solver, θ, column = g.work.solver, g.work.θ, n - g.tape.first_step
+    draw_step_back!(g, n, is_last)
+    step = step_at(g, n)
+    undo_events!(g, step)
+    whole_step_back!(g, step)
+    return
+end
+
+"""Draw step n after step n + 1, or as the last one."""
+@inline draw_step_back!(g::Group, n, is_last::Bool) =
     # A shortened last step has been drawn where the one before it would be.
-    step = step_at(g, n, is_last || isodd(n) || n == shape.num_steps - 2)
-    marks = tape.last_mark[column+1]+1:tape.last_mark[column+2]
-    if !isempty(marks)
-        for k in neurons(g), m in marks
-            mark = tape.marks[m]
-            mark.what == SAVED_AT_END && add_state!(b.bar, k, saved_bar(g, k, mark.index))
-        end
-        for m in reverse(marks)
-            meet(lane)
-            undo!(g, step, tape.marks[m])
-        end
-        meet(lane)
+    draw_step!(g, n, is_last || isodd(n) || n == g.work.shape.num_steps - 2)
+
+"""What happened in step n: the numbers of its marks."""
+@inline marks_of(tape::GroupTape, n) =
+    tape.last_mark[n-tape.first_step+1]+1:tape.last_mark[n-tape.first_step+2]
+
+"""Go back through what happened within the step."""
+function undo_events!(g::Group, step::Step)
+    b, tape = g.work.backward, g.tape
+    marks = marks_of(tape, step.index)
+    isempty(marks) && return
+    for k in neurons(g), m in marks
+        mark = tape.marks[m]
+        mark.what == SAVED_AT_END && add_state!(b.bar, k, saved_bar(g, k, mark.index))
     end
+    for m in reverse(marks)
+        meet(g.lane)
+        undo!(g, step, tape.marks[m])
+    end
+    meet(g.lane)
+    return
+end
+
+"""Go back through the rest of the step, in which no neuron depends on another."""
+function whole_step_back!(g::Group, step::Step)
+    b, tape, solver, θ = g.work.backward, g.tape, g.work.solver, g.work.θ
+    first_place = g.work.shape.num_neurons * (step.index - tape.first_step)
     for k in neurons(g)
-        y, bar = state_at(tape.y, shape.num_neurons * column + k), state_at(b.bar, k)
-        if tape.moved[shape.num_neurons*column+k]
+        y, bar = state_at(tape.y, first_place + k), state_at(b.bar, k)
+        if tape.moved[first_place+k]
             before, _, _ =
                 advance_adjoint!(b.gradients, solver, θ, step, k, y, bar, step.start, step.stop, b.wanted, false)
         else

@@ -71,6 +71,18 @@ struct OnlyLane <: Lane end
 @inline num_lanes(::OnlyLane) = 1
 @inline meet(::OnlyLane) = nothing
 
+"""
+One of the lanes that a grid has for the neurons of each sample. They do not meet: what they do is over when all of them
+have done it.
+"""
+struct GridLane <: Lane
+    index::Int
+    count::Int
+end
+
+@inline lane_index(lane::GridLane) = lane.index
+@inline num_lanes(lane::GridLane) = lane.count
+
 """What a lane takes of the numbers `from` to `to`."""
 struct Turns
     from::Int

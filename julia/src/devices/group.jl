@@ -2,6 +2,22 @@
 # do on a processor, in memory that does not grow and without errors that are thrown. Lanes share the neurons of a whole
 # step and the targets of a spike; between two meetings none touches what another does.
 
+"""How far a sample has come, and how much has happened that a tape is for."""
+struct GroupProgress
+    num_spikes::Int
+    next_save::Int
+    stopped::Bool
+    marks::Int
+    places::Int
+end
+
+@inline stop(p::GroupProgress) = GroupProgress(p.num_spikes, p.next_save, true, p.marks, p.places)
+@inline marked(p::GroupProgress, places) =
+    GroupProgress(p.num_spikes, p.next_save, p.stopped, p.marks + 1, p.places + places)
+@inline saved(p::GroupProgress) = GroupProgress(p.num_spikes, p.next_save + 1, p.stopped, p.marks, p.places)
+@inline fired(p::GroupProgress, most) =
+    GroupProgress(p.num_spikes + 1, p.next_save, p.num_spikes + 1 == most, p.marks, p.places)
+
 """What all groups of a call have in common, in plain numbers."""
 struct GroupShape
     num_neurons::Int
@@ -42,6 +58,21 @@ struct GroupState{Y,Z,F,B,N,E,M}
     status::N                       # what has gone wrong, where, in which step
 end
 
+"""
+What is kept of a sample between the kernels of its steps, where each has its own (`steps.jl`): how far it had come at
+the start of a step, (even or odd), and after what happened within it; how many steps it has begun; and in which step,
+counted from 1, it was last that a neuron expected a spike as it began. Neurons that expect one are in lists, one per
+lane of the group: its `first`, and which is `following` each of them; 0 is that of a neuron in no list.
+"""
+struct GroupSteps{P<:Block{GroupProgress,1},N<:Block{Int,1}}
+    starts::P
+    resolved::P
+    begun::N
+    expecting::N
+    first::N
+    following::N
+end
+
 """Where a sample's results go; of arrays that nobody wants there is nothing."""
 struct GroupRecords{F,N,B,R,L,D}
     spike_times::F
@@ -70,7 +101,7 @@ end
 
 """All that the groups of a call compute with: numbers, and blocks for each sample and direction."""
 struct GroupWork{
-    S<:Solver,Θ<:Model,Z,D<:Driver,W<:SynapseList,T<:Block{Float64,1},X<:GroupState,E,R<:GroupRecords,I,L,B,
+    S<:Solver,Θ<:Model,Z,D<:Driver,W<:SynapseList,T<:Block{Float64,1},X<:GroupState,E,R<:GroupRecords,I,L,B,Q,
 }
     shape::GroupShape
     solver::S
@@ -85,6 +116,7 @@ struct GroupWork{
     inserted::I                     # spikes that the noise does not make, or nothing
     looked_at::L                    # spikes at which the hazard of another neuron is differentiated, or nothing
     backward::B                     # what reverse mode needs besides; nothing in a forward run
+    steps::Q                        # what is kept between the kernels of a step; nothing where a group does all
 end
 
 """
@@ -119,22 +151,6 @@ end
 @inline moves(g::Group) = g.dual !== nothing
 
 @inline neurons(g::Group) = turns(g.lane, g.work.shape.num_neurons)
-
-"""How far a sample has come, and how much has happened that a tape is for."""
-struct GroupProgress
-    num_spikes::Int
-    next_save::Int
-    stopped::Bool
-    marks::Int
-    places::Int
-end
-
-@inline stop(p::GroupProgress) = GroupProgress(p.num_spikes, p.next_save, true, p.marks, p.places)
-@inline marked(p::GroupProgress, places) =
-    GroupProgress(p.num_spikes, p.next_save, p.stopped, p.marks + 1, p.places + places)
-@inline saved(p::GroupProgress) = GroupProgress(p.num_spikes, p.next_save + 1, p.stopped, p.marks, p.places)
-@inline fired(p::GroupProgress, most) =
-    GroupProgress(p.num_spikes + 1, p.next_save, p.num_spikes + 1 == most, p.marks, p.places)
 
 # What may go wrong; the last, of a tape, is mended by another call.
 const ALL_WELL, NOT_FINITE, FIRES_TOO_OFTEN, RUNS_AWAY, TAPE_IS_FULL = 0, 1, 2, 3, 4
@@ -172,6 +188,7 @@ function run_group!(work::GroupWork, s, p, lane::Lane)
         progress = take_step!(g, n, progress, n == 0)
         n += 1
     end
+    meet(g.lane)
     end_group!(g, progress, n)
     return
 end
@@ -184,6 +201,7 @@ function begin_group!(g::Group)
         moves(g) && set_state!(x.dy, k, tangents_of(initial_state(g.dual, k, log_u)))
         x.start_tangent[k], x.moved[k], x.spikes[k], x.spikes_in_step[k] = 0.0, false, 0, 0
         expect_none!(x, k)
+        unlist!(g.work.steps, k)
         forget!(x.memory, k)
     end
     if leads(g.lane)
@@ -218,7 +236,6 @@ end
 
 function end_group!(g::Group, progress::GroupProgress, n)
     x, records = g.work.state, g.work.records
-    meet(g.lane)
     x.status[1] == ALL_WELL || return
     for k in neurons(g)
         y = state_at(x.y, k)
@@ -240,13 +257,31 @@ may_fire(g::Group, k, y) =
 
 """Step n, the first of a run of them or not."""
 function take_step!(g::Group, n, progress::GroupProgress, is_first::Bool)
-    step = step_at(g, n, is_first || iseven(n))
+    step = begin_step!(g, n, is_first)
+    before = progress.marks
+    progress = resolve_step!(g, step, progress, true)
+    progress.stopped && return progress
+    return finish_step!(g, step, progress, before)
+end
+
+"""Take the whole step n, as if nothing were to happen in it. Here no neuron depends on another."""
+function begin_step!(g::Group, n, is_first::Bool)
+    draw_step!(g, n, is_first || iseven(n))
+    step = step_at(g, n)
     note_start!(g, g.tape, n)
     full_step!(g, step)
+    return step
+end
+
+"""
+Let happen what happens within the step. Saved times behind the last event may be left, unless `saves`: nothing depends
+on them there.
+"""
+function resolve_step!(g::Group, step::Step, progress::GroupProgress, saves::Bool)
     leads(g.lane) && send_inputs!(g, g.work.deliveries, step.stop)
-    before = progress.marks
     progress = resolve_events!(g, step, progress)
     progress.stopped && return note_stop!(g, g.tape, step, progress)
+    saves || return progress
     progress, inserts = save_until!(g, step, progress, step.stop, true)
     while inserts && g.work.saveat[progress.next_save-1] < step.stop
         insert_spike!(g, step, g.work.saveat[progress.next_save-1])
@@ -254,15 +289,28 @@ function take_step!(g::Group, n, progress::GroupProgress, is_first::Bool)
         progress.stopped && return note_stop!(g, g.tape, step, progress)
         progress, inserts = save_until!(g, step, progress, step.stop, true)
     end
-    progress = note_end!(g, g.tape, step, progress, progress.marks > before)
-    end_step!(g, step)
-    if inserts
-        # So that it fires as the next step begins.
-        meet(g.lane)
-        leads(g.lane) && (last(g.work.state.y)[g.inserted.neuron] = 0.0)
-        meet(g.lane)
-    end
     return progress
+end
+
+"""
+Go on to the end of the step, before which there were so many marks. As in its beginning, no neuron depends on another.
+"""
+function finish_step!(g::Group, step::Step, progress::GroupProgress, marks_before)
+    progress = note_end!(g, g.tape, step, progress, progress.marks > marks_before)
+    end_step!(g, step)
+    inserts_at_end(g, step, progress) && let_fire_next!(g, g.inserted.neuron)
+    return progress
+end
+
+"""Whether a spike is inserted at the saved time that is the end of this step, and has been come to."""
+inserts_at_end(g::Group, step::Step, progress::GroupProgress) = g.inserted.save > 0 &&
+    g.inserted.save == progress.next_save - 1 && g.work.saveat[g.inserted.save] == step.stop
+
+"""Let neuron j fire as the next step begins."""
+function let_fire_next!(g::Group, j)
+    for k in neurons(g)
+        k == j && (last(g.work.state.y)[k] = 0.0)
+    end
 end
 
 # Where there is no tape, nothing is noted but how much there would be.
@@ -275,17 +323,13 @@ note_place!(g::Group, ::Nothing, place, y, a) = nothing
 note_save!(g::Group, ::Nothing, k, index, y) = nothing
 note_hazard!(g::Group, ::Nothing, step::Step, place, τ) = nothing
 
-"""
-Step `n` (from 0) of the grid, with what this lane's neurons need of the driver: it is drawn where it is not that of the
-step before or, backwards, after this one, which a block of the generator serves, too.
-"""
-@inline function step_at(g::Group, n, draw::Bool)
+"""Step `n` (from 0) of the grid, whose noise has been drawn."""
+@inline function step_at(g::Group, n)
     shape, x, path = g.work.shape, g.work.state, g.work.driver
     start, stop = step_times(shape, n)
-    shortened = n == shape.num_steps - 1 && is_shortened(shape)
+    shortened = ends_short(shape, n)
     drawn = path.levels == 0 && !shortened
-    offset = !drawn ? draw!(g, path, n, shortened, stop - start) :
-        draw ? draw_pair!(g, path, n) : pair_place(g, path, n)
+    offset = drawn ? pair_place(g, path, n) : 0
     # Noise steps are kept as normals.
     scale, area_scale = drawn ? (sqrt(shape.dt), sqrt(shape.dt / 12)) : (1.0, 1.0)
     return Step(
@@ -294,10 +338,27 @@ step before or, backwards, after this one, which a block of the generator serves
     )
 end
 
+ends_short(shape::GroupShape, n) = n == shape.num_steps - 1 && is_shortened(shape)
+
+"""
+Draw what this lane's neurons need of the driver in step n; where it is the half of a block of the generator that serves
+the step before or, backwards, after this one, too, only if `anew`.
+"""
+@inline function draw_step!(g::Group, n, anew::Bool)
+    shape, path = g.work.shape, g.work.driver
+    if path.levels == 0 && !ends_short(shape, n)
+        anew && draw_pair!(g, path, n)
+    else
+        start, stop = step_times(shape, n)
+        draw!(g, path, n, ends_short(shape, n), stop - start)
+    end
+    return
+end
+
 # Where the normals of step n are, of those of it and its neighbour.
 @inline pair_place(g::Group, ::DrawnSteps{C}, n) where {C} = isodd(n) ? C * g.work.shape.num_neurons : 0
 
-"""Draw normals for the increments, and areas if they are kept, of step n and its neighbour; returns where n's are."""
+"""Draw normals for the increments, and areas if they are kept, of step n and its neighbour."""
 function draw_pair!(g::Group, path::DrawnSteps{C}, n) where {C}
     shape, x = g.work.shape, g.work.state
     N = shape.num_neurons
@@ -306,10 +367,10 @@ function draw_pair!(g::Group, path::DrawnSteps{C}, n) where {C}
         x.increments[place], x.increments[place+C*N] = both_normals(g, INCREMENT, n, k, c)
         shape.keeps_areas && ((x.areas[place], x.areas[place+C*N]) = both_normals(g, LEVY_AREA, n, k, c))
     end
-    return pair_place(g, path, n)
+    return
 end
 
-"""Draw increments, and areas if they are kept, of step n alone; returns where they are."""
+"""Draw increments, and areas if they are kept, of step n alone."""
 function draw!(g::Group, path::DrawnSteps{C}, n, shortened, span) where {C}
     shape, x = g.work.shape, g.work.state
     for k in neurons(g)
@@ -321,7 +382,7 @@ function draw!(g::Group, path::DrawnSteps{C}, n, shortened, span) where {C}
             shape.keeps_areas && (x.areas[place] = h)
         end
     end
-    return 0
+    return
 end
 
 @inline both_normals(g::Group, purpose, n, k, c) =
@@ -346,11 +407,17 @@ function look_ahead!(g::Group, step::Step, k)
     x, a = g.work.state, piece_start(g.work.state, step, k)
     arrival = reach(g.work.solver, g.work.θ, step, k, state_at(x.y, k), a, !x.moved[k])
     if arrival.τ < Inf
-        x.expected[k] = Spike(k, arrival)
+        expect!(g, step, k, Spike(k, arrival))
     else
         set_state!(x.y_end, k, arrival.y)
         mark_moved!(x, k, a)
     end
+    return
+end
+
+@inline function expect!(g::Group, step::Step, k, spike::Spike)
+    g.work.state.expected[k] = spike
+    list!(g.work.steps, g.lane, step.index, k)
     return
 end
 
@@ -388,15 +455,22 @@ Record all neurons at the saved times before `t`, or up to it where `included`, 
 spike is inserted; returns whether it has come to that.
 """
 function save_until!(g::Group, step::Step, progress::GroupProgress, t, included::Bool)
-    first_save, inserts = progress.next_save, false
+    first_save = progress.next_save
+    progress, inserts = save_own_until!(g, step, progress, t, included)
+    # What comes next may move neurons of another lane, which has to have recorded them.
+    progress.next_save > first_save && meet(g.lane)
+    return progress, inserts
+end
+
+"""The same where nothing comes next that moves neurons of another lane."""
+function save_own_until!(g::Group, step::Step, progress::GroupProgress, t, included::Bool)
+    inserts = false
     while progress.next_save <= g.work.shape.num_saves && !inserts
         at = g.work.saveat[progress.next_save]
         (at < t || included && at == t) || break
         progress = save!(g, step, progress, at)
         inserts = g.inserted.save > 0 && g.inserted.save == progress.next_save - 1
     end
-    # What comes next may move neurons of another lane, which has to have recorded them.
-    progress.next_save > first_save && meet(g.lane)
     return progress, inserts
 end
 
@@ -469,7 +543,7 @@ function insert_spike!(g::Group, step::Step, τ)
         mark_moved!(x, k, τ)
     end
     y = state_at(x.y, k)
-    x.expected[k] = Spike(k, 1, τ, y, scaled(0.0, y))
+    expect!(g, step, k, Spike(k, 1, τ, y, scaled(0.0, y)))
     return
 end
 
@@ -481,11 +555,7 @@ function next_event(g::Group)
     x, lane = g.work.state, g.lane
     meet(lane)
     well, coming = x.status[1] == ALL_WELL, coming_spike(g.work.deliveries)
-    τ, j = Inf, 0
-    for k in neurons(g)
-        time = x.expected[k].time
-        time < τ && ((τ, j) = (time, k))
-    end
+    τ, j = next_of_lane(g, g.work.steps)
     num_lanes(lane) == 1 && return τ, j, coming, well
     index, count = lane_index(lane), num_lanes(lane)
     x.times[index], x.neurons[index] = τ, j
@@ -504,6 +574,20 @@ function next_event(g::Group)
     end
     return x.times[1], x.neurons[1], coming, well
 end
+
+"""Time and neuron of the next spike that any neuron of this lane is about to fire: all of them are looked at."""
+@inline function next_of_lane(g::Group, ::Nothing)
+    x, τ, j = g.work.state, Inf, 0
+    for k in neurons(g)
+        time = x.expected[k].time
+        time < τ && ((τ, j) = (time, k))
+    end
+    return τ, j
+end
+
+# Where all are looked at there are no lists.
+@inline list!(::Nothing, lane::Lane, n, k) = nothing
+@inline unlist!(::Nothing, k) = nothing
 
 """Let neuron j, which is expected to, fire at τ: its targets are brought there, and all of them go on from there."""
 function fire!(g::Group, step::Step, progress::GroupProgress, j, τ)

@@ -64,7 +64,7 @@ function pull_back_on_device(problem, data, device::Device, θ::Model, solver, :
         sizes = TapeSizes(problem, M, scale)
         each = bytes_per_sample(problem, M, C, DEEPEST, 1) + bytes(sizes, n, M) +
             8 * (length(coefficient_arrays(θ)) * n + length(problem.synapses)) + 3 * 8 * M * n * Int(problem.num_saves) +
-            PIECES_KEPT[] * lanes_per_group(device, n) * 8 * (5 + M + 2 * C)
+            PIECES_KEPT[] * most_lanes(device, n) * 8 * (5 + M + 2 * C)
         samples = start:min(start + clamp(free_memory(device) ÷ each, 1, num_samples) - 1, num_samples)
         packed_θ = packed(θ, list, problem.synapses.weights, problem.synapses.delays, samples, 1)
         if pull_back_batch(problem, data, device, θ, packed_θ, solver, wanted, sizes, samples, Val(M), Val(C))
@@ -89,12 +89,17 @@ function pull_back_batch(
         problem, make, packed_θ, nothing, solver, samples, records, NOWHERE, data.insertions, backward, PIECES_KEPT[],
         Val(M), Val(C),
     )
-    launch!(pull_back_group!, device, work, length(samples), 1, lanes_per_group(device, Int(problem.num_neurons)))
+    pull_back_samples!(device, work, work.steps, length(samples))
+    wait_for(device)
     raise_failures(device, work, problem, samples) == TAPE_IS_FULL && return false
     add_gradients!(device, backward, problem, data, θ, wanted, samples)
     let_go_of_all!(device, work)
     return true
 end
+
+"""Add the gradients of samples to their own, each by a group of lanes."""
+pull_back_samples!(device::Device, work::GroupWork, ::Nothing, count) =
+    launch!(pull_back_group!, device, work, count, 1, lanes_per_group(device, work.shape.num_neurons))
 
 # How many pieces of a passage are kept at once.
 const PIECES_KEPT = Ref(24)

@@ -9,7 +9,11 @@ Something that computes groups of lanes, in memory of its own. Methods:
   * `lanes_per_group(device, neurons)`: how many lanes are to share a sample;
   * `is_interleaved(device)`: whether numbers that lanes of different groups read at once should lie side by side;
   * `launch!(run, device, work, num_samples, num_directions, lanes)`: `run(work, s, p, lane)` of every sample and
-    direction, by every lane.
+    direction, by every lane;
+  * `large_from(device)`: from how many neurons on a network is one whose steps are kernels of their own, some of them
+    by a grid of lanes for all neurons of all samples: `lanes_of_grid(device, neurons)` per sample;
+  * `launch_grid!(run, device, work, num_samples, num_directions, lanes)`: the same as `launch!`, by every `GridLane`;
+  * `wait_for(device)`: until it has done what was launched, one after the other.
 """
 abstract type Device end
 
@@ -23,6 +27,11 @@ function device_named(name)
     startswith(name, "emulation:") && return Emulation(parse(Int, name[length("emulation:")+1:end]))
     return lookup(DEVICES, "device", name)
 end
+
+"""From how many neurons on networks are large, whatever the device says; nothing, unless tests want to know."""
+const LARGE_FROM = Ref{Union{Nothing,Int}}(nothing)
+
+is_large(device::Device, neurons) = neurons >= (LARGE_FROM[] === nothing ? large_from(device) : LARGE_FROM[])
 
 # --- packing ----------------------------------------------------------------------------------------------------------
 
@@ -152,7 +161,9 @@ per_group(make::BlockMaker, value, dims::Integer...) = Block(
 per_sample(make::BlockMaker, value, dims::Integer...) =
     Block(new_memory(make.device, value, prod(dims) * make.samples), dims; by_direction = 0)
 
-function GroupState(make::BlockMaker, ::Val{M}, ::Val{C}, n, depth, lanes, areas::Bool, moves::Bool, pieces) where {M,C}
+function GroupState(
+    make::BlockMaker, ::Val{M}, ::Val{C}, n, depth, lanes, areas::Bool, moves::Bool, pieces, passages,
+) where {M,C}
     numbers(dims...) = per_group(make, 0.0, dims...)
     variables(there) = there ? ntuple(_ -> numbers(n), Val(M)) : ()
     whole(count) = per_group(make, 0, count)
@@ -160,12 +171,26 @@ function GroupState(make::BlockMaker, ::Val{M}, ::Val{C}, n, depth, lanes, areas
     split = Increment(none, none)
     memory = GroupMemory(
         per_group(make, 0, depth, n), per_group(make, split, depth, n), per_group(make, split, depth, n),
-        per_group(make, Piece(false, 0.0, 0.0, 0.0, zero_y, split, 0.0), pieces, lanes), 1,
+        per_group(make, Piece(false, 0.0, 0.0, 0.0, zero_y, split, 0.0), pieces, passages), 1,
     )
     return GroupState(
         variables(true), variables(true), variables(moves), variables(moves), numbers(n), numbers(n),
         per_group(make, false, n), whole(n), whole(n), per_group(make, Spike(0, 0, Inf, zero_y, zero_y), n),
         numbers(2 * C * n), numbers(areas ? 2 * C * n : 0), memory, numbers(lanes), whole(lanes), numbers(1), whole(3),
+    )
+end
+
+"""How many lanes may follow a passage of a sample's neurons at a time."""
+most_lanes(device::Device, n) =
+    is_large(device, n) ? max(lanes_per_group(device, n), lanes_of_grid(device, n)) : lanes_per_group(device, n)
+
+"""What is kept between the kernels of a step; nothing where a group computes a whole sample."""
+function GroupSteps(make::BlockMaker, n)
+    is_large(make.device, n) || return nothing
+    progress(count) = per_group(make, GroupProgress(0, 0, false, 0, 0), count)
+    return GroupSteps(
+        progress(2), progress(1), per_group(make, 0, 1), per_group(make, 0, 1),
+        per_group(make, 0, lanes_per_group(make.device, n)), per_group(make, 0, n),
     )
 end
 
@@ -253,11 +278,16 @@ function solve_batch(
     work = group_work(
         problem, make, θ, dθ, solver, samples, records, moving_inputs, looked_at, nothing, 0, Val(M), Val(C),
     )
-    launch!(run_group!, device, work, count, max(directions, 1), lanes_per_group(device, n))
+    run_samples!(device, work, work.steps, count, max(directions, 1))
+    wait_for(device)
     raise_failures(device, work, problem, samples)
     bring_back(device, records, problem, outputs, tangents, samples)
     let_go_of_all!(device, work)
 end
+
+"""Compute the samples, each by a group of lanes."""
+run_samples!(device::Device, work::GroupWork, ::Nothing, count, directions) =
+    launch!(run_group!, device, work, count, directions, lanes_per_group(device, work.shape.num_neurons))
 
 """Let go of all that was made for some samples."""
 function let_go_of_all!(device::Device, work)
@@ -275,7 +305,10 @@ function group_work(
 ) where {M,C}
     n, count, device = Int(problem.num_neurons), length(samples), make.device
     depth, keeps = deepest_leaf(solver, θ, count, problem), keeps_areas(solver, problem)
-    state = GroupState(make, Val(M), Val(C), n, depth, lanes_per_group(device, n), keeps, dθ !== nothing, pieces)
+    state = GroupState(
+        make, Val(M), Val(C), n, depth, lanes_per_group(device, n), keeps, dθ !== nothing, pieces,
+        most_lanes(device, n),
+    )
     shape = GroupShape(
         n, problem.first_sample + first(samples) - 1, problem.seed, problem.t0, problem.t1, problem.dt,
         problem.num_steps, problem.max_spikes, spike_limit(problem.synapses, n), problem.num_saves, keeps,
@@ -288,6 +321,7 @@ function group_work(
         put(shared(problem.saveat, problem.num_saves)), state,
         has_external_events(problem) ? group_deliveries(make, problem, θ, moving_inputs, samples, put) : nothing,
         records, packed(problem.insertions, samples, put), packed(looked_at, samples, put), backward,
+        GroupSteps(make, n),
     )
 end
 
