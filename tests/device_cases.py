@@ -1,5 +1,7 @@
 """Networks and runs that devices must compute to the numbers of the native engine, and the comparison."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from helpers import one_neuron, random_network, run_arguments
@@ -7,6 +9,7 @@ from helpers import one_neuron, random_network, run_arguments
 import ssnn_py as ssnn
 from ssnn_py import engine as engines
 from ssnn_py import models
+from ssnn_py.engine import boot
 
 SOLVERS = ("euler_maruyama", "milstein", "stochastic_heun", "shark", "exact_ou")
 PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])
@@ -46,6 +49,17 @@ def sparse():
         sigma=0.3,
         alpha=network.parameters["alpha"],
     ), run
+
+
+def many(neurons=300, targets=20):
+    """More neurons than a group has lanes, of which many fire in each step, and most are reached by several spikes."""
+    scipy = pytest.importorskip("scipy.sparse")
+    rng = np.random.default_rng(8)
+    rows = np.repeat(np.arange(neurons), targets)
+    columns = np.concatenate([rng.choice(neurons, targets, replace=False) for _ in range(neurons)])
+    weights = scipy.csr_array((rng.normal(0.0, 0.1, rows.size), (rows, columns)), (neurons, neurons))
+    network = ssnn.SLIFNetwork(weights, rng.uniform(1.2, 1.6, neurons), mu=(6.0, 5.0), sigma=0.3, alpha=0.05)
+    return network, dict(t1=0.31, dt=0.02, num_samples=SAMPLES, seed=2, v0=0.9, saveat=[0.1, 0.2, 0.277])
 
 
 def with_inputs(delays, is_sparse=False, one_train=False, **changes):
@@ -135,6 +149,7 @@ CASES = {
     "dt that divides t1": lambda: slif(run=dict(t1=1.0, dt=0.025, saveat=0.05)),
     "frequent spikes": frequent,
     "sparse": sparse,
+    "many neurons": many,
     "input spikes": lambda: with_inputs(None),
     "input spikes, the same for all samples": lambda: with_inputs(None, one_train=True, solver="milstein"),
     "delays": lambda: with_inputs("per synapse"),
@@ -190,8 +205,27 @@ QUICK = (
     "conductances with delays",
     "bouncing ball, a crossing and noise that depends on the state",
 )
+#: Of large networks, whose steps are kernels of their own: every kind of event, ties, and a run that is cut.
+LARGE = (
+    "slif, euler_maruyama",
+    "cut at max_spikes",
+    "many neurons",
+    "sparse delays",
+    "neurons that fire at one time",
+)
 #: Those without a spike would show little.
 LEAST_SPIKES = 4
+
+
+@contextlib.contextmanager
+def all_are_large():
+    """Any network is a large one, whose steps are kernels of their own."""
+    julia = boot.runtime()
+    julia.eval("SSNN.LARGE_FROM[] = 1")
+    try:
+        yield
+    finally:
+        julia.eval("SSNN.LARGE_FROM[] = nothing")
 
 
 def close(mine, theirs, what):

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import needs_julia
-from device_cases import QUICK, assert_agree
+from device_cases import LARGE, QUICK, all_are_large, assert_agree
 from helpers import one_neuron, random_network
 
 import ssnn_py as ssnn
@@ -277,6 +277,21 @@ def test_gradients_do_not_depend_on_how_much_is_kept_on_the_way(name, lanes, lit
 
 @needs_julia
 @core_has_kernels
+@pytest.mark.parametrize("name", LARGE)
+def test_so_do_those_of_steps_in_large_networks(name):
+    with all_are_large():
+        assert_agree(name, "emulation:3")
+
+
+@needs_julia
+@core_has_kernels
+def test_gradients_of_large_networks_do_not_depend_on_how_much_is_kept(little_memory):
+    with all_are_large():
+        assert_agree("slif, euler_maruyama", "emulation:3")
+
+
+@needs_julia
+@core_has_kernels
 def test_recorded_states_are_those_right_after_a_spike():
     network, run = one_neuron(), dict(RUN, num_samples=1, seed=3, device="emulation:1")
     times = ssnn.simulate(network, **run).spike_times[0]
@@ -310,12 +325,28 @@ def test_value_and_grad_and_fit_on_a_device():
     np.testing.assert_allclose(*fits, rtol=1e-7)
 
 
+FEW, MORE = "mu", ("mu", "weights", "alpha", "sigma", "v0")
+
+
 @needs_julia
 @core_has_kernels
-@pytest.mark.parametrize("wrt", ["mu", ("mu", "weights", "alpha", "sigma", "v0")])
+@pytest.mark.parametrize("wrt", [FEW, MORE])
 @pytest.mark.parametrize("observed", ["the order of spikes", "spikes in windows"])
 def test_unbiased_gradients_on_a_device(observed, wrt):
     """By runs with inserted spikes, at others or at recorded times; of few parameters forwards, of more backwards."""
+    assert_unbiased_agree(observed, wrt)
+
+
+@needs_julia
+@core_has_kernels
+@pytest.mark.parametrize(("observed", "wrt"), [("the order of spikes", MORE), ("spikes in windows", FEW)])
+def test_so_are_those_of_large_networks(observed, wrt):
+    with all_are_large():
+        assert_unbiased_agree(observed, wrt)
+
+
+def assert_unbiased_agree(observed, wrt):
+    """An unbiased gradient on a device and by the native engine."""
     network = random_network(1, neurons=3, samples=4, per_sample=False, sampled=False)
     loss = {
         "the order of spikes": ssnn.SampleMean(
@@ -370,6 +401,11 @@ def test_multilevel_on_a_device():
     ],
 )
 def test_what_goes_wrong_is_said_as_by_the_native_engine(changes, run, said):
-    for device in ("cpu", "emulation:2"):
+    def assert_said(device):
         with pytest.raises(ssnn.JuliaError, match=said):
             ssnn.simulate(one_neuron(**changes), **run, device=device)
+
+    for device in ("cpu", "emulation:2"):
+        assert_said(device)
+    with all_are_large():
+        assert_said("emulation:2")

@@ -4,7 +4,7 @@ Julia with it. (A name of its own: pytest takes one of each.)
 
 import numpy as np
 import pytest
-from device_cases import CASES, assert_agree
+from device_cases import CASES, LARGE, all_are_large, assert_agree
 from helpers import one_neuron, random_network, why_no_modern_julia
 from signature_cases import CASES as SIGNATURES
 from signature_cases import assert_agree as assert_arrays_agree
@@ -28,6 +28,12 @@ def test_kernels_compute_what_the_native_engine_does(name):
 @pytest.mark.parametrize("name", CASES)
 def test_so_do_three_lanes(name):
     assert_agree(name, "emulation:3")
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_so_do_those_of_steps_in_large_networks(name):
+    with all_are_large():
+        assert_agree(name, "kernels")
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
@@ -81,6 +87,8 @@ def test_a_gpu_that_is_there_computes_the_same_and_one_that_is_not_is_said_to_be
         return
     for case in CASES:
         assert_agree(case, name)
+        with all_are_large():
+            assert_agree(case, name)
     for case in SIGNATURES:
         assert_arrays_agree(kernels(case, "cpu"), kernels(case, name), 1e-12)
         assert_arrays_agree(signatures(case, "cpu", 4), signatures(case, name, 4), 1e-13)
