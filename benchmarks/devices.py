@@ -67,11 +67,17 @@ def main(sizes: list[int]) -> None:
         *((f"figure 1, {n}", figure1.network(0.25, 1.5), "input_current", {**figure1.SIMULATION}, n) for n in sizes),
         *((f"figure 2, {n}", figure2.network(truth), "weights", {**figure2.SIMULATION}, n) for n in sizes),
         ("1000 neurons × 100, 4", recurrent(1000, 100), "mu", {"t1": 0.5, "dt": 0.01}, 4),
+        ("4000 neurons × 100, 1", recurrent(4000, 100), "mu", {"t1": 0.5, "dt": 0.01}, 1),
     ]
     rows = []
     for name, network, wrt, run, samples in cases:
-        times = [measured(network, wrt, device, num_samples=samples, seed=1, **run) for device in here]
-        rows.append([name, *(each for of_device in times for each in of_device)])
+        # Of a large network both ways: a group of lanes per sample, and kernels for each step.
+        ways = {"": "nothing"} if network.num_neurons < 1000 else {", groups": "typemax(Int)", ", steps": "1"}
+        for way, large_from in ways.items():
+            julia.eval(f"SSNN.LARGE_FROM[] = {large_from}")
+            times = [measured(network, wrt, device, num_samples=samples, seed=1, **run) for device in here]
+            rows.append([name + way, *(each for of_device in times for each in of_device)])
+        julia.eval("SSNN.LARGE_FROM[] = nothing")
     print("\nms: a forward run, and one with its gradient by reverse mode")
     print(table(["network, samples", *(f"{device}, {what}" for device in here for what in ("run", "both"))], rows))
     rows = []

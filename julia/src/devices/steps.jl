@@ -210,14 +210,18 @@ function go_back_by_grid!(g::Group, n)
 end
 
 """Add the gradients of samples to their own, step by step."""
-function pull_back_samples!(device::Device, work::GroupWork, ::GroupSteps, count)
-    launches, b, total = StepLaunches(device, work, count, 1), work.backward, work.shape.num_steps
-    each = b.at_once ? total : b.steps
-    forwards!(launches, begin_by_grid!, 0, total, b.at_once ? 0 : nothing)
-    by_grid!(launches, turn_by_grid!, total - 1, b.at_once ? 0 : nothing)
+pull_back_samples!(device::Device, work::GroupWork, ::GroupSteps, count) =
+    # As a type, so that the kernels of the other way are not compiled.
+    pull_back_steps!(StepLaunches(device, work, count, 1), Val(work.backward.at_once))
+
+function pull_back_steps!(launches::StepLaunches, ::Val{at_once}) where {at_once}
+    total, tape_from = launches.work.shape.num_steps, at_once ? 0 : nothing
+    each = at_once ? total : launches.work.backward.steps
+    forwards!(launches, begin_by_grid!, 0, total, tape_from)
+    by_grid!(launches, turn_by_grid!, total - 1, tape_from)
     for from in each*((total-1)÷each):-each:0
         to = min(from + each, total)
-        if !b.at_once
+        if !at_once
             forwards!(launches, restore_by_grid!, from, to, from)
             by_grid!(launches, finish_by_grid!, to - 1, from)
         end
