@@ -161,7 +161,8 @@ def test_a_gpus_backend_is_told_to_the_core():
     assert julia.asked[0].startswith("import KernelAbstractions, CUDA; SSNN.DEVICE_HOOK[] === nothing")
     assert julia.asked[1:] == [
         'CUDA.functional() || error("CUDA.functional() is false")',
-        'SSNN.DEVICE_HOOK[]("cuda", CUDA.CUDABackend(), () -> CUDA.free_memory() ÷ 2)',
+        'SSNN.DEVICE_HOOK[]("cuda", CUDA.CUDABackend(), () -> CUDA.free_memory() ÷ 2, '
+        "CUDA.CUDABackend(; always_inline = true))",
     ]
     julia = FakeJulia()
     devices.load_packages(julia, "kernels")

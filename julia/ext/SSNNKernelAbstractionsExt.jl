@@ -6,9 +6,10 @@ using Adapt: Adapt, adapt
 using KernelAbstractions: KernelAbstractions, @groupsize, @index, @kernel, Backend, CPU
 using SSNN: SSNN, Block, Device, GridLane, Lane, OnlyLane
 
-"""A backend, and how many bytes it has left: a function without arguments."""
-struct KernelDevice{B<:Backend,F} <: Device
+"""A backend, that for kernels by grids, and how many bytes it has left: a function without arguments."""
+struct KernelDevice{B<:Backend,G<:Backend,F} <: Device
     backend::B
+    for_grids::G
     free::F
 end
 
@@ -76,6 +77,11 @@ end
 end
 
 function SSNN.launch!(run, device::KernelDevice, work, num_samples, num_directions, lanes)
+    SSNN.start!(run, device, work, num_samples, num_directions, lanes)
+    SSNN.wait_for(device)
+end
+
+function SSNN.start!(run, device::KernelDevice, work, num_samples, num_directions, lanes)
     groups = num_samples * num_directions
     if lanes == 1
         together = device.backend isa CPU ? 1 : SAMPLES_PER_GROUP
@@ -92,9 +98,9 @@ end
     run(work, mod1(group, num_samples), cld(group, num_samples), GridLane(index - lanes * (group - 1), lanes))
 end
 
-function SSNN.launch_grid!(run, device::KernelDevice, work::GroupWork, num_samples, num_directions, lanes)
+function SSNN.start_grid!(run, device::KernelDevice, work, num_samples, num_directions, lanes)
     together = device.backend isa CPU ? 1 : GRID_LANES_PER_GROUP
-    neuron_per_lane!(device.backend, together)(
+    neuron_per_lane!(device.for_grids, together)(
         run, work, num_samples, lanes; ndrange = num_samples * num_directions * lanes,
     )
     return
@@ -104,9 +110,9 @@ end
 Adapt.adapt_structure(to, block::Block) = SSNN.with_arrays(memory -> adapt(to, memory), block)
 Adapt.adapt_structure(to, part::SSNN.OnDevice) = SSNN.with_arrays(memory -> adapt(to, memory), part)
 
-"""Have the host name a backend."""
-function add_device!(name, backend::Backend, free)
-    SSNN.DEVICES[name] = KernelDevice(backend, free)
+"""Have the host name a backend, and another for grids, whose many lanes do little each."""
+function add_device!(name, backend::Backend, free, for_grids::Backend = backend)
+    SSNN.DEVICES[name] = KernelDevice(backend, for_grids, free)
     return
 end
 

@@ -36,6 +36,9 @@ class Device:
         That of how many bytes of its memory a call may take: half of what is free, or a quarter where nobody says.
     facts : str
         A Julia expression of a text: which one it is; of NVIDIA's its memory and driver, too.
+    for_grids : str
+        The expression of the backend for kernels of many lanes that do little each; the same where empty. With all
+        calls inlined a lane has what it sees of each array in registers, not 18 to 60 KB of copies on its stack.
     refused : str
         Why it cannot be taken, whatever is there; empty where it can.
     """
@@ -44,6 +47,7 @@ class Device:
     backend: str = ""
     free: str = ""
     facts: str = ""
+    for_grids: str = ""
     refused: str = ""
 
     @property
@@ -65,6 +69,7 @@ DEVICES: dict[str, Device] = {
         "CUDA.free_memory() ÷ 2",
         'string(CUDA.name(CUDA.device()), ", ", CUDA.totalmem(CUDA.device()) >> 20, " MiB, driver for CUDA ", '
         "CUDA.driver_version())",
+        "CUDA.CUDABackend(; always_inline = true)",
     ),
     "rocm": Device(
         "an AMD GPU",
@@ -77,6 +82,7 @@ DEVICES: dict[str, Device] = {
         "oneAPI.oneAPIBackend()",
         "sum(part.totalSize for part in oneAPI.oneL0.memory_properties(oneAPI.device())) ÷ 4",
         'repr("text/plain", oneAPI.device())',
+        "oneAPI.oneAPIBackend(; always_inline = true)",
     ),
     "metal": Device(
         "an Apple GPU",
@@ -158,7 +164,8 @@ def load_packages(julia: JuliaRuntime, name: str) -> None:
     if device.backend:
         try:
             julia.eval(f'{device.module}.functional() || error("{device.module}.functional() is false")')
-            julia.eval(f'SSNN.DEVICE_HOOK[]("{name}", {device.backend}, () -> {device.free})')
+            backends = f"{device.backend}, () -> {device.free}, {device.for_grids or device.backend}"
+            julia.eval(f'SSNN.DEVICE_HOOK[]("{name}", {backends})')
         except JuliaError as error:
             raise JuliaError(f"device {name!r} finds no usable GPU, {device.what}. Julia says: {error}") from error
 

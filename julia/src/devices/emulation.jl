@@ -17,7 +17,6 @@ free_memory(::Emulation) = EMULATED_MEMORY[]
 lanes_per_group(device::Emulation, neurons) = device.lanes
 lanes_of_grid(device::Emulation, neurons) = neurons
 large_from(::Emulation) = typemax(Int)
-wait_for(::Emulation) = nothing
 
 """Where tasks meet."""
 mutable struct TaskMeeting
@@ -69,8 +68,11 @@ function launch!(run, device::Emulation, work, num_samples, num_directions, lane
     end
 end
 
+start!(run, device::Emulation, arguments...) = launch!(run, device, arguments...)
+wait_for(::Emulation) = nothing
+
 # The first lane is the first of some samples, and of others the last.
-function launch_grid!(run, ::Emulation, work::GroupWork, num_samples, num_directions, lanes)
+function start_grid!(run, ::Emulation, work::GroupWork, num_samples, num_directions, lanes)
     for p in 1:num_directions, s in 1:num_samples, index in (isodd(s) ? (1:lanes) : (lanes:-1:1))
         run(work, s, p, GridLane(index, lanes))
     end

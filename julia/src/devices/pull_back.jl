@@ -90,7 +90,6 @@ function pull_back_batch(
         Val(M), Val(C),
     )
     pull_back_samples!(device, work, work.steps, length(samples))
-    wait_for(device)
     raise_failures(device, work, problem, samples) == TAPE_IS_FULL && return false
     add_gradients!(device, backward, problem, data, θ, wanted, samples)
     let_go_of_all!(device, work)

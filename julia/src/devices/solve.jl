@@ -9,11 +9,11 @@ Something that computes groups of lanes, in memory of its own. Methods:
   * `lanes_per_group(device, neurons)`: how many lanes are to share a sample;
   * `is_interleaved(device)`: whether numbers that lanes of different groups read at once should lie side by side;
   * `launch!(run, device, work, num_samples, num_directions, lanes)`: `run(work, s, p, lane)` of every sample and
-    direction, by every lane;
+    direction, by every lane; `start!`, the same without waiting for what is started;
   * `large_from(device)`: from how many neurons on a network is one whose steps are kernels of their own, some of them
     by a grid of lanes for all neurons of all samples: `lanes_of_grid(device, neurons)` per sample;
-  * `launch_grid!(run, device, work, num_samples, num_directions, lanes)`: the same as `launch!`, by every `GridLane`;
-  * `wait_for(device)`: until it has done what was launched, one after the other.
+  * `start_grid!(run, device, work, num_samples, num_directions, lanes)`: likewise, by every `GridLane`;
+  * `wait_for(device)`: until it has done what was started, one after the other.
 """
 abstract type Device end
 
@@ -279,7 +279,6 @@ function solve_batch(
         problem, make, θ, dθ, solver, samples, records, moving_inputs, looked_at, nothing, 0, Val(M), Val(C),
     )
     run_samples!(device, work, work.steps, count, max(directions, 1))
-    wait_for(device)
     raise_failures(device, work, problem, samples)
     bring_back(device, records, problem, outputs, tangents, samples)
     let_go_of_all!(device, work)

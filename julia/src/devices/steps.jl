@@ -140,10 +140,11 @@ function run_samples!(device::Device, work::GroupWork, ::GroupSteps, count, dire
     launches = StepLaunches(device, work, count, directions)
     forwards!(launches, begin_by_grid!, 0, work.shape.num_steps, nothing)
     by_grid!(launches, end_by_grid!, work.shape.num_steps - 1, nothing)
+    wait_for(device)
     return
 end
 
-"""Launches the kernels of steps."""
+"""Starts the kernels of steps."""
 struct StepLaunches{D<:Device,W<:GroupWork}
     device::D
     work::W
@@ -153,12 +154,12 @@ end
 
 function by_grid!(l::StepLaunches, run, n, tape_from)
     lanes = lanes_of_grid(l.device, l.work.shape.num_neurons)
-    launch_grid!(StepKernel(run, n, tape_from), l.device, l.work, l.samples, l.directions, lanes)
+    start_grid!(StepKernel(run, n, tape_from), l.device, l.work, l.samples, l.directions, lanes)
 end
 
 function by_groups!(l::StepLaunches, run, n, tape_from)
     lanes = lanes_per_group(l.device, l.work.shape.num_neurons)
-    launch!(StepKernel(run, n, tape_from), l.device, l.work, l.samples, l.directions, lanes)
+    start!(StepKernel(run, n, tape_from), l.device, l.work, l.samples, l.directions, lanes)
 end
 
 """Steps `from` up to `to`, without what ends the last of them."""
@@ -231,4 +232,6 @@ function pull_back_steps!(launches::StepLaunches, ::Val{at_once}) where {at_once
             by_grid!(launches, go_back_by_grid!, n, from)
         end
     end
+    wait_for(launches.device)
+    return
 end
