@@ -85,9 +85,7 @@ def main(sizes: list[int]) -> None:
         if samples <= 256:
             times = [losses_of(network, device, num_samples=samples, seed=1, **run) for device in here]
             rows.append([name, *(each for of_device in times for each in of_device)])
-    print(
-        "\nms: losses of the last neuron: of expected signatures of depth 3, and SignatureMMD; with gradients"
-    )
+    print("\nms: losses of the last neuron: of expected signatures of depth 3, and SignatureMMD; with gradients")
     print(table(["network, samples", *(f"{device}, {what}" for device in here for what in ("depth 3", "MMD"))], rows))
 
 
