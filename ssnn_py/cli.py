@@ -20,6 +20,7 @@ _DEVICES = {
     "cuda": "it and CUDA.jl, for NVIDIA's GPUs",
     "rocm": "it and AMDGPU.jl, for AMD's GPUs",
     "oneapi": "it and oneAPI.jl, for Intel's GPUs",
+    "metal": "it and Metal.jl, for Apple's GPUs, in single precision",
 }
 
 

@@ -158,8 +158,9 @@ def _engine_of(generated: Any) -> str:
 
 
 def device_of(generated: Any) -> str:
-    """Where trains were generated: of a solution its device."""
-    return str(getattr(getattr(generated, "problem", None), "device", "cpu"))
+    """Where trains were generated: of a solution its device, if it has the double precision that losses take."""
+    device = str(getattr(getattr(generated, "problem", None), "device", "cpu"))
+    return device if engines.has_double(device) else "cpu"
 
 
 def change_of_square(mean: Array, changes: Array, count: int) -> Array:

@@ -45,8 +45,8 @@ NoiseDrivers            drivers
 SpikeTrains             times, neurons, num_neurons, t0, t1
 Solution                problem, engine, raw
 Problem                 network, t0, t1, dt, num_steps, num_samples, first_sample, seed, max_spikes, initial, saveat,
-                        solver, threads, noise_levels, options, insertions, device; null where there is none:
-                        input_spikes, recording, start
+                        solver, threads, noise_levels, options, insertions, device, precision; null where there is
+                        none: input_spikes, recording, start
 RawSolution             spike_times, spike_neurons, num_spikes, truncated, states, tangents, spike_events, at_recorded
                         (null: no recording), last_state (null: not known)
 Start                   variables, step, time; null where there is none: fired, spike_times, spike_neurons
@@ -61,7 +61,7 @@ FitResult               network, parameters, history, stopped, gradient, state, 
 The fields are the arguments, or the attributes, of the classes of these names. A change to any of this is a new
 version. Older ones are read, too: in version 1 there are no delays and no inputs, and drivers are Brownian motion; in
 versions 1 and 2 solutions have no last state, and cannot be continued; before version 4 all were computed on the
-processor.
+processor, and before version 5 in double precision.
 """
 
 from __future__ import annotations
@@ -108,14 +108,14 @@ from .training import FitResult
 from .training_plan import npz, write_npz
 from .validation import as_int, describe
 
-FORMAT, VERSION = "ssnn", 4
+FORMAT, VERSION = "ssnn", 5
 
 #: The fields that came with a later version, by what they are in files of an older one.
 ADDED: dict[str, dict[str, Any]] = {
     "SLIFNetwork": {"driver": None, "inputs": None},
     "Network": {"driver": None, "inputs": None},
     "weights": {"delays": None},
-    "Problem": {"input_spikes": None, "recording": None, "start": None, "device": "cpu"},
+    "Problem": {"input_spikes": None, "recording": None, "start": None, "device": "cpu", "precision": "float64"},
     "RawSolution": {"at_recorded": None, "last_state": None},
     "Tangents": {"log_hazards": None, "hazards": None, "at_end": None},
 }
@@ -265,7 +265,7 @@ RECORDS: dict[type, tuple[str, ...]] = {
     Problem: (
         *("network", "t0", "t1", "dt", "num_steps", "num_samples", "first_sample", "seed", "max_spikes", "initial"),
         *("saveat", "solver", "threads", "noise_levels", "options", "insertions", "input_spikes"),
-        *("recording", "start", "device"),
+        *("recording", "start", "device", "precision"),
     ),
     RawSolution: (
         "spike_times",
@@ -590,6 +590,7 @@ def _checked(problem: Problem, engine: str) -> Problem:
         input_spikes=problem.input_spikes,
         **_observed(problem.recording),
         device=problem.device,
+        precision=problem.precision,
         noise_dt=math.ldexp(problem.dt, as_int("noise_levels", problem.noise_levels, 0)),
         **cast(dict[str, Any], {**problem.initial, **problem.options}),
     )

@@ -81,6 +81,7 @@ class Solution(Record):
         size = f"{counted(problem.num_samples, 'sample')} of {counted(self.network.num_neurons, 'neuron')}"
         cut = int(self.truncated.sum())
         where = f"engine {self.engine!r}" if problem.device == "cpu" else f"device {problem.device!r}"
+        where += "" if problem.precision == "float64" else f" with {problem.precision}"
         recorded = f"; {', '.join(self.states)} at {counted(self.ts.size, 'time')}" if self.ts.size else ""
         return (
             f"Solution({size} from {problem.begin:g} to {problem.t1:g} in steps of {problem.dt:g}, {problem.solver}, "
@@ -552,6 +553,7 @@ def simulate(
     observed: SpikeTrains | None = None,
     observed_neurons: ArrayLike | None = None,
     device: str = "cpu",
+    precision: str = "float64",
     executor: Any = None,
     progress: bool = False,
     **options: Any,
@@ -605,11 +607,14 @@ def simulate(
         Neurons that were not recorded run free. Needs neurons with one event, driven by a hazard, and no `max_spikes`.
     observed_neurons : array_like of int, optional
         Which of the network's neurons those of `observed` are; default all, in their order.
-    device : {"cpu", "kernels", "cuda", "rocm", "oneapi"}
+    device : {"cpu", "kernels", "cuda", "rocm", "oneapi", "metal"}
         Where samples are computed, and gradients of the solution: by threads on the processor, or by kernels, on the
-        processor ("kernels") or a GPU of NVIDIA, AMD or Intel, once ``ssnn setup`` has installed what that takes. The
-        numbers agree to rounding. Native solvers and Brownian motion only; no `executor`, no `observed`, no
+        processor ("kernels") or a GPU of NVIDIA, AMD, Intel or Apple, once ``ssnn setup`` has installed what that
+        takes. The numbers agree to rounding. Native solvers and Brownian motion only; no `executor`, no `observed`, no
         :class:`JuliaFunction`, and no continuation (docs/devices.md).
+    precision : {"float64", "float32"}
+        Of the numbers that a `device` computes with. In single precision, "float32", results come back in double
+        precision, and differ by what docs/devices.md says; "cpu" has double precision only, and "metal" single.
     executor : concurrent.futures.Executor or similar, optional
         Whose workers, other processes or machines, compute the samples: anything with its ``submit``, as a
         ProcessPoolExecutor, a Dask Client or an MPIPoolExecutor. The numbers are the same to the last bit. Gradients of
@@ -672,6 +677,7 @@ def simulate(
         observed=observed,
         observed_neurons=observed_neurons,
         device=device,
+        precision=precision,
         executor=executor,
         progress=progress,
         warn=True,
@@ -741,6 +747,7 @@ def prepare(
     observed: SpikeTrains | None = None,
     observed_neurons: ArrayLike | None = None,
     device: str = "cpu",
+    precision: str = "float64",
     executor: Any = None,
     progress: bool = False,
     any_size: bool = False,
@@ -763,7 +770,7 @@ def prepare(
         require_memory("the samples", 64.0 * num_samples, "simulate fewer samples at once")
     network, initial = _initial_values(network, {"v0": v0, "i0": i0})
     network.check_samples(num_samples, initial)
-    device = engines.checked_device(device)
+    device = engines.checked_device(device, precision)
     name = engine_of(solver, engine)
     problem = Problem(
         network=network,
@@ -784,6 +791,7 @@ def prepare(
         input_spikes=_input_spikes(network, input_spikes, num_samples, t0),
         recording=checked_recording(network, observed, observed_neurons, num_samples, t0, t1),
         device=device,
+        precision=precision,
         executor=_workers(executor, progress),
     )
     check_clamped_problem(problem, name)

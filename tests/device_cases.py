@@ -228,26 +228,57 @@ def all_are_large():
         julia.eval("SSNN.LARGE_FROM[] = nothing")
 
 
-def close(mine, theirs, what):
-    """To 1e-9 of the largest of them."""
+#: Those in which single precision is compared. Not among them are cases in which two things happen at one time by
+#: intention, spikes or an arrival and the edge of a leaf: their derivatives depend on which comes first, and that on
+#: rounding. Nor is the bouncing ball, where h0 and its next float of single precision have gradients that differ by a
+#: thousandth.
+IN_SINGLE = (
+    "slif, exact_ou",
+    "slif, shark",
+    "cut at max_spikes",
+    "noise on longer steps, exact_ou",
+    "input spikes, the same for all samples",
+    "sparse delays",
+    "conductances with delays",
+    "izhikevich, a crossing",
+)
+
+
+def tolerances(run, precision):
+    """How far spike times may be from those of the native engine, and all else, both relative to the largest of them.
+
+    In single precision rounding errors of steps add up to some spacings of the numbers around t1. Where an event comes,
+    a leaf of a step is left or begun, which is 1/32 of the step here: what noise does in a part of it is known as well
+    as the part's length, to a spacing, and gradients have the noise of a few of these in them.
+    """
+    if precision == "float64":
+        return 1e-9, 1e-9
+    spacing = float(np.spacing(np.float32(run["t1"])))
+    return 64 * spacing / run["t1"], 8 * 32 * spacing / run["dt"]
+
+
+def close(mine, theirs, what, tolerance):
+    """To that part of the largest of them."""
     mine, theirs = np.asarray(mine), np.asarray(theirs)
     assert mine.shape == theirs.shape, what
     size = np.max(np.abs(theirs), where=np.isfinite(theirs), initial=1.0)
-    np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-9 * size, err_msg=what)
+    np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance * size, err_msg=what)
 
 
-def assert_agree(name, device):
+def assert_agree(name, device, precision="float64"):
     """A case on a device and by the native engine: spikes, recorded states, tangents in three directions, and gradients
     by all parameters; those of hazards, too.
     """
     network, run = CASES[name]()
-    native, there = (ssnn.simulate(network, **run, device=each) for each in ("cpu", device))
+    native = ssnn.simulate(network, **run)
+    there = ssnn.simulate(network, **run, device=device, precision=precision)
+    of_times, of_others = tolerances(run, precision)
     assert native.num_spikes.sum() >= LEAST_SPIKES
     for part in ("spike_neurons", "num_spikes", "truncated", "spike_events"):
         np.testing.assert_array_equal(getattr(there, part), getattr(native, part), part)
-    close(there.spike_times, native.spike_times, "spike times")
+    close(there.spike_times, native.spike_times, "spike times", of_times)
     for state, values in native.states.items():
-        close(there.states[state], values, state)
+        close(there.states[state], values, state, of_others)
     try:
         network.check_gradients()
     except ssnn.NoGradientError:
@@ -270,8 +301,8 @@ def assert_agree(name, device):
         for engine in [engines.engine_for("julia", solution.problem)]
     )
     for part in ("spike_times", "s", "s_at_saves"):
-        close(getattr(mine[0], part), getattr(theirs[0], part), f"tangents of {part}")
+        close(getattr(mine[0], part), getattr(theirs[0], part), f"tangents of {part}", of_others)
     for state, values in theirs[0].states.items():
-        close(mine[0].states[state], values, f"tangents of {state}")
+        close(mine[0].states[state], values, f"tangents of {state}", of_others)
     for key, gradient in theirs[1].items():
-        close(mine[1][key], gradient, f"gradient by {key}")
+        close(mine[1][key], gradient, f"gradient by {key}", of_others)

@@ -114,8 +114,8 @@ def test_unknown_commands_are_refused_with_the_usage(words, capsys):
 
 def test_an_option_that_does_not_exist_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
-        cli.main(["setup", "--metal"])
-    assert "--metal" in capsys.readouterr().err
+        cli.main(["setup", "--tpu"])
+    assert "--tpu" in capsys.readouterr().err
 
 
 def test_the_page_of_the_command_line_has_every_command_and_option():

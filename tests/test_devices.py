@@ -111,7 +111,7 @@ class FakeJulia:
 
 
 def test_the_tables_name_the_same_devices():
-    available = [name for name, device in devices.DEVICES.items() if not device.refused]
+    available = list(devices.DEVICES)
     assert ["cpu", *available] == list(devices.NAMES)
     assert set(available) == set(packages.DEVICE_PACKAGES) == set(cli._DEVICES)
     (commands,) = (part for part in cli.parser()._actions if isinstance(part, argparse._SubParsersAction))
@@ -150,7 +150,7 @@ def test_packages_that_do_not_load_are_named_with_what_installs_them():
 
 
 def test_without_a_gpu_it_is_said_which_kind_is_missing():
-    for name, kind in (("cuda", "NVIDIA"), ("rocm", "AMD"), ("oneapi", "Intel")):
+    for name, kind in (("cuda", "NVIDIA"), ("rocm", "AMD"), ("oneapi", "Intel"), ("metal", "Apple")):
         with pytest.raises(ssnn.JuliaError, match=f"device '{name}' finds no usable GPU, an {kind} GPU. Julia says"):
             devices.load_packages(FakeJulia(fails="functional"), name)
 
@@ -204,7 +204,7 @@ def test_doctor_says_which_devices_are_installed(monkeypatch, tmp_path):
         return doctor.examine(devices=True)
 
     facts = looked_at("device 'kernels' needs Julia 1.10\n", 1)
-    assert facts["devices"] == {"kernels": True, "cuda": False, "rocm": False, "oneapi": False}
+    assert facts["devices"] == {"kernels": True, "cuda": False, "rocm": False, "oneapi": False, "metal": False}
     assert facts["problems"] == ["there is no Julia", "device 'kernels' needs Julia 1.10"]
     said = doctor.report(facts)
     assert re.search(r"device +kernels: installed\n", said)

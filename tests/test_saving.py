@@ -262,8 +262,8 @@ def rewritten(path, change, **arrays):
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (lambda header: header.update(version=5), "version 5 of the format, not 4: install a newer ssnn_py"),
-        (lambda header: header.update(version=0), "version 0 of the format, not 4: this ssnn_py cannot read it"),
+        (lambda header: header.update(version=6), "version 6 of the format, not 5: install a newer ssnn_py"),
+        (lambda header: header.update(version=0), "version 0 of the format, not 5: this ssnn_py cannot read it"),
         (lambda header: header.update(format="other"), "is not a file of ssnn_py"),
         (lambda header: header.pop("object"), "is damaged: it has no 'object'"),
         (lambda header: header.update(object=3), "is damaged: it holds 3"),

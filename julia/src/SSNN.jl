@@ -31,10 +31,10 @@ includes(folder, files) = esc(Expr(
 ))
 
 include("host/boundary.jl")
-@include_named "paths" "elementary" "counters" "noise_window" "driver"
+@include_named "paths" "double" "elementary" "counters" "noise_window" "driver"
 @include_named "models" "dual" "formula_functions" "model" "intensity" "current" "diffusion"
 @include_named "host" "synapses" "problem"
-@include_others "paths" "elementary" "counters" "noise_window" "driver"
+@include_others "paths" "double" "elementary" "counters" "noise_window" "driver"
 @include_named "host" "threads" "team" "plans"
 @include_others "models/intensities"
 @include_others "models/currents"
@@ -44,7 +44,7 @@ include("host/boundary.jl")
 @include_others "solvers" "solver" "refinement"
 @include_named "events" "crossing" "expected" "transition" "deliveries" "jumps" "clamped" "external"
 @include_named "modes" "run" "tangent" "adjoint"
-@include_named "devices" "blocks" "parts" "group" "backward" "solve" "pull_back" "steps" "emulation"
+@include_named "devices" "blocks" "parts" "group" "backward" "solve" "pull_back" "steps" "single" "emulation"
 include("signatures/Signatures.jl")
 @include_named "sciml" "sciml" "adjoint"
 include("host/precompile.jl")

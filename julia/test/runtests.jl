@@ -190,7 +190,7 @@ end
         native, group = (SSNN.RingHost(5; solver = solver, num_samples = 2, max_spikes = 30) for _ in 1:2)
         SSNN.run_host(native)
         SSNN.LARGE_FROM[] = large
-        GC.@preserve group SSNN.solve_on_device(group.problem, group.outputs, nothing, "emulation:$lanes")
+        GC.@preserve group SSNN.solve_on_device(group.problem, group.outputs, nothing, SSNN.Emulation(lanes))
         SSNN.LARGE_FROM[] = nothing
         there = isfinite.(native.spike_times)
         @test count(there) > 10
@@ -213,6 +213,7 @@ end
     @test_throws ArgumentError SSNN.lookup(SSNN.SOLVERS, "solver", "unheard of")
 end
 
+include("single_tests.jl")
 include("signature_tests.jl")
 include("sciml_tests.jl")
 include("sciml_adjoint_tests.jl")

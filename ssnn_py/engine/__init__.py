@@ -162,6 +162,9 @@ class Problem(Record):
         For a run that goes on from another: where it stands, in the place of the model's state at t0.
     device : str
         Where samples are computed: "cpu", or one of ``engine/devices.py``.
+    precision : str
+        Of the numbers that a device computes with: "float64" or "float32". Those of the boundary are of double
+        precision.
     executor : object or None
         Whose workers compute the samples; none of it belongs to what the problem is.
     """
@@ -186,6 +189,7 @@ class Problem(Record):
     recording: Recording | None = None
     start: Start | None = None
     device: str = "cpu"
+    precision: str = "float64"
     executor: Any = field(default=None, compare=False, repr=False)
 
     @property
@@ -545,13 +549,20 @@ def load(name: str) -> Engine:
     return native()
 
 
-def checked_device(device: Any) -> str:
-    """`device`, if there is one of that name."""
-    if isinstance(device, str) and device == "cpu":
+def checked_device(device: Any, precision: Any = "float64") -> str:
+    """`device`, if there is one of that name which computes with numbers of that precision."""
+    if isinstance(device, str) and device == "cpu" and isinstance(precision, str) and precision == "float64":
         return device
     from . import devices
 
-    return devices.checked_device(device)
+    return devices.checked_device(device, precision)
+
+
+def has_double(device: str) -> bool:
+    """Whether a device, one that there is, computes with numbers of double precision, too."""
+    from . import devices
+
+    return device not in devices.DEVICES or not devices.DEVICES[device].no_double
 
 
 def check_device(problem: Problem, engine: str) -> None:
@@ -563,17 +574,17 @@ def check_device(problem: Problem, engine: str) -> None:
 
 
 @functools.cache
-def _load_device(device: str) -> Engine:
+def _load_device(device: str, precision: str) -> Engine:
     from .devices import DeviceEngine
 
-    return DeviceEngine(device)
+    return DeviceEngine(device, precision)
 
 
 def engine_for(name: str, problem: Problem) -> Engine:
     """The engine of that name, on the problem's device, or with the workers of its executor where it has one."""
     if problem.device != "cpu":
         check_device(problem, name)
-        return _load_device(problem.device)
+        return _load_device(problem.device, problem.precision)
     if problem.executor is None:
         return load(name)
     from .executors import ExecutorEngine

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..currents import JuliaFunction
 from ..errors import JuliaError, ValidationError
 from ..solvers import SCIML
@@ -39,8 +41,8 @@ class Device:
     for_grids : str
         The expression of the backend for kernels of many lanes that do little each; the same where empty. With all
         calls inlined a lane has what it sees of each array in registers, not 18 to 60 KB of copies on its stack.
-    refused : str
-        Why it cannot be taken, whatever is there; empty where it can.
+    no_double : str
+        Why it computes in single precision only; empty where it has both.
     """
 
     what: str
@@ -48,7 +50,7 @@ class Device:
     free: str = ""
     facts: str = ""
     for_grids: str = ""
-    refused: str = ""
+    no_double: str = ""
 
     @property
     def module(self) -> str:
@@ -86,11 +88,19 @@ DEVICES: dict[str, Device] = {
     ),
     "metal": Device(
         "an Apple GPU",
-        refused="Apple's GPUs have no Float64, numbers of double precision, with which everything here is computed",
+        "Metal.MetalBackend()",
+        "Int(Metal.device().recommendedMaxWorkingSetSize) ÷ 4",
+        "String(Metal.device().name)",
+        no_double="Apple's GPUs have no Float64, numbers of double precision; simulations there take "
+        "precision='float32'",
     ),
 }
 #: What may be asked for.
-NAMES = ("cpu", *(name for name, device in DEVICES.items() if not device.refused))
+NAMES = ("cpu", *DEVICES)
+#: Of numbers that are computed with.
+PRECISIONS = ("float64", "float32")
+#: How many times of single precision a step must have in it, at least: else spikes could hardly be told apart.
+LEAST_SPACINGS = 64
 
 
 def is_emulation(device: str) -> bool:
@@ -98,14 +108,22 @@ def is_emulation(device: str) -> bool:
     return re.fullmatch(r"emulation:[1-9]\d*", device) is not None
 
 
-def checked_device(device: Any) -> str:
-    """`device`, if there is one of that name."""
-    if isinstance(device, str) and (device in NAMES or is_emulation(device)):
+def checked_device(device: Any, precision: Any = "float64") -> str:
+    """`device`, if there is one of that name which computes with numbers of that precision."""
+    if not (isinstance(precision, str) and precision in PRECISIONS):
+        raise ValidationError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {describe(precision)}")
+    single = [repr(name) for name in DEVICES]
+    if precision == "float32" and isinstance(device, str) and device == "cpu":
+        raise ValidationError(
+            "precision must be 'float64', got 'float32': device 'cpu', the native engine, computes with no other. Give "
+            f"one of the devices {', '.join(single)} with it"
+        )
+    double = [repr(name) for name in NAMES if name == "cpu" or not DEVICES[name].no_double]
+    allowed = single if precision == "float32" else double
+    if isinstance(device, str) and (repr(device) in allowed or is_emulation(device)):
         return device
-    refused = DEVICES[device].refused if isinstance(device, str) and device in DEVICES else ""
-    raise ValidationError(
-        f"device must be one of {', '.join(map(repr, NAMES))}, got {describe(device)}{refused and f': {refused}'}"
-    )
+    why = DEVICES[device].no_double if isinstance(device, str) and device in DEVICES else ""
+    raise ValidationError(f"device must be one of {', '.join(allowed)}, got {describe(device)}{why and f': {why}'}")
 
 
 def why_not(problem: Problem, engine: str = "julia") -> str:
@@ -128,6 +146,14 @@ def why_not(problem: Problem, engine: str = "julia") -> str:
         return "has no neurons that are clamped to a recording: observed, or a likelihood, must not be given with it"
     if problem.start is not None:
         return "has no runs that go on from another: simulate the whole time at once"
+    if problem.precision == "float32":
+        latest = max(abs(problem.t0), abs(problem.t1))
+        least = LEAST_SPACINGS * float(np.spacing(np.float32(latest)))
+        if problem.dt < least:
+            return (
+                f"tells times around {latest:g} apart by {least / LEAST_SPACINGS:.1e} with precision='float32', so "
+                f"that dt must be at least {least:.1e}, and it is {problem.dt:g}; take precision='float64'"
+            )
     return ""
 
 
@@ -186,18 +212,25 @@ class DeviceEngine(Engine):
     ----------
     device : str
         One of :data:`DEVICES`; or, for tests, ``"emulation:L"``: L lanes per sample, which the host runs as tasks.
+    precision : str
+        One of :data:`PRECISIONS`.
     """
 
     name = "device"
 
-    def __init__(self, device: str) -> None:
-        self.device = checked_device(device)
+    def __init__(self, device: str, precision: str = "float64") -> None:
+        self.device, self.precision = checked_device(device, precision), precision
         problem, outputs = POINTER(structs.Problem), POINTER(structs.Outputs)
         self._engine = JuliaEngine(
-            function_on(device, "ssnn_device_solve", problem, outputs),
-            function_on(device, "ssnn_device_tangent", problem, outputs, POINTER(structs.TangentOutputs)),
-            function_on(device, "ssnn_device_adjoint", problem, POINTER(structs.AdjointData)),
+            self._function("ssnn_device_solve", problem, outputs),
+            self._function("ssnn_device_tangent", problem, outputs, POINTER(structs.TangentOutputs)),
+            self._function("ssnn_device_adjoint", problem, POINTER(structs.AdjointData)),
         )
+
+    def _function(self, name: str, *argtypes: Any) -> Callable[..., None]:
+        function = function_on(self.device, name, *argtypes, ctypes.c_char_p)
+        encoded = self.precision.encode()
+        return lambda *arguments: function(*arguments, encoded)
 
     def solve(
         self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None

@@ -34,6 +34,7 @@ DEVICE_PACKAGES: dict[str, tuple[Package, ...]] = {
     "cuda": (_KERNELS, ("CUDA", "052768ef-5323-5732-b1bb-66c8b64840ba", None)),
     "rocm": (_KERNELS, ("AMDGPU", "21141c5a-9bdb-4563-92ae-f87d6854732e", None)),
     "oneapi": (_KERNELS, ("oneAPI", "8f75cd03-7ff8-4ecb-9b8f-daf728133b1b", None)),
+    "metal": (_KERNELS, ("Metal", "dde4c033-4e86-420c-a63e-0dd931031962", None)),
 }
 
 

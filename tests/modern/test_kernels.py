@@ -4,7 +4,7 @@ Julia with it. (A name of its own: pytest takes one of each.)
 
 import numpy as np
 import pytest
-from device_cases import CASES, LARGE, all_are_large, assert_agree
+from device_cases import CASES, IN_SINGLE, LARGE, all_are_large, assert_agree
 from helpers import one_neuron, random_network, why_no_modern_julia
 from signature_cases import CASES as SIGNATURES
 from signature_cases import assert_agree as assert_arrays_agree
@@ -45,6 +45,11 @@ def test_signatures_are_those_of_the_processor(name):
 
 def test_kernels_beyond_the_range_of_floats_have_units():
     assert_arrays_agree(long_kernel("cpu"), long_kernel("kernels"), 1e-11)
+
+
+@pytest.mark.parametrize("name", IN_SINGLE)
+def test_single_precision_is_near(name):
+    assert_agree(name, "kernels", "float32")
 
 
 def test_a_training_takes_the_same_steps():

@@ -195,7 +195,7 @@ function restore!(g::Group, segment)
         unlist!(g.work.steps, k)
     end
     progress = GroupProgress(b.counts[2, segment], b.counts[3, segment], false, 0, 0)
-    t = step_times(g.work.shape, b.counts[1, segment])[1]
+    t = step_times(g.work.times, g.work.shape, b.counts[1, segment])[1]
     leads(g.lane) && restore!(g, g.work.deliveries, progress.num_spikes, b.counts[4, segment], t)
     return progress
 end

@@ -72,7 +72,7 @@ start!(run, device::Emulation, arguments...) = launch!(run, device, arguments...
 wait_for(::Emulation) = nothing
 
 # The first lane is the first of some samples, and of others the last.
-function start_grid!(run, ::Emulation, work::GroupWork, num_samples, num_directions, lanes)
+function start_grid!(run, ::Emulation, work, num_samples, num_directions, lanes)
     for p in 1:num_directions, s in 1:num_samples, index in (isodd(s) ? (1:lanes) : (lanes:-1:1))
         run(work, s, p, GridLane(index, lanes))
     end

@@ -27,6 +27,7 @@ struct GroupShape
     t1::Float64
     dt::Float64
     num_steps::Int
+    last_length::Float64            # of the last step, which may be shorter than the others
     max_spikes::Int
     spike_limit::Int                # of all neurons within one step
     num_saves::Int
@@ -96,14 +97,15 @@ struct GroupInsertions{N<:Block{Int64,1}}
     saves::N
 end
 
-@inline Insertion(::Nothing) = Insertion(0, 0, 0)
-@inline Insertion(all::GroupInsertions) = Insertion(all.neurons[1] + 1, all.spikes[1] + 1, all.saves[1] + 1)
+@inline insertion_of(::Nothing) = Insertion(0, 0, 0)
+@inline insertion_of(all::GroupInsertions) = Insertion(all.neurons[1] + 1, all.spikes[1] + 1, all.saves[1] + 1)
 
 """All that the groups of a call compute with: numbers, and blocks for each sample and direction."""
 struct GroupWork{
-    S<:Solver,Θ<:Model,Z,D<:Driver,W<:SynapseList,T<:Block{Float64,1},X<:GroupState,E,R<:GroupRecords,I,L,B,Q,
-}
+    G,S<:Solver,Θ<:Model,Z,D<:Driver,W<:SynapseList,T<:Block{Float64,1},X<:GroupState,E,R<:GroupRecords,I,L,B,Q,
+} <: MadeOfArrays
     shape::GroupShape
+    times::G                        # at which steps begin and end; nothing where they are computed
     solver::S
     θ::Θ
     dθ::Z                           # its tangent, or nothing
@@ -137,7 +139,7 @@ end
 @inline function Group(work::GroupWork, s, p, lane::Lane)
     w = of_group(work, s, p)
     key = (w.shape.seed, UInt64(w.shape.first_sample + s - 1))
-    return Group(w, dual_of(w.θ, w.dθ), key, p == 1, Insertion(w.inserted), Insertion(w.looked_at), lane, nothing)
+    return Group(w, dual_of(w.θ, w.dθ), key, p == 1, insertion_of(w.inserted), insertion_of(w.looked_at), lane, nothing)
 end
 
 """The same group with a tape, or, with nothing, without one."""
@@ -326,19 +328,22 @@ note_hazard!(g::Group, ::Nothing, step::Step, place, τ) = nothing
 """Step `n` (from 0) of the grid, whose noise has been drawn."""
 @inline function step_at(g::Group, n)
     shape, x, path = g.work.shape, g.work.state, g.work.driver
-    start, stop = step_times(shape, n)
-    shortened = ends_short(shape, n)
-    drawn = path.levels == 0 && !shortened
+    start, stop = step_times(g.work.times, shape, n)
+    span = length_of(shape, n)
+    drawn = path.levels == 0 && span == shape.dt
     offset = drawn ? pair_place(g, path, n) : 0
     # Noise steps are kept as normals.
     scale, area_scale = drawn ? (sqrt(shape.dt), sqrt(shape.dt / 12)) : (1.0, 1.0)
     return Step(
-        start, stop, shortened ? stop - start : shape.dt, scale, x.increments, offset, area_scale, x.areas, offset,
+        start, stop, span, scale, x.increments, offset, area_scale, x.areas, offset,
         shape.num_neurons, g.key, n, path, of_lane(x.memory, g.lane),
     )
 end
 
-ends_short(shape::GroupShape, n) = n == shape.num_steps - 1 && is_shortened(shape)
+@inline length_of(shape::GroupShape, n) = n == shape.num_steps - 1 ? shape.last_length : shape.dt
+
+@inline step_times(::Nothing, shape::GroupShape, n) = step_times(shape, n)
+@inline step_times(times::Block, ::GroupShape, n) = times[n+1], times[n+2]
 
 """
 Draw what this lane's neurons need of the driver in step n; where it is the half of a block of the generator that serves
@@ -346,11 +351,11 @@ the step before or, backwards, after this one, too, only if `anew`.
 """
 @inline function draw_step!(g::Group, n, anew::Bool)
     shape, path = g.work.shape, g.work.driver
-    if path.levels == 0 && !ends_short(shape, n)
+    span = length_of(shape, n)
+    if path.levels == 0 && span == shape.dt
         anew && draw_pair!(g, path, n)
     else
-        start, stop = step_times(shape, n)
-        draw!(g, path, n, ends_short(shape, n), stop - start)
+        draw!(g, path, n, span < shape.dt, span)
     end
     return
 end

@@ -12,7 +12,7 @@ level(path::DrawnSteps) = path.levels
 
 """The increment over noise step n of neuron k, with its area."""
 function noise_step(path::DrawnSteps{C}, key, n, k) where {C}
-    span = path.dt * 2.0^path.levels
+    span = path.dt * (1 << path.levels)
     draw(purpose, c) = (pair = normal_pair(key, (UInt64(n >> 1), counter_word(purpose, c - 1, k - 1)));
     iseven(n) ? pair[1] : pair[2])
     return Increment(
@@ -24,7 +24,7 @@ end
 function grid_step(path::DrawnSteps, key, n, k)
     x = noise_step(path, key, n >> path.levels, k)
     for level in 0:path.levels-1
-        span = path.dt * 2.0^(path.levels - level)
+        span = path.dt * (1 << (path.levels - level))
         left, right = halves(path, key, k, level, n >> (path.levels - level), span, x)
         x = iseven(n >> (path.levels - 1 - level)) ? left : right
     end
@@ -47,6 +47,8 @@ end
 
 @inline of_lane(memory::GroupMemory, lane::Lane) =
     GroupMemory(memory.tag, memory.left, memory.right, memory.pieces, lane_index(lane))
+
+most_leaves(memory::GroupMemory) = size(memory.tag, 1)
 
 # Nothing of a passage is kept: it is refined again wherever it is followed.
 follow_pieces(follow::F, ::GroupMemory, start, solver, θ::Model, step::Step, k, y, a, b) where {F} =

@@ -39,14 +39,17 @@ bytes(sizes::TapeSizes, n, M) =
     8 * (M + 1) * n * sizes.checkpoints
 
 @entry_point function ssnn_device_adjoint(
-    problem_pointer::Ptr{Problem}, data_pointer::Ptr{AdjointData}, device::Ptr{UInt8},
+    problem_pointer::Ptr{Problem}, data_pointer::Ptr{AdjointData}, precision::Ptr{UInt8}, device::Ptr{UInt8},
 )
-    pull_back_on_device(unsafe_load(problem_pointer), unsafe_load(data_pointer), unsafe_string(device))
+    pull_back_on_device(
+        unsafe_load(problem_pointer), unsafe_load(data_pointer),
+        device_named(unsafe_string(device), unsafe_string(precision)),
+    )
 end
 
 """Gradients on a device, added to the host's."""
-function pull_back_on_device(problem::Problem, data::AdjointData, name)
-    device, θ = device_named(name), Model(problem)
+function pull_back_on_device(problem::Problem, data::AdjointData, device::Device)
+    θ = Model(problem)
     solver = lookup(SOLVERS, "solver", unsafe_string(problem.solver))()
     Base.invokelatest(
         pull_back_on_device, problem, data, device, θ, solver, Val(num_variables(typeof(θ))),

@@ -23,9 +23,11 @@ is_interleaved(::Device) = true
 const DEVICES = Dict{String,Device}()
 const DEVICE_HOOK = Ref{Any}(nothing)
 
-function device_named(name)
-    startswith(name, "emulation:") && return Emulation(parse(Int, name[length("emulation:")+1:end]))
-    return lookup(DEVICES, "device", name)
+"""The device of that name, which computes in that precision, "float64" or "float32"."""
+function device_named(name, precision = "float64")
+    device = startswith(name, "emulation:") ? Emulation(parse(Int, name[length("emulation:")+1:end])) :
+        lookup(DEVICES, "device", name)
+    return precision == "float32" ? SinglePrecision(device) : device
 end
 
 """From how many neurons on networks are large, whatever the device says; nothing, unless tests want to know."""
@@ -104,6 +106,9 @@ function deepest_leaf(solver::Solver, θ::Model, num_samples, problem::Problem)
         h in (problem.dt, stop - start)
     )
 end
+
+deepest_leaf(::Device, solver::Solver, θ::Model, num_samples, problem::Problem) =
+    deepest_leaf(solver, θ, num_samples, problem)
 
 function packed(synapses::Synapses)
     sources, inputs = Int(synapses.num_sources), length(synapses) - Int(synapses.num_between_neurons)
@@ -223,24 +228,27 @@ end
 # --- a call -----------------------------------------------------------------------------------------------------------
 
 @entry_point function ssnn_device_solve(
-    problem_pointer::Ptr{Problem}, outputs_pointer::Ptr{Outputs}, device::Ptr{UInt8},
+    problem_pointer::Ptr{Problem}, outputs_pointer::Ptr{Outputs}, precision::Ptr{UInt8}, device::Ptr{UInt8},
 )
-    solve_on_device(unsafe_load(problem_pointer), unsafe_load(outputs_pointer), nothing, unsafe_string(device))
+    solve_on_device(
+        unsafe_load(problem_pointer), unsafe_load(outputs_pointer), nothing,
+        device_named(unsafe_string(device), unsafe_string(precision)),
+    )
 end
 
 @entry_point function ssnn_device_tangent(
     problem_pointer::Ptr{Problem}, outputs_pointer::Ptr{Outputs}, tangents_pointer::Ptr{TangentOutputs},
-    device::Ptr{UInt8},
+    precision::Ptr{UInt8}, device::Ptr{UInt8},
 )
     solve_on_device(
         unsafe_load(problem_pointer), unsafe_load(outputs_pointer), unsafe_load(tangents_pointer),
-        unsafe_string(device),
+        device_named(unsafe_string(device), unsafe_string(precision)),
     )
 end
 
 """Solve on a device, with tangents unless these are nothing, into the host's arrays."""
-function solve_on_device(problem::Problem, outputs::Outputs, tangents, name)
-    device, θ = device_named(name), Model(problem)
+function solve_on_device(problem::Problem, outputs::Outputs, tangents, device::Device)
+    θ = Model(problem)
     solver = lookup(SOLVERS, "solver", unsafe_string(problem.solver))()
     # Julia looks into it when it is called, and not whenever a first solution is compiled.
     Base.invokelatest(
@@ -303,25 +311,35 @@ function group_work(
     ::Val{C},
 ) where {M,C}
     n, count, device = Int(problem.num_neurons), length(samples), make.device
-    depth, keeps = deepest_leaf(solver, θ, count, problem), keeps_areas(solver, problem)
+    depth, keeps = deepest_leaf(device, solver, θ, count, problem), keeps_areas(solver, problem)
     state = GroupState(
         make, Val(M), Val(C), n, depth, lanes_per_group(device, n), keeps, dθ !== nothing, pieces,
         most_lanes(device, n),
     )
     shape = GroupShape(
         n, problem.first_sample + first(samples) - 1, problem.seed, problem.t0, problem.t1, problem.dt,
-        problem.num_steps, problem.max_spikes, spike_limit(problem.synapses, n), problem.num_saves, keeps,
-        !isempty(records.hazards), !isempty(records.hazards_at_saves),
+        problem.num_steps, last_length(problem), problem.max_spikes, spike_limit(problem.synapses, n),
+        problem.num_saves, keeps, !isempty(records.hazards), !isempty(records.hazards_at_saves),
     )
     put(part) = with_arrays(array -> to_device(device, array), part)
     return GroupWork(
-        shape, put(for_groups(solver, θ, count, problem)), put(θ), dθ === nothing ? nothing : put(dθ),
+        shape, put(times_of_steps(device, problem)), put(for_groups(solver, θ, count, problem)), put(θ),
+        dθ === nothing ? nothing : put(dθ),
         DrawnSteps{C}(problem.dt, problem.noise_levels), put(packed(problem.synapses)),
         put(shared(problem.saveat, problem.num_saves)), state,
         has_external_events(problem) ? group_deliveries(make, problem, θ, moving_inputs, samples, put) : nothing,
         records, packed(problem.insertions, samples, put), packed(looked_at, samples, put), backward,
         GroupSteps(make, n),
     )
+end
+
+# Kernels compute them as the native engine does.
+times_of_steps(::Device, problem::Problem) = nothing
+
+"""How long the last step is."""
+function last_length(problem)
+    start, stop = step_times(problem, problem.num_steps - 1)
+    return is_shortened(problem) ? stop - start : problem.dt
 end
 
 function group_deliveries(make::BlockMaker, problem::Problem, θ::Model, moving::Coefficient, samples, put)

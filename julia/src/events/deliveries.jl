@@ -85,6 +85,9 @@ next_arrival(d::SomeDeliveries) = isempty(d.under_way) ? Inf : @inbounds d.under
 """The delay of synapse e."""
 @inline delay(θ::Model, e) = isempty(θ.delays) ? 0.0 : @inbounds θ.delays[e]
 
+"""Tangent of the delay of synapse e."""
+@inline delay_tangent(θ::DualModel, e) = isempty(θ.tangent.delays) ? 0.0 : θ.tangent.delays[e]
+
 """Let a spike of `source` be under way from the time `sent`, to those targets that it reaches later than `after`."""
 function send!(d::SomeDeliveries, θ::Model, synapses::SynapseList, source, index, sent, after = -Inf)
     targets = row(synapses, source)

@@ -4,7 +4,7 @@
 
 @inline exp_of(x) = fast_exp(x)
 @inline log_of(x::Float64) =
-    ifelse(x >= 2.3e-308, fast_log(x), ifelse(x < 0.0, NaN, ifelse(x >= 0.0, -Inf, x)))
+    ifelse(x >= LOG_LEAST, fast_log(x), ifelse(x < 0.0, NaN, ifelse(x >= 0.0, -Inf, x)))
 @inline sqrt_of(x::Float64) = Core.Intrinsics.sqrt_llvm(x)   # `@fastmath sqrt` promises that there is no NaN
 @inline tanh_of(x::Float64) = (e = fast_exp(2.0 * min_of(max_of(x, -20.0), 20.0)); (e - 1.0) / (e + 1.0))
 @inline sin_of(x::Float64) = fast_sincos(x)[1]
@@ -64,5 +64,7 @@ end
 # --- code of the host's -----------------------------------------------------------------------------------------------
 
 @entry_point function ssnn_define(name::Ptr{UInt8}, source::Ptr{UInt8})
-    include_string(@__MODULE__, unsafe_string(source), unsafe_string(name))
+    definition = unsafe_string(name), unsafe_string(source)
+    include_string(@__MODULE__, definition[2], definition[1])
+    push!(DEFINITIONS, definition)
 end

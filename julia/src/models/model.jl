@@ -90,6 +90,8 @@ end
 zero_state(::Val{M}) where {M} = ntuple(_ -> 0.0, Val(M))
 zero_vectors(::Val{M}, n) where {M} = ntuple(_ -> zeros(n), Val(M))
 
+finite_or_zero(x) = isfinite(x) ? x : 0.0
+
 """A state with its tangent, and back to the tangent."""
 @inline duals(y, dy) = map(Dual, y, dy)
 @inline tangents_of(y) = map(tangent, y)

@@ -552,8 +552,6 @@ function delivered_adjoint!(w::AdjointWorker, cotangents::SampleCotangents, syna
     end
 end
 
-finite_or_zero(x) = isfinite(x) ? x : 0.0
-
 @entry_point function ssnn_adjoint(problem_pointer::Ptr{Problem}, data_pointer::Ptr{AdjointData})
     adjoint(unsafe_load(problem_pointer), unsafe_load(data_pointer))
 end

@@ -191,10 +191,6 @@ end
 
 const NO_AREAS = Float64[]
 
-"""Where step `n` (from 0) of the grid begins and ends."""
-step_times(problem, n) =
-    problem.t0 + n * problem.dt, n == problem.num_steps - 1 ? problem.t1 : problem.t0 + (n + 1) * problem.dt
-
 """Whether the last step is shorter than the others."""
 function is_shortened(problem)
     steps = (problem.t1 - problem.t0) / problem.dt

@@ -225,9 +225,6 @@ function sent_tangent(o::TangentObserver, run::Run, spike::SpikeUnderWay, e, p)
     return unsafe_load(o.outputs.spike_times, spike.index + capacity * (o.sample - 1 + samples * (p - 1)))
 end
 
-"""Tangent of the delay of synapse e."""
-@inline delay_tangent(θ::DualModel, e) = isempty(θ.tangent.delays) ? 0.0 : θ.tangent.delays[e]
-
 function before_transition!(o::TangentObserver, run::Run, step::Step, j, event)
     for (θ, dx) in zip(o.duals, o.states)
         apply_transition_tangent!(dx.y, run.x.y, θ, run.synapses, j, event)

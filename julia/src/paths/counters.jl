@@ -35,9 +35,6 @@ Second word of the counter: which draw of one neuron this is. `component` and `n
 @inline counter_word(purpose::Purpose, component::Integer, neuron::Integer, node::Integer = 0) =
     UInt64(neuron) | (UInt64(component) << 32) | (UInt64(purpose) << 36) | (UInt64(node) << 40)
 
-"""Uniform in the open interval (0, 1) on a grid of 2^-52, from the 52 leading bits of a word."""
-@inline uniform(word::UInt64) = double((word >> 12) | 0x3ff0000000000000) - (1.0 - 0x1p-53)
-
 """Two independent standard normals from one block, by Box and Muller."""
 @inline function normal_pair(key::NTuple{2,UInt64}, counter::NTuple{2,UInt64})
     word1, word2 = threefry(key, counter)

@@ -180,11 +180,9 @@ end
 
 # Where the tables have an interval of length h of neuron k, a part of a whole step; 0 for one that they do not have.
 @inline function known_place(solver::AnyOU, k, h)
-    # As a difference of exponents, if only they differ.
-    depth = reinterpret(Int64, solver.length) - reinterpret(Int64, h)
-    kind = @inbounds solver.kind[k]
-    (depth & 0x000fffffffffffff == 0 && 0 <= depth >> 52 < @inbounds solver.depths[kind]) || return 0
-    return (depth >> 52) + 1 + DEEPEST * (kind - 1)
+    depth, kind = halvings(solver.length, h), @inbounds solver.kind[k]
+    0 <= depth < @inbounds(solver.depths[kind]) || return 0
+    return depth + 1 + DEEPEST * (kind - 1)
 end
 
 """Responses of neuron k over an interval of length h, and their derivatives in μ1 and μ2."""

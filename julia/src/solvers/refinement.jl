@@ -56,9 +56,6 @@ deepest_leaf(::Solver) = DEEPEST
 const BASE_DEPTH = 4
 const SHALLOWEST = 5        # so that leaves are as accurate as large steps, too
 
-# n for 2^n ≤ x < 2^(n + 1); very low where x is 0.
-@inline exponent_of(x::Float64) = Int((reinterpret(UInt64, x) >> 52) & 0x7ff) - 1023
-
 # --- the tree of intervals --------------------------------------------------------------------------------------------
 
 const HALVINGS = ntuple(n -> 2.0^(1 - n), DEEPEST + 1)
@@ -108,7 +105,7 @@ first, down to the leaves.
 function refine(
     follow::F, start, solver, θ::Model, step::Step{M}, k, y, a, b, to_spike::Bool, firing::Bool,
 ) where {F,M}
-    leaves = leaf_depth(solver, θ, k, step.length)
+    leaves = min(leaf_depth(solver, θ, k, step.length), most_leaves(step.memory))
     prepare_refinement!(solver, θ, k, leaves)
     followed = start
     depth, position, from, to = 0, 0, step.start, step.stop

@@ -67,6 +67,9 @@ RefinementMemory{M,C}(n::Integer, depth::Integer) where {M,C} = RefinementMemory
 remembers_passages(memory::RefinementMemory) = memory.remembers_passages
 remembers_passages(::SplitMemory) = false
 
+# How deep leaves may be at most: as deep as there is memory for.
+most_leaves(::SplitMemory) = DEEPEST
+
 """Forget the path and the passages of another sample."""
 function forget!(memory::RefinementMemory)
     fill!(memory.tag, 0)
@@ -94,6 +97,10 @@ struct Step{M,C,D<:Driver{C},V<:AbstractVector{Float64},R<:SplitMemory{M,C}}
     driver::D
     memory::R
 end
+
+"""Where step `n` (from 0) of the grid begins and ends."""
+step_times(problem, n) =
+    problem.t0 + n * problem.dt, n == problem.num_steps - 1 ? problem.t1 : problem.t0 + (n + 1) * problem.dt
 
 """The driver's increment of component c of neuron k over the step."""
 @inline increment(step::Step, k, c) = @inbounds step.scale * step.increments[step.offset+k+(c-1)*step.num_neurons]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...errors import JuliaError
 
-INTERFACE_VERSION = 12
+INTERFACE_VERSION = 13
 
 
 def source_dir() -> Path:
