@@ -50,8 +50,7 @@ SSNN.lanes_per_group(::KernelDevice, neurons) = neurons <= FEW_NEURONS ? 1 : min
 
 # What is more than a group has lanes for. On the processor nothing is gained by kernels for each step; where tests want
 # them, they have as few lanes as there is work for.
-SSNN.large_from(::KernelDevice) = MOST_LANES + 1
-SSNN.large_from(::KernelDevice{CPU}) = typemax(Int)
+SSNN.large_from(device::KernelDevice) = device.backend isa CPU ? typemax(Int) : MOST_LANES + 1
 SSNN.lanes_of_grid(::KernelDevice, neurons) = neurons
 SSNN.lanes_of_grid(::KernelDevice{CPU}, neurons) = cld(neurons, NEURONS_PER_LANE)
 SSNN.wait_for(device::KernelDevice) = KernelAbstractions.synchronize(device.backend)

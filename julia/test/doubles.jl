@@ -12,7 +12,6 @@ SSNN.new_memory(::Noting, value, count) = fill(value, count)
 SSNN.let_go!(::Noting, memory) = nothing
 SSNN.free_memory(::Noting) = 2^30
 SSNN.lanes_per_group(::Noting, neurons) = 1
-SSNN.large_from(::Noting) = typemax(Int)
 
 function SSNN.launch!(run, device::Noting, work, num_samples, num_directions, lanes)
     push!(device.calls, Tuple{typeof(run),typeof(work),Int,Int,SSNN.OnlyLane})

@@ -16,7 +16,6 @@ let_go!(::Emulation, memory) = nothing
 free_memory(::Emulation) = EMULATED_MEMORY[]
 lanes_per_group(device::Emulation, neurons) = device.lanes
 lanes_of_grid(device::Emulation, neurons) = neurons
-large_from(::Emulation) = typemax(Int)
 
 """Where tasks meet."""
 mutable struct TaskMeeting

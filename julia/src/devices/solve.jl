@@ -18,6 +18,7 @@ Something that computes groups of lanes, in memory of its own. Methods:
 abstract type Device end
 
 is_interleaved(::Device) = true
+large_from(::Device) = typemax(Int)
 
 # Those that the host may name; packages bring theirs by the hook: a function of a name and a backend.
 const DEVICES = Dict{String,Device}()
