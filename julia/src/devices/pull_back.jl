@@ -66,8 +66,8 @@ function pull_back_on_device(problem, data, device::Device, θ::Model, solver, :
         check_cancelled()
         sizes = TapeSizes(problem, M, scale)
         each = bytes_per_sample(problem, M, C, DEEPEST, 1) + bytes(sizes, n, M) +
-            8 * (length(coefficient_arrays(θ)) * n + length(problem.synapses)) + 3 * 8 * M * n * Int(problem.num_saves) +
-            PIECES_KEPT[] * most_lanes(device, n) * 8 * (5 + M + 2 * C)
+            8 * (length(coefficient_arrays(θ)) * n + length(problem.synapses)) +
+            3 * 8 * M * n * Int(problem.num_saves) + PIECES_KEPT[] * most_lanes(device, n) * 8 * (5 + M + 2 * C)
         samples = start:min(start + clamp(free_memory(device) ÷ each, 1, num_samples) - 1, num_samples)
         packed_θ = packed(θ, list, problem.synapses.weights, problem.synapses.delays, samples, 1)
         if pull_back_batch(problem, data, device, θ, packed_θ, solver, wanted, sizes, samples, Val(M), Val(C))

@@ -6,7 +6,8 @@ struct LossWork
     at_end::EndWork
 end
 
-LossWork(num_neurons::Integer, depth::Integer) = LossWork(SignatureWork(num_neurons, depth), EndWork(num_neurons, depth))
+LossWork(num_neurons::Integer, depth::Integer) =
+    LossWork(SignatureWork(num_neurons, depth), EndWork(num_neurons, depth))
 
 # Mean over words of (E S(X) − E S(Y))², and its gradient in the times of X. Y is a batch, or null with its expected
 # signature given. With `matched` sample p of X is paired with sample p of Y, and both keep of each neuron only as many

@@ -68,15 +68,21 @@ them.
 """
 function exp_difference(y, m::Int)
     value(y) <= 1 && return exp_difference_series(0.0 * y, y, m)
-    m == 1 && return fast_exp(-y)
-    return (inverse_factorial(m - 2) - exp_difference(y, m - 1)) / y
+    difference = fast_exp(-y)
+    for order in 2:m
+        difference = (inverse_factorial(order - 2) - difference) / y
+    end
+    return difference
 end
 
 function exp_difference(x, y, m::Int)
-    value(x) < value(y) && return exp_difference(y, x, m)
+    value(x) < value(y) && ((x, y) = (y, x))
     value(x) <= 1 && return exp_difference_series(x, y, m)
-    m == 2 && return fast_exp(-y) * exp_difference(x - y, 2)
-    return (exp_difference(y, m - 1) - exp_difference(x, y, m - 1)) / x
+    difference = fast_exp(-y) * exp_difference(x - y, 2)
+    for order in 3:m
+        difference = (exp_difference(y, order - 1) - difference) / x
+    end
+    return difference
 end
 
 const INVERSE_FACTORIALS = ntuple(n -> 1 / factorial(n - 1), 4)
