@@ -7,27 +7,6 @@ if !isdefined(@__MODULE__, :SSNN)
     include(joinpath(@__DIR__, "..", "src", "SSNN.jl"))
 end
 
-"""Methods that make a struct of values of any kind, as many as it has fields, and are not its own."""
-function replaced_constructors(part::Module)
-    found = Method[]
-    types = [getfield(part, name) for name in names(part; all = true) if isdefined(part, name)]
-    for type in types
-        body = type isa Type ? Base.unwrap_unionall(type) : nothing
-        body isa DataType && isstructtype(body) && !(body <: Tuple) && parentmodule(body) === part || continue
-        for method in methods(type)
-            kinds, arguments = Base.unwrap_unionall(method.sig).parameters[2:end], Base.method_argnames(method)[2:end]
-            length(kinds) == fieldcount(body) && all(kind -> kind === Any, kinds) || continue
-            arguments == collect(fieldnames(body)) || push!(found, method)
-        end
-    end
-    return found
-end
-
-@testset "no constructor takes the place of a struct's own, which precompilation refuses" begin
-    @test isempty(replaced_constructors(SSNN))
-    @test isempty(replaced_constructors(SSNN.Signatures))
-end
-
 @testset "elementary functions" begin
     for x in range(-700.0, 700.0; length = 2001)
         @test abs(SSNN.fast_exp(x) / exp(big(x)) - 1) < 4eps()
