@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: demo test lint julia-test bench examples docs docs-test notebooks clean
+.PHONY: demo test lint julia-test long-runs bench examples docs docs-test notebooks clean
 
 # Install, set up Julia, and reproduce the published figure 1: pictures in out/.
 demo: $(VENV)/installed
@@ -19,8 +19,8 @@ LONG_RUNS := tests/test_choosing_solvers.py tests/test_experiments.py tests/test
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test: $(VENV)/installed-dev
-	$(MAKE) --no-print-directory -j2 lint julia-test
-	$(PYTEST) $(LONG_RUNS)
+	$(BIN)/ssnn setup
+	$(MAKE) --no-print-directory -j3 lint julia-test long-runs
 	SSNN_JULIA_OPTIMIZE=1 $(PYTEST) $(LONG_RUNS:%=--ignore=%)
 
 lint: $(VENV)/installed-dev
@@ -31,6 +31,9 @@ lint: $(VENV)/installed-dev
 julia-test: $(VENV)/installed-dev
 	$(BIN)/ssnn setup
 	$(BIN)/python julia/test/run.py
+
+long-runs: $(VENV)/installed-dev
+	$(PYTEST) $(LONG_RUNS)
 
 bench: $(VENV)/installed
 	$(BIN)/ssnn setup
