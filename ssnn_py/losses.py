@@ -160,7 +160,7 @@ def _engine_of(generated: Any) -> str:
 def device_of(generated: Any) -> str:
     """Where trains were generated: of a solution its device, if it has the double precision that losses take."""
     device = str(getattr(getattr(generated, "problem", None), "device", "cpu"))
-    return device if engines.has_double(device) else "cpu"
+    return device if device == "cpu" or engines.has_double(device) else "cpu"
 
 
 def change_of_square(mean: Array, changes: Array, count: int) -> Array:
@@ -558,8 +558,9 @@ class SignatureMMD(Loss):
         self, generated: Any, observed: SpikeTrains, theirs: SpikeTrains
     ) -> tuple[SignatureKernel, tuple[Array, Array, Array]]:
         kernel = SignatureKernel(**self.options, engine=getattr(generated, "engine", "auto"))
-        if kernel.has_device_kernels:
-            kernel = replace(kernel, device=device_of(generated))
+        device = device_of(generated)
+        if device != "cpu" and kernel.has_device_kernels:
+            kernel = replace(kernel, device=device)
         return kernel, mmd_weights(observed.num_samples, theirs.num_samples, self.unbiased)
 
     def _own_of(
