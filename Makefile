@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: demo test lint julia-test long-runs bench examples docs docs-test notebooks clean
+.PHONY: demo test lint julia-dev julia-test long-runs bench examples docs docs-test notebooks clean
 
 # Install, set up Julia, and reproduce the published figure 1: pictures in out/.
 demo: $(VENV)/installed
@@ -19,7 +19,6 @@ LONG_RUNS := tests/test_choosing_solvers.py tests/test_experiments.py tests/test
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test: $(VENV)/installed-dev
-	$(BIN)/ssnn setup
 	$(MAKE) --no-print-directory -j3 lint julia-test long-runs
 	SSNN_JULIA_OPTIMIZE=1 $(PYTEST) $(LONG_RUNS:%=--ignore=%)
 
@@ -28,11 +27,13 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-julia-test: $(VENV)/installed-dev
+julia-dev: $(VENV)/installed-dev
 	$(BIN)/ssnn setup
+
+julia-test: julia-dev
 	$(BIN)/python julia/test/run.py
 
-long-runs: $(VENV)/installed-dev
+long-runs: julia-dev
 	$(PYTEST) $(LONG_RUNS)
 
 bench: $(VENV)/installed

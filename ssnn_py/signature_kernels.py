@@ -18,7 +18,7 @@ from . import engine as engines
 from .engine import core_function, default_threads, reference_signature, structs
 from .engine.workers import Workers, checked_executor
 from .errors import JuliaError, LikelyMistakeWarning, ValidationError, warn_caller
-from .signatures import as_path_input, signature, signature_backprop
+from .signatures import as_path_input, on_device, signature, signature_backprop
 from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, as_real_array, describe, require_memory
 
@@ -284,19 +284,11 @@ class SignatureKernel:
         """X and Y as trains or points (S, L, d), checked."""
         depth = self.depth or 1
         x, channels, *_ = as_path_input(X, depth, self.scales, "X")
-        if self.device != "cpu":
-            if not isinstance(x, SpikeTrains) or not isinstance(getattr(Y, "spike_trains", Y), SpikeTrains | None):
-                raise ValidationError(
-                    f"device {self.device!r} has kernels of spike trains alone, and these are points of paths. "
-                    "device='cpu', the default, has theirs"
-                )
-            if engines.resolve(self.engine) != "julia":
-                raise ValidationError(
-                    f"device {self.device!r} is reached through Julia, and the engine is {self.engine!r}"
-                )
+        on_device(x, self.device, self.engine, "kernels", "X")
         if layout == SYMMETRIC:
             return x, x
         y, others, *_ = as_path_input(Y, depth, self.scales, "Y")
+        on_device(y, self.device, self.engine, "kernels", "Y")
         if channels != others:
             raise ValidationError(f"Y must have the {channels} channels of X, got {others}")
         if layout == PAIRS and len(x) != len(y):

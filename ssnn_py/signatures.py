@@ -173,13 +173,15 @@ def _train_backprop(X: SpikeTrains, bar: Array, depth: int, factors: Array | Non
     return out
 
 
-def _on_device(X: SpikeTrains | Array, device: Any, engine: str) -> TypeGuard[SpikeTrains]:
-    """Whether signatures of X are computed on a device, which has those of spike trains alone."""
+def on_device(
+    X: SpikeTrains | Array, device: Any, engine: str, what: str = "signatures", name: str = "X"
+) -> TypeGuard[SpikeTrains]:
+    """Whether `what` there is of X is computed on a device, which has that of spike trains alone."""
     if engines.checked_device(device) == "cpu":
         return False
     if not isinstance(X, SpikeTrains):
         raise ValidationError(
-            f"device {device!r} has signatures of spike trains alone, and X are points of paths. device='cpu', the "
+            f"device {device!r} has {what} of spike trains alone, and {name} are points of paths. device='cpu', the "
             "default, has theirs"
         )
     if engines.resolve(engine) != "julia":
@@ -217,7 +219,7 @@ def expected_signature(
     array([2., 1.])
     """
     Y, channels, depth, factors = as_path_input(X, depth, scales)
-    if _on_device(Y, device, engine):
+    if on_device(Y, device, engine):
         out = np.zeros(signature_length(channels, depth))
         run = engines.device_function(
             device, "ssnn_device_expected_signature", POINTER(structs.SpikeTrains), c_int64, c_void_p
@@ -259,7 +261,7 @@ def expected_signature_backprop(
     samples = Y.num_samples if isinstance(Y, SpikeTrains) else Y.shape[0]
     if bar.size != signature_length(channels, depth):
         raise ValidationError(f"cotangent must have shape ({signature_length(channels, depth)},), got {describe(bar)}")
-    if _on_device(Y, device, engine):
+    if on_device(Y, device, engine):
         out, shares = np.zeros(Y.times.shape), bar / samples
         run = engines.device_function(
             device, "ssnn_device_signatures_backprop", POINTER(structs.SpikeTrains), c_int64, c_void_p, c_void_p

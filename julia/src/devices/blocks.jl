@@ -104,6 +104,20 @@ end
 
 @inline leads(lane::Lane) = lane_index(lane) == 1
 
+"""
+Have lanes take over what others have, pairwise, in halves, so that the first has that of all in the end: each calls
+`take!(other)` with the index of a lane, and they meet. What a lane has must be seen by the others before.
+"""
+@inline function in_halves(take!::F, lane::Lane) where {F}
+    index, count = lane_index(lane), num_lanes(lane)
+    while count > 1
+        half = (count + 1) >> 1
+        index + half <= count && take!(index + half)
+        count = half
+        meet(lane)
+    end
+end
+
 """Whether a lane has the care of the place `n`, and of which of the `count` places after `start` it has, from 1."""
 @inline owns(lane::Lane, n) = n % num_lanes(lane) == lane_index(lane) - 1
 @inline owned(lane::Lane, start, count) =

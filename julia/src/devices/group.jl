@@ -562,20 +562,14 @@ function next_event(g::Group)
     well, coming = x.status[1] == ALL_WELL, coming_spike(g.work.deliveries)
     τ, j = next_of_lane(g, g.work.steps)
     num_lanes(lane) == 1 && return τ, j, coming, well
-    index, count = lane_index(lane), num_lanes(lane)
+    index = lane_index(lane)
     x.times[index], x.neurons[index] = τ, j
     meet(lane)
-    # Pairwise, in halves: the first lane's is then the first of all.
-    while count > 1
-        half = (count + 1) >> 1
-        if index + half <= count
-            time, k = x.times[index+half], x.neurons[index+half]
-            if time < τ || time == τ && k < j
-                x.times[index], x.neurons[index] = τ, j = time, k
-            end
+    in_halves(lane) do other
+        time, k = x.times[other], x.neurons[other]
+        if time < x.times[index] || time == x.times[index] && k < x.neurons[index]
+            x.times[index], x.neurons[index] = time, k
         end
-        count = half
-        meet(lane)
     end
     return x.times[1], x.neurons[1], coming, well
 end

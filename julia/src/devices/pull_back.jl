@@ -83,7 +83,7 @@ function pull_back_batch(
     problem, data, device, θ, packed_θ, solver, wanted, sizes, samples, ::Val{M}, ::Val{C},
 ) where {M,C}
     make = BlockMaker(device, length(samples), 1)
-    put(part) = with_arrays(array -> to_device(device, array), part)
+    put(part) = brought_to(device, part)
     records = GroupRecords(
         make, problem, Outputs(C_NULL, C_NULL, C_NULL, C_NULL, C_NULL, C_NULL, 0), nothing, M,
     )
@@ -149,7 +149,7 @@ function empty_gradients(make::BlockMaker, θ::Model, wanted::Vector{Coefficient
     for (numbers, into) in ((θ.weights, data.weights), (θ.delays, data.delays))
         blocks[numbers] = into.pointer == C_NULL ? sink(size(numbers)) : per_sample(make, 0.0, length(numbers))
     end
-    constant(array) = with_arrays(memory -> to_device(make.device, memory), shared(array))
+    constant(array) = brought_to(make.device, shared(array))
     return with_arrays(array -> get(() -> constant(array), blocks, array), θ)
 end
 

@@ -36,6 +36,9 @@ const LARGE_FROM = Ref{Union{Nothing,Int}}(nothing)
 
 is_large(device::Device, neurons) = neurons >= (LARGE_FROM[] === nothing ? large_from(device) : LARGE_FROM[])
 
+"""A part with its arrays in the device's memory."""
+brought_to(device::Device, part) = with_arrays(array -> to_device(device, array), part)
+
 # --- packing ----------------------------------------------------------------------------------------------------------
 
 """A coefficient of some samples, in `directions` where it is a tangent, for an array like `shape`."""
@@ -322,7 +325,7 @@ function group_work(
         problem.num_steps, last_length(problem), problem.max_spikes, spike_limit(problem.synapses, n),
         problem.num_saves, keeps, !isempty(records.hazards), !isempty(records.hazards_at_saves),
     )
-    put(part) = with_arrays(array -> to_device(device, array), part)
+    put(part) = brought_to(device, part)
     return GroupWork(
         shape, put(times_of_steps(device, problem)), put(for_groups(solver, θ, count, problem)), put(θ),
         dθ === nothing ? nothing : put(dθ),

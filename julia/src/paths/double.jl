@@ -4,9 +4,6 @@
 """As many bits as a number has."""
 const Word = UInt64
 
-bits(x::Float64) = reinterpret(Word, x)
-from_bits(x::Word) = reinterpret(Float64, x)
-
 const MANTISSA_BITS = 52
 const MANTISSA_MASK = 0x000fffffffffffff
 const EXPONENT_BIAS = Word(1023)
@@ -29,15 +26,6 @@ const LN2_HIGH = 0x1.62e42fefp-1        # leading bits of log 2, so that a multi
 const LN2_LOW = Float64(log(big(2)) - big(LN2_HIGH))
 # π/2 in parts, so that multiples up to 2^20 of the first two are exact.
 const HALF_PI = (0x1.921fb544p0, 0x1.0b4611a6p-34, Float64(big(π) / 2 - big(0x1.921fb544p0) - big(0x1.0b4611a6p-34)))
-
-# n for 2^n ≤ x < 2^(n + 1); very low where x is 0.
-@inline exponent_of(x::Float64) = Int((bits(x) >> MANTISSA_BITS) & 0x7ff) - 1023
-
-"""How often `whole` is to be halved to give `part`; none of the numbers from 0 where that is impossible."""
-@inline function halvings(whole::Float64, part::Float64)
-    difference = reinterpret(Int64, whole) - reinterpret(Int64, part)
-    return difference & 0x000fffffffffffff == 0 ? difference >> MANTISSA_BITS : -1     # only the exponents differ
-end
 
 """Uniform in the open interval (0, 1) on a grid of 2^-52, from the 52 leading bits of a word."""
 @inline uniform(word::UInt64) = from_bits((word >> 12) | BITS_OF_ONE) - (1.0 - 0x1p-53)

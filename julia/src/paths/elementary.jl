@@ -2,6 +2,19 @@
 # versions do not vectorise. All are Taylor polynomials on a reduced argument, long enough that rounding dominates
 # (about one unit in the last place). What they know of the number format is in `double.jl`.
 
+bits(x::Float64) = reinterpret(Word, x)
+from_bits(x::Word) = reinterpret(Float64, x)
+
+# n for 2^n ≤ x < 2^(n + 1); very low where x is 0.
+@inline exponent_of(x::Float64) =
+    Int((bits(x) >> MANTISSA_BITS) & (2 * EXPONENT_BIAS + Word(1))) - Int(EXPONENT_BIAS)
+
+"""How often `whole` is to be halved to give `part`; none of the numbers from 0 where that is impossible."""
+@inline function halvings(whole::Float64, part::Float64)
+    difference = bits(whole) % Int - bits(part) % Int
+    return difference & Int(MANTISSA_MASK) == 0 ? difference >> MANTISSA_BITS : -1     # only the exponents differ
+end
+
 """
     polynomial(x, coefficients)
 

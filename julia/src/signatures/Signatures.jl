@@ -8,9 +8,9 @@ using ..SSNN: @entry_point, BOUNDARY_STRUCTS, ENTRY_POINTS, PlanKey, SMALL_JOB, 
 using ..SSNN: available_threads, check_cancelled, chunk_limit, chunk_ranges, foreach_chunk, host_array
 using ..SSNN: report_failure, row, with_workers
 using ..SSNN: Block, BlockMaker, Device, Lane, MadeOfArrays, OnlyLane
-using ..SSNN: device_named, free_memory, from_device, is_interleaved, lane_index, lanes_per_group, launch!, leads
-using ..SSNN: let_go!, let_go_of_all!, meet, new_memory, num_lanes, of_group, owned, owns, per_sample, shared
-using ..SSNN: to_device, turns, with_arrays
+using ..SSNN: brought_to, device_named, free_memory, from_device, in_halves, is_interleaved, lane_index
+using ..SSNN: lanes_per_group, launch!, leads, let_go!, let_go_of_all!, meet, new_memory, of_group, owned, owns
+using ..SSNN: per_sample, shared, turns, with_arrays
 
 include("words.jl")
 include("segments.jl")

@@ -21,32 +21,28 @@ function SignatureWork(num_neurons, depth)
     )
 end
 
-"""Who computes with a work: a thread by itself."""
-lane_of(::SignatureWork) = OnlyLane()
-
-"""What all lanes have a share of, together."""
-total(::SignatureWork, share) = share
-
-clear!(::SignatureWork, words::Words) = fill!(words.values, 0.0)
+# Lanes share a work: each has a share of a sum, of words that are cleared, and of words that are copied.
+total(work, share, ::OnlyLane) = share
+clear!(words::HostWords, ::OnlyLane) = fill!(words.values, 0.0)
+copy_words!(bar::HostWords, cotangent, count, ::OnlyLane) = copyto!(bar.values, 1, cotangent, 1, count)
 
 """Signature of the Marcus lift of `train` in `work.S`, up to level `top`."""
-function train_signature!(work, trains, train, top::Int = work.S.depth)
-    S, lane = work.S, lane_of(work)
-    clear!(work, S)
+function train_signature!(work, trains, train, top::Int = work.S.depth, lane::Lane = OnlyLane())
+    S = work.S
+    clear!(S, lane)
     k, later = num_spikes(train), trains.t1
     while true
         earlier = k == 0 ? trains.t0 : train.times[k]
         prepend_letter!(S, 1, scale(trains, 1) * (later - earlier), top, lane)
         k == 0 && return S
         start = group_start(train, k)
-        prepend_jump!(work, trains, train, start:k, top)
+        prepend_jump!(work, trains, train, start:k, top, lane)
         k, later = start - 1, earlier
     end
 end
 
 """Put the jump of simultaneous spikes in front."""
-function prepend_jump!(work, trains, train, group, top)
-    lane = lane_of(work)
+function prepend_jump!(work, trains, train, group, top, lane::Lane)
     if length(group) == 1
         letter = train.letters[first(group)]
         prepend_letter!(work.S, letter, scale(trains, letter), top, lane)
@@ -57,8 +53,7 @@ function prepend_jump!(work, trains, train, group, top)
 end
 
 """Take the jump of simultaneous spikes away again, with its cotangent."""
-function drop_jump!(work, trains, train, group, cotangent, below)
-    lane = lane_of(work)
+function drop_jump!(work, trains, train, group, cotangent, below, lane::Lane)
     if length(group) == 1
         letter = train.letters[first(group)]
         height = scale(trains, letter)
@@ -88,26 +83,28 @@ end
 Adds ∂⟨cotangent, S(train)⟩/∂τ to `times_bar` (by the train's columns), undoing the path piece by piece from the front.
 Before that, `look` is shown the signature; of its highest level it may see nothing.
 """
-function train_adjoint!(times_bar, work, trains, train, cotangent, look = S -> nothing)
-    S, bar, lane = work.S, work.bar, lane_of(work)
+function train_adjoint!(
+    times_bar, work, trains, train, cotangent, look = S -> nothing, lane::Lane = OnlyLane(),
+)
+    S, bar = work.S, work.bar
     # Of a signature only the levels below the top are read here, except around simultaneous spikes.
     joint = has_joint_spikes(train)
     below = joint ? S.depth : S.depth - 1
-    train_signature!(work, trains, train, below)
+    train_signature!(work, trains, train, below, lane)
     look(S)
-    copy_words!(work, bar, cotangent, joint ? length(cotangent) : bar.offsets[bar.depth])
+    copy_words!(bar, cotangent, joint ? length(cotangent) : bar.offsets[bar.depth], lane)
     earlier, k = trains.t0, 0
     while true
         later = k == num_spikes(train) ? trains.t1 : train.times[k+1]
         x = scale(trains, 1) * (later - earlier)
-        x_bar = scale(trains, 1) * total(work, letter_derivative(bar, S, 1, cotangent, lane))
+        x_bar = scale(trains, 1) * total(work, letter_derivative(bar, S, 1, cotangent, lane), lane)
         k > 0 && leads(lane) && shift!(times_bar, train, group_start(train, k):k, -x_bar)
         k == num_spikes(train) && return
         stop = group_stop(train, k + 1)
         leads(lane) && shift!(times_bar, train, k+1:stop, x_bar)
         prepend_letter!(S, 1, -x, below, lane)
         prepend_letter_adjoint!(bar, 1, x, cotangent, lane)
-        drop_jump!(work, trains, train, k+1:stop, cotangent, below)
+        drop_jump!(work, trains, train, k+1:stop, cotangent, below, lane)
         k, earlier = stop, later
     end
 end
@@ -119,8 +116,6 @@ function has_joint_spikes(train)
     end
     return false
 end
-
-copy_words!(::SignatureWork, bar::Words, cotangent, count) = copyto!(bar.values, 1, cotangent, 1, count)
 
 """Spikes at one time move together: each carries an equal share."""
 function shift!(times_bar, train, group, amount)

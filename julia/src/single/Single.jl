@@ -9,7 +9,7 @@ import ..SSNN
 import ..SSNN: Coefficient, Inputs, Insertion, Insertions, PerSynapse, Problem, Start
 import ..SSNN: SynapseList, SynapseNumbers, Synapses
 import ..SSNN: first_target, input_variable, is_input, row, synapses_of, target
-import ..SSNN: Block, Lane, MadeOfArrays, OnlyLane, lane_index, leads, meet, num_lanes, of_group, turns
+import ..SSNN: Block, Lane, MadeOfArrays, OnlyLane, in_halves, lane_index, leads, meet, num_lanes, of_group, turns
 import ..SSNN: Device, GridLane, check_cancelled, lanes_of_grid, lanes_per_group, start!, start_grid!, wait_for
 import ..SSNN: MAX_SPIKES_IN_STEP
 

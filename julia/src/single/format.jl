@@ -3,9 +3,6 @@
 """As many bits as a number has."""
 const Word = UInt32
 
-bits(x::Float32) = reinterpret(Word, x)
-from_bits(x::Word) = reinterpret(Float32, x)
-
 const MANTISSA_BITS = 23
 const MANTISSA_MASK = 0x007fffff
 const EXPONENT_BIAS = Word(127)
@@ -27,13 +24,6 @@ const LN2_HIGH = 0.693359375f0          # of 9 bits, so that any exponent's mult
 const LN2_LOW = Float32(log(big(2)) - big(LN2_HIGH))
 # Parts of 8 and 11 bits: multiples up to 2^13 of the first two are exact.
 const HALF_PI = (1.5703125f0, 4.837513f-4, Float32(big(pi) / 2 - big(1.5703125f0) - big(4.837513f-4)))
-
-@inline exponent_of(x::Float32) = Int((bits(x) >> MANTISSA_BITS) & 0xff) - 127
-
-@inline function halvings(whole::Float32, part::Float32)
-    difference = Int(reinterpret(Int32, whole)) - Int(reinterpret(Int32, part))
-    return difference & Int(MANTISSA_MASK) == 0 ? difference >> MANTISSA_BITS : -1
-end
 
 """
 The number in double precision, rounded to a number in the open interval (0, 1): near 0 it has all of its leading bits.

@@ -53,6 +53,8 @@ num_events(x::EventTrain) = num_pieces(x) - 1
     return x.events.starts[event]+1:x.events.starts[event+1]
 end
 
+@inline letter(x::EventTrain, i, n) = x.events.letters[n]
+
 """How many spikes of neuron `a` event `i` has."""
 @inline function spikes_of(x::EventTrain, i, a)
     total = 0
@@ -235,25 +237,6 @@ restore_edge!(work, terms) = (for m in 1:terms; work.jump_edge[m] = work.kept[m]
 keep_column!(work, i, terms) = (for m in 1:terms; work.kept[m] = work.jump_series[m, i]; end)
 restore_column!(work, i, terms) = (for m in 1:terms; work.jump_series[m, i] = work.kept[m]; end)
 
-"""The largest sum of coefficients along an event of `x`, or along one at its end where `more` is 1."""
-function longest_event(x::EventTrain, y::EventTrain, squares, more)
-    longest = 0.0
-    for i in 1:num_events(x)
-        along = 0.0
-        for n in spikes_at(x, i)
-            a = x.events.letters[n]
-            along += squares[a] * (y.events.counts[a] + more)
-        end
-        longest = max(longest, along)
-    end
-    if more == 1
-        for a in eachindex(squares)
-            longest = max(longest, squares[a] * (y.events.counts[a] + 1))
-        end
-    end
-    return longest
-end
-
 # --- all pairs --------------------------------------------------------------------------------------------------------
 
 """What all lanes compute with; `rows` of X are those at hand, and `starts` says how many pairs are before each."""
@@ -286,7 +269,9 @@ function run_pair!(all::PairWork, s, p, ::Lane)
     a, b = all.of_x[s], all.of_y[s]
     xs, ys, work, squares = of_group(all.xs, a, 1), of_group(all.ys, b, 1), of_group(all.pairs, s, 1), all.squares
     x, y, gradient, more = EventTrain(xs, false), EventTrain(ys, false), !isempty(all.weights), Int(all.ends)
-    longest = max(longest_event(x, y, squares, more), longest_event(y, x, squares, more))
+    longest = max(
+        longest_event(a -> ys.counts[a], x, squares, more), longest_event(a -> xs.counts[a], y, squares, more),
+    )
     work.longest[1] = longest
     terms = num_coefficient_terms(work.cell, longest)
     value, exponent, count = sweep!(work, x, y, squares, terms, work.ahead, gradient, all.ends)
@@ -304,7 +289,6 @@ end
 
 """Sum the gradients of row `s` of those at hand."""
 function run_x_sum!(all::PairWork, s, p, lane::Lane)
-    a = all.first_row + s - 1
     for column in turns(lane, size(all.x_sums, 1))
         total = 0.0
         for pair in all.starts[s]+1:all.starts[s+1]
@@ -359,12 +343,7 @@ function PairSizes(xs, ys, squares, job::KernelJob, ends::Bool)
     gradient = job.weights != C_NULL
     both = gradient && (job.layout == SYMMETRIC || job.y_bar != C_NULL)
     most_x, most_y = (map(a -> maximum(x -> length(x.of_neuron[a]), batch), eachindex(squares)) for batch in (xs, ys))
-    # The coefficients along any event sum to no more.
-    along(a, most) = squares[a] * (most[a] + ends)
-    longest(batch, most) = maximum(batch) do x
-        at_end = ends ? maximum(a -> along(a, most), eachindex(squares)) : 0.0
-        mapreduce(letters -> mapreduce(a -> along(a, most), +, letters; init = 0.0), max, x.letters; init = at_end)
-    end
+    longest(batch, most) = maximum(x -> longest_event(a -> most[a], x, squares, Int(ends)), batch)
     most_terms(batch) = maximum(x -> maximum(x.terms), batch)
     return PairSizes(
         maximum(num_pieces, xs), padded_terms(max(most_terms(xs), most_terms(ys)) + 1),
@@ -379,14 +358,15 @@ bytes_per_pair(z::PairSizes) =
     2 * sizeof(Meeting) * z.meetings + 8 * (z.x_columns + z.y_columns + 3 * z.ends * z.neurons)
 
 """Arrays for so many pairs."""
-function PairArrays(device::Device, z::PairSizes, count, put)
+function PairArrays(device::Device, z::PairSizes, count)
     of_each(value, dims...) = of_pairs(device, new_memory(device, value, prod(dims) * count), dims, count)
     numbers(dims...) = of_each(0.0, dims...)
     pieces() = numbers(z.pieces)
     meetings() = of_each(Meeting(0, 0, 0.0, 0.0, 0.0, 0), z.meetings)
     at_ends() = numbers(z.ends ? z.neurons : 0)
     sums() = numbers(MAX_TERMS + 1)
-    cell = CellArrays(sums(), sums(), sums(), put(shared(INVERSE_FACTORIAL)), put(shared(REACH)))
+    tables = brought_to(device, (shared(INVERSE_FACTORIAL), shared(REACH)))
+    cell = CellArrays(sums(), sums(), sums(), tables...)
     return PairArrays(
         numbers(z.terms, z.pieces), numbers(z.terms), pieces(), pieces(), pieces(), pieces(),
         numbers(z.jump_terms, num_jump_columns(z)), numbers(z.jump_terms), numbers(z.jump_terms), cell, numbers(1),
@@ -407,9 +387,8 @@ function train_kernels(device::Device, X::SpikeTrains, Y::SpikeTrains, job::Kern
     duration(trains) = scale(trains, 1) * (trains.t1 - trains.t0)
     batch(trains, other) = [Events(trains, s, duration(other)) for s in 1:trains.num_samples]
     xs, ys, squares = batch(X, Y), batch(Y, X), squared_scales(X)
-    put(part) = with_arrays(array -> to_device(device, array), part)
     sizes, num_y = PairSizes(xs, ys, squares, job, ends != C_NULL), Int(job.num_y)
-    events = put((EventArrays(xs), EventArrays(ys), shared(squares)))
+    events = brought_to(device, (EventArrays(xs), EventArrays(ys), shared(squares)))
     y_sums = sums_of(device, sizes.y_columns, num_y)
     fit = free_memory(device) ÷ bytes_per_pair(sizes)
     of_row(a) = first_of_row(job.layout, a):last_of_row(job.layout, a, num_y)
@@ -421,7 +400,7 @@ function train_kernels(device::Device, X::SpikeTrains, Y::SpikeTrains, job::Kern
             last_row += 1
             count += length(of_row(last_row))
         end
-        kernels_of_rows(device, events, sizes, job, ends, a:last_row, of_row, y_sums, scale(X, 1), put)
+        kernels_of_rows(device, events, sizes, job, ends, a:last_row, of_row, y_sums, scale(X, 1))
         a = last_row + 1
     end
     if sizes.y_columns > 0
@@ -433,15 +412,15 @@ end
 
 """Those of some rows, into the host's arrays; gradients in Y are added to `y_sums`."""
 function kernels_of_rows(
-    device::Device, (xs, ys, squares), sizes, job::KernelJob, ends, rows, of_row, y_sums, time_scale, put,
+    device::Device, (xs, ys, squares), sizes, job::KernelJob, ends, rows, of_row, y_sums, time_scale,
 )
     pairs = [(a, b) for a in rows for b in of_row(a)]
     count, gradient = length(pairs), job.weights != C_NULL
     starts = [0; cumsum([length(of_row(a)) for a in rows])]
     weights = gradient ? [weight(job, a, b) for (a, b) in pairs] : Float64[]
-    arrays = PairArrays(device, sizes, count, put)
+    arrays = PairArrays(device, sizes, count)
     x_sums = sums_of(device, sizes.x_columns, length(rows))
-    listed = put((shared(weights), shared(first.(pairs)), shared(last.(pairs)), shared(starts)))
+    listed = brought_to(device, map(shared, (weights, first.(pairs), last.(pairs), starts)))
     work = PairWork(
         xs, ys, arrays, squares, listed..., first(rows), length(rows), Int(job.num_y), Int(job.layout),
         job.logarithmic == 1, ends != C_NULL, time_scale, x_sums, y_sums,
@@ -454,7 +433,12 @@ function kernels_of_rows(
     for (s, (a, b)) in enumerate(pairs)
         store_values!(job, a, (b,), 1, (values[s],), (exponents[s],))
     end
-    ends == C_NULL || store_ends!(ends, job, pairs, map(host, (arrays.of_x, arrays.of_y, arrays.of_both)), arrays.of_x)
+    if ends != C_NULL
+        gains = map((arrays.of_x, arrays.of_y, arrays.of_both)) do block
+            with_arrays(memory -> from_device(device, memory), block)
+        end
+        foreach(((s, (a, b)),) -> store_ends!(ends, job, a, b, of_group(gains, s, 1)...), enumerate(pairs))
+    end
     if gradient
         launch!(run_x_sum!, device, work, length(rows), 1, lanes_per_group(device, sizes.x_columns))
         host_array(row(job.x_bar, job.x_size, first(rows)), job.x_size * length(rows)) .+= host(x_sums)
@@ -463,19 +447,4 @@ function kernels_of_rows(
         end
     end
     foreach(part -> let_go_of_all!(device, part), (arrays, listed, x_sums))
-end
-
-"""What pairs gain by a spike at the end, as the method for one thread puts it down."""
-function store_ends!(ends::Ptr{Float64}, job::KernelJob, pairs, (of_x, of_y, of_both), block::Block)
-    n = length(block)
-    for (s, (a, b)) in enumerate(pairs), k in 1:n
-        at = of_group(block, s, 1).offset + 1 + (k - 1) * block.spacing
-        into(x, y) = (place(job, x, y) - 1) * n + k
-        if job.layout == SYMMETRIC && a == b
-            unsafe_store!(ends, of_x[at] + of_y[at] + of_both[at], into(a, a))
-        else
-            unsafe_store!(ends, of_x[at], into(a, b))
-            job.layout == SYMMETRIC && unsafe_store!(ends, of_y[at], into(b, a))
-        end
-    end
 end

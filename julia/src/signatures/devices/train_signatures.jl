@@ -50,64 +50,39 @@ struct SignatureArrays{W<:Words,F<:Block{Float64,1},T<:TrainArrays} <: MadeOfArr
     trains::T
 end
 
-"""And as one lane of a sample's group sees it."""
-struct LaneSignatureWork{W<:Words,F<:Block{Float64,1},L<:Lane}
-    S::W
-    bar::W
-    powers::W
-    powers_bar::W
-    jump::F
-    jump_bar::F
-    shares::F
-    lane::L
-end
-
-LaneSignatureWork(w::SignatureArrays, lane::Lane) =
-    LaneSignatureWork(w.S, w.bar, w.powers, w.powers_bar, w.jump, w.jump_bar, w.shares, lane)
-
-lane_of(work::LaneSignatureWork) = work.lane
-
-# Pairwise, in halves, so that the order is that of lanes.
-function total(work::LaneSignatureWork, share)
-    shares, lane = work.shares, work.lane
-    index, count = lane_index(lane), num_lanes(lane)
-    count == 1 && return share
+function total(work, share, lane::Lane)
+    shares, index = work.shares, lane_index(lane)
     shares[index] = share
     meet(lane)
-    while count > 1
-        half = (count + 1) >> 1
-        index + half <= count && (shares[index] += shares[index+half])
-        count = half
-        meet(lane)
-    end
+    in_halves(other -> shares[index] += shares[other], lane)
     return shares[1]
 end
 
-function clear!(work::LaneSignatureWork, words::Words)
-    for n in turns(work.lane, length(words.values))
+function clear!(words::Words, lane::Lane)
+    for n in turns(lane, length(words.values))
         words.values[n] = 0.0
     end
-    meet(work.lane)
+    meet(lane)
 end
 
-function copy_words!(work::LaneSignatureWork, bar::Words, cotangent, count)
-    for n in turns(work.lane, count)
+function copy_words!(bar::Words, cotangent, count, lane::Lane)
+    for n in turns(lane, count)
         bar.values[n] = cotangent[n]
     end
-    meet(work.lane)
+    meet(lane)
 end
 
 """One lane of a sample's signature."""
 function run_signature!(all::SignatureArrays, s, p, lane::Lane)
     w = of_group(all, s, p)
-    train_signature!(LaneSignatureWork(w, lane), w.trains, w.trains)
+    train_signature!(w, w.trains, w.trains, w.S.depth, lane)
     return
 end
 
 """One lane of its adjoint."""
 function run_signature_adjoint!(all::SignatureArrays, s, p, lane::Lane)
     w = of_group(all, s, p)
-    train_adjoint!(w.times_bar, LaneSignatureWork(w, lane), w.trains, w.trains, w.cotangent)
+    train_adjoint!(w.times_bar, w, w.trains, w.trains, w.cotangent, S -> nothing, lane)
     return
 end
 
@@ -131,7 +106,8 @@ function run_word_sum!(w::WordSums, s, p, ::Lane)
 end
 
 """
-Call `compute!(arrays, samples)` with the memory for some samples after the other, as many at once as fit: whole chunks.
+Call `compute!(arrays, samples, lanes)` with the memory for some samples after the other, as many at once as fit: whole
+chunks.
 """
 function signatures_on_device(compute!, device::Device, trains::SpikeTrains, depth, cotangent)
     d, num_words, all = Int(trains.num_neurons) + 1, signature_length(trains, depth), Int(trains.num_samples)
@@ -143,17 +119,17 @@ function signatures_on_device(compute!, device::Device, trains::SpikeTrains, dep
         check_cancelled()
         samples = start:min(start + size - 1, all)
         make, host = BlockMaker(device, length(samples), 1), TrainArrays(trains, samples)
-        put(part) = with_arrays(array -> to_device(device, array), part)
-        offsets = put(shared(level_offsets(d, depth)))
+        offsets = brought_to(device, shared(level_offsets(d, depth)))
         words(wanted) = Words(per_sample(make, 0.0, wanted ? num_words : 0), offsets, d, Int(depth))
         joint = host.any_joint
         numbers(count) = per_sample(make, 0.0, count)
         arrays = SignatureArrays(
             words(true), words(gradient), words(joint), words(joint && gradient), numbers(joint ? d : 0),
-            numbers(joint && gradient ? d : 0), numbers(lanes), put(shared(gradient ? cotangent : Float64[])),
-            numbers(gradient ? Int(trains.capacity) : 0), put(host),
+            numbers(joint && gradient ? d : 0), numbers(lanes),
+            brought_to(device, shared(gradient ? cotangent : Float64[])), numbers(gradient ? Int(trains.capacity) : 0),
+            brought_to(device, host),
         )
-        compute!(arrays, samples)
+        compute!(arrays, samples, lanes)
         let_go_of_all!(device, arrays)
     end
 end
@@ -171,9 +147,9 @@ end
 function expected_signature(device::Device, trains::SpikeTrains, depth)
     num_words = signature_length(trains, depth)
     total = zeros(num_words)
-    signatures_on_device(device, trains, depth, nothing) do arrays, samples
+    signatures_on_device(device, trains, depth, nothing) do arrays, samples, lanes
         count, chunks = length(samples), cld(length(samples), SAMPLES_PER_SUM)
-        launch!(run_signature!, device, arrays, count, 1, lanes_per_group(device, num_words))
+        launch!(run_signature!, device, arrays, count, 1, lanes)
         sums = Block(new_memory(device, 0.0, num_words * chunks), (num_words, chunks); by_direction = 0)
         of_samples = Block(arrays.S.values.memory, (num_words, count); by_direction = 0)
         launch!(run_word_sum!, device, WordSums(of_samples, sums), num_words, chunks, 1)
@@ -198,8 +174,7 @@ end
 """The gradient in the spike times, on a device."""
 function signature_backprop(device::Device, trains::SpikeTrains, depth, cotangent, times_bar::Ptr{Float64})
     capacity = Int(trains.capacity)
-    signatures_on_device(device, trains, depth, cotangent) do arrays, samples
-        lanes = lanes_per_group(device, length(cotangent))
+    signatures_on_device(device, trains, depth, cotangent) do arrays, samples, lanes
         launch!(run_signature_adjoint!, device, arrays, length(samples), 1, lanes)
         of_samples = from_device(device, arrays.times_bar.memory)
         GC.@preserve of_samples unsafe_copyto!(

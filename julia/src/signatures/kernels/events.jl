@@ -55,5 +55,29 @@ num_events(x::Events) = length(x.letters)
 @inline terms_along(x::Events, i) = @inbounds x.terms[i]
 num_spikes(x::Events) = mapreduce(length, +, x.spikes; init = 0)
 
+@inline spikes_at(x::Events, i) = eachindex(x.letters[i])
+@inline letter(x::Events, i, n) = x.letters[i][n]
+
+"""
+What the coefficients along an event of `x` sum to at most, where the other train has `count_of(a)` spikes of neuron a,
+and `more` at its end; with these, also along an event at the end of `x`.
+"""
+function longest_event(count_of::F, x, squares, more) where {F}
+    longest = 0.0
+    for i in 1:num_events(x)
+        along = 0.0
+        for n in spikes_at(x, i)
+            a = letter(x, i, n)
+            along += squares[a] * (count_of(a) + more)
+        end
+        longest = max(longest, along)
+    end
+    more == 0 && return longest
+    for a in eachindex(squares)
+        longest = max(longest, squares[a] * (count_of(a) + more))
+    end
+    return longest
+end
+
 """Squares of the neurons' scales: the coefficient of two spikes of one neuron."""
 squared_scales(trains::SpikeTrains) = [scale(trains, neuron + 1)^2 for neuron in 1:trains.num_neurons]

@@ -15,13 +15,9 @@ function prepare_spikes!(work::SweepWork, l, x::Events, y::Events, squares)
     if by_table
         length(work.history[l]) < stop && resize!(work.history[l], stop)
     else
-        # The coefficients along an event sum to less than this.
-        with(other, a) = squares[a] * (length(other.of_neuron[a]) + work.more)
-        along(neurons, other) = mapreduce(a -> with(other, a), +, neurons; init = 0.0)
-        at_end(other) = work.more == 0 ? 0.0 : maximum(a -> with(other, a), eachindex(squares))
-        most(train, other) = mapreduce(neurons -> along(neurons, other), max, train.letters; init = at_end(other))
+        longest(train, other) = longest_event(a -> length(other.of_neuron[a]), train, squares, work.more)
         # Events of X, and those at its end.
-        terms = num_coefficient_terms(max(most(x, y), most(y, x)))
+        terms = num_coefficient_terms(max(longest(x, y), longest(y, x)))
         work.jump_series[l] = zeros(terms, num_events(x) + work.more * length(squares))
     end
     return by_table

@@ -22,7 +22,10 @@ function train_kernels(X::SpikeTrains, Y::SpikeTrains, job::KernelJob, ends::Ptr
     run_job(() -> (SweepWork(), SweepWork()), job, by_length(xs), by_length(ys)) do (ahead, back), a, bs, used, y_bar
         kernels, exponents = sweep!(ahead, xs[a], map(b -> ys[b], bs), used, squares, tables, gradient, at_end)
         store_values!(job, a, bs, used, kernels, exponents)
-        at_end && store_ends!(ends, job, a, bs, used, ahead)
+        at_end && foreach(1:used) do l
+            gains = ahead.ends[l]
+            store_ends!(ends, job, a, bs[l], gains.of_x, gains.of_y, gains.of_both)
+        end
         gradient || return
         sweep!(back, xs_back[a], map(b -> ys_back[b], bs), used, squares, tables, true)
         x_bar = host_array(row(job.x_bar, job.x_size, a), job.x_size)
@@ -41,18 +44,16 @@ end
 
 """
 What k(X_a, Y_b) gains where X_a has one more spike at its end, of each neuron, into `ends`, (S, R, N), in units of the
-pair's exponent. Where both are the same sample of SYMMETRIC, it has the spike on both sides.
+pair's exponent: `Ends`. Where both are the same sample of SYMMETRIC, it has the spike on both sides.
 """
-function store_ends!(ends::Ptr{Float64}, job::KernelJob, a, bs, used, work::SweepWork)
-    for l in 1:used
-        gains, n = work.ends[l], length(work.ends[l].of_x)
-        into(x, y) = host_array(row(ends, n, place(job, x, y)), n)
-        if job.layout == SYMMETRIC && a == bs[l]
-            into(a, a) .= gains.of_x .+ gains.of_y .+ gains.of_both
-        else
-            copyto!(into(a, bs[l]), gains.of_x)
-            job.layout == SYMMETRIC && copyto!(into(bs[l], a), gains.of_y)
-        end
+function store_ends!(ends::Ptr{Float64}, job::KernelJob, a, b, of_x, of_y, of_both)
+    n = length(of_x)
+    into(x, y) = host_array(row(ends, n, place(job, x, y)), n)
+    if job.layout == SYMMETRIC && a == b
+        into(a, a) .= of_x .+ of_y .+ of_both
+    else
+        copyto!(into(a, b), of_x)
+        job.layout == SYMMETRIC && copyto!(into(b, a), of_y)
     end
 end
 
