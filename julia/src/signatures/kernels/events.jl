@@ -79,5 +79,8 @@ function longest_event(count_of::F, x, squares, more) where {F}
     return longest
 end
 
+# Where the other train is that one.
+longest_event(x::Events, y::Events, squares, more) = longest_event(a -> length(y.of_neuron[a]), x, squares, more)
+
 """Squares of the neurons' scales: the coefficient of two spikes of one neuron."""
 squared_scales(trains::SpikeTrains) = [scale(trains, neuron + 1)^2 for neuron in 1:trains.num_neurons]

@@ -15,9 +15,9 @@ function prepare_spikes!(work::SweepWork, l, x::Events, y::Events, squares)
     if by_table
         length(work.history[l]) < stop && resize!(work.history[l], stop)
     else
-        longest(train, other) = longest_event(a -> length(other.of_neuron[a]), train, squares, work.more)
         # Events of X, and those at its end.
-        terms = num_coefficient_terms(max(longest(x, y), longest(y, x)))
+        longest = max(longest_event(x, y, squares, work.more), longest_event(y, x, squares, work.more))
+        terms = num_coefficient_terms(longest)
         work.jump_series[l] = zeros(terms, num_events(x) + work.more * length(squares))
     end
     return by_table

@@ -22,10 +22,7 @@ function train_kernels(X::SpikeTrains, Y::SpikeTrains, job::KernelJob, ends::Ptr
     run_job(() -> (SweepWork(), SweepWork()), job, by_length(xs), by_length(ys)) do (ahead, back), a, bs, used, y_bar
         kernels, exponents = sweep!(ahead, xs[a], map(b -> ys[b], bs), used, squares, tables, gradient, at_end)
         store_values!(job, a, bs, used, kernels, exponents)
-        at_end && foreach(1:used) do l
-            gains = ahead.ends[l]
-            store_ends!(ends, job, a, bs[l], gains.of_x, gains.of_y, gains.of_both)
-        end
+        at_end && store_ends!(ends, job, a, bs, used, ahead)
         gradient || return
         sweep!(back, xs_back[a], map(b -> ys_back[b], bs), used, squares, tables, true)
         x_bar = host_array(row(job.x_bar, job.x_size, a), job.x_size)
@@ -39,6 +36,14 @@ function train_kernels(X::SpikeTrains, Y::SpikeTrains, job::KernelJob, ends::Ptr
                 w * scale(X, 1), unit,
             )
         end
+    end
+end
+
+"""Of one sample with the first `used` of bs."""
+function store_ends!(ends::Ptr{Float64}, job::KernelJob, a, bs, used, work::SweepWork)
+    for l in 1:used
+        gains = work.ends[l]
+        store_ends!(ends, job, a, bs[l], gains.of_x, gains.of_y, gains.of_both)
     end
 end
 
