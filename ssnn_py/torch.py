@@ -7,8 +7,9 @@ Needs PyTorch, which is not installed with ssnn_py: ``pip install torch``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,12 @@ except ImportError as error:  # pragma: no cover
     raise ImportError("ssnn_py.torch needs PyTorch: pip install torch") from error
 
 from . import engine as engines
-from .engine import Cotangents, Insertions, RawSolution
+from .engine import Cotangents, Insertions, Problem, RawSolution
+from .engine.device_arrays import ArrayLibrary
 from .errors import NoGradientError, ValidationError
 from .network import Network
 from .recordings import Recordings, with_spike_at_end
-from .simulation import Solution, with_input_times
-from .simulation import simulate as _simulate
+from .simulation import Solution, prepare, warn_of_likely_mistakes, with_input_times
 from .unbiased import at_places, choose_insertions, with_insertions
 from .validation import describe
 
@@ -47,12 +48,20 @@ class TorchSolution:
     v, i : torch.Tensor, shape (S, T, N), float64
         Those of these names.
     solution : Solution
-        The solution in NumPy, with everything else.
+        The solution in NumPy, with everything else. Of one that is on a GPU the spikes and recorded values are copied
+        when it is first asked for.
     """
 
     spike_times: torch.Tensor
     states: dict[str, torch.Tensor]
-    solution: Solution
+    problem: Problem = field(repr=False)
+    engine: str = field(repr=False)
+    #: Its arrays are NumPy's, or tensors where the solution is on a device.
+    raw: RawSolution = field(repr=False)
+
+    @functools.cached_property
+    def solution(self) -> Solution:
+        return Solution(self.problem, self.engine, _in_numpy(self.raw))
 
     @property
     def v(self) -> torch.Tensor:
@@ -64,11 +73,69 @@ class TorchSolution:
 
     @property
     def spike_neurons(self) -> torch.Tensor:
-        return torch.tensor(self.solution.spike_neurons)
+        return _copied(self.raw.spike_neurons).to(self.spike_times.device)
 
     @property
     def spike_counts(self) -> torch.Tensor:
-        return torch.tensor(self.solution.spike_counts)
+        neurons: Any = self.raw.spike_neurons
+        if not isinstance(neurons, torch.Tensor):
+            return torch.tensor(self.solution.spike_counts, device=self.spike_times.device)
+        one_more = self.problem.network.num_neurons  # for no spike
+        counts = neurons.new_zeros(len(neurons), one_more + 1)
+        counts.scatter_add_(1, neurons.where(neurons >= 0, one_more), torch.ones_like(neurons))
+        return counts[:, :one_more]
+
+
+class TorchArrays(ArrayLibrary):
+    """Tensors on one device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def full(self, shape: tuple[int, ...], value: float) -> torch.Tensor:
+        dtype = torch.int64 if isinstance(value, int) else torch.float64
+        return torch.full(shape, value, dtype=dtype, device=self.device)
+
+    def contiguous(self, array: torch.Tensor) -> torch.Tensor:
+        return (array.to(torch.float64) if array.is_floating_point() else array).contiguous()
+
+    def address(self, array: torch.Tensor) -> int:
+        return int(array.data_ptr())
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+@functools.cache
+def _arrays_on(device: torch.device) -> TorchArrays:
+    return TorchArrays(device)
+
+
+def _library(device: str, tensors: Sequence[torch.Tensor]) -> TorchArrays | None:
+    """Where solutions stay that are computed on `device`: on the GPU that a tensor is on if it is that one, the first
+    of its kind, and of kernels on the processor in its memory; else nothing, and they go through the host's.
+    """
+    if device == "kernels" or engines.is_emulation(device):
+        return _arrays_on(torch.device("cpu"))
+    is_ours = {"cuda": torch.version.cuda, "rocm": torch.version.hip}.get(device) is not None
+    there = [tensor.device for tensor in tensors if tensor.device.type == "cuda" and tensor.device.index == 0]
+    return _arrays_on(there[0]) if is_ours and there else None
+
+
+def _copied(array: Any) -> torch.Tensor:
+    """A tensor of one's own with the numbers of a tensor or an array."""
+    return array.clone() if isinstance(array, torch.Tensor) else torch.from_numpy(np.array(array))
+
+
+def _in_numpy(raw: RawSolution) -> RawSolution:
+    """The same with arrays of NumPy."""
+    there: Any = raw
+    if not isinstance(there.spike_times, torch.Tensor):
+        return raw
+    states = {name: values.cpu().numpy() for name, values in there.states.items()}
+    times, neurons = there.spike_times.cpu().numpy(), there.spike_neurons.cpu().numpy()
+    return replace(raw, spike_times=times, spike_neurons=neurons, states=states)
 
 
 class _Simulate(torch.autograd.Function):
@@ -80,22 +147,21 @@ class _Simulate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: _Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        solution = call.solve([tensor.detach().cpu().numpy().astype(np.float64) for tensor in tensors])
+        call.solve([tensor.detach().cpu().numpy().astype(np.float64) for tensor in tensors])
         ctx.call = call
         ctx.like = [(tensor.dtype, tensor.device) for tensor in tensors]
         ctx.set_materialize_grads(False)
-        samples, neurons = solution.problem.num_samples, solution.network.num_neurons
-        arrays = (solution.spike_times, *solution.states.values())
-        hazards = (torch.zeros(shape, dtype=torch.float64) for shape in ((samples, neurons), (samples,)))
-        return (*(torch.from_numpy(np.array(part)) for part in arrays), *hazards)
+        samples, neurons = call.problem.num_samples, call.problem.network.num_neurons
+        times, *states = (_copied(part) for part in (call.raw.spike_times, *call.raw.states.values()))
+        hazards = (times.new_zeros(shape) for shape in ((samples, neurons), (samples,)))
+        return (times, *states, *hazards)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *bars: torch.Tensor | None) -> tuple[Any, ...]:
-        arrays = [None if bar is None else bar.cpu().numpy() for bar in bars]
         wanted = ctx.needs_input_grad[1:]
         names = [name for name, needed in zip(ctx.call.names, wanted, strict=True) if needed]
-        gradients = ctx.call.pull_back(arrays, names)
+        gradients = ctx.call.pull_back(bars, names)
         out = []
         for name, (dtype, device), needed in zip(ctx.call.names, ctx.like, wanted, strict=True):
             out.append(torch.from_numpy(gradients[name]).to(dtype=dtype, device=device) if needed else None)
@@ -123,7 +189,7 @@ class _Call:
         self.differentiated = any(value.requires_grad for value in parameters.values()) and torch.is_grad_enabled()
         self.insertions: Insertions | None = None
 
-    def solve(self, arrays: list[Any]) -> Solution:
+    def solve(self, arrays: list[Any]) -> None:
         values = dict(zip(self.names, arrays, strict=True))
         arguments = with_input_times(self.arguments, values.pop("input_times", None))
         own = {name: value for name, value in values.items() if name in self.network.parameters}
@@ -131,25 +197,59 @@ class _Call:
         network = self.network.replace(**own)
         if self.differentiated:
             network.check_gradients(wrt=self.names)
-        self.solution = _simulate(network, **{**arguments, **initial})
-        return self.solution
+        self.problem, self.engine = prepare(network, **{**arguments, **initial})
+        warn_of_likely_mistakes(self.problem)
+        self.library = _library(self.problem.device, self.tensors)
+        self.raw = engines.engine_for(self.engine, self.problem, self.library).solve(self.problem)
 
-    def pull_back(self, bars: list[Any], names: list[str]) -> dict[str, Any]:
-        times, *of_states, at_end, at_place = bars
+    @functools.cached_property
+    def solution(self) -> Solution:
+        return Solution(self.problem, self.engine, _in_numpy(self.raw))
+
+    def cotangents(
+        self, times: torch.Tensor | None, states: Mapping[str, torch.Tensor], entries: NDArray[Any] | None
+    ) -> Cotangents:
+        """Those of the solution; of spike times and recorded values tensors where it is on a device."""
+        if self.library is None:
+            return self.solution.cotangents(
+                None if times is None else times.cpu().numpy(),
+                entries=entries,
+                states_bar={name: bar.cpu().numpy() for name, bar in states.items()},
+            )
+        raw: Any = self.raw
+        return Cotangents(
+            raw.spike_times.new_zeros(()).expand_as(raw.spike_times)
+            if times is None
+            else _counted("spike_times", times, raw.spike_times),
+            {name: _counted(name, bar, raw.states[name]) for name, bar in states.items()},
+            entries,
+        )
+
+    def pull_back(self, bars: Sequence[torch.Tensor | None], names: list[str]) -> dict[str, Any]:
+        times, *of_states, end, place = bars
         named = dict(zip(self.network.states, of_states, strict=True))
         states = {name: bar for name, bar in named.items() if bar is not None}
-        if at_end is not None and states and self.solution.truncated.any():
+        at_end, at_place = (None if bar is None else bar.cpu().numpy() for bar in (end, place))
+        if at_end is not None and states and self.raw.truncated.any():
             raise NoGradientError(
                 "no unbiased gradient: samples were cut at max_spikes, and with them what they record; give no "
                 "max_spikes, or a larger one"
             )
-        cotangents: Cotangents = self.solution.cotangents(times, entries=at_end, states_bar=states)
+        cotangents = self.cotangents(times, states, at_end)
         if at_place is not None and self.insertions is not None:
             cotangents = replace(cotangents, **at_places(self.insertions, at_place, self.solution.recorded_shape))
-        problem = self.solution.problem
-        gradients = engines.engine_for(self.solution.engine, problem).pull_back(problem, cotangents, names)
+        engine = engines.engine_for(self.engine, self.problem, self.library)
+        gradients = engine.pull_back(self.problem, cotangents, names)
         engines.check_finite(gradients)
         return gradients
+
+
+def _counted(name: str, bar: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A cotangent with zeros where there is no spike or recorded value."""
+    counted = bar.to(like).where(torch.isfinite(like), 0.0)
+    if not torch.isfinite(counted).all():
+        raise ValidationError(f"the gradient by {name} must be finite wherever there is a spike or a recorded value")
+    return counted
 
 
 def _run(
@@ -159,7 +259,7 @@ def _run(
     call = _Call(network, parameters, arguments)
     spike_times, *states, at_end, at_place = _Simulate.apply(call, *call.tensors)  # type: ignore[no-untyped-call]
     named = dict(zip(network.states, states, strict=True))
-    return call, TorchSolution(spike_times, named, call.solution), (at_end, at_place)
+    return call, TorchSolution(spike_times, named, call.problem, call.engine, call.raw), (at_end, at_place)
 
 
 def simulate(network: Network, parameters: Mapping[str, torch.Tensor], **simulate_arguments: Any) -> TorchSolution:
@@ -170,8 +270,7 @@ def simulate(network: Network, parameters: Mapping[str, torch.Tensor], **simulat
     network : Network
     parameters : mapping of str to torch.Tensor
         Names of the network's parameters, ``"v0"`` or ``"i0"``; sparse weights by their stored values; or
-        ``"input_times"``, which take the place of those of `input_spikes`. Any dtype and device; computed in double
-        precision on the CPU.
+        ``"input_times"``, which take the place of those of `input_spikes`. Any dtype and device.
     **simulate_arguments
         As for :func:`ssnn_py.simulate`. `input_spikes` may be a TorchSolution, too, the spikes of another network:
         gradients go through their times. Spikes that appear or vanish there are not seen.
@@ -179,6 +278,8 @@ def simulate(network: Network, parameters: Mapping[str, torch.Tensor], **simulat
     Returns
     -------
     TorchSolution
+        In double precision on the CPU; with a `device` that is a GPU, on which one of the tensors is, too, it is there
+        and stays there, as do its derivatives (docs/devices.md).
 
     Raises
     ------
@@ -294,6 +395,9 @@ def expectation(
     if not call.differentiated:
         return mean
 
+    def seen(batch: Recordings) -> torch.Tensor:
+        return evaluate(_seen(solution, batch, outputs.spike_times.device))
+
     def weighted(hazards: torch.Tensor, weights: NDArray[Any], changes: torch.Tensor) -> torch.Tensor:
         """Zero, and a gradient: hazards (S, …) times `weights` times `changes`, summed over the hazards' axes."""
         if not torch.isfinite(changes).all():
@@ -304,21 +408,21 @@ def expectation(
 
     here = values.detach()
     with torch.no_grad():
-        at_t1 = [evaluate(_seen(solution, with_spike_at_end(solution, k))) - here for k in range(network.num_neurons)]
+        at_t1 = [seen(with_spike_at_end(solution, k)) - here for k in range(network.num_neurons)]
     # A sample that is cut before t1 has no end.
     mean = mean + weighted(at_end, 1.0 - solution.truncated[:, None], torch.stack(at_t1, 1))
     call.insertions, weights = choose_insertions(solution, bool(order_matters), at_saves=True)
     if call.insertions is not None:
         with torch.no_grad():
-            early, late = (evaluate(_seen(solution, batch)) for batch in with_insertions(solution, call.insertions))
+            early, late = (seen(batch) for batch in with_insertions(solution, call.insertions))
         # Where two neurons fire at once, each of the two spikes is a place for the other: half of the jump belongs to
         # either.
         mean = mean + weighted(at_place, weights, early - late)
     return mean
 
 
-def _seen(solution: Solution, batch: Recordings) -> TorchSolution:
-    """The solution, with the spikes and recorded values of `batch`."""
+def _seen(solution: Solution, batch: Recordings, device: torch.device) -> TorchSolution:
+    """The solution, with the spikes and recorded values of `batch`, on a device."""
     trains, capacity = batch.spike_trains, solution.problem.max_spikes
     times, neurons = (
         np.ascontiguousarray(trains.times[:, :capacity]),
@@ -326,5 +430,5 @@ def _seen(solution: Solution, batch: Recordings) -> TorchSolution:
     )
     num_spikes = (neurons >= 0).sum(axis=1)
     raw = RawSolution(times, neurons, num_spikes, num_spikes == capacity, batch.states)
-    states = {name: torch.from_numpy(np.array(values)) for name, values in batch.states.items()}
-    return TorchSolution(torch.from_numpy(np.array(times)), states, replace(solution, raw=raw))
+    states = {name: _copied(values).to(device) for name, values in batch.states.items()}
+    return TorchSolution(_copied(times).to(device), states, solution.problem, solution.engine, raw)

@@ -9,7 +9,7 @@ from helpers import one_neuron, random_network, run_arguments
 import ssnn_py as ssnn
 from ssnn_py import engine as engines
 from ssnn_py import models
-from ssnn_py.engine import boot
+from ssnn_py.engine import boot, device_arrays, devices
 
 SOLVERS = ("euler_maruyama", "milstein", "stochastic_heun", "shark", "exact_ou")
 PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])
@@ -306,3 +306,68 @@ def assert_agree(name, device, precision="float64"):
         close(mine[0].states[state], values, f"tangents of {state}", of_others)
     for key, gradient in theirs[1].items():
         close(mine[1][key], gradient, f"gradient by {key}", of_others)
+
+
+# --- arrays of other libraries ----------------------------------------------------------------------------------------
+
+
+class FarArrays(device_arrays.ArrayLibrary):
+    """NumPy's arrays, as if they were a device's: it notes which addresses it was asked for, and how often to wait."""
+
+    def __init__(self):
+        self.addresses, self.waits = [], 0
+
+    def full(self, shape, value):
+        return np.full(shape, value)
+
+    def contiguous(self, array):
+        return np.array(array, order="C")
+
+    def address(self, array):
+        assert array.flags.c_contiguous
+        self.addresses.append(array.ctypes.data)
+        return array.ctypes.data
+
+    def wait(self):
+        self.waits += 1
+
+
+def assert_stays_there(device, library, max_spikes, precision="float64"):
+    """What a device computes into the arrays of a library of its memory, and from these, is what it does in NumPy's."""
+    network = random_network(1, neurons=2, samples=4, per_sample=False, sampled=False)
+    run = dict(t1=1.0, dt=0.02, num_samples=4, max_spikes=max_spikes, saveat=0.25, device=device)
+    solution = ssnn.simulate(network, **run, precision=precision)
+    problem, engine = solution.problem, devices.DeviceEngine(device, precision, library)
+    raw = engine.solve(problem)
+    if max_spikes:  # else spikes were cut to as many columns as there are
+        large = (raw.spike_times, raw.spike_neurons, *raw.states.values())
+        assert library.addresses == [array.ctypes.data for array in large]
+    for name in ("spike_times", "spike_neurons", "num_spikes", "truncated", "last_state"):
+        np.testing.assert_array_equal(getattr(raw, name), getattr(solution.raw, name))
+    for name, values in raw.states.items():
+        np.testing.assert_array_equal(values, solution.states[name])
+    times_bar, v_bar = (np.cos(np.arange(array.size)).reshape(array.shape) for array in (raw.spike_times, raw.v))
+    bars, wrt = solution.cotangents(times_bar, v_bar), ("mu", "weights")
+    there = engine.pull_back(problem, bars, wrt)
+    assert (library.waits, len(library.addresses)) == (2, 6)  # of four arrays and two cotangents
+    here = engines.engine_for("julia", problem).pull_back(problem, bars, wrt)
+    for name in wrt:
+        np.testing.assert_array_equal(there[name], here[name])
+
+
+def assert_tensors_stay_there(device):
+    """The same of PyTorch's tensors on a GPU, where it has them: values and gradients are those of the processor."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    if not torch.cuda.is_available():
+        pytest.skip("PyTorch finds no GPU")
+    layer = pytest.importorskip("ssnn_py.torch")
+    run, found = dict(t1=1.0, dt=0.02, num_samples=64, seed=3, saveat=0.25), []
+    for where, name in (("cpu", "cpu"), ("cuda", device)):
+        c = torch.tensor(1.5, dtype=torch.float64, device=where, requires_grad=True)
+        out = layer.simulate(one_neuron(), {"input_current": c}, **run, device=name)
+        assert {out.spike_times.device.type, out.spike_counts.device.type, out.v.device.type} == {where}
+        value = torch.nan_to_num(out.spike_times, posinf=0.0).sin().sum() + out.v.square().sum()
+        value.backward()
+        assert c.grad.device.type == where
+        found.append((value.item(), c.grad.item(), out.spike_counts.sum().item(), float(out.solution.v.sum())))
+    np.testing.assert_allclose(*found, rtol=1e-9)

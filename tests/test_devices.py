@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import needs_julia
-from device_cases import LARGE, QUICK, all_are_large, assert_agree
+from device_cases import LARGE, QUICK, FarArrays, all_are_large, assert_agree, assert_stays_there
 from helpers import one_neuron, random_network
 
 import ssnn_py as ssnn
@@ -162,7 +162,8 @@ def test_a_gpus_backend_is_told_to_the_core():
     assert julia.asked[1:] == [
         'CUDA.functional() || error("CUDA.functional() is false")',
         'SSNN.DEVICE_HOOK[]("cuda", CUDA.CUDABackend(), () -> CUDA.free_memory() ÷ 2, '
-        "CUDA.CUDABackend(; always_inline = true))",
+        "CUDA.CUDABackend(; always_inline = true), "
+        "(T, address, count) -> unsafe_wrap(CUDA.CuArray, CUDA.CuPtr{T}(address), count))",
     ]
     julia = FakeJulia()
     devices.load_packages(julia, "kernels")
@@ -324,6 +325,16 @@ def test_value_and_grad_and_fit_on_a_device():
         for device in ("cpu", "emulation:2")
     ]
     np.testing.assert_allclose(*fits, rtol=1e-7)
+
+
+@needs_julia
+@core_has_kernels
+@pytest.mark.parametrize("memory", ["much", "little"])
+@pytest.mark.parametrize("max_spikes", [3, None])
+def test_results_go_into_arrays_of_another_library_and_derivatives_come_from_them(max_spikes, memory, request):
+    if memory == "little":
+        request.getfixturevalue("little_memory")
+    assert_stays_there("emulation:2", FarArrays(), max_spikes)
 
 
 FEW, MORE = "mu", ("mu", "weights", "alpha", "sigma", "v0")

@@ -39,7 +39,7 @@ HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in la
 
 #: The same within `engine`, whose `__init__` declares what engines are and loads them, and within its room `boot`.
 ENGINE = (
-    {"debian", "reference_duals", "reference_noise", "reference_signature", "structs", "workers"},
+    {"debian", "device_arrays", "reference_duals", "reference_noise", "reference_signature", "structs", "workers"},
     {"executors", "boot", "driver_paths", "reference_models", "reference_signals"},
     {"reference_paths", "reference_solvers"},
     {"reference"},

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import needs_julia
-from device_cases import CASES, all_are_large, assert_agree, tolerances
+from device_cases import CASES, FarArrays, all_are_large, assert_agree, assert_stays_there, tolerances
 from helpers import one_neuron, random_network
 from test_devices import RUN, FakeJulia
 
@@ -116,6 +116,12 @@ def test_nearly_all_samples_have_the_same_spikes():
     errors = np.abs(double.spike_times[both] - single.spike_times[both])
     assert np.median(errors) < 4 * np.spacing(np.float32(run["t1"]))
     assert np.mean(errors < 64 * np.spacing(np.float32(run["t1"]))) > 0.99
+
+
+@needs_julia
+def test_results_go_into_arrays_of_another_library_in_double_precision():
+    """And derivatives come from them."""
+    assert_stays_there("emulation:1", FarArrays(), 3, "float32")
 
 
 @needs_julia

@@ -1,6 +1,6 @@
 """Networks in PyTorch."""
 
-from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -46,6 +46,90 @@ def test_equals_numpy_in_any_dtype(engine):
         out.spike_times.sum().backward()
         assert c.grad.dtype == dtype
         assert float(c.grad) == pytest.approx(float(wanted), rel=1e-6)
+
+
+# --- on devices -------------------------------------------------------------------------------------------------------
+
+ON_DEVICE = dict(t1=1.0, dt=0.02, num_samples=4, seed=5, saveat=0.25)
+
+
+def several(solution):
+    """A function of each sample that looks at all that is there."""
+    times = solution.spike_times.where(torch.isfinite(solution.spike_times), 0.0)
+    ones = (solution.spike_neurons == 1) * times
+    v = torch.nan_to_num(solution.v)
+    return (
+        times.square().sum(1)
+        + ones.sum(1)
+        + v.sin().sum((1, 2))
+        + (solution.spike_counts * torch.tensor([1.0, 0.5])).sum(1)
+    )
+
+
+@pytest.mark.parametrize("max_spikes", [3, None])
+@pytest.mark.parametrize("of", ["samples", "expectations"])
+def test_solutions_on_a_device_stay_there_with_their_derivatives(of, max_spikes, julia):
+    network = random_network(1, neurons=2, samples=4, per_sample=False, sampled=False)
+    # Samples that are cut have no unbiased gradient of what they record.
+    run = ON_DEVICE | {"max_spikes": 50 if max_spikes and of == "expectations" else max_spikes}
+    found = []
+    for device in ("cpu", "emulation:2"):
+        c = tensors(network, ("mu", "weights"))
+        if of == "samples":
+            out = layer.simulate(network, c, **run, device=device)
+            assert isinstance(out.raw.spike_times, torch.Tensor) == (device != "cpu")
+            value = several(out).mean()
+            np.testing.assert_array_equal(out.spike_counts, out.solution.spike_counts)
+            np.testing.assert_array_equal(out.spike_neurons, out.solution.spike_neurons)
+        else:
+            value = layer.expectation(several, network, c, **run, device=device)
+        value.backward()
+        found.append([value.item(), *(tensor.grad.numpy() for tensor in c.values())])
+    for here, there in zip(*found, strict=True):
+        np.testing.assert_allclose(there, here, rtol=1e-9, atol=1e-12)
+
+
+def test_what_is_done_to_tensors_does_not_change_the_solution(julia):
+    network = one_neuron()
+    run = ON_DEVICE | {"max_spikes": 3}
+    wanted = ssnn.simulate(network, **run)
+    for device in ("cpu", "emulation:2"):
+        c = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
+        out = layer.simulate(network, {"input_current": c}, **run, device=device)
+        with torch.no_grad():
+            out.spike_times[torch.isinf(out.spike_times)] = 9.0
+            out.spike_neurons[:] = 7
+            out.v[:] = 0.0
+        np.testing.assert_allclose(out.solution.spike_times, wanted.spike_times, rtol=1e-12)
+        np.testing.assert_array_equal(out.solution.spike_neurons, wanted.spike_neurons)
+        np.testing.assert_allclose(out.solution.v, wanted.v, rtol=1e-9)
+        out.spike_times.sum().backward()
+        assert c.grad.item() == pytest.approx(wanted.vjp(1.0, "input_current")["input_current"], rel=1e-9)
+
+
+def test_derivatives_on_a_device_that_are_not_finite_are_refused(julia):
+    c = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
+    for device in ("cpu", "emulation:2"):
+        out = layer.simulate(one_neuron(), {"input_current": c}, **ON_DEVICE, device=device)
+        with pytest.raises(ssnn.ValidationError, match="must be finite wherever there is a spike or a recorded value"):
+            (out.v * torch.nan).sum().backward()
+
+
+def test_which_solutions_stay_on_a_device():
+    """Tensors of a GPU, with a device that is it; these say where they are and no more."""
+    gpu, second, host = (torch.device(name) for name in ("cuda:0", "cuda:1", "cpu"))
+    at = [SimpleNamespace(device=device) for device in (host, second, gpu)]
+    built = {"cuda": torch.version.cuda, "rocm": torch.version.hip}
+    for device, version in built.items():
+        library = layer._library(device, at)
+        assert (library is None) == (version is None)
+        assert library is None or library.device == gpu
+        assert layer._library(device, at[:2]) is None
+    assert layer._library("kernels", at).device == host
+    assert layer._library("cpu", at) is layer._library("oneapi", at) is None
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
 
 
 def test_training_with_torch_optim(engine):
@@ -298,8 +382,9 @@ def test_expectations_that_have_no_unbiased_gradient():
 
 
 def test_expectations_by_solvers_that_do_not_carry_hazards(monkeypatch):
-    solve = ssnn.simulate
-    monkeypatch.setattr(layer, "_simulate", lambda *args, **options: replace(solve(*args, **options), engine="sciml"))
+    prepare, engine_for = layer.prepare, layer.engines.engine_for
+    monkeypatch.setattr(layer, "prepare", lambda *args, **options: (prepare(*args, **options)[0], "sciml"))
+    monkeypatch.setattr(layer.engines, "engine_for", lambda name, *rest: engine_for("reference", *rest))
     c = {"input_current": torch.tensor(1.5, requires_grad=True)}
     with pytest.raises(ssnn.NoGradientError, match="native solver"):
         layer.expectation(number, one_neuron(), c, t1=1.0, dt=0.05, num_samples=2, engine="reference")

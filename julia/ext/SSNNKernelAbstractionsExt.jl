@@ -6,11 +6,15 @@ using Adapt: Adapt, adapt
 using KernelAbstractions: KernelAbstractions, @groupsize, @index, @kernel, Backend, CPU
 using SSNN: SSNN, Block, Device, GridLane, Lane, OnlyLane
 
-"""A backend, that for kernels by grids, and how many bytes it has left: a function without arguments."""
-struct KernelDevice{B<:Backend,G<:Backend,F} <: Device
+"""
+A backend, that for kernels by grids, how many bytes it has left, a function without arguments, and how memory of others
+becomes an array of it, a function of the type of its numbers, their address and how many they are.
+"""
+struct KernelDevice{B<:Backend,G<:Backend,F,W} <: Device
     backend::B
     for_grids::G
     free::F
+    wrap::W
 end
 
 # On the processor a sample is one lane's, and memory is the host's.
@@ -26,6 +30,9 @@ function SSNN.to_device(device::KernelDevice, array)
 end
 
 SSNN.from_device(::KernelDevice, memory) = Array(memory)
+
+SSNN.array_at(::KernelDevice{CPU}, pointer, count) = SSNN.host_array(pointer, count)
+SSNN.array_at(device::KernelDevice, pointer::Ptr{T}, count) where {T} = device.wrap(T, UInt(pointer), Int(count))
 
 function SSNN.new_memory(device::KernelDevice, value, count)
     memory = KernelAbstractions.allocate(device.backend, typeof(value), count)
@@ -110,8 +117,8 @@ Adapt.adapt_structure(to, block::Block) = SSNN.with_arrays(memory -> adapt(to, m
 Adapt.adapt_structure(to, part::SSNN.OnDevice) = SSNN.with_arrays(memory -> adapt(to, memory), part)
 
 """Have the host name a backend, and another for grids, whose many lanes do little each."""
-function add_device!(name, backend::Backend, free, for_grids::Backend = backend)
-    SSNN.DEVICES[name] = KernelDevice(backend, for_grids, free)
+function add_device!(name, backend::Backend, free, for_grids::Backend = backend, wrap = nothing)
+    SSNN.DEVICES[name] = KernelDevice(backend, for_grids, free, wrap)
     return
 end
 

@@ -26,6 +26,7 @@ from ..values import Named, Record
 
 if TYPE_CHECKING:
     from ..network import Network
+    from .device_arrays import ArrayLibrary
 
 Array = NDArray[np.float64]
 ENGINES = ("julia", "reference")
@@ -558,6 +559,13 @@ def checked_device(device: Any, precision: Any = "float64") -> str:
     return devices.checked_device(device, precision)
 
 
+def is_emulation(device: str) -> bool:
+    """Whether a device is that of tests."""
+    from . import devices
+
+    return devices.is_emulation(device)
+
+
 def has_double(device: str) -> bool:
     """Whether a device, one that there is, computes with numbers of double precision, too."""
     from . import devices
@@ -574,17 +582,19 @@ def check_device(problem: Problem, engine: str) -> None:
 
 
 @functools.cache
-def _load_device(device: str, precision: str) -> Engine:
+def _load_device(device: str, precision: str, library: ArrayLibrary | None = None) -> Engine:
     from .devices import DeviceEngine
 
-    return DeviceEngine(device, precision)
+    return DeviceEngine(device, precision, library)
 
 
-def engine_for(name: str, problem: Problem) -> Engine:
-    """The engine of that name, on the problem's device, or with the workers of its executor where it has one."""
+def engine_for(name: str, problem: Problem, library: ArrayLibrary | None = None) -> Engine:
+    """The engine of that name, on the problem's device, or with the workers of its executor where it has one. On a
+    device, spikes and recorded values may be arrays of a `library`.
+    """
     if problem.device != "cpu":
         check_device(problem, name)
-        return _load_device(problem.device, problem.precision)
+        return _load_device(problem.device, problem.precision, library)
     if problem.executor is None:
         return load(name)
     from .executors import ExecutorEngine

@@ -20,6 +20,7 @@ from ..solvers import SCIML
 from ..validation import describe
 from . import Array, Cotangents, Engine, Insertions, Problem, RawSolution, structs
 from .boot import JuliaRuntime, runtime
+from .device_arrays import ArrayLibrary
 from .julia import JuliaEngine
 from .packages import DEVICE_PACKAGES
 
@@ -41,6 +42,9 @@ class Device:
     for_grids : str
         The expression of the backend for kernels of many lanes that do little each; the same where empty. With all
         calls inlined a lane has what it sees of each array in registers, not 18 to 60 KB of copies on its stack.
+    wrap : str
+        That of a function of a type, an address and a count: an array of memory that is somebody else's. Empty where
+        other libraries' memory cannot be reached.
     no_double : str
         Why it computes in single precision only; empty where it has both.
     """
@@ -50,6 +54,7 @@ class Device:
     free: str = ""
     facts: str = ""
     for_grids: str = ""
+    wrap: str = ""
     no_double: str = ""
 
     @property
@@ -72,12 +77,14 @@ DEVICES: dict[str, Device] = {
         'string(CUDA.name(CUDA.device()), ", ", CUDA.totalmem(CUDA.device()) >> 20, " MiB, driver for CUDA ", '
         "CUDA.driver_version())",
         "CUDA.CUDABackend(; always_inline = true)",
+        "(T, address, count) -> unsafe_wrap(CUDA.CuArray, CUDA.CuPtr{T}(address), count)",
     ),
     "rocm": Device(
         "an AMD GPU",
         "AMDGPU.ROCBackend()",
         "(isdefined(AMDGPU, :free_memory) ? AMDGPU.free_memory() : AMDGPU.Mem.free()) ÷ 2",
         'repr("text/plain", AMDGPU.device())',
+        wrap="(T, address, count) -> unsafe_wrap(AMDGPU.ROCArray, Ptr{T}(address), (count,); lock = false)",
     ),
     "oneapi": Device(
         "an Intel GPU",
@@ -191,7 +198,7 @@ def load_packages(julia: JuliaRuntime, name: str) -> None:
         try:
             julia.eval(f'{device.module}.functional() || error("{device.module}.functional() is false")')
             backends = f"{device.backend}, () -> {device.free}, {device.for_grids or device.backend}"
-            julia.eval(f'SSNN.DEVICE_HOOK[]("{name}", {backends})')
+            julia.eval(f'SSNN.DEVICE_HOOK[]("{name}", {backends}, {device.wrap or "nothing"})')
         except JuliaError as error:
             raise JuliaError(f"device {name!r} finds no usable GPU, {device.what}. Julia says: {error}") from error
 
@@ -214,28 +221,44 @@ class DeviceEngine(Engine):
         One of :data:`DEVICES`; or, for tests, ``"emulation:L"``: L lanes per sample, which the host runs as tasks.
     precision : str
         One of :data:`PRECISIONS`.
+    library : ArrayLibrary, optional
+        Whose arrays, in the device's memory, take the spikes and recorded values of solutions, and hold cotangents of
+        these; then there are no tangents.
     """
 
     name = "device"
 
-    def __init__(self, device: str, precision: str = "float64") -> None:
+    def __init__(self, device: str, precision: str = "float64", library: ArrayLibrary | None = None) -> None:
         self.device, self.precision = checked_device(device, precision), precision
+        self._library = library
         problem, outputs = POINTER(structs.Problem), POINTER(structs.Outputs)
         self._engine = JuliaEngine(
-            self._function("ssnn_device_solve", problem, outputs),
+            self._function("ssnn_device_solve", problem, outputs, where=True),
             self._function("ssnn_device_tangent", problem, outputs, POINTER(structs.TangentOutputs)),
-            self._function("ssnn_device_adjoint", problem, POINTER(structs.AdjointData)),
+            self._function("ssnn_device_adjoint", problem, POINTER(structs.AdjointData), where=True),
+            library,
         )
 
-    def _function(self, name: str, *argtypes: Any) -> Callable[..., None]:
-        function = function_on(self.device, name, *argtypes, ctypes.c_char_p)
-        encoded = self.precision.encode()
-        return lambda *arguments: function(*arguments, encoded)
+    def _function(self, name: str, *argtypes: Any, where: bool = False) -> Callable[..., None]:
+        """A function of the core; one that is to know `where` its arrays are waits until the library is done there."""
+        function = function_on(self.device, name, *argtypes, *([ctypes.c_int64] if where else []), ctypes.c_char_p)
+        encoded, library = self.precision.encode(), self._library
+        if not where:
+            return lambda *arguments: function(*arguments, encoded)
+        if library is None:
+            return lambda *arguments: function(*arguments, 0, encoded)
+
+        def there(*arguments: Any) -> None:
+            library.wait()
+            function(*arguments, 1, encoded)
+
+        return there
 
     def solve(
         self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
     ) -> RawSolution:
         check(problem)
+        assert directions is None or self._library is None
         return self._engine.solve(problem, directions, insertions)
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:

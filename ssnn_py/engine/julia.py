@@ -34,6 +34,7 @@ from . import (
     with_cause_of_runaway,
 )
 from .boot import runtime
+from .device_arrays import ArrayLibrary
 from .driver_paths import DriverJumps, DriverPath, driver_jumps, driver_path
 from .julia_functions import define
 from .structs import BYTES, Coefficient, PerSynapse, address, coefficient
@@ -42,10 +43,11 @@ _ZERO = np.zeros(())
 _SMALL = 2**14
 # Fields of the structs, in the order in which an engine's results and cotangents name them.
 _OUTPUTS = ("spike_times", "spike_neurons", "num_spikes", "truncated")
+_LARGE = ("spike_times", "spike_neurons")  # of the outputs, with the recorded variables
 _AT_RECORDED = ("log_hazards", "hazards")
 _BLANKS = (np.inf, -1, 0, False)  # in the outputs, where nothing happens
 _TANGENTS = ("spike_times", "s", "s_at_saves", "s_at_insertions")
-_COTANGENTS = ("spike_times", "entries", "entries_at_saves", "entries_at_insertions")
+_COTANGENTS = ("entries", "entries_at_saves", "entries_at_insertions")
 
 
 class _Table:
@@ -384,12 +386,16 @@ class _Results:
         struct.recorded, struct.num_recorded = ctypes.addressof(self._table), len(recorded)  # type: ignore[attr-defined]
         self._parts: list[tuple[int, Callable[[], NDArray[Any]]]] = []
         self._arrays: list[NDArray[Any]] = []
+        # What may be another library's: shape and value by place.
+        self._large: dict[int, tuple[tuple[int, ...], float]] = {}
         # Where each array's address goes: a field of the struct or of a part of it, or an entry of the table.
         self._places: list[tuple[Any, str]] = []
         for place, (name, shape, value) in enumerate([*fields, *(("", *part) for part in recorded)]):
             *inner, last = name.split(".")
             self._places.append((functools.reduce(getattr, inner, struct), last))
             size = math.prod(shape)
+            if name in _LARGE or not name:
+                self._large[place] = shape, value
             if size == 0:  # the same for all: there is nothing in it
                 self._arrays.append(np.full(shape, value))
                 self._point(place, self._arrays[-1])
@@ -401,18 +407,29 @@ class _Results:
                 self._parts.append((place, functools.partial(np.full, shape, value)))
 
     def _point(self, place: int, array: NDArray[Any]) -> None:
+        self._point_to(place, address(array))
+
+    def _point_to(self, place: int, start: int | None) -> None:
         struct, field = self._places[place]
         if field:
-            setattr(struct, field, address(array))
+            setattr(struct, field, start)
         else:
-            self._table[place - self._count] = address(array)
+            self._table[place - self._count] = start
 
-    def fresh(self) -> tuple[list[Any], list[Array]]:
-        """New arrays, of the fields and of the recorded variables, to which the struct points from now on."""
-        arrays = self._arrays.copy()
+    def fresh(self, library: ArrayLibrary | None = None) -> tuple[list[Any], list[Any]]:
+        """New arrays, of the fields and of the recorded variables, to which the struct points from now on; the large
+        ones of a `library`.
+        """
+        arrays: list[Any] = self._arrays.copy()
+        theirs = () if library is None else self._large
         for place, make in self._parts:
-            arrays[place] = array = make()
-            self._point(place, array)
+            if place not in theirs:
+                arrays[place] = array = make()
+                self._point(place, array)
+        if library is not None:
+            for place, (shape, value) in self._large.items():
+                arrays[place] = array = library.full(shape, value)
+                self._point_to(place, library.address(array))
         return arrays[: self._count], arrays[self._count :]
 
 
@@ -494,14 +511,21 @@ class JuliaEngine(Engine):
     ----------
     solve, solve_tangent, adjoint : callable
         Take the structs that ``ssnn_solve``, ``ssnn_solve_tangent`` and ``ssnn_adjoint`` take.
+    library : ArrayLibrary, optional
+        Whose arrays spikes, recorded values and cotangents of these are, if not NumPy's; then there are no tangents.
     """
 
     name = "julia"
 
     def __init__(
-        self, solve: Callable[..., None], solve_tangent: Callable[..., None], adjoint: Callable[..., None]
+        self,
+        solve: Callable[..., None],
+        solve_tangent: Callable[..., None],
+        adjoint: Callable[..., None],
+        library: ArrayLibrary | None = None,
     ) -> None:
         self._solve, self._solve_tangent, self._adjoint = solve, solve_tangent, adjoint
+        self._library = library
 
     def solve(
         self, problem: Problem, directions: Mapping[str, Array] | None = None, insertions: Insertions | None = None
@@ -526,8 +550,8 @@ class JuliaEngine(Engine):
             solution = self._solve_with_capacity(problem, int(min(longest + 1, most)), directions, insertions)
         tangents = solution.tangents
         return RawSolution(
-            spike_times=np.ascontiguousarray(solution.spike_times[:, :longest]),
-            spike_neurons=np.ascontiguousarray(solution.spike_neurons[:, :longest]),
+            spike_times=self._contiguous(solution.spike_times[:, :longest]),
+            spike_neurons=self._contiguous(solution.spike_neurons[:, :longest]),
             num_spikes=solution.num_spikes,
             truncated=solution.truncated,
             states=solution.states,
@@ -538,6 +562,26 @@ class JuliaEngine(Engine):
             at_recorded=solution.at_recorded,
             last_state=solution.last_state,
         )
+
+    def _contiguous(self, array: Any) -> Any:
+        return np.ascontiguousarray(array) if self._library is None else self._library.contiguous(array)
+
+    def _cotangent(self, array: Any) -> tuple[Any, int | None]:
+        """A cotangent that may be the library's, as the core reads it, and its address."""
+        if array is None:
+            return None, None
+        if self._library is None:
+            array = np.ascontiguousarray(array, dtype=np.float64)
+            return array, address(array)
+        array = self._library.contiguous(array)
+        return array, self._library.address(array)
+
+    def _widened(self, array: Any, columns: int) -> Any:
+        """A cotangent of spikes with more columns of zeros, as many as `columns` in all."""
+        shape = (array.shape[0], columns)
+        wide = np.zeros(shape) if self._library is None else self._library.full(shape, 0.0)
+        wide[:, : array.shape[1]] = array
+        return wide
 
     def _solve_with_capacity(
         self,
@@ -553,7 +597,7 @@ class JuliaEngine(Engine):
         count = next(iter(blocks.values())).shape[0] if blocks else 0
         plan = _take_plan(problem, capacity, count, () if blocks is None else ("directions", *blocks))
         plan.make_results(problem)
-        fields, recorded = plan.outputs.fresh()
+        fields, recorded = plan.outputs.fresh(self._library)
         at_recorded = None
         if problem.recording is not None:
             *fields, log_hazards, hazards_there = fields
@@ -621,18 +665,15 @@ class JuliaEngine(Engine):
             # One more than there are spikes, so that no sample stops at its last one before it should.
             capacity = longest + (longest != problem.max_spikes)
             if spike_bar is not None:
-                spike_bar = np.pad(spike_bar, ((0, 0), (0, capacity - longest)))
-        bars = (
-            spike_bar,
-            cotangents.entries,
-            cotangents.entries_at_saves,
-            cotangents.entries_at_insertions,
-        )
+                spike_bar = self._widened(spike_bar, capacity)
+        spike_bar, start = self._cotangent(spike_bar)
+        bars = (cotangents.entries, cotangents.entries_at_saves, cotangents.entries_at_insertions)
         given = [None if bar is None else np.ascontiguousarray(bar, dtype=np.float64) for bar in bars]
-        of_states = {name: np.ascontiguousarray(bar, dtype=np.float64) for name, bar in cotangents.states.items()}
+        of_states = {name: self._cotangent(bar) for name, bar in cotangents.states.items()}
         plan = _take_plan(problem, capacity, 0, ("gradients", *gradients))
         data = plan.fill_gradients(problem, gradients)
         data.insertions, data.num_chunks = _insertions(cotangents.insertions), num_chunks
+        data.spike_times = start
         for name, bar in zip(_COTANGENTS, given, strict=True):
             setattr(data, name, address(bar))
         at_recorded = [getattr(cotangents, name) for name in _AT_RECORDED]
@@ -641,7 +682,7 @@ class JuliaEngine(Engine):
         at_end = None if cotangents.at_end is None else np.ascontiguousarray(cotangents.at_end, dtype=np.float64)
         data.at_end, data.at_start = address(at_end), address(at_start)
         for place, name in enumerate(plan.states):
-            plan.bars[place] = address(of_states.get(name))
+            plan.bars[place] = of_states.get(name, (None, None))[1]
         path, path_bar, data.path_values = plan.path, None, None
         if path is not None and not set(path.parameters).isdisjoint(gradients):
             size = 8.0 * problem.num_samples * path.values[0].size

@@ -196,4 +196,4 @@ class SciMLEngine(Engine):
         def with_options(function: Callable[..., None]) -> Callable[..., None]:
             return lambda *arguments: function(*arguments, options)
 
-        return JuliaEngine(*map(with_options, (self._solve, self._solve_tangent, self._adjoint)))
+        return JuliaEngine(with_options(self._solve), with_options(self._solve_tangent), with_options(self._adjoint))

@@ -4,7 +4,16 @@ Julia with it. (A name of its own: pytest takes one of each.)
 
 import numpy as np
 import pytest
-from device_cases import CASES, IN_SINGLE, LARGE, all_are_large, assert_agree
+from device_cases import (
+    CASES,
+    IN_SINGLE,
+    LARGE,
+    FarArrays,
+    all_are_large,
+    assert_agree,
+    assert_stays_there,
+    assert_tensors_stay_there,
+)
 from helpers import one_neuron, random_network, why_no_modern_julia
 from signature_cases import CASES as SIGNATURES
 from signature_cases import assert_agree as assert_arrays_agree
@@ -61,6 +70,11 @@ def test_a_training_takes_the_same_steps():
     np.testing.assert_allclose(*(fit.history["loss"] for fit in fits), rtol=1e-9)
 
 
+@pytest.mark.parametrize("max_spikes", [3, None])
+def test_results_go_into_arrays_of_another_library_and_derivatives_come_from_them(max_spikes):
+    assert_stays_there("kernels", FarArrays(), max_spikes)
+
+
 def test_samples_do_not_depend_on_their_batch():
     run = dict(t1=1.0, dt=0.02, max_spikes=3, seed=9, saveat=0.25, device="kernels")
     whole = ssnn.simulate(one_neuron(), num_samples=6, **run)
@@ -97,3 +111,10 @@ def test_a_gpu_that_is_there_computes_the_same_and_one_that_is_not_is_said_to_be
     for case in SIGNATURES:
         assert_arrays_agree(kernels(case, "cpu"), kernels(case, name), 1e-12)
         assert_arrays_agree(signatures(case, "cpu", 4), signatures(case, name, 4), 1e-13)
+
+
+@pytest.mark.parametrize("name", ["cuda", "rocm"])
+def test_tensors_of_a_gpu_stay_there(name):
+    if not packages.device_installed(name):
+        pytest.skip(f"its packages are not installed (ssnn setup --{name})")
+    assert_tensors_stay_there(name)

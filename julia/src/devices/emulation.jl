@@ -11,6 +11,7 @@ const EMULATED_MEMORY = Ref(2^30)
 
 to_device(::Emulation, array) = array
 from_device(::Emulation, memory) = memory
+array_at(::Emulation, pointer, count) = host_array(pointer, count)
 new_memory(::Emulation, value, count) = fill(value, count)
 let_go!(::Emulation, memory) = nothing
 free_memory(::Emulation) = EMULATED_MEMORY[]

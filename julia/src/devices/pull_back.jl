@@ -38,26 +38,30 @@ bytes(sizes::TapeSizes, n, M) =
     (8 * M + 1) * n * sizes.steps + sizeof(Mark) * sizes.marks + (8 * M + 8) * sizes.places +
     8 * (M + 1) * n * sizes.checkpoints
 
+# Cotangents of spikes and of recorded values are `there`, in the device's memory, if that is not 0.
 @entry_point function ssnn_device_adjoint(
-    problem_pointer::Ptr{Problem}, data_pointer::Ptr{AdjointData}, precision::Ptr{UInt8}, device::Ptr{UInt8},
+    problem_pointer::Ptr{Problem}, data_pointer::Ptr{AdjointData}, there::Int64, precision::Ptr{UInt8},
+    device::Ptr{UInt8},
 )
     pull_back_on_device(
         unsafe_load(problem_pointer), unsafe_load(data_pointer),
-        device_named(unsafe_string(device), unsafe_string(precision)),
+        device_named(unsafe_string(device), unsafe_string(precision)), there != 0,
     )
 end
 
 """Gradients on a device, added to the host's."""
-function pull_back_on_device(problem::Problem, data::AdjointData, device::Device)
+function pull_back_on_device(problem::Problem, data::AdjointData, device::Device, there = false)
     θ = Model(problem)
     solver = lookup(SOLVERS, "solver", unsafe_string(problem.solver))()
     Base.invokelatest(
-        pull_back_on_device, problem, data, device, θ, solver, Val(num_variables(typeof(θ))),
+        pull_back_on_device, problem, data, device, there, θ, solver, Val(num_variables(typeof(θ))),
         Val(Int(problem.num_components)),
     )
 end
 
-function pull_back_on_device(problem, data, device::Device, θ::Model, solver, ::Val{M}, ::Val{C}) where {M,C}
+function pull_back_on_device(
+    problem, data, device::Device, there::Bool, θ::Model, solver, ::Val{M}, ::Val{C},
+) where {M,C}
     places, num_samples = coefficient_places(problem, θ), Int(problem.num_samples)
     list, wanted = host_table(problem.coefficients, places), host_table(data.gradients, places)
     n, scale = Int(problem.num_neurons), 1
@@ -70,7 +74,7 @@ function pull_back_on_device(problem, data, device::Device, θ::Model, solver, :
             3 * 8 * M * n * Int(problem.num_saves) + PIECES_KEPT[] * most_lanes(device, n) * 8 * (5 + M + 2 * C)
         samples = start:min(start + clamp(free_memory(device) ÷ each, 1, num_samples) - 1, num_samples)
         packed_θ = packed(θ, list, problem.synapses.weights, problem.synapses.delays, samples, 1)
-        if pull_back_batch(problem, data, device, θ, packed_θ, solver, wanted, sizes, samples, Val(M), Val(C))
+        if pull_back_batch(problem, data, device, there, θ, packed_θ, solver, wanted, sizes, samples, Val(M), Val(C))
             start = last(samples) + 1
         else
             scale *= 4
@@ -80,14 +84,14 @@ end
 
 """Gradients of some samples; returns whether their tapes have been long enough."""
 function pull_back_batch(
-    problem, data, device, θ, packed_θ, solver, wanted, sizes, samples, ::Val{M}, ::Val{C},
+    problem, data, device, there, θ, packed_θ, solver, wanted, sizes, samples, ::Val{M}, ::Val{C},
 ) where {M,C}
     make = BlockMaker(device, length(samples), 1)
     put(part) = brought_to(device, part)
     records = GroupRecords(
         make, problem, Outputs(C_NULL, C_NULL, C_NULL, C_NULL, C_NULL, C_NULL, 0), nothing, M,
     )
-    backward = GroupBackward(make, problem, data, θ, wanted, sizes, samples, put, Val(M))
+    backward = GroupBackward(make, problem, data, there, θ, wanted, sizes, samples, put, Val(M))
     work = group_work(
         problem, make, packed_θ, nothing, solver, samples, records, NOWHERE, data.insertions, backward, PIECES_KEPT[],
         Val(M), Val(C),
@@ -107,15 +111,17 @@ pull_back_samples!(device::Device, work::GroupWork, ::Nothing, count) =
 const PIECES_KEPT = Ref(24)
 
 function GroupBackward(
-    make::BlockMaker, problem::Problem, data::AdjointData, θ::Model, wanted, sizes::TapeSizes, samples, put, ::Val{M},
+    make::BlockMaker, problem::Problem, data::AdjointData, there::Bool, θ::Model, wanted, sizes::TapeSizes, samples,
+    put, ::Val{M},
 ) where {M}
     n, saves = Int(problem.num_neurons), Int(problem.num_saves)
     numbers(count) = per_sample(make, 0.0, count)
     states(count) = ntuple(_ -> numbers(count), Val(M))
-    # Of samples in the host's array (samples, …); nothing where that is null.
-    given(pointer, count) = pointer == C_NULL || count == 0 ? numbers(0) : put(Block(
-        host_array(pointer + sizeof(Float64) * count * (first(samples) - 1), count * length(samples)), (count,);
-        by_direction = 0,
+    # Of samples in the caller's array (samples, …); nothing where that is null.
+    given(pointer, count, there = false) = pointer == C_NULL || count == 0 ? numbers(0) : put(Block(
+        array_of_caller(
+            make.device, pointer + sizeof(Float64) * count * (first(samples) - 1), count * length(samples), there,
+        ), (count,); by_direction = 0,
     ))
     at_saves = given(data.entries_at_saves, n * saves)
     tape = GroupTape(
@@ -132,8 +138,8 @@ function GroupBackward(
         states(n), states(n), numbers(n), numbers(most_reached),
         numbers(synapses.delayed == 1 ? Int(problem.max_spikes) : 0),
         empty_gradients(make, θ, wanted, data), wanted_terms(θ, wanted),
-        given(data.spike_times, Int(problem.max_spikes)),
-        Tuple(given(pointer, n * saves) for pointer in recorded(data)), given(data.entries, n), at_saves,
+        given(data.spike_times, Int(problem.max_spikes), there),
+        Tuple(given(pointer, n * saves, there) for pointer in recorded(data)), given(data.entries, n), at_saves,
         given(data.entries_at_insertions, 1),
         numbers(data.input_times.pointer == C_NULL ? 0 : Int(problem.inputs.num_spikes)),
     )

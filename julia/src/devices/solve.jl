@@ -5,6 +5,7 @@ Something that computes groups of lanes, in memory of its own. Methods:
 
   * `to_device(device, array)`, `from_device(device, memory)`: a vector brought there and back;
   * `new_memory(device, value, count)`: so many numbers there, at first all that value;
+  * `array_at(device, pointer, count)`: so many numbers that somebody else has in its memory;
   * `free_memory(device)`: how many bytes it has left, about; `let_go!(device, memory)`: of what is not needed again;
   * `lanes_per_group(device, neurons)`: how many lanes are to share a sample;
   * `is_interleaved(device)`: whether numbers that lanes of different groups read at once should lie side by side;
@@ -19,6 +20,13 @@ abstract type Device end
 
 is_interleaved(::Device) = true
 large_from(::Device) = typemax(Int)
+
+"""Numbers in a device's memory as others have them there: in double precision."""
+as_others_have(::Device, memory) = memory
+
+"""The caller's array of so many numbers: in the device's memory if it is `there`, else in the host's."""
+array_of_caller(device::Device, pointer, count, there) =
+    there ? array_at(device, pointer, count) : host_array(pointer, count)
 
 # Those that the host may name; packages bring theirs by the hook: a function of a name and a backend.
 const DEVICES = Dict{String,Device}()
@@ -231,12 +239,14 @@ end
 
 # --- a call -----------------------------------------------------------------------------------------------------------
 
+# Spikes and recorded values go into arrays of the caller that are `there`, in the device's memory, if that is not 0.
 @entry_point function ssnn_device_solve(
-    problem_pointer::Ptr{Problem}, outputs_pointer::Ptr{Outputs}, precision::Ptr{UInt8}, device::Ptr{UInt8},
+    problem_pointer::Ptr{Problem}, outputs_pointer::Ptr{Outputs}, there::Int64, precision::Ptr{UInt8},
+    device::Ptr{UInt8},
 )
     solve_on_device(
         unsafe_load(problem_pointer), unsafe_load(outputs_pointer), nothing,
-        device_named(unsafe_string(device), unsafe_string(precision)),
+        device_named(unsafe_string(device), unsafe_string(precision)), there != 0,
     )
 end
 
@@ -250,18 +260,18 @@ end
     )
 end
 
-"""Solve on a device, with tangents unless these are nothing, into the host's arrays."""
-function solve_on_device(problem::Problem, outputs::Outputs, tangents, device::Device)
+"""Solve on a device, with tangents unless these are nothing, into the caller's arrays."""
+function solve_on_device(problem::Problem, outputs::Outputs, tangents, device::Device, there = false)
     θ = Model(problem)
     solver = lookup(SOLVERS, "solver", unsafe_string(problem.solver))()
     # Julia looks into it when it is called, and not whenever a first solution is compiled.
     Base.invokelatest(
-        solve_on_device, problem, outputs, tangents, device, θ, solver, Val(num_variables(typeof(θ))),
+        solve_on_device, problem, outputs, tangents, device, there, θ, solver, Val(num_variables(typeof(θ))),
         Val(Int(problem.num_components)),
     )
 end
 
-function solve_on_device(problem, outputs, tangents, device::Device, θ::Model, solver, M::Val, C::Val)
+function solve_on_device(problem, outputs, tangents, device::Device, there::Bool, θ::Model, solver, M::Val, C::Val)
     directions = tangents === nothing ? 0 : Int(tangents.num_directions)
     places, num_samples = coefficient_places(problem, θ), Int(problem.num_samples)
     list = host_table(problem.coefficients, places)
@@ -275,12 +285,12 @@ function solve_on_device(problem, outputs, tangents, device::Device, θ::Model, 
     for start in 1:size:num_samples
         check_cancelled()
         samples = start:min(start + size - 1, num_samples)
-        solve_batch(problem, outputs, tangents, device, pack(samples), solver, samples, directions, M, C)
+        solve_batch(problem, outputs, tangents, device, there, pack(samples), solver, samples, directions, M, C)
     end
 end
 
 function solve_batch(
-    problem, outputs, tangents, device, (θ, dθ), solver, samples, directions, ::Val{M}, ::Val{C},
+    problem, outputs, tangents, device, there, (θ, dθ), solver, samples, directions, ::Val{M}, ::Val{C},
 ) where {M,C}
     n, count = Int(problem.num_neurons), length(samples)
     make = BlockMaker(device, count, max(directions, 1))
@@ -292,7 +302,7 @@ function solve_batch(
     )
     run_samples!(device, work, work.steps, count, max(directions, 1))
     raise_failures(device, work, problem, samples)
-    bring_back(device, records, problem, outputs, tangents, samples)
+    bring_back(device, records, problem, outputs, tangents, samples, there)
     let_go_of_all!(device, work)
 end
 
@@ -371,19 +381,22 @@ function raise_failures(device::Device, work::GroupWork, problem::Problem, sampl
     throw_not_finite(sample, problem.dt)
 end
 
-"""Bring the results of some samples into the host's arrays."""
-function bring_back(device::Device, records::GroupRecords, problem::Problem, outputs::Outputs, tangents, samples)
-    bring(block, pointer) = bring_back(device, block, pointer, problem, samples)
-    bring(records.spike_times, outputs.spike_times)
-    bring(records.spike_neurons, outputs.spike_neurons)
+"""Bring the results of some samples into the caller's arrays, of which the largest may be `there`."""
+function bring_back(
+    device::Device, records::GroupRecords, problem::Problem, outputs::Outputs, tangents, samples, there::Bool,
+)
+    bring(block, pointer, there = false) = bring_back(device, block, pointer, problem, samples, there)
+    bring(records.spike_times, outputs.spike_times, there)
+    bring(records.spike_neurons, outputs.spike_neurons, there)
     bring(records.spike_events, outputs.spike_events)
     bring(records.num_spikes, outputs.num_spikes)
     bring(records.truncated, Ptr{Bool}(outputs.truncated))
-    foreach(bring, records.recorded, recorded(outputs))
+    foreach((block, pointer) -> bring(block, pointer, there), records.recorded, recorded(outputs))
     n, total = Int(problem.num_neurons), Int(problem.num_samples)
     for (variable, values) in enumerate(records.last_state)
         bring(values, outputs.last_state + sizeof(Float64) * n * total * (variable - 1))
     end
+    there && wait_for(device)
     tangents === nothing && return
     bring(records.spike_times_tangent, tangents.spike_times)
     foreach(bring, records.recorded_tangents, recorded(tangents))
@@ -393,14 +406,15 @@ function bring_back(device::Device, records::GroupRecords, problem::Problem, out
     return
 end
 
-"""A block, of some samples and all directions, into the host's array (directions, samples, …)."""
-function bring_back(device::Device, block::Block, pointer::Ptr{T}, problem::Problem, samples) where {T}
+"""A block, of some samples and all directions, into the caller's array (directions, samples, …)."""
+function bring_back(device::Device, block::Block, pointer::Ptr, problem::Problem, samples, there::Bool)
     each, total = length(block), Int(problem.num_samples)
     each == 0 && return
-    from = from_device(device, block.memory)
     part = each * length(samples)
-    for p in 1:length(from) ÷ part
-        to = pointer + sizeof(T) * each * (first(samples) - 1 + total * (p - 1))
-        GC.@preserve from unsafe_copyto!(to, Base.pointer(from, 1 + part * (p - 1)), part)
+    directions = length(block.memory) ÷ part
+    from = there ? as_others_have(device, block.memory) : from_device(device, block.memory)
+    to = array_of_caller(device, pointer, each * total * directions, there)
+    for p in 1:directions
+        copyto!(to, 1 + each * (first(samples) - 1 + total * (p - 1)), from, 1 + part * (p - 1), part)
     end
 end

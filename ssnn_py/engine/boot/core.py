@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...errors import JuliaError
 
-INTERFACE_VERSION = 13
+INTERFACE_VERSION = 14
 
 
 def source_dir() -> Path:
