@@ -32,7 +32,7 @@ end
 SSNN.from_device(::KernelDevice, memory) = Array(memory)
 
 SSNN.array_at(::KernelDevice{CPU}, pointer, count) = SSNN.host_array(pointer, count)
-SSNN.array_at(device::KernelDevice, pointer::Ptr{T}, count) where {T} = device.wrap(T, UInt(pointer), Int(count))
+SSNN.array_at(device::KernelDevice, pointer, count) = device.wrap(eltype(pointer), UInt(pointer), Int(count))
 
 function SSNN.new_memory(device::KernelDevice, value, count)
     memory = KernelAbstractions.allocate(device.backend, typeof(value), count)
