@@ -19,8 +19,13 @@ def test_known_answers_of_the_generator():
         ((ones, ones), (ones, ones)): (0xE02CB7C4D95D277A, 0xD06633D0893B8B68),
         pi: (0x263C7D30BB0F0AF1, 0x56BE8361D3311526),
     }
+    many = reference_noise.FEW_BLOCKS + 1  # more are computed in another way
     for (counter, key), answer in answers.items():
         assert tuple(int(word) for word in reference_noise.threefry(key, counter)) == answer
+        for shape in ((2, 3), (many,)):
+            wide = (np.full(shape, counter[0], dtype=np.uint64), counter[1])
+            for words, word in zip(reference_noise.threefry(key, wide), answer, strict=True):
+                np.testing.assert_array_equal(words, np.full(shape, word, dtype=np.uint64))
 
 
 def test_first_spike_at_a_constant_rate_is_exponential(engine):
