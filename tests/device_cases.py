@@ -353,21 +353,3 @@ def assert_stays_there(device, library, max_spikes, precision="float64"):
     here = engines.engine_for("julia", problem).pull_back(problem, bars, wrt)
     for name in wrt:
         np.testing.assert_array_equal(there[name], here[name])
-
-
-def assert_tensors_stay_there(device):
-    """The same of PyTorch's tensors on a GPU, where it has them: values and gradients are those of the processor."""
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    if not torch.cuda.is_available():
-        pytest.skip("PyTorch finds no GPU")
-    layer = pytest.importorskip("ssnn_py.torch")
-    run, found = dict(t1=1.0, dt=0.02, num_samples=64, seed=3, saveat=0.25), []
-    for where, name in (("cpu", "cpu"), ("cuda", device)):
-        c = torch.tensor(1.5, dtype=torch.float64, device=where, requires_grad=True)
-        out = layer.simulate(one_neuron(), {"input_current": c}, **run, device=name)
-        assert {out.spike_times.device.type, out.spike_counts.device.type, out.v.device.type} == {where}
-        value = torch.nan_to_num(out.spike_times, posinf=0.0).sin().sum() + out.v.square().sum()
-        value.backward()
-        assert c.grad.device.type == where
-        found.append((value.item(), c.grad.item(), out.spike_counts.sum().item(), float(out.solution.v.sum())))
-    np.testing.assert_allclose(*found, rtol=1e-9)
