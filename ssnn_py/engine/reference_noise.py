@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,39 +40,31 @@ def threefry(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Words, Wor
     words = [np.asarray(word, dtype=np.uint64) for word in (*key, *counter)]
     grid = np.broadcast(*words)
     if not 0 < grid.size <= FEW_BLOCKS:
-        return _rounds(*words)
+        with np.errstate(over="ignore"):
+            return _rounds(np.uint64, lambda sums: sums, *words)
     few = np.array([_block(*map(int, block)) for block in grid], dtype=np.uint64).reshape(*grid.shape, 2)
     return few[..., 0], few[..., 1]
 
 
-def _rounds(k0: Words, k1: Words, x0: Words, x1: Words) -> tuple[Words, Words]:
-    with np.errstate(over="ignore"):
-        keys = (k0, k1, k0 ^ k1 ^ np.uint64(_PARITY))
-        x0, x1 = x0 + k0, x1 + k1
-        for n in range(20):
-            turn = _ROTATIONS[n % 8]
-            x0 = x0 + x1
-            turned = x1 << np.uint64(turn)
-            turned |= x1 >> np.uint64(64 - turn)
-            x1 = turned ^ x0
-            if n % 4 == 3:
-                group = n // 4 + 1
-                x0, x1 = x0 + keys[group % 3], x1 + (keys[(group + 1) % 3] + np.uint64(group))
-    return x0, x1
-
-
 @functools.lru_cache(2**16)
-def _block(k0: int, k1: int, x0: int, x1: int) -> tuple[int, int]:
-    """The same of integers."""
-    keys, all_bits = (k0, k1, k0 ^ k1 ^ _PARITY), 2**64 - 1
-    x0, x1 = x0 + k0 & all_bits, x1 + k1 & all_bits
+def _block(*words: int) -> tuple[int, int]:
+    """The two words of one block."""
+    return _rounds(int, lambda sums: sums & 2**64 - 1, *words)
+
+
+def _rounds(integer: Any, wrapped: Callable[[Any], Any], k0: Any, k1: Any, x0: Any, x1: Any) -> tuple[Any, Any]:
+    """Of integers of one kind, made by `integer`; sums and what is turned to the left are `wrapped` to 64 bits."""
+    keys = (k0, k1, k0 ^ k1 ^ integer(_PARITY))
+    x0, x1 = wrapped(x0 + k0), wrapped(x1 + k1)
     for n in range(20):
         turn = _ROTATIONS[n % 8]
-        x0 = x0 + x1 & all_bits
-        x1 = (x1 << turn & all_bits | x1 >> 64 - turn) ^ x0
+        x0 = wrapped(x0 + x1)
+        turned = wrapped(x1 << integer(turn))
+        turned |= x1 >> integer(64 - turn)
+        x1 = turned ^ x0
         if n % 4 == 3:
             group = n // 4 + 1
-            x0, x1 = x0 + keys[group % 3] & all_bits, x1 + keys[(group + 1) % 3] + group & all_bits
+            x0, x1 = wrapped(x0 + keys[group % 3]), wrapped(x1 + (keys[(group + 1) % 3] + integer(group)))
     return x0, x1
 
 
