@@ -32,6 +32,26 @@ from .validation import describe
 
 
 @dataclass(frozen=True)
+class _Result:
+    """What an engine has computed. Its arrays are NumPy's, or tensors where it is on a device."""
+
+    problem: Problem
+    engine: str
+    raw: RawSolution
+
+    @functools.cached_property
+    def solution(self) -> Solution:
+        """In NumPy."""
+        there: Any = self.raw
+        if not isinstance(there.spike_times, torch.Tensor):
+            return Solution(self.problem, self.engine, self.raw)
+        times, neurons = there.spike_times.cpu().numpy(), there.spike_neurons.cpu().numpy()
+        states = {name: values.cpu().numpy() for name, values in there.states.items()}
+        raw = replace(self.raw, spike_times=times, spike_neurons=neurons, states=states)
+        return Solution(self.problem, self.engine, raw)
+
+
+@dataclass(frozen=True)
 class TorchSolution:
     """What :func:`simulate` returns, and what functions take whose :func:`expectation` is asked for.
 
@@ -54,14 +74,11 @@ class TorchSolution:
 
     spike_times: torch.Tensor
     states: dict[str, torch.Tensor]
-    problem: Problem = field(repr=False)
-    engine: str = field(repr=False)
-    #: Its arrays are NumPy's, or tensors where the solution is on a device.
-    raw: RawSolution = field(repr=False)
+    result: _Result = field(repr=False)
 
-    @functools.cached_property
+    @property
     def solution(self) -> Solution:
-        return Solution(self.problem, self.engine, _in_numpy(self.raw))
+        return self.result.solution
 
     @property
     def v(self) -> torch.Tensor:
@@ -73,14 +90,14 @@ class TorchSolution:
 
     @property
     def spike_neurons(self) -> torch.Tensor:
-        return _copied(self.raw.spike_neurons).to(self.spike_times.device)
+        return _copied(self.result.raw.spike_neurons).to(self.spike_times.device)
 
     @property
     def spike_counts(self) -> torch.Tensor:
-        neurons: Any = self.raw.spike_neurons
+        neurons: Any = self.result.raw.spike_neurons
         if not isinstance(neurons, torch.Tensor):
             return torch.tensor(self.solution.spike_counts, device=self.spike_times.device)
-        one_more = self.problem.network.num_neurons  # for no spike
+        one_more = self.result.problem.network.num_neurons  # for no spike
         counts = neurons.new_zeros(len(neurons), one_more + 1)
         counts.scatter_add_(1, neurons.where(neurons >= 0, one_more), torch.ones_like(neurons))
         return counts[:, :one_more]
@@ -116,6 +133,8 @@ def _library(device: str, tensors: Sequence[torch.Tensor]) -> TorchArrays | None
     """Where solutions stay that are computed on `device`: on the GPU that a tensor is on if it is that one, the first
     of its kind, and of kernels on the processor in its memory; else nothing, and they go through the host's.
     """
+    if device == "cpu":
+        return None
     if device == "kernels" or engines.is_emulation(device):
         return _arrays_on(torch.device("cpu"))
     is_ours = {"cuda": torch.version.cuda, "rocm": torch.version.hip}.get(device) is not None
@@ -126,16 +145,6 @@ def _library(device: str, tensors: Sequence[torch.Tensor]) -> TorchArrays | None
 def _copied(array: Any) -> torch.Tensor:
     """A tensor of one's own with the numbers of a tensor or an array."""
     return array.clone() if isinstance(array, torch.Tensor) else torch.from_numpy(np.array(array))
-
-
-def _in_numpy(raw: RawSolution) -> RawSolution:
-    """The same with arrays of NumPy."""
-    there: Any = raw
-    if not isinstance(there.spike_times, torch.Tensor):
-        return raw
-    states = {name: values.cpu().numpy() for name, values in there.states.items()}
-    times, neurons = there.spike_times.cpu().numpy(), there.spike_neurons.cpu().numpy()
-    return replace(raw, spike_times=times, spike_neurons=neurons, states=states)
 
 
 class _Simulate(torch.autograd.Function):
@@ -151,8 +160,9 @@ class _Simulate(torch.autograd.Function):
         ctx.call = call
         ctx.like = [(tensor.dtype, tensor.device) for tensor in tensors]
         ctx.set_materialize_grads(False)
-        samples, neurons = call.problem.num_samples, call.problem.network.num_neurons
-        times, *states = (_copied(part) for part in (call.raw.spike_times, *call.raw.states.values()))
+        problem, raw = call.result.problem, call.result.raw
+        samples, neurons = problem.num_samples, problem.network.num_neurons
+        times, *states = (_copied(part) for part in (raw.spike_times, *raw.states.values()))
         hazards = (times.new_zeros(shape) for shape in ((samples, neurons), (samples,)))
         return (times, *states, *hazards)
 
@@ -197,26 +207,22 @@ class _Call:
         network = self.network.replace(**own)
         if self.differentiated:
             network.check_gradients(wrt=self.names)
-        self.problem, self.engine = prepare(network, **{**arguments, **initial})
-        warn_of_likely_mistakes(self.problem)
-        self.library = _library(self.problem.device, self.tensors)
-        self.raw = engines.engine_for(self.engine, self.problem, self.library).solve(self.problem)
-
-    @functools.cached_property
-    def solution(self) -> Solution:
-        return Solution(self.problem, self.engine, _in_numpy(self.raw))
+        problem, engine = prepare(network, **{**arguments, **initial})
+        warn_of_likely_mistakes(problem)
+        self.library = _library(problem.device, self.tensors)
+        self.result = _Result(problem, engine, engines.engine_for(engine, problem, self.library).solve(problem))
 
     def cotangents(
         self, times: torch.Tensor | None, states: Mapping[str, torch.Tensor], entries: NDArray[Any] | None
     ) -> Cotangents:
         """Those of the solution; of spike times and recorded values tensors where it is on a device."""
         if self.library is None:
-            return self.solution.cotangents(
+            return self.result.solution.cotangents(
                 None if times is None else times.cpu().numpy(),
                 entries=entries,
                 states_bar={name: bar.cpu().numpy() for name, bar in states.items()},
             )
-        raw: Any = self.raw
+        raw: Any = self.result.raw
         return Cotangents(
             raw.spike_times.new_zeros(()).expand_as(raw.spike_times)
             if times is None
@@ -230,16 +236,16 @@ class _Call:
         named = dict(zip(self.network.states, of_states, strict=True))
         states = {name: bar for name, bar in named.items() if bar is not None}
         at_end, at_place = (None if bar is None else bar.cpu().numpy() for bar in (end, place))
-        if at_end is not None and states and self.raw.truncated.any():
+        result, problem = self.result, self.result.problem
+        if at_end is not None and states and result.raw.truncated.any():
             raise NoGradientError(
                 "no unbiased gradient: samples were cut at max_spikes, and with them what they record; give no "
                 "max_spikes, or a larger one"
             )
         cotangents = self.cotangents(times, states, at_end)
         if at_place is not None and self.insertions is not None:
-            cotangents = replace(cotangents, **at_places(self.insertions, at_place, self.solution.recorded_shape))
-        engine = engines.engine_for(self.engine, self.problem, self.library)
-        gradients = engine.pull_back(self.problem, cotangents, names)
+            cotangents = replace(cotangents, **at_places(self.insertions, at_place, result.solution.recorded_shape))
+        gradients = engines.engine_for(result.engine, problem, self.library).pull_back(problem, cotangents, names)
         engines.check_finite(gradients)
         return gradients
 
@@ -259,7 +265,7 @@ def _run(
     call = _Call(network, parameters, arguments)
     spike_times, *states, at_end, at_place = _Simulate.apply(call, *call.tensors)  # type: ignore[no-untyped-call]
     named = dict(zip(network.states, states, strict=True))
-    return call, TorchSolution(spike_times, named, call.problem, call.engine, call.raw), (at_end, at_place)
+    return call, TorchSolution(spike_times, named, call.result), (at_end, at_place)
 
 
 def simulate(network: Network, parameters: Mapping[str, torch.Tensor], **simulate_arguments: Any) -> TorchSolution:
@@ -377,7 +383,7 @@ def expectation(
     if not callable(function):
         raise ValidationError(f"function must be callable, got {describe(function)}")
     call, outputs, (at_end, at_place) = _run(network, parameters, dict(simulate_arguments))
-    solution = call.solution
+    solution = call.result.solution
     samples = solution.problem.num_samples
     if call.differentiated:
         solution.check_entries(recorded=solution.ts.size > 0)
@@ -431,4 +437,4 @@ def _seen(solution: Solution, batch: Recordings, device: torch.device) -> TorchS
     num_spikes = (neurons >= 0).sum(axis=1)
     raw = RawSolution(times, neurons, num_spikes, num_spikes == capacity, batch.states)
     states = {name: _copied(values).to(device) for name, values in batch.states.items()}
-    return TorchSolution(_copied(times).to(device), states, solution.problem, solution.engine, raw)
+    return TorchSolution(_copied(times).to(device), states, _Result(solution.problem, solution.engine, raw))

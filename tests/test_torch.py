@@ -77,7 +77,7 @@ def test_solutions_on_a_device_stay_there_with_their_derivatives(of, max_spikes,
         c = tensors(network, ("mu", "weights"))
         if of == "samples":
             out = layer.simulate(network, c, **run, device=device)
-            assert isinstance(out.raw.spike_times, torch.Tensor) == (device != "cpu")
+            assert isinstance(out.result.raw.spike_times, torch.Tensor) == (device != "cpu")
             value = several(out).mean()
             np.testing.assert_array_equal(out.spike_counts, out.solution.spike_counts)
             np.testing.assert_array_equal(out.spike_neurons, out.solution.spike_neurons)

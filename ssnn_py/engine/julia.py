@@ -398,7 +398,7 @@ class _Results:
                 self._large[place] = shape, value
             if size == 0:  # the same for all: there is nothing in it
                 self._arrays.append(np.full(shape, value))
-                self._point(place, self._arrays[-1])
+                self._point(place, address(self._arrays[-1]))
             elif size <= _SMALL:  # to copy is quicker than to fill
                 self._arrays.append(np.full(shape, value))
                 self._parts.append((place, self._arrays[-1].copy))
@@ -406,10 +406,7 @@ class _Results:
                 self._arrays.append(_ZERO)
                 self._parts.append((place, functools.partial(np.full, shape, value)))
 
-    def _point(self, place: int, array: NDArray[Any]) -> None:
-        self._point_to(place, address(array))
-
-    def _point_to(self, place: int, start: int | None) -> None:
+    def _point(self, place: int, start: int | None) -> None:
         struct, field = self._places[place]
         if field:
             setattr(struct, field, start)
@@ -425,11 +422,12 @@ class _Results:
         for place, make in self._parts:
             if place not in theirs:
                 arrays[place] = array = make()
-                self._point(place, array)
+                self._point(place, address(array))
         if library is not None:
             for place, (shape, value) in self._large.items():
                 arrays[place] = array = library.full(shape, value)
-                self._point_to(place, library.address(array))
+                if math.prod(shape):  # else the struct goes on pointing to its own, for calls without a library
+                    self._point(place, library.address(array))
         return arrays[: self._count], arrays[self._count :]
 
 
