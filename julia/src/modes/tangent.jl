@@ -90,19 +90,19 @@ function after_event_free_steps!(o::TangentObserver, run::Run, from, to)
 end
 
 """Tangent of neuron k's local time."""
-start_tangent(dx::StateTangent, x::NetworkState, k) = @inbounds x.moved[k] ? dx.start[k] : 0.0
+@inline start_tangent(dx::StateTangent, k) = @inbounds dx.start[k]
 
 """Tangent of neuron k's state at `t` of this step, from where it is now; `dt` is that of t."""
 tangent_within(run::Run, step::Step, θ::DualModel, dx::StateTangent, k, t, dt) = advance_tangent(
     run.solver, θ, step, k, state_at(run.x.y, k), state_at(dx.y, k), piece_start(run.x, step, k), t,
-    start_tangent(dx, run.x, k), dt,
+    start_tangent(dx, k), dt,
 )
 
 function before_spike!(o::TangentObserver, run::Run, step::Step, spike::Spike, y, a)
     j, index = spike.k, run.num_spikes + 1
     samples, capacity = run.problem.num_samples, run.problem.max_spikes
     for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
-        da = start_tangent(dx, run.x, j)
+        da = start_tangent(dx, j)
         o.dτ[p], dy = spike_tangent(run.solver, θ, step, spike, y, state_at(dx.y, j), a, da)
         set_state!(dx.y, j, dy)
         dx.start[j] = o.dτ[p]
@@ -141,8 +141,8 @@ takes_rows(::TangentObserver, solver) = is_straight(solver)
 
 function before_row!(o::TangentObserver, run::Run, step::Step, places, spike::SpikeUnderWay)
     isempty(places) && return
-    for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
-        sent = sent_tangent(o, run, spike, first(places), p)
+    in_pairs(o) do ps, dx, θ
+        sent = map(p -> sent_tangent(o, run, spike, first(places), p), ps)
         bring_tangents!(run.solver, dx, run.x, θ, step, run.synapses, places, spike.arrival, sent)
     end
 end
@@ -152,24 +152,47 @@ function before_firing!(o::TangentObserver, run::Run, step::Step, j, event, τ)
     reached = synapses_of(synapses, j)
     own = first_target(synapses, reached, j)
     to_itself = own <= last(reached) && target(synapses, own) == j
-    for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
+    for (θ, dx) in zip(o.duals, o.states)
         after = transition(θ, j, event, duals(state_at(x.y, j), state_at(dx.y, j)), 0.0)
-        if !isempty(reached)
-            sides = first(reached):own-1, own+to_itself:last(reached)
-            foreach(side -> bring_tangents!(run.solver, dx, x, θ, step, synapses, side, τ, o.dτ[p]), sides)
-            to_itself && (after = arrival(θ, own, j, after))
-        end
+        to_itself && (after = arrival(θ, own, j, after))
         set_state!(dx.y, j, tangents_of(after))
+    end
+    isempty(reached) && return
+    for side in (first(reached):own-1, own+to_itself:last(reached))
+        in_pairs(o) do ps, dx, θ
+            bring_tangents!(run.solver, dx, x, θ, step, synapses, side, τ, map(p -> o.dτ[p], ps))
+        end
     end
 end
 
 """
+Call `f(ps, dx, θ)` with two directions at a time, or with the last one alone: tuples of their indices, of the states'
+tangents and of the models.
+"""
+@inline function in_pairs(f::F, o::TangentObserver) where {F}
+    number = length(o.states)
+    for p in 1:2:number-1
+        f((p, p + 1), (o.states[p], o.states[p+1]), (o.duals[p], o.duals[p+1]))
+    end
+    isodd(number) && f((number,), (o.states[number],), (o.duals[number],))
+    return
+end
+
+# In a loop over neurons that has two directions, what follows from the states alone, exponentials above all, is
+# computed once. The compiler sees that it is the same where both models have one `primal` in registers, and where no
+# branch comes between the one direction and the other.
+
+@inline plain(θ::DualModel, primal = θ.primal) = PlainDual(primal, θ.tangent, θ.path)
+
+"""
 Bring the tangents of the targets of these synapses, which are of one row, to τ, where a spike comes by them that was
-sent at a time with the tangent `sent`; the states are still those before.
+sent at a time with the tangents `sent`; the states are still those before.
 """
 function bring_tangents!(
-    solver, dx::StateTangent, x::NetworkState, θ::DualModel, step::Step, synapses, reached, τ, sent,
+    solver, (dx,)::Tuple{StateTangent}, x::NetworkState, (θ,)::Tuple{DualModel}, step::Step, synapses, reached, τ,
+    (sent,),
 )
+    θ = plain(θ)
     @inbounds @simd ivdep for e in reached
         k, dτ = target(synapses, e), sent + delay_tangent(θ, e)
         there = straight_passage(solver, dx, x, θ, step, k, Dual(τ, dτ))
@@ -178,9 +201,26 @@ function bring_tangents!(
     end
 end
 
+function bring_tangents!(
+    solver, (dx1, dx2)::NTuple{2,StateTangent}, x::NetworkState, (θ1, θ2)::NTuple{2,DualModel}, step::Step, synapses,
+    reached, τ, (sent1, sent2),
+)
+    primal = θ1.primal
+    θ1, θ2 = plain(θ1, primal), plain(θ2, primal)
+    @inbounds @simd ivdep for e in reached
+        k, dτ1, dτ2 = target(synapses, e), sent1 + delay_tangent(θ1, e), sent2 + delay_tangent(θ2, e)
+        there1 = straight_passage(solver, dx1, x, θ1, step, k, Dual(τ, dτ1))
+        there2 = straight_passage(solver, dx2, x, θ2, step, k, Dual(τ, dτ2))
+        dy1, dy2 = tangents_of(arrival(θ1, e, k, there1)), tangents_of(arrival(θ2, e, k, there2))
+        set_state!(dx1.y, k, dy1)
+        set_state!(dx2.y, k, dy2)
+        dx1.start[k], dx2.start[k] = dτ1, dτ2
+    end
+end
+
 """The state of neuron k with its tangent at the time `to` of this step, from where it is, where pieces are straight."""
 @inline function straight_passage(solver, dx::StateTangent, x::NetworkState, θ::DualModel, step::Step, k, to::Dual)
-    here, a = duals(state_at(x.y, k), state_at(dx.y, k)), Dual(piece_start(x, step, k), start_tangent(dx, x, k))
+    here, a = duals(state_at(x.y, k), state_at(dx.y, k)), Dual(piece_start(x, step, k), start_tangent(dx, k))
     return leaf_piece(solver, θ, k, here, a, to, step.stop, moved_slopes(θ, step, k))
 end
 
@@ -260,27 +300,48 @@ function end_sample!(o::TangentObserver, run::Run)
 end
 
 function end_step!(o::TangentObserver, run::Run, step::Step)
-    for (θ, dx) in zip(o.duals, o.states)
-        if is_straight(run.solver)
-            bring_tangents_to_end!(run.solver, dx, run.x, θ, step)
-        else
-            for k in run.x.moved_neurons
-                set_state!(dx.y_end, k, tangent_within(run, step, θ, dx, k, step.stop, 0.0))
-                dx.start[k] = 0.0
-            end
+    if is_straight(run.solver)
+        in_pairs((ps, dx, θ) -> bring_tangents_to_end!(run.solver, dx, run.x, θ, step), o)
+    else
+        for (θ, dx) in zip(o.duals, o.states), k in run.x.moved_neurons
+            set_state!(dx.y_end, k, tangent_within(run, step, θ, dx, k, step.stop, 0.0))
+            dx.start[k] = 0.0
         end
+    end
+    for dx in o.states
         dx.y, dx.y_end = dx.y_end, dx.y
     end
 end
 
 """Bring the tangents of those neurons that are apart from the others to the end of the step."""
-function bring_tangents_to_end!(solver, dx::StateTangent, x::NetworkState, θ::DualModel, step::Step)
-    moved = x.moved_neurons
+function bring_tangents_to_end!(
+    solver, (dx,)::Tuple{StateTangent}, x::NetworkState, (θ,)::Tuple{DualModel}, step::Step,
+)
+    θ, moved = plain(θ), x.moved_neurons
     @inbounds @simd ivdep for n in eachindex(moved)
         k = moved[n]
-        set_state!(dx.y_end, k, tangents_of(straight_passage(solver, dx, x, θ, step, k, Dual(step.stop, 0.0))))
-        dx.start[k] = 0.0
+        put_at_end!(dx, k, straight_passage(solver, dx, x, θ, step, k, Dual(step.stop, 0.0)))
     end
+end
+
+function bring_tangents_to_end!(
+    solver, (dx1, dx2)::NTuple{2,StateTangent}, x::NetworkState, (θ1, θ2)::NTuple{2,DualModel}, step::Step,
+)
+    primal, moved = θ1.primal, x.moved_neurons
+    θ1, θ2 = plain(θ1, primal), plain(θ2, primal)
+    @inbounds @simd ivdep for n in eachindex(moved)
+        k = moved[n]
+        y1 = straight_passage(solver, dx1, x, θ1, step, k, Dual(step.stop, 0.0))
+        y2 = straight_passage(solver, dx2, x, θ2, step, k, Dual(step.stop, 0.0))
+        put_at_end!(dx1, k, y1)
+        put_at_end!(dx2, k, y2)
+    end
+end
+
+@inline function put_at_end!(dx::StateTangent, k, y)
+    set_state!(dx.y_end, k, tangents_of(y))
+    @inbounds dx.start[k] = 0.0
+    return
 end
 
 @entry_point function ssnn_solve_tangent(

@@ -140,7 +140,7 @@ NetworkState{M}(n::Integer) where {M} = NetworkState{M}(
 num_neurons(x::NetworkState) = length(x.start)
 
 """Neuron k's local time: that of its last event in the step, or the step's start."""
-@inline piece_start(x, step::Step, k) = @inbounds x.moved[k] ? x.start[k] : step.start
+@inline piece_start(x, step::Step, k) = @inbounds ifelse(x.moved[k], x.start[k], step.start)
 
 """Make the end of the step the start of the next one."""
 function turn_over!(x::NetworkState, θ::Model)
