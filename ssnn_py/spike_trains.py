@@ -466,13 +466,8 @@ class SpikeTrains(Record):
         >>> trains.window(0.0, 1.0).times, trains.window(1.0, 2.0).times
         (array([[0.5]]), array([[1., 2.]]))
         """
-        begin, end = as_float("t0", t0), as_float("t1", t1)
-        if not self.t0 <= begin < end <= self.t1:
-            raise ValidationError(
-                f"t0 and t1 must be in order and within the trains' interval from {self.t0} to {self.t1}, got {begin} "
-                f"and {end}"
-            )
-        within = (self.neurons >= 0) & (self.times >= begin) & ((self.times < end) | (end == self.t1))
+        begin, end = window_within(self.t0, self.t1, t0, t1, "trains")
+        within = (self.neurons >= 0) & within_window(self.times, begin, end, self.t1)
         times, neurons, _ = packed_spikes(self.times, self.neurons, within)
         return SpikeTrains.unchecked(times, neurons, self.num_neurons, begin, end)
 
@@ -1047,6 +1042,24 @@ def observed_windows(t0: float, t1: float, gaps: ArrayLike, length: float) -> Ar
         raise ValidationError(f"length must be at most {longest:g}, the longest stretch without a gap, got {span:g}")
     found = np.concatenate([a + span * np.arange(n) for a, n in zip(begins, counts, strict=True)])
     return np.stack([found, np.minimum(found + span, last)], axis=1)
+
+
+def window_within(first: float, last: float, t0: float | None, t1: float | None, of: str) -> tuple[float, float]:
+    """A window from t0 to t1 of what goes from `first` to `last`, which are the defaults."""
+    begin = first if t0 is None else as_float("t0", t0)
+    end = last if t1 is None else as_float("t1", t1)
+    if not first <= begin < end <= last:
+        raise ValidationError(
+            f"t0 and t1 must be in order and within the interval of the {of} from {first} to {last}, got {begin} and "
+            f"{end}"
+        )
+    return begin, end
+
+
+def within_window(times: Array, t0: float, t1: float, last: float) -> NDArray[np.bool_]:
+    """Which times are in a window, to which t1 belongs where it is the `last` time."""
+    within: NDArray[np.bool_] = (times >= t0) & ((times < t1) | (t1 == last))
+    return within
 
 
 def as_windows(name: str, given: ArrayLike, empty: bool = False) -> Array:

@@ -28,7 +28,7 @@ from .errors import ValidationError
 from .network import Network
 from .saving import load, save
 from .simulation import Solution, prepare, save_times, step_count, warn_of_likely_mistakes
-from .spike_trains import SpikeTrains
+from .spike_trains import SpikeTrains, window_within, within_window
 from .validation import as_float, counted, describe
 from .values import Named
 
@@ -36,6 +36,8 @@ Array = NDArray[np.float64]
 FORMAT = {"format": "ssnn-run", "version": 1}
 #: Bytes of spikes and states of one window of time.
 WINDOW_BYTES = 2**25
+#: How many spikes are read at once.
+ROWS_AT_ONCE = 2**20
 #: Steps of the first window, which tells how many spikes to expect, and by how much the next may be longer.
 FIRST_STEPS, GROWTH = 64, 8
 _SPIKES: dict[str, Any] = {"spike_times": np.float64, "spike_neurons": np.int32, "spike_samples": np.int32}
@@ -195,26 +197,53 @@ class StoredRun:
         array: NDArray[Any] = self._files.read(name)[: self._rows[name]]
         return array
 
-    def spike_trains(self, samples: ArrayLike | None = None) -> SpikeTrains:
+    def spike_trains(
+        self, samples: ArrayLike | None = None, t0: float | None = None, t1: float | None = None
+    ) -> SpikeTrains:
         """The spikes of some samples, default all, in memory.
+
+        They are read piece by piece, so that this takes the memory of what is asked for, however long the run is.
 
         Parameters
         ----------
         samples : array_like of int, optional
+        t0, t1 : float, optional
+            What is seen between these times, as by :meth:`SpikeTrains.window`; default the whole run.
+
+        Returns
+        -------
+        SpikeTrains
+
+        Raises
+        ------
+        ValidationError
+            If there are no such samples, or the times are not in order and within the run.
         """
         problem = self.last.problem
         chosen = np.arange(problem.num_samples) if samples is None else np.atleast_1d(np.asarray(samples))
         if chosen.dtype.kind not in "iu" or ((chosen < 0) | (chosen >= problem.num_samples)).any():
             raise ValidationError(f"samples must be from 0 to {problem.num_samples - 1}, got {describe(samples)}")
-        belonging = np.asarray(self.spike_samples)
-        order = np.argsort(belonging, kind="stable")
-        ends = np.searchsorted(belonging[order], np.arange(problem.num_samples + 1))
-        rows = [order[ends[sample] : ends[sample + 1]] for sample in chosen]
-        width = max((row.size for row in rows), default=0)
-        times, neurons = np.full((chosen.size, width), np.inf), np.full((chosen.size, width), -1, dtype=np.int64)
-        for n, row in enumerate(rows):
-            times[n, : row.size], neurons[n, : row.size] = self.spike_times[row], self.spike_neurons[row]
-        return SpikeTrains.unchecked(times, neurons, self.network.num_neurons, problem.t0, problem.t1)
+        begin, end = window_within(problem.t0, self.t1, t0, t1, "run")
+        times, neurons, samples_of = self._spikes(np.isin(np.arange(problem.num_samples), chosen), begin, end)
+        order = np.argsort(samples_of, kind="stable")
+        ends = np.searchsorted(samples_of[order], np.arange(problem.num_samples + 1))
+        columns = [order[ends[sample] : ends[sample + 1]] for sample in chosen]
+        shape = len(columns), max((column.size for column in columns), default=0)
+        own_times, own_neurons = np.full(shape, np.inf), np.full(shape, -1, dtype=np.int64)
+        for n, column in enumerate(columns):
+            own_times[n, : column.size], own_neurons[n, : column.size] = times[column], neurons[column]
+        return SpikeTrains.unchecked(own_times, own_neurons, self.network.num_neurons, begin, end)
+
+    def _spikes(self, wanted: NDArray[np.bool_], begin: float, end: float) -> list[NDArray[Any]]:
+        """Times, neurons and samples of the spikes of the wanted samples between two times, in the files' order."""
+        found = {name: [np.empty(0, dtype)] for name, dtype in _SPIKES.items()}
+        for start in range(0, self.num_spikes, ROWS_AT_ONCE):
+            rows = slice(start, min(start + ROWS_AT_ONCE, self.num_spikes))
+            piece = {name: np.asarray(self._files.rows(name, rows)) for name in _SPIKES}
+            there = wanted[piece["spike_samples"]] & within_window(piece["spike_times"], begin, end, self.t1)
+            for name, array in piece.items():
+                found[name].append(array[there])
+        return [np.concatenate(parts) for parts in found.values()]
 
     def continue_to(
         self,
@@ -382,6 +411,10 @@ class _Files:
             return np.empty(shape, dtype)
         return np.load(self._path(name), mmap_mode="r", allow_pickle=False)
 
+    def rows(self, name: str, rows: slice) -> Any:
+        """Some rows of an array, in memory as far as they are used."""
+        return self.read(name)[rows]
+
     def _layout(self, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
         with self._path(name).open("rb") as file:
             np.lib.format.read_magic(file)
@@ -421,7 +454,10 @@ class _ZarrFiles(_Files):
         held.resize((count, *held.shape[1:]))
 
     def read(self, name: str) -> Any:
-        return self._group[name][:]
+        return self.rows(name, slice(None))
+
+    def rows(self, name: str, rows: slice) -> Any:
+        return self._group[name][rows]
 
 
 def _files(folder: Path) -> _Files:

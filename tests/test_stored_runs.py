@@ -62,17 +62,68 @@ def test_a_killed_run_goes_on_from_its_last_window(tmp_path, monkeypatch):
     assert_whole(run.continue_to(2.0), ssnn.simulate(network, 2.0, **arguments))
 
 
+def array_memory():
+    """Bytes of NumPy's arrays alone: the interpreter's own tables grow when they please."""
+    arrays = tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)
+    return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([arrays]).traces)
+
+
 def test_memory_does_not_grow_with_the_run(tmp_path, monkeypatch):
+    commit, held, peaks, network = stored_runs._commit, [], [], one_neuron()
+
+    def measured(*arguments):
+        held.append(array_memory())
+        commit(*arguments)
+
     monkeypatch.setattr(stored_runs, "WINDOW_BYTES", 2**17)
-    peaks, network = [], one_neuron()
-    arguments = dict(dt=0.05, num_samples=500, saveat=0.1)
-    for t1 in (1.0, 10.0, 50.0):  # the first one compiles
+    monkeypatch.setattr(stored_runs, "_commit", measured)
+    for t1 in (10.0, 50.0):
+        held.clear()
         tracemalloc.start()
-        run = ssnn.record(network, t1, out=tmp_path / f"{t1:g}", **arguments)
-        peaks.append(tracemalloc.get_traced_memory()[1])
+        run = ssnn.record(network, t1, dt=0.05, num_samples=500, saveat=0.1, out=tmp_path / f"{t1:g}")
         tracemalloc.stop()
-    assert 2 * run.states["v"].nbytes + 16 * run.num_spikes > 2 * peaks[1]
-    assert peaks[2] < 1.3 * peaks[1]
+        peaks.append(max(held))
+    assert run.states["v"].nbytes + 16 * run.num_spikes > 4 * peaks[0]
+    assert peaks[1] < 1.3 * peaks[0]
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 2**20])
+def test_some_spikes_of_a_run_are_those_of_its_window(at_once, tmp_path, monkeypatch):
+    monkeypatch.setattr(stored_runs, "ROWS_AT_ONCE", at_once)
+    arguments = dict(dt=0.01, num_samples=3, seed=2)
+    network = random_network(1)
+    run = ssnn.record(network, 2.0, out=tmp_path / "run", window=0.25, **arguments)
+    trains = ssnn.simulate(network, 2.0, **arguments).spike_trains
+    assert trains.num_spikes.min() > 3
+    one, spike = trains[[1]], float(trains.times[1, 1])
+    for t0, t1 in ((0.3, 1.1), (0.0, spike), (spike, 2.0), (1.0, 2.0)):
+        assert run.spike_trains(t0=t0, t1=t1) == trains.window(t0, t1)
+        assert run.spike_trains([1], t0=t0, t1=t1) == one.window(t0, t1)
+    assert run.spike_trains([2, 0, 2], t1=1.5) == trains[[2, 0, 2]].window(0.0, 1.5)
+    assert run.spike_trains(np.arange(0), t0=0.5).num_samples == 0
+    with pytest.raises(ssnn.ValidationError, match=r"interval of the run from 0\.0 to 2\.0, got 1\.0 and 3\.0"):
+        run.spike_trains(t0=1.0, t1=3.0)
+
+
+@pytest.mark.parametrize("folder", ["run", "run.zarr"])
+def test_some_spikes_of_a_run_take_no_memory_for_the_others(folder, tmp_path, monkeypatch):
+    if folder.endswith(".zarr"):
+        pytest.importorskip("zarr", minversion="3")
+    monkeypatch.setattr(stored_runs, "ROWS_AT_ONCE", 2**12)
+    run = ssnn.record(one_neuron(), 200.0, 0.05, out=tmp_path / folder, num_samples=1000)
+    asked = ssnn.simulate(one_neuron(), 200.0, 0.05, num_samples=1000).spike_trains[[17]].window(0.0, 200.0)
+    tracemalloc.start()
+    found = run.spike_trains([17])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == asked
+    assert 16 * run.num_spikes > 4 * peak
+
+
+def test_a_run_without_spikes_has_empty_trains(tmp_path):
+    run = ssnn.record(one_neuron(), 0.01, 0.01, out=tmp_path / "run", num_samples=2)
+    assert run.num_spikes == 0
+    assert run.spike_trains().times.shape == (2, 0)
 
 
 def test_files_are_plain_arrays(tmp_path):
