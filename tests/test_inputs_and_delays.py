@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from conftest import needs_julia
 from helpers import by_reference
 
 import ssnn_py as ssnn
+from ssnn_py import engine as engines
 
 SOLVERS = ("euler_maruyama", "milstein", "stochastic_heun", "shark", "exact_ou")
 CHANNELS, NEURONS, SAMPLES = 4, 3, 3
@@ -480,3 +482,22 @@ def test_inputs_delays_drivers_and_a_recording_go_together(solver):
     forward += (of_hazards * (here.log_hazards[0] + here.hazards[0])).sum()
     reverse = sum((back[name] * directions[name]).sum() for name in back)
     assert abs(forward - reverse) <= 1e-10 * max(1.0, abs(forward))
+
+
+@needs_julia
+@pytest.mark.parametrize("solver", ["euler_maruyama", "stochastic_heun"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_tangent_is_the_same_alone_and_beside_others(name, solver):
+    """To the bit: the core takes the targets of a spike two directions at a time."""
+    problem = ssnn.simulate(NETWORKS[name](), solver=solver, **arguments()).problem
+    engine, rng = engines.engine_for("julia", problem), np.random.default_rng(0)
+    names = [name for name, value in problem.parameters.items() if value.size]
+    directions = {name: rng.normal(size=(3, *problem.parameters[name].shape)) for name in names}
+    together = engine.solve(problem, directions).tangents
+    assert np.abs(together.spike_times).max() > 0.0
+    for p in range(3):
+        alone = engine.solve(problem, {name: one[p : p + 1] for name, one in directions.items()}).tangents
+        assert np.array_equal(alone.spike_times[0], together.spike_times[p])
+        assert np.array_equal(alone.s[0], together.s[p])
+        for variable, values in alone.states.items():
+            assert np.array_equal(values[0], together.states[variable][p]), variable
