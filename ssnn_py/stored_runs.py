@@ -190,7 +190,7 @@ class StoredRun:
 
     @functools.cached_property
     def states(self) -> Mapping[str, Array]:
-        """Recorded variables by name, shape (S, T, N), memory-mapped."""
+        """Recorded variables by name, shape (S, T, N): memory-mapped, or, from zarr's arrays, in memory."""
         return Named({name: np.swapaxes(self._array(f"state_{name}"), 0, 1) for name in self.network.states})
 
     def _array(self, name: str) -> NDArray[Any]:
