@@ -188,13 +188,7 @@ class SpikeTrains(Record):
             joined = np.concatenate(times)
             order = np.argsort(joined, kind="stable")
             rows.append((joined[order], labels[order]))
-        longest = max(row[0].size for row in rows)
-        all_times = np.full((len(rows), longest), np.inf)
-        all_neurons = np.full((len(rows), longest), -1, dtype=np.int64)
-        for index, (joined, labels) in enumerate(rows):
-            all_times[index, : joined.size] = joined
-            all_neurons[index, : joined.size] = labels
-        return cls(all_times, all_neurons, sizes.pop(), t0, t1)
+        return cls(*padded(rows), sizes.pop(), t0, t1)
 
     def __repr__(self) -> str:
         size = f"{counted(self.num_samples, 'sample')} of {counted(self.num_neurons, 'neuron')}"
@@ -466,8 +460,8 @@ class SpikeTrains(Record):
         >>> trains.window(0.0, 1.0).times, trains.window(1.0, 2.0).times
         (array([[0.5]]), array([[1., 2.]]))
         """
-        begin, end = window_within(self.t0, self.t1, t0, t1, "trains")
-        within = (self.neurons >= 0) & within_window(self.times, begin, end, self.t1)
+        begin, end = checked_window(t0, t1, self.t0, self.t1, "trains'")
+        within = (self.neurons >= 0) & seen(self.times, begin, end, self.t1)
         times, neurons, _ = packed_spikes(self.times, self.neurons, within)
         return SpikeTrains.unchecked(times, neurons, self.num_neurons, begin, end)
 
@@ -1044,20 +1038,18 @@ def observed_windows(t0: float, t1: float, gaps: ArrayLike, length: float) -> Ar
     return np.stack([found, np.minimum(found + span, last)], axis=1)
 
 
-def window_within(first: float, last: float, t0: float | None, t1: float | None, of: str) -> tuple[float, float]:
-    """A window from t0 to t1 of what goes from `first` to `last`, which are the defaults."""
-    begin = first if t0 is None else as_float("t0", t0)
-    end = last if t1 is None else as_float("t1", t1)
+def checked_window(t0: float, t1: float, first: float, last: float, whose: str) -> tuple[float, float]:
+    """The window from t0 to t1, which must be within somebody's interval from `first` to `last`."""
+    begin, end = as_float("t0", t0), as_float("t1", t1)
     if not first <= begin < end <= last:
         raise ValidationError(
-            f"t0 and t1 must be in order and within the interval of the {of} from {first} to {last}, got {begin} and "
-            f"{end}"
+            f"t0 and t1 must be in order and within the {whose} interval from {first} to {last}, got {begin} and {end}"
         )
     return begin, end
 
 
-def within_window(times: Array, t0: float, t1: float, last: float) -> NDArray[np.bool_]:
-    """Which times are in a window, to which t1 belongs where it is the `last` time."""
+def seen(times: Array, t0: float, t1: float, last: float) -> NDArray[np.bool_]:
+    """Which times are within a window, to which t1 belongs where it is the `last` time."""
     within: NDArray[np.bool_] = (times >= t0) & ((times < t1) | (t1 == last))
     return within
 
@@ -1097,6 +1089,15 @@ def different_indices(neurons: ArrayLike, count: int) -> NDArray[np.integer[Any]
     if chosen.min() < 0 or chosen.max() >= count:
         raise ValidationError(f"neurons must be from 0 to {count - 1}, got {describe(neurons)}")
     return chosen
+
+
+def padded(rows: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[Array, Integers]:
+    """Times and neurons of samples, each a row of its own length, as arrays; inf and −1 after the last."""
+    shape = len(rows), max((row.size for row, _ in rows), default=0)
+    times, neurons = np.full(shape, np.inf), np.full(shape, -1, dtype=np.int64)
+    for n, (own_times, own_neurons) in enumerate(rows):
+        times[n, : own_times.size], neurons[n, : own_times.size] = own_times, own_neurons
+    return times, neurons
 
 
 def packed_spikes(

@@ -28,7 +28,7 @@ from .errors import ValidationError
 from .network import Network
 from .saving import load, save
 from .simulation import Solution, prepare, save_times, step_count, warn_of_likely_mistakes
-from .spike_trains import SpikeTrains, window_within, within_window
+from .spike_trains import SpikeTrains, checked_window, padded, seen
 from .validation import as_float, counted, describe
 from .values import Named
 
@@ -194,7 +194,7 @@ class StoredRun:
         return Named({name: np.swapaxes(self._array(f"state_{name}"), 0, 1) for name in self.network.states})
 
     def _array(self, name: str) -> NDArray[Any]:
-        array: NDArray[Any] = self._files.read(name)[: self._rows[name]]
+        array: NDArray[Any] = self._files.read(name, slice(self._rows[name]))
         return array
 
     def spike_trains(
@@ -223,24 +223,22 @@ class StoredRun:
         chosen = np.arange(problem.num_samples) if samples is None else np.atleast_1d(np.asarray(samples))
         if chosen.dtype.kind not in "iu" or ((chosen < 0) | (chosen >= problem.num_samples)).any():
             raise ValidationError(f"samples must be from 0 to {problem.num_samples - 1}, got {describe(samples)}")
-        begin, end = window_within(problem.t0, self.t1, t0, t1, "run")
+        asked = problem.t0 if t0 is None else t0, self.t1 if t1 is None else t1
+        begin, end = checked_window(*asked, problem.t0, self.t1, "run's")
         times, neurons, samples_of = self._spikes(np.isin(np.arange(problem.num_samples), chosen), begin, end)
         order = np.argsort(samples_of, kind="stable")
         ends = np.searchsorted(samples_of[order], np.arange(problem.num_samples + 1))
         columns = [order[ends[sample] : ends[sample + 1]] for sample in chosen]
-        shape = len(columns), max((column.size for column in columns), default=0)
-        own_times, own_neurons = np.full(shape, np.inf), np.full(shape, -1, dtype=np.int64)
-        for n, column in enumerate(columns):
-            own_times[n, : column.size], own_neurons[n, : column.size] = times[column], neurons[column]
-        return SpikeTrains.unchecked(own_times, own_neurons, self.network.num_neurons, begin, end)
+        rows = [(times[column], neurons[column]) for column in columns]
+        return SpikeTrains.unchecked(*padded(rows), self.network.num_neurons, begin, end)
 
     def _spikes(self, wanted: NDArray[np.bool_], begin: float, end: float) -> list[NDArray[Any]]:
         """Times, neurons and samples of the spikes of the wanted samples between two times, in the files' order."""
         found = {name: [np.empty(0, dtype)] for name, dtype in _SPIKES.items()}
         for start in range(0, self.num_spikes, ROWS_AT_ONCE):
             rows = slice(start, min(start + ROWS_AT_ONCE, self.num_spikes))
-            piece = {name: np.asarray(self._files.rows(name, rows)) for name in _SPIKES}
-            there = wanted[piece["spike_samples"]] & within_window(piece["spike_times"], begin, end, self.t1)
+            piece = {name: np.asarray(self._files.read(name, rows)) for name in _SPIKES}
+            there = wanted[piece["spike_samples"]] & seen(piece["spike_times"], begin, end, self.t1)
             for name, array in piece.items():
                 found[name].append(array[there])
         return [np.concatenate(parts) for parts in found.values()]
@@ -405,15 +403,12 @@ class _Files:
         dtype, (_, *row) = self._layout(name)
         self.append(name, count, np.empty((0, *row), dtype))
 
-    def read(self, name: str) -> Any:
+    def read(self, name: str, rows: slice) -> Any:
+        """Some rows of an array; memory-mapped."""
         dtype, shape = self._layout(name)
         if shape[0] == 0:
             return np.empty(shape, dtype)
-        return np.load(self._path(name), mmap_mode="r", allow_pickle=False)
-
-    def rows(self, name: str, rows: slice) -> Any:
-        """Some rows of an array, in memory as far as they are used."""
-        return self.read(name)[rows]
+        return np.load(self._path(name), mmap_mode="r", allow_pickle=False)[rows]
 
     def _layout(self, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
         with self._path(name).open("rb") as file:
@@ -453,10 +448,7 @@ class _ZarrFiles(_Files):
         held = self._group[name]
         held.resize((count, *held.shape[1:]))
 
-    def read(self, name: str) -> Any:
-        return self.rows(name, slice(None))
-
-    def rows(self, name: str, rows: slice) -> Any:
+    def read(self, name: str, rows: slice) -> Any:
         return self._group[name][rows]
 
 

@@ -214,6 +214,7 @@ def test_neurons_and_samples_are_selected_together():
         (lambda trains: trains.window(0.5, 0.5), "t0 and t1 must be in order and within .* got 0.5 and 0.5"),
         (lambda trains: trains.window(-0.5, 1.0), "from 0.0 to 2.0, got -0.5 and 1.0"),
         (lambda trains: trains.window(0.5, np.nan), "t1 must be finite"),
+        (lambda trains: trains.window(None, 1.0), "t0 must be a number, got None"),
         (lambda trains: trains.select(samples=[4]), "samples must be from 0 to 3"),
         (lambda trains: trains.select(samples=[-1]), "samples must be from 0 to 3"),
         (lambda trains: trains.select(samples=[0.5]), "samples must be a list of indices"),

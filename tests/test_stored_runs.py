@@ -101,7 +101,7 @@ def test_some_spikes_of_a_run_are_those_of_its_window(at_once, tmp_path, monkeyp
         assert run.spike_trains([1], t0=t0, t1=t1) == one.window(t0, t1)
     assert run.spike_trains([2, 0, 2], t1=1.5) == trains[[2, 0, 2]].window(0.0, 1.5)
     assert run.spike_trains(np.arange(0), t0=0.5).num_samples == 0
-    with pytest.raises(ssnn.ValidationError, match=r"interval of the run from 0\.0 to 2\.0, got 1\.0 and 3\.0"):
+    with pytest.raises(ssnn.ValidationError, match=r"within the run's interval from 0\.0 to 2\.0, got 1\.0 and 3\.0"):
         run.spike_trains(t0=1.0, t1=3.0)
 
 

@@ -108,7 +108,7 @@ mutable struct HeldDual{Θ,P} <: DualModel{Θ,P}      # mutable, so that it is p
     path::P
 end
 
-"""The same for a device, on which nothing is."""
+"""The same by value: for a device, where nothing is mutable, and for loops that keep the arrays in registers."""
 struct PlainDual{Θ,P} <: DualModel{Θ,P}
     primal::Θ
     tangent::Θ
