@@ -1,10 +1,12 @@
-"""Executors: what Dask adds to the figure-2 training, and runs in which a worker is killed.
+"""Executors: what Dask adds to the figure-2 training and to kernels, and runs in which a worker is killed.
 
-``python benchmarks/executors.py [overhead] [killed]``; needs Dask. The first one compares the training step of figure
-2, with a batch of 1024 on two workers, with the ideal, in which each does half of the simulating and nothing is added:
-the client's time and that of the busier worker, which follow each other, with that of the loss and of half of
-simulation and gradient in one process. All are processor times, since a shared machine's clock says little. The second
-one kills a worker at a random time in each of 20 runs, and compares the numbers with those of a run without workers.
+``python benchmarks/executors.py [overhead] [kernels] [killed]``; needs Dask. The first one compares the training step
+of figure 2, with a batch of 1024 on two workers, with the ideal, in which each does half of all but the loss and
+nothing is added: the client's time and that of the busier worker, which follow each other, with that of the loss and of
+half of the rest in one process. All are processor times, since a shared machine's clock says little. The second one is
+of `SignatureMMD` with its gradient, the loss of a training by signature kernels, in the same way; all of it is shared.
+The third one kills a worker at a random time in each of 20 runs, and compares the numbers with those of a run without
+workers.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import ssnn_py as ssnn
 from ssnn_py.experiments import figure2
 
 BATCH, STEPS, REPEATS, KILLS = 1024, 10, 2, 20
+KERNEL_BATCHES = 64, 256
 
 
 def training(executor=None, steps=STEPS):
@@ -36,7 +39,7 @@ def training(executor=None, steps=STEPS):
     def run():
         return ssnn.fit(figure2.network(start), data.spike_trains, loss, "weights", steps, **arguments)
 
-    return run, figure2.network(start)
+    return run, lambda: loss(data, data.spike_trains)
 
 
 def processor_times(client):
@@ -45,18 +48,18 @@ def processor_times(client):
 
 
 def overhead():
-    run, network = training()
+    run, loss = training()
     run()
-    alone, simulating = [], []
+    loss()
+    alone, losses = [], []
     for _ in range(REPEATS):
         begin = time.process_time()
         expected = run()
         alone.append((time.process_time() - begin) / STEPS)
         begin = time.process_time()
-        for seed in range(STEPS):
-            solution = ssnn.simulate(network, num_samples=BATCH, seed=seed, threads=1, **figure2.SIMULATION)
-            solution.vjp(np.ones(solution.spike_times.shape), "weights")
-        simulating.append((time.process_time() - begin) / STEPS)
+        for _ in range(STEPS):
+            loss()
+        losses.append((time.process_time() - begin) / STEPS)
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
         run, _ = training(client)
         run()
@@ -68,7 +71,8 @@ def overhead():
             busiest = max(later[name] - there[name] for name in there)
             found.append(((now - here) / STEPS, busiest / STEPS))
     assert all(np.array_equal(result.history[name], expected.history[name]) for name in ("loss", "weights"))
-    total, part = min(alone), min(simulating)
+    total = min(alone)
+    part = total - min(losses)
     client_time, worker_time = min(found, key=sum)
     ideal = total - part / 2
     print(f"one process: {1e3 * total:.1f} ms a step, of which simulation and gradient {1e3 * part:.1f} ms")
@@ -77,6 +81,32 @@ def overhead():
         f"together {1e3 * (client_time + worker_time):.1f} ms; ideal {1e3 * ideal:.1f} ms, over it by "
         f"{100 * ((client_time + worker_time) / ideal - 1):.0f} %"
     )
+
+
+def kernels():
+    network = figure2.network(ssnn.feedforward_weights(figure2.LAYERS, 0.5, 1.5, gain=3.0, seed=0))
+    loss = ssnn.SignatureMMD(normalize=True)
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        for batch in KERNEL_BATCHES:
+            data, alone, shared = (
+                ssnn.simulate(network, num_samples=batch, seed=seed, threads=1, executor=one, **figure2.SIMULATION)
+                for seed, one in ((1, None), (2, None), (2, client))
+            )
+            expected, found = loss(alone, data.spike_trains), loss(shared, data.spike_trains)
+            assert expected.value == found.value
+            assert np.array_equal(expected.spike_times_bar, found.spike_times_bar)
+            begin = time.process_time()
+            loss(alone, data.spike_trains)
+            one = time.process_time() - begin
+            here, there = processor_times(client)
+            loss(shared, data.spike_trains)
+            now, later = processor_times(client)
+            busiest = max(later[name] - there[name] for name in there)
+            print(
+                f"kernels of {batch} samples: one process {one:.2f} s; two workers: client and scheduler "
+                f"{now - here:.2f} s, the busier worker {busiest:.2f} s; together over the half by "
+                f"{100 * (2 * (now - here + busiest) / one - 1):.0f} %"
+            )
 
 
 def killed():
@@ -117,5 +147,6 @@ def killed():
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ("overhead", "killed"):
-        {"overhead": overhead, "killed": killed}[name]()
+    parts = {"overhead": overhead, "kernels": kernels, "killed": killed}
+    for name in sys.argv[1:] or parts:
+        parts[name]()

@@ -157,6 +157,21 @@ def _engine_of(generated: Any) -> str:
     return engines.resolve(getattr(generated, "engine", "auto"))
 
 
+#: From how many cells of kernels on, pairs of spikes, workers compute them: those of a tenth of a second or so.
+CELLS_TO_SHARE = 2**21
+
+
+def workers_of(generated: Any, mine: SpikeTrains, theirs: SpikeTrains) -> Any:
+    """The workers that generated a solution, where kernels of its trains with each other and with `theirs` are worth
+    what travels; None where they are not, and where there are none.
+    """
+    workers = getattr(getattr(generated, "problem", None), "executor", None)
+    if workers is None:
+        return None
+    own, others = (int((trains.neurons >= 0).sum()) + trains.num_samples for trains in (mine, theirs))
+    return workers if own * (own // 2 + others) >= CELLS_TO_SHARE else None
+
+
 def device_of(generated: Any) -> str:
     """Where trains were generated: of a solution its device, if it has the double precision that losses take."""
     device = str(getattr(getattr(generated, "problem", None), "device", "cpu"))
@@ -517,9 +532,10 @@ class SignatureMMD(Loss):
     def __call__(self, generated: Any, data: Any) -> LossValue:
         mine, observed, theirs, columns = observed_pair(generated, data, self.neurons)
         kernel, weights = self._kernel(generated, observed, theirs)
-        own = self._own_of(data, theirs, kernel, weights)
-        within, within_bar, _ = kernel.pull_back(observed, None, weights[0], SYMMETRIC)
-        across, across_bar, _ = kernel.pull_back(observed, theirs, weights[2], GRAM, both=False)
+        workers = workers_of(generated, observed, theirs)
+        own = self._own_of(data, theirs, kernel, weights, workers)
+        within, within_bar, _ = kernel.pull_back(observed, None, weights[0], SYMMETRIC, executor=workers)
+        across, across_bar, _ = kernel.pull_back(observed, theirs, weights[2], GRAM, False, workers)
         value = float((weights[0] * within).sum() + (weights[2] * across).sum()) + own
         return LossValue(value, _spread(within_bar + across_bar, columns, mine.times.shape))
 
@@ -532,8 +548,9 @@ class SignatureMMD(Loss):
         mine, observed, theirs, columns = observed_pair(generated, data, self.neurons)
         kernel, weights = self._kernel(generated, observed, theirs)
         if engines.resolve(kernel.engine) == "julia" and kernel.depth is None:
-            value, bar, entries = kernel.mmd_with_entries(observed, theirs, weights)
-            value += self._own_of(data, theirs, kernel, weights)
+            workers = workers_of(generated, observed, theirs)
+            value, bar, entries = kernel.mmd_with_entries(observed, theirs, weights, workers)
+            value += self._own_of(data, theirs, kernel, weights, workers)
             result = LossValue(value, _spread(bar, columns, mine.times.shape))
         else:
             result, change = self(generated, data), mmd_exchange(kernel, observed, theirs, weights)
@@ -548,7 +565,7 @@ class SignatureMMD(Loss):
         def of_this_batch() -> Callable[[SpikeTrains], Array]:
             _, before, theirs, _ = observed_pair(generated, data, self.neurons)
             kernel, weights = self._kernel(generated, before, theirs)
-            return mmd_exchange(kernel, before, theirs, weights)
+            return mmd_exchange(kernel, before, theirs, weights, workers_of(generated, before, theirs))
 
         # A batch's own kernels are remembered: its samples are exchanged for some and for others in turn.
         exchanged = self._here(of_this_batch, generated, data)
@@ -564,7 +581,12 @@ class SignatureMMD(Loss):
         return kernel, mmd_weights(observed.num_samples, theirs.num_samples, self.unbiased)
 
     def _own_of(
-        self, data: Any, theirs: SpikeTrains, kernel: SignatureKernel, weights: tuple[Array, Array, Array]
+        self,
+        data: Any,
+        theirs: SpikeTrains,
+        kernel: SignatureKernel,
+        weights: tuple[Array, Array, Array],
+        workers: Any,
     ) -> float:
         """The kernels of the data with itself, remembered as long as the data stays the same object."""
-        return self._own(lambda: float((weights[1] * kernel.gram(theirs)).sum()), data)
+        return self._own(lambda: float((weights[1] * kernel.gram(theirs, None, workers)).sum()), data)

@@ -4,6 +4,7 @@ distributions they induce.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -23,7 +24,9 @@ from .spike_trains import SpikeTrains
 from .validation import as_float, as_int, as_real_array, describe, require_memory
 
 Array: TypeAlias = NDArray[np.float64]
-PAIRS, GRAM, SYMMETRIC = 0, 1, 2  # layouts of julia/src/signatures/kernels/jobs.jl
+# As in julia/src/signatures/kernels/jobs.jl: layouts, and groups of rows over which gradients are summed.
+PAIRS, GRAM, SYMMETRIC = 0, 1, 2
+_NUM_GROUPS = 16
 
 
 class _Result(NamedTuple):
@@ -144,12 +147,16 @@ class SignatureKernel:
         """
         layout = SYMMETRIC if Y is None else GRAM
         x, y = self.inputs(X, Y, layout)
-        workers = checked_executor(executor, progress)
-        if workers is not None and self.device != "cpu":
-            raise ValidationError(f"device {self.device!r} is one of this process: executor must not be given with it")
+        workers = self._workers(executor, progress)
         if workers is None and not progress:
             return self._values(x, y, layout)
         return self._in_blocks(x, y, layout, workers, progress)
+
+    def _workers(self, executor: Any, progress: bool = False) -> Workers | None:
+        workers = checked_executor(executor, progress)
+        if workers is not None and self.device != "cpu":
+            raise ValidationError(f"device {self.device!r} is one of this process: executor must not be given with it")
+        return workers
 
     def _in_blocks(
         self, x: SpikeTrains | Array, y: SpikeTrains | Array, layout: int, workers: Workers | None, progress: bool
@@ -162,8 +169,8 @@ class SignatureKernel:
         order: Any = slice(None)
         if self.lift == "rbf":  # the lift of a block would be shorter
             x, y = (part.marcus_lift() if isinstance(part, SpikeTrains) else part for part in (x, y))
-        elif layout == SYMMETRIC and isinstance(x, SpikeTrains):  # as the core takes them
-            order = np.argsort((x.neurons >= 0).sum(axis=1), kind="stable")
+        elif layout == SYMMETRIC and isinstance(x, SpikeTrains):
+            order = _taken(x)
             x = x[order]
         blocks = _blocks(len(x), layout == SYMMETRIC, 4 * (workers.count if workers else 16))
         if workers is not None:
@@ -186,28 +193,29 @@ class SignatureKernel:
         return gram
 
     def pull_back(
-        self, X: Any, Y: Any, weights: Array, layout: int, both: bool = True
+        self, X: Any, Y: Any, weights: Array, layout: int, both: bool = True, executor: Any = None
     ) -> tuple[Array, Array, Array | None]:
         """Kernels, and the gradient of Σ weights · k in X and, with `both`, in Y (SYMMETRIC: all of it in X), shaped
-        like them.
+        like them. Groups of rows are computed by the workers of an `executor`, to the same numbers.
         """
-        values, raw = self._pulled(X, Y, weights, layout, both)
+        values, raw = self._pulled(X, Y, weights, layout, both, executor)
         assert raw.x_bar is not None
         return values, raw.x_bar, raw.y_bar
 
     def _pulled(
-        self, X: Any, Y: Any, weights: Array, layout: int, both: bool, ends: bool = False
+        self, X: Any, Y: Any, weights: Array, layout: int, both: bool, executor: Any, ends: bool = False
     ) -> tuple[Array, _Result]:
         """The (normalised) kernels; those before any normalisation, with the gradients of the former."""
         x, y = self.inputs(X, Y, layout)
         both = both and layout != SYMMETRIC
+        workers = self._workers(executor)
         if not self.normalize:
-            result = self._run(x, y, layout, weights, both=both, ends=ends)
+            result = self._run(x, y, layout, weights, both=both, ends=ends, workers=workers)
             return result.values, result
-        values = self._values(x, y, layout)
+        values = self._values(x, y, layout) if workers is None else self._in_blocks(x, y, layout, workers, False)
         # ∂k̂ = k̂ (∂ log k(X, Y) − ½ ∂ log k(X, X) − ½ ∂ log k(Y, Y)); X moves in both arguments of k(X, X).
         pulls = weights * values
-        result = self._run(x, y, layout, pulls, logarithmic=True, both=both, ends=ends)
+        result = self._run(x, y, layout, pulls, logarithmic=True, both=both, ends=ends, workers=workers)
         x_bar, y_bar = result.x_bar, result.y_bar
         assert x_bar is not None
         rows, columns = (pulls, pulls) if layout == PAIRS else (pulls.sum(axis=1), pulls.sum(axis=0))
@@ -215,7 +223,7 @@ class SignatureKernel:
         return values, result._replace(x_bar=x_bar, y_bar=None if y_bar is None else y_bar + self._own_pull(y, columns))
 
     def mmd_with_entries(
-        self, X: SpikeTrains, Y: SpikeTrains, weights: tuple[Array, Array, Array]
+        self, X: SpikeTrains, Y: SpikeTrains, weights: tuple[Array, Array, Array], executor: Any = None
     ) -> tuple[float, Array, Array]:
         r"""MMD² without the kernels of Y with itself, its gradient in X, and what one more spike at t1 changes.
 
@@ -228,8 +236,8 @@ class SignatureKernel:
         x_bar : ndarray, shape (S, K)
         entries : ndarray, shape (S, N)
         """
-        within, own = self._pulled(X, None, weights[0], SYMMETRIC, both=False, ends=True)
-        across, cross = self._pulled(X, Y, weights[2], GRAM, both=False, ends=True)
+        within, own = self._pulled(X, None, weights[0], SYMMETRIC, False, executor, ends=True)
+        across, cross = self._pulled(X, Y, weights[2], GRAM, False, executor, ends=True)
         assert own.x_bar is not None
         assert cross.x_bar is not None
         x_bar = own.x_bar + cross.x_bar
@@ -351,8 +359,11 @@ class SignatureKernel:
         both: bool = True,
         ends: bool = False,
         rows: slice | None = None,
+        workers: Workers | None = None,
     ) -> _Result:
-        """`rows` are those of a symmetric matrix that are computed, from the diagonal on; default all."""
+        """`rows` are those that are computed, of a symmetric matrix from the diagonal on; default all. What has a
+        gradient may be computed by `workers`.
+        """
         shape = (len(X),) if layout == PAIRS else (len(X), len(Y))
         require_memory("the Gram matrix", 8.0 * math.prod(shape), "give fewer samples")
         channels = X.num_neurons + 1 if isinstance(X, SpikeTrains) else X.shape[2]
@@ -364,10 +375,12 @@ class SignatureKernel:
         trains = isinstance(X, SpikeTrains) and isinstance(Y, SpikeTrains) and self.lift == "linear"
         self._check_range(X, Y, layout)
         in_julia = engines.resolve(self.engine) == "julia"
+        run: Callable[..., _Result] = self._in_julia if in_julia else self._in_numpy
+        if in_julia and workers is not None and len(X) > 0:
+            run = functools.partial(self._by_workers, workers)
         if trains and in_julia:
-            return self._in_julia(X, Y, layout, scales, weights, logarithmic, both, shape, ends, rows)
+            return run(X, Y, layout, scales, weights, logarithmic, both, shape, ends, rows)
         x, y = (self._points(Z, scales) for Z in (X, Y))
-        run = self._in_julia if in_julia else self._in_numpy
         result = run(x, y, layout, None, weights, logarithmic, both, shape, rows=rows)
         if weights is None:
             return result
@@ -414,7 +427,8 @@ class SignatureKernel:
             changes = np.zeros((*shape, X.num_neurons))
         x_like, y_like = (Z.times if isinstance(Z, SpikeTrains) else Z for Z in (X, Y))
         x_bar = None if weights is None else np.zeros(x_like.shape)
-        y_bar = None if weights is None or not both or layout == SYMMETRIC else np.zeros(y_like.shape)
+        apart = both and (layout != SYMMETRIC or rows is not None)
+        y_bar = np.zeros(y_like.shape) if weights is not None and apart else None
         weights = None if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
         job = structs.KernelJob(
             len(X),
@@ -425,7 +439,7 @@ class SignatureKernel:
             *(structs.address(part) for part in (values, exponents, weights, x_bar, y_bar)),
             math.prod(x_like.shape[1:]),
             math.prod(y_like.shape[1:]),
-            *((0, len(X)) if rows is None else (rows.start, rows.stop)),
+            *(slice(None) if rows is None else rows).indices(len(X)),
         )
         try:
             self._call(X, Y, scales, job, changes)
@@ -434,6 +448,52 @@ class SignatureKernel:
                 raise ValidationError(str(error)) from None
             raise
         return _Result(values, exponents, x_bar, y_bar, changes)
+
+    def _by_workers(
+        self,
+        workers: Workers,
+        X: SpikeTrains | Array,
+        Y: SpikeTrains | Array,
+        layout: int,
+        scales: Array | None,
+        weights: Array,
+        logarithmic: bool,
+        both: bool,
+        shape: tuple[int, ...],
+        ends: bool = False,
+        rows: slice | None = None,
+    ) -> _Result:
+        """What `_in_julia` finds of all rows with a gradient, from a task for each of the core's groups of rows."""
+        symmetric, order = layout == SYMMETRIC, _taken(X)
+        x, y = _unchanging(X[order]), None if symmetric else _unchanging(Y)
+        where: Any = np.ix_(order, order) if symmetric else order
+        pulls = weights[where]
+        if symmetric:  # those of a pair together, in the row that comes first
+            pulls = np.triu(pulls + pulls.T) - np.diag(np.diag(pulls))
+        count = min(_NUM_GROUPS, len(x))
+        groups = [slice(first, None, count) for first in range(count)]
+        calls = [(self, x, y, group, scales, pulls[group], logarithmic, both or symmetric, ends) for group in groups]
+        parts: list[_Group] = workers.map(_group, calls)
+        mantissas, exponents = np.zeros(shape), np.zeros(shape, dtype=np.int64)
+        x_bar = np.zeros((x.times if isinstance(x, SpikeTrains) else x).shape)
+        changes = np.zeros((*shape, x.num_neurons)) if ends and isinstance(x, SpikeTrains) else None
+        for group, part in zip(groups, parts, strict=True):
+            mantissas[group], exponents[group], x_bar[group] = part.mantissas, part.exponents, part.x_bar
+            if changes is not None and part.ends is not None:
+                changes[group] += part.ends
+            if changes is not None and part.ends_of_later is not None:
+                changes[:, group] += part.ends_of_later
+        sums = [part.y_bar for part in parts if part.y_bar is not None]
+        if symmetric:
+            mantissas, exponents = (np.triu(part) + np.triu(part, 1).T for part in (mantissas, exponents))
+            x_bar = sum(sums, x_bar)
+        return _Result(
+            _put_back(mantissas, where),
+            _put_back(exponents, where),
+            _put_back(x_bar, order),
+            sum(sums, np.zeros_like(sums[0])) if both and not symmetric else None,
+            None if changes is None else _put_back(changes, where),
+        )
 
     def _call(
         self,
@@ -545,6 +605,59 @@ def _block(kernel: SignatureKernel, x: SpikeTrains | Array, y: SpikeTrains | Arr
     if y is not None:
         return kernel._values(x[rows], y, GRAM)
     return kernel._values(x, x, SYMMETRIC, rows)[rows, rows.start :]
+
+
+def _taken(data: SpikeTrains | Array) -> NDArray[np.int64]:
+    """The order in which the core takes samples."""
+    if isinstance(data, SpikeTrains):
+        return np.argsort((data.neurons >= 0).sum(axis=1), kind="stable")
+    return np.arange(len(data))
+
+
+def _put_back(part: Any, places: Any) -> Any:
+    """A part of a result whose samples were taken from these places."""
+    found = np.empty_like(part)
+    found[places] = part
+    return found
+
+
+class _Group(NamedTuple):
+    """What a task has found of a group of rows; of a symmetric matrix, from the diagonal on."""
+
+    mantissas: Array
+    exponents: NDArray[np.int64]
+    x_bar: Array
+    y_bar: Array | None  # the group's sum, of all samples
+    ends: Array | None
+    ends_of_later: Array | None  # what one more spike changes of the others, (S, rows of the group, N)
+
+
+def _group(
+    kernel: SignatureKernel,
+    x: SpikeTrains | Array,
+    y: SpikeTrains | Array | None,
+    rows: slice,
+    scales: Array | None,
+    pulls: Array,
+    logarithmic: bool,
+    both: bool,
+    ends: bool,
+) -> _Group:
+    """Kernels of some samples of x with all of y, or without it with those of x that are not before them, and the
+    gradient of their sum weighted by `pulls`.
+    """
+    other, layout = (x, SYMMETRIC) if y is None else (y, GRAM)
+    weights = np.zeros((len(x), len(other)))
+    weights[rows] = pulls
+    found = kernel._in_julia(x, other, layout, scales, weights, logarithmic, both, weights.shape, ends, rows)
+    assert found.x_bar is not None
+    here = later = None
+    if found.ends is not None:
+        here = found.ends[rows]
+        if y is None:
+            later = found.ends[:, rows].copy()
+            later[rows] = 0.0  # those are in `here`
+    return _Group(found.mantissas[rows], found.exponents[rows], found.x_bar[rows], found.y_bar, here, later)
 
 
 def _unchanging(data: SpikeTrains | Array) -> Any:
@@ -675,7 +788,9 @@ def signature_kernel_gram(
     return SignatureKernel(**options).gram(X, Y, executor, progress)
 
 
-def signature_kernel_gram_backprop(X: Any, Y: Any, cotangent: ArrayLike, **options: Any) -> tuple[Array, Array | None]:
+def signature_kernel_gram_backprop(
+    X: Any, Y: Any, cotangent: ArrayLike, *, executor: Any = None, **options: Any
+) -> tuple[Array, Array | None]:
     r"""Gradient of :math:`\sum_{sr} \bar K_{sr}\,k(X_s, Y_r)` in X and in Y.
 
     Parameters
@@ -683,6 +798,8 @@ def signature_kernel_gram_backprop(X: Any, Y: Any, cotangent: ArrayLike, **optio
     X, Y, **options
         As for :func:`signature_kernel_gram`; with Y None the whole gradient is taken in X.
     cotangent : array_like, shape (S, R)
+    executor : optional
+        As for :func:`signature_kernel_gram`: its workers compute 16 groups of rows, to the same numbers.
 
     Returns
     -------
@@ -695,7 +812,7 @@ def signature_kernel_gram_backprop(X: Any, Y: Any, cotangent: ArrayLike, **optio
     x, y = kernel.inputs(X, Y, layout)
     if weights.shape != (len(x), len(y)):
         raise ValidationError(f"cotangent must have shape {(len(x), len(y))}, got {describe(weights)}")
-    _, x_bar, y_bar = kernel.pull_back(X, Y, weights, layout)
+    _, x_bar, y_bar = kernel.pull_back(X, Y, weights, layout, executor=executor)
     return _like(X, x_bar), None if y_bar is None else _like(Y, y_bar)
 
 
@@ -715,19 +832,20 @@ def mmd_weights(num_x: int, num_y: int, unbiased: bool) -> tuple[Array, Array, A
 
 
 def mmd_exchange(
-    kernel: SignatureKernel, X: Any, Y: Any, weights: tuple[Array, Array, Array]
+    kernel: SignatureKernel, X: Any, Y: Any, weights: tuple[Array, Array, Array], executor: Any = None
 ) -> Callable[[Any], Array]:
     """A function of other samples Z: by how much MMD² of X and Y changes where Z_s replaces X_s alone, for each s."""
     pairs, itself = weights[0] + weights[0].T, np.diag(weights[0])
     np.fill_diagonal(pairs, 0.0)
+    gram = functools.partial(kernel.gram, executor=executor)
 
     def sums(Z: Any, within: Array) -> Array:
         """What each sample of Z has to do with the others of X, with Y and with itself."""
         own = itself * kernel.pairs(Z, Z) if itself.any() else 0.0
-        return np.asarray((pairs * within).sum(axis=1) + (weights[2] * kernel.gram(Z, Y)).sum(axis=1) + own)
+        return np.asarray((pairs * within).sum(axis=1) + (weights[2] * gram(Z, Y)).sum(axis=1) + own)
 
-    here = sums(X, kernel.gram(X))
-    return lambda Z: sums(Z, kernel.gram(Z, X)) - here
+    here = sums(X, gram(X))
+    return lambda Z: sums(Z, gram(Z, X)) - here
 
 
 def signature_mmd(X: Any, Y: Any, *, unbiased: bool = True, executor: Any = None, **options: Any) -> float:
@@ -778,7 +896,9 @@ def signature_mmd(X: Any, Y: Any, *, unbiased: bool = True, executor: Any = None
     return float(sum((w * K).sum() for w, K in zip(weights, grams, strict=True)))
 
 
-def signature_mmd_backprop(X: Any, Y: Any, cotangent: float = 1.0, *, unbiased: bool = True, **options: Any) -> Array:
+def signature_mmd_backprop(
+    X: Any, Y: Any, cotangent: float = 1.0, *, unbiased: bool = True, executor: Any = None, **options: Any
+) -> Array:
     """Gradient of cotangent · MMD² in X, shaped like the points or the spike times of X.
 
     Parameters and errors as for :func:`signature_mmd`.
@@ -787,8 +907,8 @@ def signature_mmd_backprop(X: Any, Y: Any, cotangent: float = 1.0, *, unbiased: 
     x, y = kernel.inputs(X, Y, GRAM)
     _check_windows(x, y)
     weights = mmd_weights(len(x), len(y), unbiased)
-    own = kernel.pull_back(X, None, weights[0], SYMMETRIC)[1]
-    cross = kernel.pull_back(X, Y, weights[2], GRAM, both=False)[1]
+    own = kernel.pull_back(X, None, weights[0], SYMMETRIC, executor=executor)[1]
+    cross = kernel.pull_back(X, Y, weights[2], GRAM, False, executor)[1]
     return _like(X, as_float("cotangent", cotangent) * (own + cross))
 
 

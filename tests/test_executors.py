@@ -14,6 +14,7 @@ import pytest
 from helpers import formula_network, random_network, random_trains, run_arguments
 
 import ssnn_py as ssnn
+from ssnn_py import losses
 from ssnn_py.engine import executors, workers
 from ssnn_py.errors import JuliaError
 
@@ -148,6 +149,50 @@ def test_gram_matrices_are_the_same_to_the_last_bit():
     assert ssnn.two_sample_test(X, Y, 50, executor=executor) == ssnn.two_sample_test(X, Y, 50, progress=True)
     assert ssnn.signature_mmd(X, Y, normalize=True, executor=executor) == ssnn.signature_mmd(X, Y, normalize=True)
     assert set(executor.calls) == {"_block"}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"normalize": True}, {"lift": "rbf", "dyadic_order": 1}, {"depth": 2}, {"scales": 0.5}]
+)
+def test_gradients_of_gram_matrices_are_the_same_to_the_last_bit(options):
+    rng = np.random.default_rng(1)
+    X, Y = random_trains(rng, 23, 9, 3, ties=True), random_trains(rng, 11, 12, 3)
+    paths = np.cumsum(rng.normal(0.0, 0.3, (19, 8, 2)), axis=1)
+    executor = Immediate()
+    for x, y in ((X, None), (X, Y), (X[:2], Y), (paths, None), (paths, paths[:5])):
+        cotangent = rng.normal(size=(len(x), len(x if y is None else y)))
+        alone, shared_out = (
+            ssnn.signature_kernel_gram_backprop(x, y, cotangent, executor=one, **options) for one in (None, executor)
+        )
+        assert all(a is b is None or np.array_equal(a, b) for a, b in zip(alone, shared_out, strict=True))
+        assert np.any(alone[0] != 0.0)
+    assert ("_group" in executor.calls) == ("depth" not in options)
+    assert np.array_equal(
+        *(ssnn.signature_mmd_backprop(X, Y, 2.0, executor=one, **options) for one in (None, executor))
+    )
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_kernel_losses_of_shared_samples_are_computed_by_the_workers(monkeypatch, normalize):
+    monkeypatch.setattr(losses, "CELLS_TO_SHARE", 0)
+    network = random_network(2, per_sample=False, sampled=False).replace(input_current=1.3)
+    data = ssnn.simulate(network, seed=5, **RUN).spike_trains[:20]
+    loss, executor = ssnn.SignatureMMD(scales=0.3, normalize=normalize), Immediate()
+    for gradient in ("pathwise", "unbiased"):
+        (value, found), (expected, gradients) = (
+            ssnn.value_and_grad(loss, network, "mu", data=data, gradient=gradient, executor=one, **RUN)
+            for one in (executor, None)
+        )
+        assert value == expected
+        assert np.array_equal(found["mu"], gradients["mu"])
+    assert executor.calls.count("_group") >= 2 * 2 * 16
+
+
+def test_kernels_of_few_spikes_stay_with_this_process():
+    network = random_network(2, per_sample=False, sampled=False)
+    data, executor = ssnn.simulate(network, seed=5, **RUN).spike_trains[:5], Immediate()
+    ssnn.fit(network, data, ssnn.SignatureMMD(scales=0.3), "mu", 1, t1=2.0, dt=0.02, executor=executor)
+    assert set(executor.calls) == {"_solve", "_pull_back"}
 
 
 def test_multilevel_estimates_are_computed_by_the_workers():

@@ -248,7 +248,7 @@ class KernelJob(Structure):
     _fields_ = [
         *((name, c_int64) for name in ("num_x", "num_y", "layout", "threads", "logarithmic")),
         *((name, c_void_p) for name in ("values", "exponents", "weights", "x_bar", "y_bar")),
-        *((name, c_int64) for name in ("x_size", "y_size", "first_row", "stop_row")),
+        *((name, c_int64) for name in ("x_size", "y_size", "first_row", "stop_row", "row_step")),
     ]
 
 

@@ -2,7 +2,8 @@
 
 """
 What the host asks for: kernels of X and Y and, where `weights` are given, the gradient of Σ weights · k in X and, where
-`y_bar` is given, in Y. C-ordered arrays.
+`y_bar` is given, in Y. Of SYMMETRIC, `y_bar` takes what a pair's later sample has of it, where it is to be kept apart
+from what the earlier one has. C-ordered arrays.
 """
 struct KernelJob
     num_x::Int64
@@ -18,13 +19,14 @@ struct KernelJob
     x_size::Int64                   # numbers per sample in the gradients
     y_size::Int64
     first_row::Int64                # which samples of X, in the order in which they are taken, from 0 …
-    stop_row::Int64                 # … up to this one
+    stop_row::Int64                 # … up to this one,
+    row_step::Int64                 # and every how many-eth of them
 end
 
 push!(BOUNDARY_STRUCTS, KernelJob)
 
 """Of all samples of X."""
-KernelJob(num_x, others::Vararg{Any,11}) = KernelJob(num_x, others..., 0, num_x)
+KernelJob(num_x, others::Vararg{Any,11}) = KernelJob(num_x, others..., 0, num_x, 1)
 
 const PAIRS, GRAM, SYMMETRIC = 0, 1, 2      # k(X_s, Y_s); k(X_s, Y_r); k(X_s, X_r), each computed once
 
@@ -37,7 +39,8 @@ function weight(job::KernelJob, a, b)
     return job.layout == SYMMETRIC && a != b ? w + unsafe_load(job.weights, place(job, b, a)) : w
 end
 
-# A fixed number of groups of rows, so that sums over rows do not depend on threads.
+# A fixed number of groups of rows, so that sums over rows do not depend on threads. A host that has others compute
+# groups of rows, and adds their sums up, takes the same ones.
 const NUM_GROUPS = 16
 
 """
@@ -52,9 +55,10 @@ function run_job(pack!, make_work, job::KernelJob, x_order, y_order)
     both = gradient && (job.layout == SYMMETRIC || job.y_bar != C_NULL)
     partial = [both ? zeros(job.y_size, job.num_y) : nothing for _ in 1:groups]
     works = [make_work() for _ in 1:max(1, min(job.threads, groups, available_threads()))]
+    wanted = job.first_row+1:job.row_step:job.stop_row
     function visit(worker, group, _)
         for turn in group:groups:job.num_x
-            job.first_row < turn <= job.stop_row || continue
+            turn in wanted || continue
             a = x_order[turn]
             others = job.layout == PAIRS ? [a] : job.layout == SYMMETRIC ? view(y_order, turn:length(y_order)) : y_order
             for start in 1:4:length(others)
@@ -71,7 +75,7 @@ function run_job(pack!, make_work, job::KernelJob, x_order, y_order)
         foreach_chunk(visit, groups, length(works))
     end
     both || return
-    target = host_array(job.layout == SYMMETRIC ? job.x_bar : job.y_bar, job.y_size, job.num_y)
+    target = host_array(job.y_bar == C_NULL ? job.x_bar : job.y_bar, job.y_size, job.num_y)
     foreach(part -> target .+= part, partial)
 end
 
