@@ -219,18 +219,62 @@ class StoredRun:
         ValidationError
             If there are no such samples, or the times are not in order and within the run.
         """
+        num_samples = self.last.problem.num_samples
+        chosen, begin, end = self._asked_for(samples, t0, t1)
+        times, neurons, samples_of = self._spikes(np.isin(np.arange(num_samples), chosen), begin, end)
+        order = np.argsort(samples_of, kind="stable")
+        ends = np.searchsorted(samples_of[order], np.arange(num_samples + 1))
+        columns = [order[ends[sample] : ends[sample + 1]] for sample in chosen]
+        rows = [(times[column], neurons[column]) for column in columns]
+        return SpikeTrains.unchecked(*padded(rows), self.network.num_neurons, begin, end)
+
+    def states_between(
+        self, samples: ArrayLike | None = None, t0: float | None = None, t1: float | None = None
+    ) -> tuple[Array, Mapping[str, Array]]:
+        """Recorded variables of some samples, default all, between two times, in memory.
+
+        Read piece by piece, as :meth:`spike_trains` reads spikes.
+
+        Parameters
+        ----------
+        samples : array_like of int, optional
+        t0, t1 : float, optional
+            The first and the last time that is wanted; default the whole run.
+
+        Returns
+        -------
+        ts : ndarray, shape (T,)
+            The times of recording from t0 to t1.
+        states : mapping of str to ndarray, shape (S, T, N)
+
+        Raises
+        ------
+        ValidationError
+            If there are no such samples, or the times are not in order and within the run.
+        """
+        chosen, begin, end = self._asked_for(samples, t0, t1)
+        ts = np.asarray(self.ts)
+        first, stop = int(np.searchsorted(ts, begin)), int(np.searchsorted(ts, end, side="right"))
+        neurons = self.network.num_neurons
+        at_once = max(1, ROWS_AT_ONCE // (neurons * self.last.problem.num_samples))
+        found = {name: np.empty((chosen.size, stop - first, neurons)) for name in self.network.states}
+        for name, values in found.items():
+            for start in range(first, stop, at_once):
+                rows = slice(start, min(start + at_once, stop))
+                piece = self._files.read(f"state_{name}", rows)[:, chosen]
+                values[:, start - first : rows.stop - first] = np.swapaxes(piece, 0, 1)
+        return ts[first:stop], Named(found)
+
+    def _asked_for(
+        self, samples: ArrayLike | None, t0: float | None, t1: float | None
+    ) -> tuple[NDArray[Any], float, float]:
+        """Samples and times, all of them where they are not given, checked."""
         problem = self.last.problem
         chosen = np.arange(problem.num_samples) if samples is None else np.atleast_1d(np.asarray(samples))
         if chosen.dtype.kind not in "iu" or ((chosen < 0) | (chosen >= problem.num_samples)).any():
             raise ValidationError(f"samples must be from 0 to {problem.num_samples - 1}, got {describe(samples)}")
         asked = problem.t0 if t0 is None else t0, self.t1 if t1 is None else t1
-        begin, end = checked_window(*asked, problem.t0, self.t1, "run's")
-        times, neurons, samples_of = self._spikes(np.isin(np.arange(problem.num_samples), chosen), begin, end)
-        order = np.argsort(samples_of, kind="stable")
-        ends = np.searchsorted(samples_of[order], np.arange(problem.num_samples + 1))
-        columns = [order[ends[sample] : ends[sample + 1]] for sample in chosen]
-        rows = [(times[column], neurons[column]) for column in columns]
-        return SpikeTrains.unchecked(*padded(rows), self.network.num_neurons, begin, end)
+        return chosen, *checked_window(*asked, problem.t0, self.t1, "run's")
 
     def _spikes(self, wanted: NDArray[np.bool_], begin: float, end: float) -> list[NDArray[Any]]:
         """Times, neurons and samples of the spikes of the wanted samples between two times, in the files' order."""

@@ -105,6 +105,45 @@ def test_some_spikes_of_a_run_are_those_of_its_window(at_once, tmp_path, monkeyp
         run.spike_trains(t0=1.0, t1=3.0)
 
 
+@pytest.mark.parametrize("at_once", [1, 31, 2**20])
+@pytest.mark.parametrize("folder", ["run", "run.zarr"])
+def test_some_states_of_a_run_are_those_of_their_times(folder, at_once, tmp_path, monkeypatch):
+    if folder.endswith(".zarr"):
+        pytest.importorskip("zarr", minversion="3")
+    monkeypatch.setattr(stored_runs, "ROWS_AT_ONCE", at_once)
+    arguments = dict(dt=0.01, num_samples=3, seed=2, saveat=SAVES)
+    run = ssnn.record(random_network(1), 2.0, out=tmp_path / folder, window=0.25, **arguments)
+    whole = ssnn.simulate(random_network(1), 2.0, **arguments)
+    for samples, t0, t1, times in (
+        (None, None, None, slice(None)),
+        ([2, 0, 2], 0.3, 1.1, slice(1, 4)),
+        ([1], 0.31, 1.09, slice(2, 3)),
+        ([1], 0.6, 0.7, slice(0)),
+    ):
+        ts, states = run.states_between(samples, t0, t1)
+        assert np.array_equal(ts, SAVES[times])
+        for name, values in whole.states.items():
+            assert np.array_equal(states[name], values[slice(None) if samples is None else samples][:, times])
+    with pytest.raises(ssnn.ValidationError, match=r"samples must be from 0 to 2, got \[3\]"):
+        run.states_between([3])
+    with pytest.raises(ssnn.ValidationError, match=r"within the run's interval from 0\.0 to 2\.0, got 1\.0 and 3\.0"):
+        run.states_between(t0=1.0, t1=3.0)
+
+
+@pytest.mark.parametrize("folder", ["run", "run.zarr"])
+def test_some_states_of_a_run_take_no_memory_for_the_others(folder, tmp_path, monkeypatch):
+    if folder.endswith(".zarr"):
+        pytest.importorskip("zarr", minversion="3")
+    monkeypatch.setattr(stored_runs, "ROWS_AT_ONCE", 2**14)
+    monkeypatch.setattr(stored_runs._ZarrFiles, "ROWS_OF_CHUNK", 2**14)
+    run = ssnn.record(one_neuron(), 60.0, 0.05, out=tmp_path / folder, num_samples=1000, saveat=0.05)
+    tracemalloc.start()
+    run.states_between([17])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 16 * 1000 * run.ts.size > 4 * peak
+
+
 @pytest.mark.parametrize("folder", ["run", "run.zarr"])
 def test_some_spikes_of_a_run_take_no_memory_for_the_others(folder, tmp_path, monkeypatch):
     if folder.endswith(".zarr"):
