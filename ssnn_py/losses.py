@@ -487,7 +487,8 @@ class SignatureMMD(Loss):
     words.
 
     It vanishes only where both trains have the same distribution. See :func:`signature_mmd`; the number of samples may
-    differ.
+    differ. Kernels are computed where the samples were: on a device, or, where there are many spikes, by the workers of
+    an executor.
 
     Parameters
     ----------
