@@ -30,8 +30,8 @@ print(np.array_equal(np.concatenate([part.spike_times for part in parts]), whole
 # **The workers of an executor**, processes of this machine or of others, compute the samples of every call. Anything
 # with the method ``submit`` of ``concurrent.futures`` will do. ``executor=`` is an argument of ``simulate``,
 # ``value_and_grad``, ``fit``, ``log_likelihood``, ``multilevel``, ``record``, ``signature_kernel_gram`` and
-# ``signature_mmd``, with their gradients, and ``two_sample_test``; ``ssnn reproduce`` and ``ssnn bench`` have ``--workers N`` and ``--dask
-# ADDRESS``. The numbers are the same to the last bit, for any number of workers.
+# ``signature_mmd``, with their gradients, and ``two_sample_test``; ``ssnn reproduce`` and ``ssnn bench`` have
+# ``--workers N`` and ``--dask ADDRESS``. The numbers are the same to the last bit, for any number of workers.
 
 with ThreadPoolExecutor(2) as pool:
     shared = ssnn.simulate(net, num_samples=100, executor=pool, **run)
@@ -40,12 +40,12 @@ print(np.array_equal(shared.spike_times, whole.spike_times))
 # %%
 # What travels: parameters and results. What is large and does not change, as the synapses of a network and recorded
 # spikes, travels to a worker once; the loss and its data stay here, but for the kernels of ``SignatureMMD`` where there
-# are many, which workers compute in 16 groups. Each worker starts its own Julia once (2 to 10
-# seconds), keeps what it has prepared, and uses one thread unless ``threads`` says otherwise. Worth it where a call
-# takes longer than its parameters travel: by two of Dask's workers the loss of a training by signature kernels, of 256
-# samples of figure 2, took 14.5 s of processor time, one process 24.4 s, and the ideal is half of it. A training step of
-# figure 2 with a batch of 1024, whose loss is not shared, is too short: 277 ms in one process and 288 ms by two workers,
-# 58 % more than the ideal (``benchmarks/executors.py``).
+# are many, which workers compute in 16 groups. Each worker starts its own Julia once (2 to 10 seconds), keeps what it
+# has prepared, and uses one thread unless ``threads`` says otherwise. Worth it where a call takes longer than its
+# parameters travel: by two of Dask's workers the loss of a training by signature kernels, of 256 samples of figure 2,
+# took 14.5 s of processor time, one process 24.4 s, and the ideal is half of it. A training step of figure 2 with a
+# batch of 1024, whose loss is not shared, is too short: 277 ms in one process and 288 ms by two workers, 58 % more than
+# the ideal (``benchmarks/executors.py``).
 #
 # A worker that dies: Dask starts another and computes its samples again; a pool of processes is broken then, and this
 # process computes what is missing, with a ``WorkerLostWarning``. One that cannot start Julia is named in the error.
