@@ -375,13 +375,13 @@ class SignatureKernel:
         trains = isinstance(X, SpikeTrains) and isinstance(Y, SpikeTrains) and self.lift == "linear"
         self._check_range(X, Y, layout)
         in_julia = engines.resolve(self.engine) == "julia"
-        run: Callable[..., _Result] = self._in_julia if in_julia else self._in_numpy
+        run = functools.partial(self._in_julia if in_julia else self._in_numpy, rows=rows)
         if in_julia and workers is not None and len(X) > 0:
             run = functools.partial(self._by_workers, workers)
         if trains and in_julia:
-            return run(X, Y, layout, scales, weights, logarithmic, both, shape, ends, rows)
+            return run(X, Y, layout, scales, weights, logarithmic, both, shape, ends)
         x, y = (self._points(Z, scales) for Z in (X, Y))
-        result = run(x, y, layout, None, weights, logarithmic, both, shape, rows=rows)
+        result = run(x, y, layout, None, weights, logarithmic, both, shape)
         if weights is None:
             return result
         bars = [
@@ -461,7 +461,6 @@ class SignatureKernel:
         both: bool,
         shape: tuple[int, ...],
         ends: bool = False,
-        rows: slice | None = None,
     ) -> _Result:
         """What `_in_julia` finds of all rows with a gradient, from a task for each of the core's groups of rows."""
         symmetric, order = layout == SYMMETRIC, _taken(X)

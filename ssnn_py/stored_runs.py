@@ -36,7 +36,7 @@ Array = NDArray[np.float64]
 FORMAT = {"format": "ssnn-run", "version": 1}
 #: Bytes of spikes and states of one window of time.
 WINDOW_BYTES = 2**25
-#: How many spikes are read at once.
+#: How many spikes, or numbers of states, are read at once.
 ROWS_AT_ONCE = 2**20
 #: Steps of the first window, which tells how many spikes to expect, and by how much the next may be longer.
 FIRST_STEPS, GROWTH = 64, 8
