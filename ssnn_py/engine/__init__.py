@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import JuliaError, NoGradientError, ValidationError
 from ..spike_trains import SpikeTrains
+from ..synapses import SYNAPTIC
 from ..validation import all_finite, describe
 from ..values import Named, Record
 
@@ -224,6 +225,12 @@ class Problem(Record):
         times = {} if self.input_spikes is None else {"input_times": self.input_spikes.times}
         return {**self.network.parameters, **self.initial, **times}
 
+    def samples_own(self, name: str) -> bool:
+        """Whether the gradient by that parameter is of each sample by itself."""
+        if name == "input_times" or name in self.initial:
+            return name == "input_times" or self.initial[name].ndim == 2
+        return name not in SYNAPTIC and self.network.has_sample_axis(name, self.network.parameters[name])
+
 
 @dataclass(frozen=True, eq=False)
 class Tangents(Record):
@@ -426,9 +433,16 @@ class Engine(abc.ABC):
             at_start[variables, :, neurons] = _of_samples(cotangents, tangents)
         return gradients, at_start
 
-    def sum_of_chunk(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
-        """The gradient summed over the samples one after the other, of neurons that share a parameter each its own."""
-        return self.pull_back(problem, cotangents, wrt)
+    def sums_of_chunks(
+        self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str], stops: Sequence[int]
+    ) -> dict[str, Array]:
+        """The gradients summed over chunks of samples that end before `stops`, the last of which is their number: of a
+        chunk one sample after the other, of neurons that share a parameter each its own. With a leading axis over
+        chunks, unless each sample has its own parameter.
+        """
+        from .executors import sums_one_by_one
+
+        return sums_one_by_one(self, problem, cotangents, wrt, stops)
 
 
 # What of the tangents belongs to which cotangents.

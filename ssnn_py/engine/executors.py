@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -29,9 +30,6 @@ from . import (
     load,
 )
 from .workers import Workers
-
-if TYPE_CHECKING:
-    from ..network import Network
 
 # As in ``julia/src/host/threads.jl``.
 _NUM_CHUNKS, _LEAST_CHUNKS, _MOST_SUMMED = 64, 16, 2**18
@@ -76,11 +74,11 @@ class ExecutorEngine(Engine):
         calls = []
         for chunks in self._groups(problem):
             rows = slice(chunks[0].start, chunks[-1].stop)
-            inner = [slice(chunk.start - rows.start, chunk.stop - rows.start) for chunk in chunks]
+            stops = [chunk.stop - rows.start for chunk in chunks]
             bars = _cotangents_of(cotangents, rows)
-            calls.append((self.name, rows.start, part_of(problem, rows), bars, inner, wrt))
-        sums = [chunk for part in self.workers.map(_pull_back, calls) for chunk in part]
-        return {name: _gathered(problem, name, [chunk[name] for chunk in sums]) for name in wrt}
+            calls.append((self.name, rows.start, part_of(problem, rows), bars, wrt, stops))
+        sums = self.workers.map(_pull_back, calls)
+        return {name: _gathered(problem, name, np.concatenate([part[name] for part in sums])) for name in wrt}
 
     def _groups(self, problem: Problem) -> list[list[range]]:
         """Chunks of samples, the consecutive ones of each task."""
@@ -107,15 +105,26 @@ def _solve(
 
 
 def _pull_back(
-    name: str, start: int, problem: Problem, bars: Cotangents, chunks: Sequence[slice], wrt: Sequence[str]
-) -> list[dict[str, Array]]:
+    name: str, start: int, problem: Problem, bars: Cotangents, wrt: Sequence[str], stops: Sequence[int]
+) -> dict[str, Array]:
     """The sums of gradients over chunks of a part of the samples, which begins with sample `start` of all."""
     engine = _engine(name)
+    found: dict[str, Array] = _counted_from(start, functools.partial(engine.sums_of_chunks, problem, bars, wrt, stops))
+    return found
+
+
+def sums_one_by_one(
+    engine: Engine, problem: Problem, bars: Cotangents, wrt: Sequence[str], stops: Sequence[int]
+) -> dict[str, Array]:
+    """:meth:`Engine.sums_of_chunks` of an engine that sums over all samples, chunk by chunk."""
 
     def total(rows: slice) -> dict[str, Array]:
-        return engine.sum_of_chunk(part_of(problem, rows), _cotangents_of(bars, rows), wrt)
+        return engine.pull_back(part_of(problem, rows), _cotangents_of(bars, rows), wrt)
 
-    return [_counted_from(start + rows.start, functools.partial(total, rows)) for rows in chunks]
+    chunks = [slice(start, stop) for start, stop in itertools.pairwise([0, *stops])]
+    sums = [_counted_from(rows.start, functools.partial(total, rows)) for rows in chunks]
+    join = {name: np.concatenate if problem.samples_own(name) else np.stack for name in wrt}
+    return {name: join[name]([chunk[name] for chunk in sums]) for name in wrt}
 
 
 def _engine(name: str) -> Engine:
@@ -152,7 +161,7 @@ def chunk_ranges(problem: Problem) -> list[range]:
 def part_of(problem: Problem, rows: slice) -> Problem:
     """The problem of some of the samples."""
     network, spikes, given = problem.network, problem.input_spikes, problem.insertions
-    own = {name: x[rows] for name, x in network.parameters.items() if _per_sample(network, name, x)}
+    own = {name: x[rows] for name, x in network.parameters.items() if problem.samples_own(name)}
     return replace(
         problem,
         network=network.replace(**own) if own else network,
@@ -167,18 +176,12 @@ def part_of(problem: Problem, rows: slice) -> Problem:
     )
 
 
-def _per_sample(network: Network, name: str, array: Array) -> bool:
-    return name not in SYNAPTIC and network.has_sample_axis(name, array)
-
-
 def _rows_of(problem: Problem, arrays: Mapping[str, Array], rows: slice, axis: int) -> dict[str, Array]:
     """Of arrays of parameters, with `axis` axes before them, those of some samples."""
-    network, taken = problem.network, (slice(None),) * axis + (rows,)
-    found = {}
+    taken, found = (slice(None),) * axis + (rows,), {}
     for name, array in arrays.items():
         like = problem.parameters[name]
-        own = like.ndim == 2 if name in problem.initial else name == "input_times" and len(like) > 1
-        own = own or (name in network.parameters and _per_sample(network, name, like))
+        own = len(like) > 1 if name == "input_times" else problem.samples_own(name)
         found[name] = np.ascontiguousarray(array[taken]) if own else array
     return found
 
@@ -274,17 +277,15 @@ def _widened(array: Any, width: int, blank: float) -> Any:
     return np.pad(array, missing, constant_values=blank)
 
 
-def _gathered(problem: Problem, name: str, chunks: Sequence[Array]) -> Array:
+def _gathered(problem: Problem, name: str, sums: Array) -> Array:
     """The gradient by a parameter from the sums over chunks, in their order, shaped like it."""
     like, network = problem.parameters[name], problem.network
     if name == "input_times":
-        joined = np.concatenate(chunks)
-        return joined.sum(axis=0, keepdims=True) if len(like) == 1 else joined
-    own = like.ndim == 2 if name in problem.initial else _per_sample(network, name, like)
-    if own:
-        return np.concatenate(chunks)
-    total = np.zeros(chunks[0].shape)
-    for chunk in chunks:
+        return sums.sum(axis=0, keepdims=True) if len(like) == 1 else sums
+    if problem.samples_own(name):
+        return sums
+    total = np.zeros(sums.shape[1:])
+    for chunk in sums:
         total += chunk
     if total.shape == like.shape:
         return total

@@ -147,19 +147,21 @@ class _Wiring:
         return joined, PerSynapse(address(joined), self.count, 1)
 
     def sums(self, name: str, gradients: Mapping[str, Array]) -> tuple[Array, PerSynapse]:
-        """Where the core adds up gradients by numbers of synapses, for :meth:`put_down`; null for nothing."""
+        """Where the core adds up gradients (C, *shape) by numbers of synapses, for :meth:`put_down`; null for none."""
         parts = self.parts(name, gradients)
         if not parts:
             return _ZERO, PerSynapse()
         array, synapses, _ = parts[0]
-        own = array if self.inputs is None and synapses.are_list_of(array) else np.zeros(self.count)
-        return own, PerSynapse(address(own), 0, 1)
+        in_place = self.inputs is None and synapses.are_list_of(array[0, ...])
+        own = array if in_place else np.zeros((len(array), self.count))
+        return own, PerSynapse(address(own), self.count, 1)
 
     def put_down(self, name: str, sums: Array, gradients: Mapping[str, Array]) -> None:
         """Add sums to the gradients, unless they are those themselves."""
         for array, synapses, places in self.parts(name, gradients):
             if array is not sums:
-                synapses.add_to(array, sums[places])
+                for chunk, numbers in enumerate(sums):
+                    synapses.add_to(array[chunk, ...], numbers[places])
 
 
 class _Plan:
@@ -172,7 +174,8 @@ class _Plan:
         core, names = network.core, network.coefficient_names
         self.table = _Table(names, Coefficient(address(_ZERO)))
         self.moving = _Table(names, Coefficient(), directions=True)  # directions,
-        self.gradients = _Table(names, Coefficient())  # or gradients, of the same parameters every time
+        # or gradients, of the same parameters every time: of chunks of samples, or one, where directions have an axis
+        self.gradients = _Table(names, Coefficient(), directions=True)
         self.settings = np.array(core.settings, dtype=np.float64)
         self._structure: tuple[Any, ...] = ()
         self._wiring: _Wiring | None = None
@@ -327,13 +330,15 @@ class _Plan:
         return tangents
 
     def fill_gradients(self, problem: Problem, gradients: Mapping[str, Array]) -> structs.AdjointData:
-        """Point to gradients, to which the call adds; those of synapses are complete after :meth:`put_down`."""
+        """Point to gradients (C, *shape), to which the call adds; those of synapses are complete after
+        :meth:`put_down`.
+        """
         self.gradients.fill(problem, gradients)
         data = self.data
         assert self._wiring is not None
         weights, data.weights = self._wiring.sums("weights", gradients)
         delays, data.delays = self._wiring.sums("delays", gradients)
-        data.input_times = _input_times(gradients.get("input_times"))
+        data.input_times = _input_times(gradients.get("input_times"), True)
         self._sums = {"weights": weights, "delays": delays}
         return data
 
@@ -624,10 +629,10 @@ class JuliaEngine(Engine):
         return RawSolution(spike_times, spike_neurons, num_spikes, truncated, states, dots, *kept)
 
     def pull_back(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
-        gradients = {name: np.zeros(problem.parameters[name].shape) for name in wrt}
-        if "input_times" in gradients:  # samples that share their inputs add to one array each
-            gradients["input_times"] = _zero_input_times(problem)
-        self._pull_back(problem, cotangents, gradients, 0)
+        shapes = {name: problem.parameters[name].shape for name in wrt}
+        if "input_times" in shapes:  # samples that share their inputs add to one array each
+            shapes["input_times"] = _own_shape(problem, "input_times")
+        gradients = self._pull_back(problem, cotangents, shapes)
         if "input_times" in gradients and len(problem.parameters["input_times"]) == 1:
             gradients["input_times"] = gradients["input_times"].sum(axis=0, keepdims=True)
         return gradients
@@ -635,27 +640,30 @@ class JuliaEngine(Engine):
     def pull_back_to_start(
         self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]
     ) -> tuple[dict[str, Array], Array]:
-        gradients = {name: np.zeros(problem.parameters[name].shape) for name in wrt}
+        shapes = {name: problem.parameters[name].shape for name in wrt}
         at_start = np.zeros((len(problem.network.states) + 1, problem.num_samples, problem.network.num_neurons))
-        self._pull_back(problem, cotangents, gradients, 0, at_start)
-        return gradients, at_start
+        return self._pull_back(problem, cotangents, shapes, at_start=at_start), at_start
 
-    def sum_of_chunk(self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str]) -> dict[str, Array]:
-        gradients = {name: np.zeros(_own_shape(problem, name)) for name in wrt}
-        self._pull_back(problem, cotangents, gradients, 1)
-        return gradients
+    def sums_of_chunks(
+        self, problem: Problem, cotangents: Cotangents, wrt: Sequence[str], stops: Sequence[int]
+    ) -> dict[str, Array]:
+        shapes = {name: _own_shape(problem, name) for name in wrt}
+        return self._pull_back(problem, cotangents, shapes, np.array(stops, dtype=np.int64))
 
     def _pull_back(
         self,
         problem: Problem,
         cotangents: Cotangents,
-        gradients: Mapping[str, Array],
-        num_chunks: int,
+        shapes: Mapping[str, tuple[int, ...]],
+        stops: NDArray[np.int64] | None = None,
         at_start: Array | None = None,
-    ) -> None:
-        """Add to the `gradients`, summing over so many chunks of samples; 0 leaves it to the core. Puts the cotangent
-        of the state at t0 into `at_start`.
+    ) -> dict[str, Array]:
+        """Gradients of these shapes, or with a leading axis over chunks of samples that end before `stops` those of
+        each, unless samples have parameters of their own. Puts the cotangent of the state at t0 into `at_start`.
         """
+        chunks = 1 if stops is None else stops.size
+        apart = {name for name in shapes if stops is not None and not problem.samples_own(name)}
+        gradients = {name: np.zeros((chunks if name in apart else 1, *shape)) for name, shape in shapes.items()}
         spike_bar = cotangents.spike_times
         capacity = problem.num_columns
         if capacity is None:
@@ -670,7 +678,8 @@ class JuliaEngine(Engine):
         of_states = {name: self._cotangent(bar) for name, bar in cotangents.states.items()}
         plan = _take_plan(problem, capacity, 0, ("gradients", *gradients))
         data = plan.fill_gradients(problem, gradients)
-        data.insertions, data.num_chunks = _insertions(cotangents.insertions), num_chunks
+        data.insertions = _insertions(cotangents.insertions)
+        data.chunk_stops, data.num_chunks = address(stops), chunks
         data.spike_times = start
         for name, bar in zip(_COTANGENTS, given, strict=True):
             setattr(data, name, address(bar))
@@ -702,10 +711,7 @@ class JuliaEngine(Engine):
             for name, gradient in jumps.pulled_back(*jump_bars[:2]).items():
                 if name in gradients:
                     gradients[name] += gradient
-
-
-def _zero_input_times(problem: Problem) -> Array:
-    return np.zeros((problem.num_samples, problem.parameters["input_times"].shape[1]))
+        return {name: array if name in apart else array[0, ...] for name, array in gradients.items()}
 
 
 def _own_shape(problem: Problem, name: str) -> tuple[int, ...]:

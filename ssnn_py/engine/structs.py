@@ -207,6 +207,7 @@ class AdjointData(Structure):
         ("jump_sizes", c_void_p),
         ("jump_times", c_void_p),
         ("jump_rows", c_void_p),
+        ("chunk_stops", c_void_p),
         ("num_chunks", c_int64),
         ("at_recorded_spikes", AtRecordedSpikes),
         ("at_end", c_void_p),

@@ -236,20 +236,20 @@ end
 
 """
 Add gradients by coefficients of neurons to the host's arrays and clear them here: those that each sample has of its own
-(`per_sample`), or those that samples share.
+(`per_sample`), or those that samples share, in an array that may have a leading axis of directions.
 """
-function scatter!(list::Vector{Coefficient}, p::Model, sample; per_sample::Bool)
+function scatter!(list::Vector{Coefficient}, p::Model, sample, direction = 1; per_sample::Bool)
     for (array, coefficient) in zip(coefficient_arrays(p), list)
         (coefficient.stride_sample != 0) == per_sample || continue
-        coefficient.pointer == C_NULL || scatter!(coefficient, array, sample)
+        coefficient.pointer == C_NULL || scatter!(coefficient, array, sample, direction)
         fill!(array, 0.0)
     end
 end
 
-function scatter!(coefficient::Coefficient, array::AbstractVecOrMat{Float64}, sample)
+function scatter!(coefficient::Coefficient, array::AbstractVecOrMat{Float64}, sample, direction = 1)
     for neuron in 1:size(array, ndims(array)), knot in 1:(array isa Matrix ? size(array, 1) : 1)
         value = array isa Matrix ? array[knot, neuron] : array[neuron]
-        add_at!(coefficient, position(coefficient, sample, neuron, knot), value)
+        add_at!(coefficient, position(coefficient, sample, neuron, knot, direction), value)
     end
 end
 

@@ -2,13 +2,16 @@
 
 """
     foreach_chunk(work, num_samples, threads; limit = NUM_CHUNKS)
+    foreach_chunk(work, chunks, threads)
 
-Calls `work(worker, chunk, samples)` for consecutive ranges of samples. There are at most `limit` ranges, and they
-depend on the number of samples alone; which thread takes which does not matter to callers that keep one result per
-chunk. `work` is called with a worker number up to `threads`.
+Calls `work(worker, chunk, samples)` for consecutive ranges of samples: for at most `limit` ranges, which depend on the
+number of samples alone, or for the given ones. Which thread takes which does not matter to callers that keep one result
+per chunk. `work` is called with a worker number up to `threads`.
 """
-function foreach_chunk(work, num_samples::Integer, threads::Integer; limit = NUM_CHUNKS)
-    chunks = chunk_ranges(num_samples, limit)
+foreach_chunk(work, num_samples::Integer, threads::Integer; limit = NUM_CHUNKS) =
+    foreach_chunk(work, chunk_ranges(num_samples, limit), threads)
+
+function foreach_chunk(work, chunks::AbstractVector{<:AbstractUnitRange}, threads::Integer)
     workers = min(threads, length(chunks), available_threads())
     workers <= 1 && return foreach(chunk -> work(1, chunk, chunks[chunk]), eachindex(chunks))
     next = Threads.Atomic{Int}(1)

@@ -24,7 +24,8 @@ struct AdjointData
     jump_sizes::Ptr{Float64}        # those by the sizes of its jumps, each sample's from the row on that `jump_rows`
     jump_times::Ptr{Float64}        # says (from 0), and those by their times; null likewise
     jump_rows::Ptr{Int64}
-    num_chunks::Int64               # over which samples are summed; 0 leaves it to `chunk_limit`
+    chunk_stops::Ptr{Int64}         # the last samples of chunks whose sums the host wants apart, along the gradients'
+    num_chunks::Int64               # directions; null where it wants those of all samples
     at_recorded_spikes::AtRecordedSpikes
     at_end::Ptr{Float64}            # the cotangent of the whole state at t1, laid out as the problem's `start`, or null
     at_start::Ptr{Float64}          # where that of `start` goes, laid out likewise, or null
@@ -34,7 +35,7 @@ push!(BOUNDARY_STRUCTS, AdjointData)
 
 AdjointData(spike_times, recorded, num_recorded, gradients, weights) = AdjointData(
     spike_times, recorded, num_recorded, gradients, weights, NOT_GIVEN, NOWHERE, C_NULL, C_NULL, C_NULL,
-    NO_INSERTIONS, C_NULL, C_NULL, C_NULL, C_NULL, 0, NOT_WANTED, C_NULL, C_NULL,
+    NO_INSERTIONS, C_NULL, C_NULL, C_NULL, C_NULL, C_NULL, 0, NOT_WANTED, C_NULL, C_NULL,
 )
 
 """
@@ -575,7 +576,7 @@ function adjoint(problem::Problem, data::AdjointData)
     end
     key = PlanKey(
         :adjoint, problem, problem.num_samples, threads, SEGMENT_BYTES[], data.entries_at_saves != C_NULL,
-        data.num_chunks, data.weights.pointer != C_NULL, data.delays.pointer != C_NULL,
+        data.chunk_stops != C_NULL, data.num_chunks, data.weights.pointer != C_NULL, data.delays.pointer != C_NULL,
     )
     with_workers(make, renew_plan!, key, 1) do plans
         foreach(w -> want_gradients!(w.run.driver, data.path_values), plans[1].workers)
@@ -583,15 +584,24 @@ function adjoint(problem::Problem, data::AdjointData)
     end
 end
 
+"""The chunks over which gradients are summed."""
+function summed_chunks(problem::Problem, data::AdjointData)
+    data.chunk_stops == C_NULL && return chunk_ranges(problem.num_samples, chunk_limit(length(problem.synapses)))
+    stops = unsafe_wrap(Array, data.chunk_stops, data.num_chunks)
+    return [(c == 1 ? 1 : Int(stops[c-1]) + 1):Int(stops[c]) for c in eachindex(stops)]
+end
+
+"""Whether the host has an array for the sum over each of so many chunks."""
+host_has_sums(data::AdjointData, num_chunks) = data.chunk_stops != C_NULL || num_chunks == 1
+
 """
-Sums over chunks of samples, all zero: as many as there are chunks. Those by numbers of synapses are kept here where
-there are several chunks, and in the host's arrays where there is one.
+Sums over chunks of samples, all zero: as many as there are chunks. Those by numbers of synapses are kept here unless
+the host has arrays for them.
 """
 function chunk_sums(problem::Problem, data::AdjointData, workers)
     Θ = typeof(workers[1].gradients)
-    limit = data.num_chunks > 0 ? Int(data.num_chunks) : chunk_limit(length(problem.synapses))
-    partial = Θ[Model(problem) for _ in chunk_ranges(problem.num_samples, limit)]
-    length(partial) == 1 && return partial
+    partial = Θ[Model(problem) for _ in summed_chunks(problem, data)]
+    host_has_sums(data, length(partial)) && return partial
     for part in partial, (numbers, into) in of_synapses(part, data)
         into.pointer == C_NULL || keep_apart!(numbers)
     end
@@ -602,17 +612,18 @@ end
 of_synapses(p::Model, data::AdjointData) = ((p.weights, data.weights), (p.delays, data.delays))
 
 """
-Gradients of all samples. Each chunk sums its own; the chunks are summed in their order, so that threads do not matter.
-`partial` are these sums; those by coefficients of neurons are zero.
+Gradients of all samples. Each chunk sums its own; the chunks are summed in their order, so that threads do not matter,
+unless the host wants them apart. `partial` are the sums over chunks; those by coefficients of neurons are zero.
 """
 function adjoint(
     workers::Vector, problem::Problem, data::AdjointData, threads = problem.threads,
     partial = chunk_sums(problem, data, workers),
 )
-    for part in partial, (numbers, into) in of_synapses(part, data)
-        length(partial) == 1 ? look_at!(numbers, into) : fill!(numbers.memory, 0.0)
+    in_place = host_has_sums(data, length(partial))
+    for (chunk, part) in enumerate(partial), (numbers, into) in of_synapses(part, data)
+        in_place ? look_at!(numbers, into, chunk) : fill!(numbers.memory, 0.0)
     end
-    foreach_chunk(problem.num_samples, threads; limit = length(partial)) do worker, chunk, samples
+    foreach_chunk(summed_chunks(problem, data), threads) do worker, chunk, samples
         w = workers[worker]
         look_at!(w.gradients.weights, partial[chunk].weights)
         look_at!(w.gradients.delays, partial[chunk].delays)
@@ -625,10 +636,12 @@ function adjoint(
             clear!(w.gradients)
         end
     end
-    total = workers[1].gradients
-    foreach(part -> add!(total, part), partial)
-    scatter!(workers[1].list, total, 1; per_sample = false)
-    length(partial) == 1 && return
+    apart = data.chunk_stops != C_NULL
+    apart || foreach(part -> add!(partial[1], part), partial[2:end])
+    for chunk in (apart ? eachindex(partial) : 1:1)
+        scatter!(workers[1].list, partial[chunk], 1, chunk; per_sample = false)
+    end
+    in_place && return
     for part in partial, (numbers, into) in of_synapses(part, data)
         into.pointer == C_NULL || add_to_host!(into, numbers)
     end
