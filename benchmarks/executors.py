@@ -3,10 +3,11 @@
 ``python benchmarks/executors.py [overhead] [kernels] [killed]``; needs Dask. The first one compares the training step
 of figure 2, with a batch of 1024 on two workers, with the ideal, in which each does half of all but the loss and
 nothing is added: the client's time and that of the busier worker, which follow each other, with that of the loss and of
-half of the rest in one process. All are processor times, since a shared machine's clock says little. The second one is
-of `SignatureMMD` with its gradient, the loss of a training by signature kernels, in the same way; all of it is shared.
-The third one kills a worker at a random time in each of 20 runs, and compares the numbers with those of a run without
-workers.
+half of the rest in one process. It does so with Dask as it comes, and as the docs say for short steps (``QUIET``), and
+says what as many tasks cost that do nothing. All are processor times, since a shared machine's clock says little. The
+second one is of `SignatureMMD` with its gradient, the loss of a training by signature kernels, in the same way; all of
+it is shared. The third one kills a worker at a random time in each of 20 runs, and compares the numbers with those of a
+run without workers.
 """
 
 from __future__ import annotations
@@ -19,14 +20,21 @@ import threading
 import time
 import warnings
 
+import dask
 import numpy as np
 from distributed import Client, LocalCluster
 
 import ssnn_py as ssnn
 from ssnn_py.experiments import figure2
 
-BATCH, STEPS, REPEATS, KILLS = 1024, 10, 2, 20
+BATCH, STEPS, REPEATS, KILLS = 1024, 20, 6, 20
 KERNEL_BATCHES = 64, 256
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.worker.memory.monitor-interval": "1s",
+}
 
 
 def training(executor=None, steps=STEPS):
@@ -48,39 +56,70 @@ def processor_times(client):
 
 
 def overhead():
+    """In rounds, of which the least times count, since a machine's speed changes."""
     run, loss = training()
     run()
     loss()
-    alone, losses = [], []
+    kinds = {"as it comes": {}, "for short steps": QUIET}
+    totals, losses, shared, empty = [], [], {name: [] for name in kinds}, {name: [] for name in kinds}
     for _ in range(REPEATS):
-        begin = time.process_time()
-        expected = run()
-        alone.append((time.process_time() - begin) / STEPS)
-        begin = time.process_time()
+        total, expected = timed(run)
+        totals.append(total)
+        losses.append(timed(lambda: [loss() for _ in range(STEPS)])[0])
+        for name, settings in kinds.items():
+            with dask.config.set(settings):
+                *times, result = by_workers()
+            shared[name].append(times[0])
+            empty[name].append(times[1])
+            assert all(np.array_equal(result.history[part], expected.history[part]) for part in ("loss", "weights"))
+    ideal = 1e3 * (min(totals) + min(losses)) / 2
+    print(
+        f"ms a step: one process {1e3 * min(totals):.0f}, of which the loss {1e3 * min(losses):.0f}; ideal {ideal:.0f}"
+    )
+    for name in kinds:
+        (client, worker), nothing = min(shared[name], key=sum), 1e3 * sum(min(empty[name], key=sum))
+        both = 1e3 * (client + worker)
+        print(
+            f"Dask {name}: client and scheduler {1e3 * client:.0f}, busier worker {1e3 * worker:.0f}, together "
+            f"{both:.0f}, over the ideal by {100 * (both / ideal - 1):.0f} %; tasks that do nothing {nothing:.0f}"
+        )
+
+
+def empty_task(data, size):
+    return np.zeros(size // 8)
+
+
+def timed(work):
+    """Processor time a step, and the result."""
+    begin = time.process_time()
+    result = work()
+    return (time.process_time() - begin) / STEPS, result
+
+
+def by_workers():
+    """The client's and the busier worker's time a step, the same for two rounds of tasks in which as much travels but
+    nothing is computed, and the result of the former.
+    """
+
+    def timed_by_both(work):
+        here, there = processor_times(client)
+        result = work()
+        now, later = processor_times(client)
+        return ((now - here) / STEPS, max(later[name] - there[name] for name in there) / STEPS), result
+
+    def nothing():
         for _ in range(STEPS):
-            loss()
-        losses.append((time.process_time() - begin) / STEPS)
+            for size, answer in ((2**13, 2**20), (2**19, 2**17)):  # bytes, of the solution and of the gradients
+                for future in [executor.submit(empty_task, bytes(size), answer) for _ in range(2)]:
+                    future.result()
+
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
         run, _ = training(client)
         run()
-        found = []
-        for _ in range(REPEATS):
-            here, there = processor_times(client)
-            result = run()
-            now, later = processor_times(client)
-            busiest = max(later[name] - there[name] for name in there)
-            found.append(((now - here) / STEPS, busiest / STEPS))
-    assert all(np.array_equal(result.history[name], expected.history[name]) for name in ("loss", "weights"))
-    total = min(alone)
-    part = total - min(losses)
-    client_time, worker_time = min(found, key=sum)
-    ideal = total - part / 2
-    print(f"one process: {1e3 * total:.1f} ms a step, of which simulation and gradient {1e3 * part:.1f} ms")
-    print(f"two workers: client and scheduler {1e3 * client_time:.1f} ms, the busier worker {1e3 * worker_time:.1f} ms")
-    print(
-        f"together {1e3 * (client_time + worker_time):.1f} ms; ideal {1e3 * ideal:.1f} ms, over it by "
-        f"{100 * ((client_time + worker_time) / ideal - 1):.0f} %"
-    )
+        times, result = timed_by_both(run)
+        executor = client.get_executor(pure=False)
+        executor.submit(empty_task, bytes(1), 8).result()
+        return times, timed_by_both(nothing)[0], result
 
 
 def kernels():

@@ -44,8 +44,14 @@ print(np.array_equal(shared.spike_times, whole.spike_times))
 # has prepared, and uses one thread unless ``threads`` says otherwise. Worth it where a call takes longer than its
 # parameters travel: by two of Dask's workers the loss of a training by signature kernels, of 256 samples of figure 2,
 # took 14.5 s of processor time, one process 24.4 s, and the ideal is half of it. A training step of figure 2 with a
-# batch of 1024, whose loss is not shared, is too short: 277 ms in one process and 288 ms by two workers, 58 % more than
-# the ideal (``benchmarks/executors.py``).
+# batch of 1024, whose loss is not shared, is short: 275 ms in one process and 238 ms by two workers, 37 % more than the
+# ideal (``benchmarks/executors.py overhead``). Dask samples what its workers do every 10 ms and wakes every 20; for
+# steps of less than a second it need not, and then they are 215 ms, 23 % more, of which tasks that do nothing are 19::
+#
+#     # ~/.config/dask/ssnn.yaml, on all machines, or dask.config.set before a LocalCluster starts
+#     distributed:
+#       worker: {profile: {enabled: false}, memory: {monitor-interval: 1s}}
+#       admin: {tick: {interval: 1s}, system-monitor: {interval: 10s}}
 #
 # A worker that dies: Dask starts another and computes its samples again; a pool of processes is broken then, and this
 # process computes what is missing, with a ``WorkerLostWarning``. One that cannot start Julia is named in the error.

@@ -119,7 +119,8 @@ def _found(future: Any) -> Any:
 def _num_workers(executor: Any) -> int:
     """How many there are, as far as the executor says."""
     if hasattr(executor, "scheduler_info"):
-        return max(1, len(executor.scheduler_info()["workers"]))
+        known = executor.scheduler_info()  # of which some versions list five workers
+        return max(1, known.get("n_workers", len(known["workers"])))
     known = getattr(executor, "_max_workers", None)
     return known if isinstance(known, int) and known > 0 else NUM_TASKS
 
