@@ -37,17 +37,45 @@ def same(one, two):
     assert all(np.array_equal(one.states[name], two.states[name], equal_nan=True) for name in one.states)
 
 
+def same_tangents(one, two):
+    """In a direction that moves every parameter, each number in its own way."""
+    rng = np.random.default_rng(4)
+    moved = {name: rng.normal(size=array.shape) for name, array in one.problem.parameters.items()}
+    first, second = one.tangents(moved), two.tangents(moved)
+    assert np.abs(first.spike_times).max() > 0
+    for name in ("spike_times", "s", "s_at_saves"):
+        assert np.array_equal(getattr(first, name), getattr(second, name))
+    assert all(np.array_equal(first.states[name], second.states[name], equal_nan=True) for name in first.states)
+
+
 def runs(net, **arguments):
     settings = {"t1": 0.1503, "dt": 0.001, "seed": 3, "saveat": [0.0, 0.0204, 0.1503], **arguments}
     return [ssnn.simulate(net, threads=threads, **settings) for threads in (1, 2)]
 
 
-@pytest.mark.parametrize("solver", ["euler_maruyama", "exact_ou"])
+@pytest.mark.parametrize("solver", ["euler_maruyama", "exact_ou", "milstein"])
 @pytest.mark.parametrize("delays", [None, 0.0015])
 def test_a_sample_is_the_same_on_two_threads(solver, delays):
     one, other = runs(network(**({} if delays is None else {"delays": delays})), solver=solver)
     assert one.num_spikes[0] > 200
     same(one, other)
+    same_tangents(one, other)
+
+
+def test_so_is_an_unbiased_gradient_which_looks_at_hazards_between_spikes():
+    def late_and_first(trains):  # it matters which neuron fires
+        there = trains.neurons >= 0
+        weights = there / (1.0 + trains.neurons + ~there)
+        return (weights * np.where(there, trains.times, 0.0)).sum(axis=1), weights
+
+    names, net = ("input_current", "v_th"), network().replace(input_current=1.1)
+    (value, one), (same_value, two) = (
+        ssnn.value_and_grad(*(ssnn.SampleMean(late_and_first), net, names), t1=0.15, dt=0.001, seed=3, threads=threads)
+        for threads in (1, 2)
+    )
+    assert value == same_value
+    assert all(np.array_equal(one[name], two[name]) for name in names)
+    assert one["v_th"] != 0
 
 
 MANY_THREADS = """
@@ -61,6 +89,9 @@ one, *others = (ssnn.simulate(net, 0.2, 0.001, seed=3, threads=threads, saveat=[
 assert one.num_spikes[0] > 20, one.num_spikes
 assert all(np.array_equal(one.spike_times, other.spike_times) for other in others)
 assert all(np.array_equal(one.v, other.v) for other in others)
+tangents, *more = (each.tangents({"v_th": 1.0, "mu": [0.0, 1.0]}) for each in (one, *others))
+assert all(np.array_equal(tangents.spike_times, other.spike_times) for other in more)
+assert all(np.array_equal(tangents.v, other.v) for other in more)
 """
 
 
@@ -83,12 +114,14 @@ def test_spikes_from_outside_reach_the_neurons_of_both_threads():
     silent = ssnn.simulate(network(), 0.1503, 0.001, seed=3, threads=2)
     assert one.num_spikes[0] != silent.num_spikes[0]
     same(one, other)
+    same_tangents(one, other)
 
 
-def test_models_from_formulas_and_steps_of_finer_noise_are_shared_too():
+@pytest.mark.parametrize("then", ["v = 0", "v -= 1"])
+def test_models_from_formulas_and_steps_of_finer_noise_are_shared_too(then):
     model = ssnn.EventSDE(
         "dv/dt = (a - v)/tau + s*xi/sqrt(tau)",
-        ssnn.Event(hazard="r*exp(b*(v - 1))", then="v = 0", dead_zone=0.01),
+        ssnn.Event(hazard="r*exp(b*(v - 1))", then=then, dead_zone=0.01),
         synapse="v += w",
         parameters={"a": 0.9, "tau": 0.02, "s": 0.3, "r": 10.0, "b": 5.0},
     )
@@ -96,6 +129,8 @@ def test_models_from_formulas_and_steps_of_finer_noise_are_shared_too():
     one, other = runs(net, noise_dt=0.004)
     assert one.num_spikes[0] > 100
     same(one, other)
+    if then == "v -= 1":  # a reset forgets the potential, but not its noise: no derivatives
+        same_tangents(one, other)
 
 
 def test_a_sample_stops_at_its_last_spike_on_both_threads():
@@ -103,6 +138,7 @@ def test_a_sample_stops_at_its_last_spike_on_both_threads():
     assert one.truncated[0]
     assert one.num_spikes[0] == 50
     same(one, other)
+    same_tangents(one, other)
 
 
 def test_a_run_that_goes_on_is_the_same_on_two_threads():
@@ -120,6 +156,8 @@ def test_an_error_in_one_thread_ends_the_others():
     net = network().replace(input_current=weights)
     with pytest.raises(ssnn.JuliaError, match="no longer finite"):
         ssnn.simulate(net, 0.05, 0.001, threads=2)
+    with pytest.raises(ssnn.JuliaError, match="no longer finite"):
+        ssnn.value_and_grad(ssnn.SampleMean(lambda trains: (trains.num_spikes, None)), net, "v_th", t1=0.05, dt=0.001)
     same(*runs(network()))
 
 

@@ -4,8 +4,9 @@
 """
 Who computes a sample. Methods: `neurons(team)`, those of this thread; `leads(team)`, whether it is the thread that
 writes what all of them know; `is_mine(team, k)`; `mine(team, synapses, range)`, those of a row's synapses, in the
-order of their targets, that reach its neurons; and `first_of_all(team, time, k, event)`: of the first spike that each
-thread expects, Inf where it expects none, the one that comes before the others.
+order of their targets, that reach its neurons; `first_of_all(team, time, k, event)`: of the first spike that each
+thread expects, Inf where it expects none, the one that comes before the others; and `meet!(team)`, which returns when
+all threads have come there.
 """
 abstract type Team end
 
@@ -19,6 +20,7 @@ leads(::Alone) = true
 @inline is_mine(::Alone, k) = true
 @inline mine(::Alone, synapses::Synapses, range) = range
 @inline first_of_all(::Alone, time, k, event) = time, k, event
+meet!(::Alone) = nothing
 
 # Numbers that different threads write stand so far apart that none waits for another's part of the memory.
 const APART = 16
@@ -102,6 +104,8 @@ function meet!(meeting::Meeting, round)
         looks % LOOKS == 0 && Sys.isunix() ? ccall(:sched_yield, Cint, ()) : ccall(:jl_cpu_pause, Cvoid, ())
     end
 end
+
+meet!(member::Member) = meet!(member.meeting, member.meeting.round[])
 
 # Fewer neurons than these for each thread take no longer than it takes to meet.
 const MEMBER_NEURONS = 512

@@ -2,7 +2,7 @@
 # happen along the way (tangents, a tape for the adjoint) is the business of an observer.
 
 """
-Follows a run. Methods, all optional: `begin_sample!`, `after_full_step!`, `before_spike!`, `before_move!`,
+Follows a run. Methods, all optional: `begin_sample!`, `after_full_step!`, `before_spike!`, `at_spike!`, `before_move!`,
 `before_transition!`, `before_delivery!`, `before_jump!`, `before_recorded!`, `at_recorded!`, `at_save!`, `end_step!`,
 `end_sample!`; `takes_event_free_steps` with `after_event_free_steps!` if it can follow several steps at once; and
 `takes_rows` with `before_firing!` and `before_row!` if it can follow all targets of a spike at once.
@@ -14,6 +14,7 @@ struct NoObserver <: Observer end
 begin_sample!(::Observer, run) = nothing
 after_full_step!(::Observer, run, step, n) = nothing
 before_spike!(::Observer, run, step, spike, y, a) = nothing
+at_spike!(::Observer, run, step, τ) = nothing
 before_move!(::Observer, run, step, k, y, a, τ) = nothing
 before_transition!(::Observer, run, step, j, event) = nothing
 before_delivery!(::Observer, run, step, spike, e, k, y) = nothing
@@ -307,6 +308,7 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
             set_state!(x.y, j, spike.y)
             mark_moved!(x, j, τ)
         end
+        at_spike!(observer, run, step, τ)
         fire!(run, observer, step, j, event, τ)
         run.stopped && return
         run.insertion.spike == run.num_spikes && insert_spike!(run, observer, step, run.insertion.neuron, τ)
@@ -358,15 +360,16 @@ end
 
 function fire_one_by_one!(run::Run, observer::Observer, step::Step, j, event, τ)
     x, θ, synapses = run.x, run.θ, run.synapses
-    outgoing = synapses_of(synapses, j)
+    outgoing = mine(run.team, synapses, synapses_of(synapses, j))
     for e in outgoing
         k = target(synapses, e)
         k == j || move_to!(run, observer, step, k, τ)
     end
 
     before_transition!(observer, run, step, j, event)
-    apply_transition!(x.y, θ, synapses, j, event, count_spike!(run, j, event))
-    restart!(run, step, j)
+    log_u = is_mine(run.team, j) ? count_spike!(run, j, event) : 0.0
+    apply_transition!(x.y, θ, synapses, run.team, j, event, log_u)
+    is_mine(run.team, j) && restart!(run, step, j)
     for e in outgoing
         k = target(synapses, e)
         k == j || restart!(run, step, k)

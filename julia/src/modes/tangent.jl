@@ -38,7 +38,7 @@ mutable struct TangentObserver{M,Θ<:Model,P} <: Observer
     directions::Vector{Θ}
     duals::Vector{HeldDual{Θ,P}}   # the run's coefficients with each direction
     states::Vector{StateTangent{M}}
-    dτ::Vector{Float64}             # of the spike that is being handled
+    dτ::Vector{Float64}             # of the spike that is being handled; a team has one
     sample::Int
     insertion::Insertion
 end
@@ -54,6 +54,12 @@ function TangentObserver(run::Run{M}, outputs::TangentOutputs) where {M}
     )
 end
 
+"""One of a team's: as the first of them, whose arrays all share."""
+TangentObserver(o::TangentObserver) = TangentObserver(
+    o.outputs, o.list, o.directions, o.duals, [StateTangent(dx.y, dx.y_end, dx.start) for dx in o.states], o.dτ, 1,
+    Insertion(0, 0, 0),
+)
+
 """Make an observer of an earlier call one of this, which has as many directions."""
 function renew!(o::TangentObserver, run::Run, outputs::TangentOutputs)
     o.outputs = outputs
@@ -63,21 +69,30 @@ end
 
 function begin_sample!(o::TangentObserver, run::Run)
     o.insertion = Insertion(o.outputs.insertions, o.sample)
-    for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
-        load!(θ.tangent, o.list, o.outputs.weights, o.outputs.delays, o.sample, p)
-        load_path!(θ.path, o.outputs.path_values, o.sample, p)
-        for k in 1:num_neurons(run.x)
-            set_state!(dx.y, k, tangents_of(initial_state(θ, k, first_log_u(run.θ, run.key, k))))
-        end
-        run.problem.start.variables == C_NULL || foreach(a -> fill!(a, 0.0), dx.y)
-        fill!(dx.start, 0.0)
+    prepare!(o, run.team)
+    for (θ, dx) in zip(o.duals, o.states), k in neurons(run.team)
+        dy = tangents_of(initial_state(θ, k, first_log_u(run.θ, run.key, k)))
+        set_state!(dx.y, k, run.problem.start.variables == C_NULL ? dy : map(zero, dy))
+        dx.start[k] = 0.0
     end
 end
 
+"""Have what all neurons of a sample share."""
+function prepare!(o::TangentObserver, ::Alone)
+    for (p, θ) in enumerate(o.duals)
+        load!(θ.tangent, o.list, o.outputs.weights, o.outputs.delays, o.sample, p)
+        load_path!(θ.path, o.outputs.path_values, o.sample, p)
+    end
+end
+
+# Made ready before the team begins.
+prepare!(o::TangentObserver, ::Member) = nothing
+
 function after_full_step!(o::TangentObserver, run::Run, step::Step, n)
-    length(run.firing) == num_neurons(run.x) && return      # none of them takes the whole step
+    mine = neurons(run.team)
+    length(run.firing) == length(mine) && return            # none of them takes the whole step
     for (θ, dx) in zip(o.duals, o.states)
-        full_step_tangent!(run.solver, dx, run.x, θ, step)
+        full_step_tangent!(run.solver, dx, run.x, θ, step, mine)
     end
 end
 
@@ -108,7 +123,12 @@ function before_spike!(o::TangentObserver, run::Run, step::Step, spike::Spike, y
         dx.start[j] = o.dτ[p]
         unsafe_store!(o.outputs.spike_times, o.dτ[p], index + capacity * (o.sample - 1 + samples * (p - 1)))
     end
-    o.insertion.spike == index && hazard_at_spike!(o, run, step, o.insertion.neuron, spike.time)
+end
+
+function at_spike!(o::TangentObserver, run::Run, step::Step, τ)
+    meet!(run.team)                 # all know now how the spike moves
+    inserted = o.insertion.spike == run.num_spikes + 1 && is_mine(run.team, o.insertion.neuron)
+    inserted && hazard_at_spike!(o, run, step, o.insertion.neuron, τ)
 end
 
 """∂ of neuron k's integrated hazard at the moving time τ of another neuron's spike."""
@@ -149,13 +169,15 @@ end
 
 function before_firing!(o::TangentObserver, run::Run, step::Step, j, event, τ)
     x, synapses = run.x, run.synapses
-    reached = synapses_of(synapses, j)
+    reached = mine(run.team, synapses, synapses_of(synapses, j))
     own = first_target(synapses, reached, j)
     to_itself = own <= last(reached) && target(synapses, own) == j
-    for (θ, dx) in zip(o.duals, o.states)
-        after = transition(θ, j, event, duals(state_at(x.y, j), state_at(dx.y, j)), 0.0)
-        to_itself && (after = arrival(θ, own, j, after))
-        set_state!(dx.y, j, tangents_of(after))
+    if is_mine(run.team, j)
+        for (θ, dx) in zip(o.duals, o.states)
+            after = transition(θ, j, event, duals(state_at(x.y, j), state_at(dx.y, j)), 0.0)
+            to_itself && (after = arrival(θ, own, j, after))
+            set_state!(dx.y, j, tangents_of(after))
+        end
     end
     isempty(reached) && return
     for side in (first(reached):own-1, own+to_itself:last(reached))
@@ -267,14 +289,14 @@ end
 
 function before_transition!(o::TangentObserver, run::Run, step::Step, j, event)
     for (θ, dx) in zip(o.duals, o.states)
-        apply_transition_tangent!(dx.y, run.x.y, θ, run.synapses, j, event)
+        apply_transition_tangent!(dx.y, run.x.y, θ, run.synapses, run.team, j, event)
     end
 end
 
 function at_save!(o::TangentObserver, run::Run, step::Step, index, t)
     n, times, samples = num_neurons(run.x), length(run.saveat), run.problem.num_samples
     wants_hazards = o.outputs.s_at_saves != C_NULL && t > run.problem.t0
-    for k in 1:n
+    for k in neurons(run.team)
         may = wants_hazards && may_fire(run, k, state_within(run, step, k, t))
         takes_whole_step = ends_step(run, step, t) && !run.x.moved[k]
         for (p, (θ, dx)) in enumerate(zip(o.duals, o.states))
@@ -291,7 +313,7 @@ end
 function end_sample!(o::TangentObserver, run::Run)
     (run.stopped || o.outputs.s == C_NULL) && return
     n, samples = num_neurons(run.x), run.problem.num_samples
-    for k in 1:n
+    for k in neurons(run.team)
         may_fire(run, k, state_at(run.x.y, k)) || continue
         for (p, dx) in enumerate(o.states)
             unsafe_store!(o.outputs.s, last(dx.y)[k], k + n * (o.sample - 1 + samples * (p - 1)))
@@ -352,6 +374,8 @@ end
 
 """Solve with tangents into the host's arrays."""
 function solve_tangent(problem::Problem, outputs::Outputs, tangents::TangentOutputs)
+    size = team_size(problem)
+    size > 1 && return Base.invokelatest(solve_tangent_as_team, problem, outputs, tangents, size)
     threads = num_threads(problem, 1 + tangents.num_directions)
     make() = (run = Run(problem); (run, TangentObserver(run, tangents)))
     renew_worker!(worker) = (renew!(worker[1], problem); renew!(worker[2], worker[1], tangents))
@@ -367,6 +391,31 @@ function solve_tangent_samples!(workers::Vector, outputs::Outputs, num_samples, 
             check_cancelled()
             observer.sample = sample
             solve_sample!(run, observer, outputs, sample)
+        end
+    end
+end
+
+"""The observers of a team's runs."""
+function TangentObservers(team::TeamRuns, outputs::TangentOutputs)
+    first_one = TangentObserver(team.runs[1], outputs)
+    return [index == 1 ? first_one : TangentObserver(first_one) for index in eachindex(team.runs)]
+end
+
+function solve_tangent_as_team(problem::Problem, outputs::Outputs, tangents::TangentOutputs, size)
+    make() = (team = TeamRuns(problem, size); (team, TangentObservers(team, tangents)))
+    function renew_team!((team, observers))
+        renew!(team, problem)
+        foreach((o, run) -> renew!(o, run, tangents), observers, team.runs)
+    end
+    key = PlanKey(:tangent_as_team, problem, tangents.num_directions, size)
+    with_workers(make, renew_team!, key, 1) do teams
+        (team, observers), everyone = teams[1], Alone(1:Int(problem.num_neurons))
+        for sample in 1:Int(problem.num_samples)
+            check_cancelled()
+            prepare!(team.runs[1], everyone, sample)
+            foreach(o -> o.sample = sample, observers)
+            prepare!(observers[1], everyone)
+            as_team(index -> solve_sample!(team.runs[index], observers[index], outputs, sample), team.meeting)
         end
     end
 end

@@ -190,7 +190,8 @@ event_value_in(θ::Model, u, k) = event_value(θ, k, 1, state_at(variables(u, θ
 
 """y+ = T(y−) of a spike of neuron j, in place; `log_u` is the logarithm of its next threshold."""
 function transition!(u, θ::Model, synapses::Synapses, j, log_u)
-    apply_transition!(variables(u, θ), θ, synapses, j, 1, log_u)
+    y = variables(u, θ)
+    apply_transition!(y, θ, synapses, Alone(eachindex(y[1])), j, 1, log_u)
     return u
 end
 
@@ -199,10 +200,11 @@ Takes the tangent du of u just before a spike of neuron j to that just after it,
 the drifts before and after; returns ∂τ.
 """
 function spike_jump_tangent!(du, u, before, after, θ::DualModel, synapses::Synapses, j)
-    y = state_at(variables(u, θ), j)
-    dτ = crossing_tangent(θ, j, 1, y, state_at(variables(du, θ), j), state_at(variables(before, θ), j))
+    y_j = state_at(variables(u, θ), j)
+    dτ = crossing_tangent(θ, j, 1, y_j, state_at(variables(du, θ), j), state_at(variables(before, θ), j))
     du .+= dτ .* before
-    apply_transition_tangent!(variables(du, θ), variables(u, θ), θ, synapses, j, 1)
+    y, dy = variables(u, θ), variables(du, θ)
+    apply_transition_tangent!(dy, y, θ, synapses, Alone(eachindex(dy[1])), j, 1)
     du .-= dτ .* after
     return dτ
 end

@@ -196,10 +196,12 @@ function full_step!(solver::Solver, x::NetworkState, θ::Model, step::Step, neur
     return firing
 end
 
-"""Tangents of all neurons at the end of the whole step."""
-function full_step_tangent!(solver::Solver, dx::StateTangent, x::NetworkState, θ::DualModel, step::Step)
+"""Tangents of the `neurons` at the end of the whole step."""
+function full_step_tangent!(
+    solver::Solver, dx::StateTangent, x::NetworkState, θ::DualModel, step::Step, neurons::UnitRange{Int},
+)
     y, dy, dy_end = x.y, dx.y, dx.y_end
-    @inbounds @simd ivdep for k in eachindex(dx.start)
+    @inbounds @simd ivdep for k in neurons
         before = duals(state_at(y, k), state_at(dy, k))
         x_k = with_tangent(θ.path, step_increment(solver, step, k), k, step.start, step.stop)
         after = one_step(solver, θ, k, before, step.start, step.length, x_k)
