@@ -119,8 +119,8 @@ def _found(future: Any) -> Any:
 def _num_workers(executor: Any) -> int:
     """How many there are, as far as the executor says."""
     if hasattr(executor, "scheduler_info"):
-        known = executor.scheduler_info()  # of which some versions list five workers
-        return max(1, known.get("n_workers", len(known["workers"])))
+        info = executor.scheduler_info()
+        return max(1, int(info.get("n_workers", len(info["workers"]))))  # of which some versions list five
     known = getattr(executor, "_max_workers", None)
     return known if isinstance(known, int) and known > 0 else NUM_TASKS
 
