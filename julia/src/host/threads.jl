@@ -8,10 +8,11 @@ Calls `work(worker, chunk, samples)` for consecutive ranges of samples: for at m
 number of samples alone, or for the given ones. Which thread takes which does not matter to callers that keep one result
 per chunk. `work` is called with a worker number up to `threads`.
 """
-foreach_chunk(work, num_samples::Integer, threads::Integer; limit = NUM_CHUNKS) =
+foreach_chunk(@nospecialize(work), num_samples::Integer, threads::Integer; limit = NUM_CHUNKS) =
     foreach_chunk(work, chunk_ranges(num_samples, limit), threads)
 
-function foreach_chunk(work, chunks::AbstractVector{<:AbstractUnitRange}, threads::Integer)
+# Compiled once, whatever the work.
+function foreach_chunk(@nospecialize(work), chunks::Vector{UnitRange{Int}}, threads::Integer)
     workers = min(threads, length(chunks), available_threads())
     workers <= 1 && return foreach(chunk -> work(1, chunk, chunks[chunk]), eachindex(chunks))
     next = Threads.Atomic{Int}(1)
@@ -27,7 +28,7 @@ const SPARE_THREADS = Ref(0)
 available_threads() = Threads.nthreads() + SPARE_THREADS[]
 
 """Have tasks take chunk after chunk, until all are done or one has failed."""
-function share_chunks(work, chunks, workers, next)
+function share_chunks(@nospecialize(work), chunks, workers, next)
     function take_chunks(worker)
         try
             while (chunk = Threads.atomic_add!(next, 1)) <= length(chunks)
