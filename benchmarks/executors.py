@@ -50,9 +50,12 @@ def training(executor=None, steps=STEPS):
     return run, lambda: loss(data, data.spike_trains)
 
 
-def processor_times(client):
-    """Of this process, and of every worker's."""
-    return time.process_time(), client.run(time.process_time)
+def times_by_both(client, work, *arguments):
+    """Processor times of this process and of the busier worker, and the result."""
+    here, there = time.process_time(), client.run(time.process_time)
+    result = work(*arguments)
+    now, later = time.process_time(), client.run(time.process_time)
+    return np.array([now - here, max(later[name] - there[name] for name in there)]), result
 
 
 def overhead():
@@ -101,12 +104,6 @@ def by_workers():
     nothing is computed, and the result of the former.
     """
 
-    def timed_by_both(work):
-        here, there = processor_times(client)
-        result = work()
-        now, later = processor_times(client)
-        return ((now - here) / STEPS, max(later[name] - there[name] for name in there) / STEPS), result
-
     def nothing():
         for _ in range(STEPS):
             for size, answer in ((2**13, 2**20), (2**19, 2**17)):  # bytes, of the solution and of the gradients
@@ -116,10 +113,10 @@ def by_workers():
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
         run, _ = training(client)
         run()
-        times, result = timed_by_both(run)
+        times, result = times_by_both(client, run)
         executor = client.get_executor(pure=False)
         executor.submit(empty_task, bytes(1), 8).result()
-        return times, timed_by_both(nothing)[0], result
+        return times / STEPS, times_by_both(client, nothing)[0] / STEPS, result
 
 
 def kernels():
@@ -137,14 +134,11 @@ def kernels():
             begin = time.process_time()
             loss(alone, data.spike_trains)
             one = time.process_time() - begin
-            here, there = processor_times(client)
-            loss(shared, data.spike_trains)
-            now, later = processor_times(client)
-            busiest = max(later[name] - there[name] for name in there)
+            (here, there), _ = times_by_both(client, loss, shared, data.spike_trains)
             print(
                 f"kernels of {batch} samples: one process {one:.2f} s; two workers: client and scheduler "
-                f"{now - here:.2f} s, the busier worker {busiest:.2f} s; together over the half by "
-                f"{100 * (2 * (now - here + busiest) / one - 1):.0f} %"
+                f"{here:.2f} s, the busier worker {there:.2f} s; together over the half by "
+                f"{100 * (2 * (here + there) / one - 1):.0f} %"
             )
 
 

@@ -156,8 +156,9 @@ def test_an_error_in_one_thread_ends_the_others():
     net = network().replace(input_current=weights)
     with pytest.raises(ssnn.JuliaError, match="no longer finite"):
         ssnn.simulate(net, 0.05, 0.001, threads=2)
+    count = ssnn.SampleMean(lambda trains: (trains.num_spikes, None))
     with pytest.raises(ssnn.JuliaError, match="no longer finite"):
-        ssnn.value_and_grad(ssnn.SampleMean(lambda trains: (trains.num_spikes, None)), net, "v_th", t1=0.05, dt=0.001)
+        ssnn.value_and_grad(count, net, "v_th", t1=0.05, dt=0.001, threads=2)
     same(*runs(network()))
 
 

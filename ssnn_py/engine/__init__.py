@@ -227,8 +227,10 @@ class Problem(Record):
 
     def samples_own(self, name: str) -> bool:
         """Whether the gradient by that parameter is of each sample by itself."""
-        if name == "input_times" or name in self.initial:
-            return name == "input_times" or self.initial[name].ndim == 2
+        if name in self.initial:
+            return self.initial[name].ndim == 2
+        if name == "input_times":
+            return True
         return name not in SYNAPTIC and self.network.has_sample_axis(name, self.network.parameters[name])
 
 

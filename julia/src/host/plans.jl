@@ -58,9 +58,8 @@ with the same key, each brought up to date by `renew!(worker)`.
 function with_workers(work, make, renew!, key::PlanKey, needed::Integer)
     place = findlast(plan -> plan.key == key, PLANS)
     if place === nothing
-        bytes = @allocated workers = [make()]
-        WORKERS_MADE[] += 1
-        bytes += @allocated add_workers!(make, workers, Int(needed))
+        bytes = @allocated workers = [make() for _ in 1:needed]
+        WORKERS_MADE[] += needed
     else
         plan = PLANS[place]
         deleteat!(PLANS, place)
@@ -74,14 +73,9 @@ function with_workers(work, make, renew!, key::PlanKey, needed::Integer)
     return result
 end
 
-"""Bring workers up to date, and add those that are missing."""
+"""Bring workers up to date, and make those that are missing."""
 function renew_workers!(make, renew!, workers::Vector, needed::Int)
     foreach(renew!, workers)
-    add_workers!(make, workers, needed)
-end
-
-"""Make those that are missing."""
-function add_workers!(make, workers::Vector, needed::Int)
     while length(workers) < needed
         push!(workers, make())
         WORKERS_MADE[] += 1

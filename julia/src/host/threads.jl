@@ -11,7 +11,7 @@ per chunk. `work` is called with a worker number up to `threads`.
 foreach_chunk(@nospecialize(work), num_samples::Integer, threads::Integer; limit = NUM_CHUNKS) =
     foreach_chunk(work, chunk_ranges(num_samples, limit), threads)
 
-# Compiled once, whatever the work.
+# Compiled once: of sharing, what takes chunk after chunk is compiled for each work, and nothing else.
 function foreach_chunk(@nospecialize(work), chunks::Vector{UnitRange{Int}}, threads::Integer)
     workers = min(threads, length(chunks), available_threads())
     workers <= 1 && return foreach(chunk -> work(1, chunk, chunks[chunk]), eachindex(chunks))

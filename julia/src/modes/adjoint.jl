@@ -587,8 +587,8 @@ end
 """The chunks over which gradients are summed."""
 function summed_chunks(problem::Problem, data::AdjointData)
     data.chunk_stops == C_NULL && return chunk_ranges(problem.num_samples, chunk_limit(length(problem.synapses)))
-    stops = unsafe_wrap(Array, data.chunk_stops, data.num_chunks)
-    return [(c == 1 ? 1 : Int(stops[c-1]) + 1):Int(stops[c]) for c in eachindex(stops)]
+    stops = host_array(data.chunk_stops, data.num_chunks)
+    return [(c == 1 ? 1 : stops[c-1] + 1):stops[c] for c in eachindex(stops)]
 end
 
 """Whether the host has an array for the sum over each of so many chunks."""

@@ -2,15 +2,18 @@
 # happen along the way (tangents, a tape for the adjoint) is the business of an observer.
 
 """
-Follows a run. Methods, all optional: `begin_sample!`, `after_full_step!`, `before_spike!`, `at_spike!`, `before_move!`,
-`before_transition!`, `before_delivery!`, `before_jump!`, `before_recorded!`, `at_recorded!`, `at_save!`, `end_step!`,
-`end_sample!`; `takes_event_free_steps` with `after_event_free_steps!` if it can follow several steps at once; and
-`takes_rows` with `before_firing!` and `before_row!` if it can follow all targets of a spike at once.
+Follows a run. Methods, all optional: `set_sample!`, `prepare!`, `begin_sample!`, `after_full_step!`, `before_spike!`,
+`at_spike!`, `before_move!`, `before_transition!`, `before_delivery!`, `before_jump!`, `before_recorded!`,
+`at_recorded!`, `at_save!`, `end_step!`, `end_sample!`; `takes_event_free_steps` with `after_event_free_steps!` if it
+can follow several steps at once; and `takes_rows` with `before_firing!` and `before_row!` if it can follow all targets
+of a spike at once.
 """
 abstract type Observer end
 
 struct NoObserver <: Observer end
 
+set_sample!(::Observer, sample) = nothing
+prepare!(::Observer, team) = nothing
 begin_sample!(::Observer, run) = nothing
 after_full_step!(::Observer, run, step, n) = nothing
 before_spike!(::Observer, run, step, spike, y, a) = nothing
@@ -678,11 +681,18 @@ prepare!(run::Run, ::Member, sample) = nothing
 function solve_as_team(problem::Problem, outputs::Outputs, size)
     key = PlanKey(:solve_as_team, problem, size)
     with_workers(() -> TeamRuns(problem, size), team -> renew!(team, problem), key, 1) do teams
-        runs, meeting = teams[1].runs, teams[1].meeting
-        for sample in 1:Int(problem.num_samples)
-            check_cancelled()
-            prepare!(runs[1], Alone(1:Int(problem.num_neurons)), sample)
-            as_team(index -> solve_sample!(runs[index], NoObserver(), outputs, sample), meeting)
-        end
+        solve_samples_as_team!(teams[1], fill(NoObserver(), size), outputs, Int(problem.num_samples))
+    end
+end
+
+"""Solve samples one after the other, each on all threads of a team, whose runs have an observer each."""
+function solve_samples_as_team!(team::TeamRuns, observers::Vector, outputs::Outputs, num_samples)
+    runs, everyone = team.runs, Alone(1:num_neurons(team.runs[1].x))
+    for sample in 1:num_samples
+        check_cancelled()
+        foreach(o -> set_sample!(o, sample), observers)
+        prepare!(runs[1], everyone, sample)
+        prepare!(observers[1], everyone)
+        as_team(index -> solve_sample!(runs[index], observers[index], outputs, sample), team.meeting)
     end
 end

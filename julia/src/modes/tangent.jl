@@ -77,16 +77,15 @@ function begin_sample!(o::TangentObserver, run::Run)
     end
 end
 
-"""Have what all neurons of a sample share."""
+set_sample!(o::TangentObserver, sample) = (o.sample = sample; nothing)
+
+"""Have what all neurons of a sample share; of a team it is made ready before its threads begin."""
 function prepare!(o::TangentObserver, ::Alone)
     for (p, θ) in enumerate(o.duals)
         load!(θ.tangent, o.list, o.outputs.weights, o.outputs.delays, o.sample, p)
         load_path!(θ.path, o.outputs.path_values, o.sample, p)
     end
 end
-
-# Made ready before the team begins.
-prepare!(o::TangentObserver, ::Member) = nothing
 
 function after_full_step!(o::TangentObserver, run::Run, step::Step, n)
     mine = neurons(run.team)
@@ -389,7 +388,7 @@ function solve_tangent_samples!(workers::Vector, outputs::Outputs, num_samples, 
         run, observer = workers[worker]
         for sample in samples
             check_cancelled()
-            observer.sample = sample
+            set_sample!(observer, sample)
             solve_sample!(run, observer, outputs, sample)
         end
     end
@@ -409,13 +408,7 @@ function solve_tangent_as_team(problem::Problem, outputs::Outputs, tangents::Tan
     end
     key = PlanKey(:tangent_as_team, problem, tangents.num_directions, size)
     with_workers(make, renew_team!, key, 1) do teams
-        (team, observers), everyone = teams[1], Alone(1:Int(problem.num_neurons))
-        for sample in 1:Int(problem.num_samples)
-            check_cancelled()
-            prepare!(team.runs[1], everyone, sample)
-            foreach(o -> o.sample = sample, observers)
-            prepare!(observers[1], everyone)
-            as_team(index -> solve_sample!(team.runs[index], observers[index], outputs, sample), team.meeting)
-        end
+        team, observers = teams[1]
+        solve_samples_as_team!(team, observers, outputs, Int(problem.num_samples))
     end
 end

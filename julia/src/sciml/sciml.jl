@@ -200,10 +200,9 @@ Takes the tangent du of u just before a spike of neuron j to that just after it,
 the drifts before and after; returns ∂τ.
 """
 function spike_jump_tangent!(du, u, before, after, θ::DualModel, synapses::Synapses, j)
-    y_j = state_at(variables(u, θ), j)
-    dτ = crossing_tangent(θ, j, 1, y_j, state_at(variables(du, θ), j), state_at(variables(before, θ), j))
-    du .+= dτ .* before
     y, dy = variables(u, θ), variables(du, θ)
+    dτ = crossing_tangent(θ, j, 1, state_at(y, j), state_at(dy, j), state_at(variables(before, θ), j))
+    du .+= dτ .* before
     apply_transition_tangent!(dy, y, θ, synapses, Alone(eachindex(dy[1])), j, 1)
     du .-= dτ .* after
     return dτ
@@ -441,8 +440,6 @@ end
 
 directions(::Observer) = Model[]
 directions(o::TangentObserver) = o.directions
-set_sample!(::Observer, sample) = nothing
-set_sample!(o::TangentObserver, sample) = (o.sample = sample; nothing)
 
 # A run whose Brownian path comes with its areas.
 SciMLRun(problem::Problem) = Run(problem, ShARK(), Model(problem))
