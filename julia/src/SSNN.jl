@@ -43,7 +43,7 @@ include("host/boundary.jl")
 @include_named "solvers" "solver" "refinement"
 @include_others "solvers" "solver" "refinement"
 @include_named "events" "crossing" "expected" "transition" "deliveries" "jumps" "clamped" "external"
-@include_named "modes" "run" "tangent" "adjoint"
+@include_named "modes" "run" "tangent" "tape_rows" "adjoint"
 @include_named "devices" "blocks" "parts" "group" "backward" "solve" "pull_back" "steps" "single" "emulation"
 include("signatures/Signatures.jl")
 @include_named "sciml" "sciml" "adjoint"

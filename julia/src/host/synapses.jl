@@ -47,6 +47,23 @@ Base.length(synapses::Synapses) = Int(synapses.num_synapses)
 """The neuron that synapse e reaches."""
 @inline target(synapses::Synapses, e) = Int(unsafe_load(synapses.targets, e)) + 1
 
+"""The first of these synapses of a row that reaches neuron k or a later one; the one after the last if none does."""
+@inline function first_target(synapses::SynapseList, range, k)
+    low, high = first(range), last(range) + 1
+    while low < high
+        middle = (low + high) >> 1
+        target(synapses, middle) < k ? (low = middle + 1) : (high = middle)
+    end
+    return low
+end
+
+"""Those of a row that reach neurons before j, the one that reaches j itself, if there is one, and those after it."""
+function around(synapses::SynapseList, range, j)
+    own = first_target(synapses, range, j)
+    after = own + (own <= last(range) && target(synapses, own) == j)
+    return first(range):own-1, own:after-1, after:last(range)
+end
+
 @inline is_input(synapses::SynapseList, e) = e > synapses.num_between_neurons
 
 """The variable to which the weight of an input's synapse e is added; 0 where it does what the model's synapses do."""

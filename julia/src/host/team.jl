@@ -60,16 +60,6 @@ leads(member::Member) = member.index == 1
     return from:first_target(synapses, from:last(range), last(member.neurons) + 1)-1
 end
 
-"""The first of these synapses that reaches neuron k or a later one; the one after the last if none does."""
-@inline function first_target(synapses::SynapseList, range, k)
-    low, high = first(range), last(range) + 1
-    while low < high
-        middle = (low + high) >> 1
-        target(synapses, middle) < k ? (low = middle + 1) : (high = middle)
-    end
-    return low
-end
-
 function first_of_all(member::Member, time, k, event)
     meeting = member.meeting
     round = meeting.round[]

@@ -43,14 +43,16 @@ What happened to a neuron within a step: it reached the threshold (`CROSSING`) a
 was brought to the time of another's spike or of its own recorded one (`ADVANCE`) or to the end of the step (`FINISH`),
 was found there by a synapse (`TARGET`) or by a spike that was under way (`DELIVERY`), was about to fire as a recording
 says (`CLAMPED`), was looked at for what is recorded (`RECORD`) or for its hazard at another's spike (`HAZARD`), or
-its driver jumped (`JUMP`).
+its driver jumped (`JUMP`). Where every piece is straight, to all targets of a spike at once: it came to them (`ROW`);
+and to all neurons that something has happened to: they came to the end of the step (`FINISH`).
 """
-@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY JUMP CLAMPED
+@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY JUMP CLAMPED ROW
 
 """
 To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time; `event` says
 which of the model's events a spike is; of a delivery, `index` says which spike it was, `event` by which synapse it
-came; of a jump, `index` says which of the sample's; of a recorded spike, which of the recording's it is.
+came; of a jump, `index` says which of the sample's; of a recorded spike, which of the recording's it is; of a row
+that a spike under way has reached, which spike it was, else 0.
 """
 struct TapeEntry{M}     # as small as can be: what a network's gradient costs is reading them
     y::NTuple{M,Float64}
@@ -81,6 +83,7 @@ mutable struct Tape{M} <: Observer
     area_scale::Vector{Float64}
     entries::Vector{TapeEntry{M}}   # as many as `last_entry` says
     passages::Vector{Passage{M}}    # of those entries that have one, in their order
+    rows::TapeRows{M}               # of those that are of many neurons, likewise
     last_entry::Vector{Int}         # of each step
     saved_at_end::Vector{Int}       # index of the time that is the end of the step, or 0
     may_fire::Matrix{Bool}          # whether a spike could come, (neuron, saved time); no columns where nobody asks
@@ -90,7 +93,7 @@ end
 
 Tape{M}(n, components, steps, areas::Bool) where {M} = Tape{M}(
     0, ntuple(_ -> zeros(n, steps), Val(M)), zeros(n * components * steps), zeros(areas ? n * components * steps : 0),
-    zeros(steps), zeros(steps), zeros(steps), TapeEntry{M}[], Passage{M}[], zeros(Int, steps), zeros(Int, steps),
+    zeros(steps), zeros(steps), zeros(steps), TapeEntry{M}[], Passage{M}[], TapeRows{M}(), zeros(Int, steps), zeros(Int, steps),
     zeros(Bool, n, 0), Insertion(0, 0, 0), 0,
 )
 
@@ -166,6 +169,24 @@ function before_transition!(tape::Tape, run::Run, step, j, event)
     end
 end
 
+takes_rows(::Tape, solver) = is_straight(solver)
+
+function before_firing!(tape::Tape, run::Run, step::Step, j, event, τ)
+    before, _, after = around(run.synapses, mine(run.team, run.synapses, synapses_of(run.synapses, j)), j)
+    record_row!(tape, run, step, before, τ)
+    record_row!(tape, run, step, after, τ)
+    record!(tape, TapeEntry(TRANSITION, j, state_at(run.x.y, j), 0.0, 0.0, 0, event))
+end
+
+before_row!(tape::Tape, run::Run, step::Step, places, spike::SpikeUnderWay) =
+    record_row!(tape, run, step, places, spike.arrival, spike.index)
+
+function record_row!(tape::Tape, run::Run{M}, step::Step, reached, τ, index = 0) where {M}
+    isempty(reached) && return
+    put_targets!(tape.rows, run.x, step, run.synapses, reached)
+    record!(tape, TapeEntry(ROW, 0, zero_state(Val(M)), 0.0, τ, index))
+end
+
 function before_delivery!(tape::Tape, run::Run, step, spike, e, k, y)
     a = piece_start(run.x, step, k)
     entry = TapeEntry(DELIVERY, k, state_at(run.x.y, k), a, spike.arrival, spike.index, e)
@@ -195,7 +216,13 @@ function at_save!(tape::Tape, run::Run, step::Step, index, t)
     end
 end
 
-function end_step!(tape::Tape, run::Run, step::Step)
+function end_step!(tape::Tape, run::Run{M}, step::Step) where {M}
+    if takes_rows(tape, run.solver)
+        isempty(run.x.moved_neurons) && return
+        put_moved!(tape.rows, run.x)
+        record!(tape, TapeEntry(FINISH, 0, zero_state(Val(M)), 0.0, step.stop, 0))
+        return
+    end
     for k in run.x.moved_neurons
         record!(tape, TapeEntry(FINISH, k, state_at(run.x.y, k), piece_start(run.x, step, k), step.stop, 0))
     end
@@ -246,6 +273,7 @@ mutable struct AdjointWorker{M,R<:Run{M},Θ<:Model,T,K<:Checkpoint{M}}
     spike_times::Vector{Float64}
     spike_neurons::Vector{Int}
     sent_bars::Vector{Float64}      # what the times of spikes owe to those that they reach later
+    shares::Vector{Float64}         # of the targets of a spike in the cotangent of its time
     list::Vector{Coefficient}
     wanted::T                       # the terms of the equation whose gradients the host wants
 end
@@ -259,7 +287,7 @@ function AdjointWorker(run::Run{M,C}, data::AdjointData) where {M,C}
     return AdjointWorker(
         run, tape, StateAdjoint{M}(n), StateAdjoint{M}(n), zero_vectors(Val(M), n), Model(run.problem)::typeof(run.θ),
         typeof(Checkpoint(run))[], zeros(capacity), zeros(Int, capacity),
-        zeros(run.synapses.delayed == 1 ? capacity : 0), table, wanted_terms(run.θ, table),
+        zeros(run.synapses.delayed == 1 ? capacity : 0), zeros(n), table, wanted_terms(run.θ, table),
     )
 end
 
@@ -331,6 +359,7 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
         restore!(run, w.checkpoints[segment])
         tape.first_step = starts[segment]
         empty!(tape.passages)
+        empty!(tape.rows)
         steps = run_steps!(run, tape, starts[segment], min(starts[segment] + length_of_segment, total))
         segment == last_segment && begin_adjoint!(w, data, sample)
         segment_back!(w, steps, cotangents)
@@ -442,6 +471,8 @@ function step_back!(w::AdjointWorker{M,<:Run{M,C}}, column, cotangents::SampleCo
     undo_events!(w, step, entries, cotangents)
     foreach((a, matrix) -> copyto!(a, 1, matrix, 1 + (column - 1) * n, n), w.y, tape.y)
     full_step_adjoint!(bar, w.gradients, run.solver, w.y, run.θ, step, w.wanted)
+    isempty(entries) && return
+    takes_rows(tape, run.solver) && return join_bars!(bar, moved)
     for e in entries
         k = @inbounds Int(tape.entries[e].k)
         add_state!(bar.y, k, take_state!(moved, k)[1])      # the first piece starts at a fixed time
@@ -464,7 +495,21 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
     for e in reverse(entries)
         entry = @inbounds w.tape.entries[e]
         what, k, y, a, b = entry.what, Int(entry.k), entry.y, entry.a, entry.b
-        if what == TRANSITION
+        if what == ROW
+            τ_bar += row_back!(w, step, entry, cotangents)
+            continue
+        elseif what == FINISH && takes_rows(w.tape, solver)
+            moved_back!(w.tape.rows, moved, bar, gradients, solver, θ, step, wanted)
+            continue
+        elseif what == TRANSITION && takes_rows(w.tape, solver)
+            τ_bar = 0.0
+            for own in around(run.synapses, synapses_of(run.synapses, k), k)[2]
+                after = transition(θ, k, Int(entry.event), y, 0.0)
+                set_state!(moved.y, k, arrival_adjoint!(gradients, θ, own, k, after, state_at(moved.y, k)))
+            end
+            set_state!(moved.y, k, transition_adjoint!(gradients, θ, k, Int(entry.event), y, state_at(moved.y, k)))
+            continue
+        elseif what == TRANSITION
             τ_bar = 0.0
             # With the states that synapses found, if it matters; they follow on the tape.
             found(synapse) = arrivals_add(typeof(θ)) ? y : w.tape.entries[e+1+synapse-synapses_of(run.synapses, k)[1]].y
@@ -499,6 +544,31 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
         add_state!(moved.y, k, at_a)
         moved.start[k] += a_bar
     end
+end
+
+"""
+Undo that a spike came to the targets of a row; returns the cotangent of its time, if that is one at which a neuron
+fires now.
+"""
+function row_back!(w::AdjointWorker, step::Step, entry::TapeEntry, cotangents::SampleCotangents)
+    run = w.run
+    synapse, count = targets_back!(
+        w.shares, w.tape.rows, w.moved_bar, w.gradients, run.solver, run.θ, step, run.synapses, entry.b, w.wanted,
+    )
+    entry.index == 0 && return sum_in_order(w.shares, count)
+    for n in 1:count
+        delivered_adjoint!(w, cotangents, synapse + n - 1, entry.index, w.shares[n])
+    end
+    return 0.0
+end
+
+"""The sum of the first `count` numbers, one after the other."""
+function sum_in_order(numbers, count)
+    total = 0.0
+    for n in 1:count
+        total += numbers[n]
+    end
+    return total
 end
 
 """Cotangents of the state and the local time before an external event from those after it; adds to the gradients."""

@@ -420,15 +420,10 @@ Let a spike of neuron j arrive at τ: its targets are brought there, and go on f
 its transition, is left there.
 """
 function arrive!(run::Run, step::Step, j, τ)
-    x, θ, reached = run.x, run.θ, mine(run.team, run.synapses, synapses_of(run.synapses, j))
-    isempty(reached) && return
-    own = first_target(run.synapses, reached, j)
-    bring!(run, step, first(reached):own-1, τ)
-    if own <= last(reached) && target(run.synapses, own) == j
-        set_state!(x.y, j, arrival(θ, own, j, state_at(x.y, j)))
-        own += 1
-    end
-    bring!(run, step, own:last(reached), τ)
+    before, own, after = around(run.synapses, mine(run.team, run.synapses, synapses_of(run.synapses, j)), j)
+    bring!(run, step, before, τ)
+    foreach(e -> set_state!(run.x.y, j, arrival(run.θ, e, j, state_at(run.x.y, j))), own)
+    bring!(run, step, after, τ)
 end
 
 """

@@ -168,18 +168,17 @@ end
 
 function before_firing!(o::TangentObserver, run::Run, step::Step, j, event, τ)
     x, synapses = run.x, run.synapses
-    reached = mine(run.team, synapses, synapses_of(synapses, j))
-    own = first_target(synapses, reached, j)
-    to_itself = own <= last(reached) && target(synapses, own) == j
+    before, own, behind = around(synapses, mine(run.team, synapses, synapses_of(synapses, j)), j)
     if is_mine(run.team, j)
         for (θ, dx) in zip(o.duals, o.states)
             after = transition(θ, j, event, duals(state_at(x.y, j), state_at(dx.y, j)), 0.0)
-            to_itself && (after = arrival(θ, own, j, after))
+            for e in own
+                after = arrival(θ, e, j, after)
+            end
             set_state!(dx.y, j, tangents_of(after))
         end
     end
-    isempty(reached) && return
-    for side in (first(reached):own-1, own+to_itself:last(reached))
+    for side in (before, behind)
         in_pairs(o) do ps, dx, θ
             bring_tangents!(run.solver, dx, x, θ, step, synapses, side, τ, map(p -> o.dτ[p], ps))
         end

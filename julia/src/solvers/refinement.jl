@@ -195,6 +195,13 @@ end
         x -> leaf_piece(solver, θ, k, y, a, b, to, map(w -> w / span, x.w)), driver, k, bar, x, to - span, to, false,
     )
 
+"""The same of a passage from a to b in a step that is a leaf."""
+@inline function straight_path_adjoint!(solver, θ, step::Step, k, y, bar, a, b)
+    wants_gradients(step.driver) || return
+    x = Increment(map(slope -> slope * step.length, step_slopes(step, k)))
+    leaf_path_adjoint!(step.driver, solver, θ, k, y, bar, a, b, step.stop, x, step.length)
+end
+
 """
 The neuron's first spike before the end of the step, from its state y at a, or the state at the end. `firing` where a is
 the start of the step and `full_step!` has shown that it fires.
@@ -289,8 +296,7 @@ b; adds to the wanted gradients θ̄.
 function advance_adjoint!(θ̄, solver::Solver, θ::Model, step::Step, k, y, bar, a, b, wanted, moves = true)
     starts_late = step.start < a || step.index == 0     # the start of a step is fixed; but a spike may arrive at t0
     if is_straight(solver)
-        x = Increment(map(slope -> slope * step.length, step_slopes(step, k)))
-        leaf_path_adjoint!(step.driver, solver, θ, k, y, bar, a, b, step.stop, x, step.length)
+        straight_path_adjoint!(solver, θ, step, k, y, bar, a, b)
         return leaf_piece_adjoint!(
             θ̄, solver, θ, k, y, bar, a, b, step.stop, step_slopes(step, k), wanted, moves || starts_late,
         )
