@@ -48,6 +48,28 @@ def same_tangents(one, two):
     assert all(np.array_equal(first.states[name], second.states[name], equal_nan=True) for name in first.states)
 
 
+def same_gradients(one, two):
+    """Of everything that a solution has, in every parameter; and the pathwise ones are the transpose of tangents."""
+    rng = np.random.default_rng(6)
+    times, v, saves = (rng.normal(size=part.shape) for part in (one.spike_times, one.v, one.v))
+    what = {"entries": saves[:, 0]}
+    if not one.network.has_delays:
+        what |= {"v_bar": v, "entries_at_saves": saves}
+    first, second = (part.vjp(times, **what) for part in (one, two))
+    assert all(np.array_equal(stored(first[name]), stored(second[name])) for name in first)
+    first, second = (part.vjp(times, v_bar=v) for part in (one, two))
+    assert all(np.array_equal(stored(first[name]), stored(second[name])) for name in first)
+    moved = {name: rng.normal(size=array.shape) for name, array in one.problem.parameters.items()}
+    tangents = one.tangents(moved)
+    forward = (times * tangents.spike_times[0]).sum() + np.nansum(v * tangents.states["v"][0])
+    reverse = sum((stored(first[name]) * direction).sum() for name, direction in moved.items())
+    assert reverse == pytest.approx(forward, rel=1e-9)
+
+
+def stored(gradient):
+    return getattr(gradient, "data", gradient) if hasattr(gradient, "tocsr") else gradient
+
+
 def runs(net, **arguments):
     settings = {"t1": 0.1503, "dt": 0.001, "seed": 3, "saveat": [0.0, 0.0204, 0.1503], **arguments}
     return [ssnn.simulate(net, threads=threads, **settings) for threads in (1, 2)]
@@ -60,15 +82,20 @@ def test_a_sample_is_the_same_on_two_threads(solver, delays):
     assert one.num_spikes[0] > 200
     same(one, other)
     same_tangents(one, other)
+    if solver == "euler_maruyama":  # others have one thread per sample there
+        same_gradients(one, other)
 
 
-def test_so_is_an_unbiased_gradient_which_looks_at_hazards_between_spikes():
+@pytest.mark.parametrize(
+    "names", [("input_current", "v_th"), ("input_current", "v_th", "mu")], ids=["forward", "reverse"]
+)
+def test_so_is_an_unbiased_gradient_which_looks_at_hazards_between_spikes(names):
     def late_and_first(trains):  # it matters which neuron fires
         there = trains.neurons >= 0
         weights = there / (1.0 + trains.neurons + ~there)
         return (weights * np.where(there, trains.times, 0.0)).sum(axis=1), weights
 
-    names, net = ("input_current", "v_th"), network().replace(input_current=1.1)
+    net = network().replace(input_current=1.1)
     (value, one), (same_value, two) = (
         ssnn.value_and_grad(*(ssnn.SampleMean(late_and_first), net, names), t1=0.15, dt=0.001, seed=3, threads=threads)
         for threads in (1, 2)
@@ -92,6 +119,10 @@ assert all(np.array_equal(one.v, other.v) for other in others)
 tangents, *more = (each.tangents({"v_th": 1.0, "mu": [0.0, 1.0]}) for each in (one, *others))
 assert all(np.array_equal(tangents.spike_times, other.spike_times) for other in more)
 assert all(np.array_equal(tangents.v, other.v) for other in more)
+bar = np.where(np.isfinite(one.spike_times), 1.0, 0.0)
+gradient, *more = (each.vjp(bar, "weights")["weights"].data for each in (one, *others))
+assert np.abs(gradient).max() > 0
+assert all(np.array_equal(gradient, other) for other in more)
 """
 
 
@@ -115,6 +146,7 @@ def test_spikes_from_outside_reach_the_neurons_of_both_threads():
     assert one.num_spikes[0] != silent.num_spikes[0]
     same(one, other)
     same_tangents(one, other)
+    same_gradients(one, other)
 
 
 @pytest.mark.parametrize("then", ["v = 0", "v -= 1"])
@@ -131,6 +163,7 @@ def test_models_from_formulas_and_steps_of_finer_noise_are_shared_too(then):
     same(one, other)
     if then == "v -= 1":  # a reset forgets the potential, but not its noise: no derivatives
         same_tangents(one, other)
+        same_gradients(one, other)
 
 
 def test_a_sample_stops_at_its_last_spike_on_both_threads():
@@ -139,6 +172,7 @@ def test_a_sample_stops_at_its_last_spike_on_both_threads():
     assert one.num_spikes[0] == 50
     same(one, other)
     same_tangents(one, other)
+    same_gradients(one, other)
 
 
 def test_a_run_that_goes_on_is_the_same_on_two_threads():

@@ -23,11 +23,11 @@ function adjoint_with(
         SSNN.PerSynapse(pointer(weight_bar), 0, 0),
     )
     GC.@preserve host gradients weight_bar table times_bar v_bar i_bar recorded begin
-        workers = map(1:SSNN.num_workers(problem)) do _
+        groups = map(1:SSNN.num_workers(problem)) do _
             run = SSNN.SciMLRun(problem)
-            SSNN.WalkAdjointWorker(run, make(run, typeof(run.θ)[]), RungeKuttaAdjoint(), 5, data)
+            [SSNN.WalkAdjointWorker(run, make(run, typeof(run.θ)[]), RungeKuttaAdjoint(), 5, data)]
         end
-        SSNN.adjoint(workers, problem, data)
+        SSNN.adjoint(groups, problem, data)
     end
     return per_sample ? gradients : gradients[:, :, 1], weight_bar[1]
 end

@@ -43,16 +43,17 @@ What happened to a neuron within a step: it reached the threshold (`CROSSING`) a
 was brought to the time of another's spike or of its own recorded one (`ADVANCE`) or to the end of the step (`FINISH`),
 was found there by a synapse (`TARGET`) or by a spike that was under way (`DELIVERY`), was about to fire as a recording
 says (`CLAMPED`), was looked at for what is recorded (`RECORD`) or for its hazard at another's spike (`HAZARD`), or
-its driver jumped (`JUMP`). Where every piece is straight, to all targets of a spike at once: it came to them (`ROW`);
-and to all neurons that something has happened to: they came to the end of the step (`FINISH`).
+its driver jumped (`JUMP`). Where every piece is straight, to all targets of a spike at once: it came to them (`ROW`),
+after which all that depends on its time is known (`SPIKE`); and to all neurons that something has happened to: they
+came to the end of the step (`FINISH`).
 """
-@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY JUMP CLAMPED ROW
+@enum Happening::UInt8 CROSSING TRANSITION ADVANCE FINISH RECORD HAZARD TARGET DELIVERY JUMP CLAMPED ROW SPIKE
 
 """
 To neuron k, from local time a to b, in state y at a. `index` is that of the spike or of the saved time; `event` says
 which of the model's events a spike is; of a delivery, `index` says which spike it was, `event` by which synapse it
-came; of a jump, `index` says which of the sample's; of a recorded spike, which of the recording's it is; of a row
-that a spike under way has reached, which spike it was, else 0.
+came; of a jump, `index` says which of the sample's; of a recorded spike, which of the recording's it is; of a row,
+k is the neuron that has fired, and `index` says which spike under way has reached it, or is 0.
 """
 struct TapeEntry{M}     # as small as can be: what a network's gradient costs is reading them
     y::NTuple{M,Float64}
@@ -72,7 +73,7 @@ struct Passage{M}
     ẏ::NTuple{M,Float64}
 end
 
-"""Record of one segment: columns are steps."""
+"""Record of one segment, of a team's neurons: columns are steps."""
 mutable struct Tape{M} <: Observer
     first_step::Int
     y::NTuple{M,Matrix{Float64}}
@@ -99,10 +100,10 @@ Tape{M}(n, components, steps, areas::Bool) where {M} = Tape{M}(
 
 function after_full_step!(tape::Tape, run::Run, step::Step{M,C}, n) where {M,C}
     c = tape.column = n - tape.first_step + 1
-    neurons, draws = step.num_neurons, step.num_neurons * C
-    foreach((matrix, a) -> copyto!(matrix, 1 + (c - 1) * neurons, a, 1, neurons), tape.y, run.x.y)
-    copyto!(tape.increments, 1 + (c - 1) * draws, step.increments, step.offset + 1, draws)
-    isempty(tape.areas) || copyto!(tape.areas, 1 + (c - 1) * draws, step.areas, step.area_offset + 1, draws)
+    count, draws, from = step.num_neurons, step.num_neurons * C, first(neurons(run.team))
+    foreach((matrix, a) -> copyto!(matrix, 1 + (c - 1) * count, a, from, count), tape.y, run.x.y)
+    copyto!(tape.increments, 1 + (c - 1) * draws, step.increments, step.offset + from, draws)
+    isempty(tape.areas) || copyto!(tape.areas, 1 + (c - 1) * draws, step.areas, step.area_offset + from, draws)
     begin_column!(tape, c, step.length, step.scale, step.area_scale)
 end
 
@@ -151,8 +152,12 @@ end
 function before_spike!(tape::Tape, run::Run, step, spike, y, a)
     entry = TapeEntry(CROSSING, spike.k, y, a, spike.time, run.num_spikes + 1, spike.event)
     record!(tape, entry, Passage(spike.y, spike.ẏ))
-    tape.insertion.spike == run.num_spikes + 1 || return
-    k, τ = tape.insertion.neuron, spike.time
+end
+
+function at_spike!(tape::Tape, run::Run{M}, step::Step, j, τ) where {M}
+    takes_rows(tape, run.solver) && record!(tape, TapeEntry(SPIKE, j, zero_state(Val(M)), 0.0, τ, 0))
+    k = tape.insertion.neuron
+    tape.insertion.spike == run.num_spikes + 1 && is_mine(run.team, k) || return
     may_fire(run, k, state_within(run, step, k, τ)) || return
     record!(tape, TapeEntry(HAZARD, k, state_at(run.x.y, k), piece_start(run.x, step, k), τ, 0))
 end
@@ -173,18 +178,18 @@ takes_rows(::Tape, solver) = is_straight(solver)
 
 function before_firing!(tape::Tape, run::Run, step::Step, j, event, τ)
     before, _, after = around(run.synapses, mine(run.team, run.synapses, synapses_of(run.synapses, j)), j)
-    record_row!(tape, run, step, before, τ)
-    record_row!(tape, run, step, after, τ)
-    record!(tape, TapeEntry(TRANSITION, j, state_at(run.x.y, j), 0.0, 0.0, 0, event))
+    isempty(before) || record_row!(tape, run, step, before, j, τ, 0)
+    isempty(after) || record_row!(tape, run, step, after, j, τ, 0)
+    is_mine(run.team, j) && record!(tape, TapeEntry(TRANSITION, j, state_at(run.x.y, j), 0.0, 0.0, 0, event))
 end
 
+# All threads of a team have an entry of it, whether it reaches neurons of theirs or not.
 before_row!(tape::Tape, run::Run, step::Step, places, spike::SpikeUnderWay) =
-    record_row!(tape, run, step, places, spike.arrival, spike.index)
+    record_row!(tape, run, step, places, spike.source, spike.arrival, spike.index)
 
-function record_row!(tape::Tape, run::Run{M}, step::Step, reached, τ, index = 0) where {M}
-    isempty(reached) && return
+function record_row!(tape::Tape, run::Run{M}, step::Step, reached, j, τ, index) where {M}
     put_targets!(tape.rows, run.x, step, run.synapses, reached)
-    record!(tape, TapeEntry(ROW, 0, zero_state(Val(M)), 0.0, τ, index))
+    record!(tape, TapeEntry(ROW, j, zero_state(Val(M)), 0.0, τ, index))
 end
 
 function before_delivery!(tape::Tape, run::Run, step, spike, e, k, y)
@@ -203,14 +208,14 @@ at_recorded!(tape::Tape, run::Run, step, index, k, y, τ) = record!(tape, TapeEn
 function at_save!(tape::Tape, run::Run, step::Step, index, t)
     t == run.problem.t0 && return   # the initial value itself: see `adjoint_sample!`
     if !isempty(tape.may_fire)
-        for k in 1:num_neurons(run.x)
+        for k in neurons(run.team)
             tape.may_fire[k, index] = may_fire(run, k, state_within(run, step, k, t))
         end
     end
     if ends_step(run, step, t)
         tape.saved_at_end[tape.column] = index
     else
-        for k in 1:num_neurons(run.x)
+        for k in neurons(run.team)
             record!(tape, TapeEntry(RECORD, k, state_at(run.x.y, k), piece_start(run.x, step, k), t, index))
         end
     end
@@ -228,7 +233,7 @@ function end_step!(tape::Tape, run::Run{M}, step::Step) where {M}
     end
 end
 
-"""State of a run between two steps."""
+"""State of a run, of a team's neurons, between two steps."""
 struct Checkpoint{M,P}
     y::NTuple{M,Vector{Float64}}
     spikes::Vector{Int}
@@ -238,13 +243,15 @@ struct Checkpoint{M,P}
 end
 
 Checkpoint(run::Run) = Checkpoint(
-    map(copy, run.x.y), copy(run.x.spikes), run.num_spikes, run.next_save, progress(run.external),
+    map(a -> a[neurons(run.team)], run.x.y), run.x.spikes[neurons(run.team)], run.num_spikes, run.next_save,
+    progress(run.external),
 )
 
 """Put the run back to where a checkpoint was made."""
 function restore!(run::Run, c::Checkpoint)
-    foreach(copyto!, run.x.y, c.y)
-    copyto!(run.x.spikes, c.spikes)
+    put_back!(a, kept) = copyto!(a, first(neurons(run.team)), kept, 1, length(kept))
+    foreach(put_back!, run.x.y, c.y)
+    put_back!(run.x.spikes, c.spikes)
     settle!(run.x)
     run.num_spikes, run.next_save, run.stopped = c.num_spikes, c.next_save, false
     restore!(run.external, c.external)
@@ -273,7 +280,7 @@ mutable struct AdjointWorker{M,R<:Run{M},Θ<:Model,T,K<:Checkpoint{M}}
     spike_times::Vector{Float64}
     spike_neurons::Vector{Int}
     sent_bars::Vector{Float64}      # what the times of spikes owe to those that they reach later
-    shares::Vector{Float64}         # of the targets of a spike in the cotangent of its time
+    shares::Shares
     list::Vector{Coefficient}
     wanted::T                       # the terms of the equation whose gradients the host wants
 end
@@ -282,12 +289,12 @@ AdjointWorker(problem::Problem, data::AdjointData) = AdjointWorker(Run(problem),
 
 function AdjointWorker(run::Run{M,C}, data::AdjointData) where {M,C}
     n, capacity, table = num_neurons(run.x), Int(run.problem.max_spikes), host_table(data.gradients, run.places)
-    tape = Tape{M}(n, C, segment_steps(run), run.keeps_areas)
+    tape = Tape{M}(length(neurons(run.team)), C, segment_steps(run), run.keeps_areas)
     data.entries_at_saves == C_NULL || (tape.may_fire = zeros(Bool, n, run.problem.num_saves))
     return AdjointWorker(
         run, tape, StateAdjoint{M}(n), StateAdjoint{M}(n), zero_vectors(Val(M), n), Model(run.problem)::typeof(run.θ),
         typeof(Checkpoint(run))[], zeros(capacity), zeros(Int, capacity),
-        zeros(run.synapses.delayed == 1 ? capacity : 0), zeros(n), table, wanted_terms(run.θ, table),
+        zeros(run.synapses.delayed == 1 ? capacity : 0), Shares(n), table, wanted_terms(run.θ, table),
     )
 end
 
@@ -332,7 +339,15 @@ end
 jump_row(data::AdjointData, array, columns, sample) =
     array == C_NULL ? array : row(array, columns, 1 + unsafe_load(data.jump_rows, sample))
 
-"""Adds the gradients of one sample to the worker's."""
+"""Adds the gradients of one sample to those of its workers."""
+function adjoint_sample!(group::Vector, data::AdjointData, sample)
+    length(group) == 1 && return adjoint_sample!(group[1], data, sample)
+    run = group[1].run
+    prepare!(run, Alone(1:num_neurons(run.x)), sample)
+    as_team(index -> adjoint_sample!(group[index], data, sample), run.team.meeting)
+end
+
+"""Adds the gradients of one sample, by a team's neurons, to the worker's."""
 function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
     run, problem, tape = w.run, w.run.problem, w.tape
     total, length_of_segment = Int(problem.num_steps), length(tape.length)
@@ -365,12 +380,12 @@ function adjoint_sample!(w::AdjointWorker, data::AdjointData, sample)
         segment_back!(w, steps, cotangents)
     end
     at_start = !isempty(run.saveat) && run.saveat[1] == problem.t0
-    for k in 1:num_neurons(run.x)
+    for k in neurons(run.team)
         at_start && add_state!(w.bar.y, k, saved_bar(w, cotangents, k, 1))
         problem.start.variables == C_NULL && initial_state_adjoint!(w.gradients, run.θ, k, state_at(w.bar.y, k))
     end
     if data.at_start != C_NULL
-        for (variable, bars) in enumerate(w.bar.y), k in eachindex(bars)
+        for (variable, bars) in enumerate(w.bar.y), k in neurons(run.team)
             unsafe_store!(data.at_start, bars[k], start_place(problem, variable, sample, k))
         end
     end
@@ -383,12 +398,12 @@ function begin_adjoint!(w::AdjointWorker, data::AdjointData, sample)
     check_finite(run)
     run.stopped && return
     if data.at_end != C_NULL
-        for (variable, bars) in enumerate(w.bar.y), k in 1:n
+        for (variable, bars) in enumerate(w.bar.y), k in neurons(run.team)
             bars[k] = unsafe_load(data.at_end, start_place(run.problem, variable, sample, k))
         end
     end
     data.entries == C_NULL && return
-    for k in 1:n
+    for k in neurons(run.team)
         entry = unsafe_load(data.entries, k + n * (sample - 1))
         entry != 0.0 && may_fire(run, k, state_at(run.x.y, k)) && (last(w.bar.y)[k] += entry)
     end
@@ -454,25 +469,26 @@ end
 """The same for one step."""
 function step_back!(w::AdjointWorker{M,<:Run{M,C}}, column, cotangents::SampleCotangents) where {M,C}
     run, tape, bar, moved = w.run, w.tape, w.bar, w.moved_bar
-    problem, n = run.problem, num_neurons(w.run.x)
+    problem, mine = run.problem, neurons(run.team)
+    n, before = length(mine), first(mine) - 1
     index = tape.first_step + column - 1
     start, stop = step_times(problem, index)
-    offset = (column - 1) * n * C
+    offset = (column - 1) * n * C - before
     step = Step(
         start, stop, tape.length[column], tape.scale[column], tape.increments, offset, tape.area_scale[column],
         tape.areas, offset, n, run.key, index, run.driver, run.memory,
     )
     if tape.saved_at_end[column] > 0
-        for k in 1:n
+        for k in mine
             add_state!(bar.y, k, saved_bar(w, cotangents, k, tape.saved_at_end[column]))
         end
     end
     entries = tape_entries(tape, column)
     undo_events!(w, step, entries, cotangents)
-    foreach((a, matrix) -> copyto!(a, 1, matrix, 1 + (column - 1) * n, n), w.y, tape.y)
-    full_step_adjoint!(bar, w.gradients, run.solver, w.y, run.θ, step, w.wanted)
+    foreach((a, matrix) -> copyto!(a, before + 1, matrix, 1 + (column - 1) * n, n), w.y, tape.y)
+    full_step_adjoint!(bar, w.gradients, run.solver, w.y, run.θ, step, w.wanted, mine)
     isempty(entries) && return
-    takes_rows(tape, run.solver) && return join_bars!(bar, moved)
+    takes_rows(tape, run.solver) && return join_bars!(bar, moved, mine)
     for e in entries
         k = @inbounds Int(tape.entries[e].k)
         add_state!(bar.y, k, take_state!(moved, k)[1])      # the first piece starts at a fixed time
@@ -496,18 +512,16 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
         entry = @inbounds w.tape.entries[e]
         what, k, y, a, b = entry.what, Int(entry.k), entry.y, entry.a, entry.b
         if what == ROW
-            τ_bar += row_back!(w, step, entry, cotangents)
+            row_back!(w, step, entry, cotangents)
+            continue
+        elseif what == SPIKE
+            τ_bar = spike_time_bar!(w, k)
             continue
         elseif what == FINISH && takes_rows(w.tape, solver)
             moved_back!(w.tape.rows, moved, bar, gradients, solver, θ, step, wanted)
             continue
         elseif what == TRANSITION && takes_rows(w.tape, solver)
-            τ_bar = 0.0
-            for own in around(run.synapses, synapses_of(run.synapses, k), k)[2]
-                after = transition(θ, k, Int(entry.event), y, 0.0)
-                set_state!(moved.y, k, arrival_adjoint!(gradients, θ, own, k, after, state_at(moved.y, k)))
-            end
-            set_state!(moved.y, k, transition_adjoint!(gradients, θ, k, Int(entry.event), y, state_at(moved.y, k)))
+            transition_back!(w, k, Int(entry.event), y)
             continue
         elseif what == TRANSITION
             τ_bar = 0.0
@@ -535,7 +549,7 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
         elseif what == HAZARD
             at_b = ntuple(variable -> variable == M ? cotangents.hazard_at_insertion : 0.0, Val(M))
             at_a, a_bar, b_bar = advance_adjoint!(gradients, solver, θ, step, k, y, at_b, a, b, wanted)
-            τ_bar += b_bar
+            takes_rows(w.tape, solver) ? w.shares.of_hazard[w.shares.turn] = b_bar : τ_bar += b_bar
         else
             at_b = what == FINISH ? state_at(bar.y, k) : saved_bar(w, cotangents, k, entry.index)
             what == FINISH && set_state!(bar.y, k, zero_state(Val(M)))
@@ -546,29 +560,41 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
     end
 end
 
-"""
-Undo that a spike came to the targets of a row; returns the cotangent of its time, if that is one at which a neuron
-fires now.
-"""
-function row_back!(w::AdjointWorker, step::Step, entry::TapeEntry, cotangents::SampleCotangents)
-    run = w.run
-    synapse, count = targets_back!(
-        w.shares, w.tape.rows, w.moved_bar, w.gradients, run.solver, run.θ, step, run.synapses, entry.b, w.wanted,
-    )
-    entry.index == 0 && return sum_in_order(w.shares, count)
-    for n in 1:count
-        delivered_adjoint!(w, cotangents, synapse + n - 1, entry.index, w.shares[n])
+"""Undo the transition of neuron k, from state y, and what came back to itself from it."""
+function transition_back!(w::AdjointWorker, k, event, y)
+    run, θ, bars, reached = w.run, w.run.θ, w.moved_bar.y, synapses_of(w.run.synapses, k)
+    for own in around(run.synapses, reached, k)[2]
+        after = transition(θ, k, event, y, 0.0)
+        set_state!(bars, k, arrival_adjoint!(w.gradients, θ, own, k, after, state_at(bars, k)))
+        of_targets(w.shares)[own-first(reached)+1] = 0.0        # the spike's own time is that of the crossing
     end
-    return 0.0
+    set_state!(bars, k, transition_adjoint!(w.gradients, θ, k, event, y, state_at(bars, k)))
 end
 
-"""The sum of the first `count` numbers, one after the other."""
-function sum_in_order(numbers, count)
-    total = 0.0
-    for n in 1:count
-        total += numbers[n]
+"""Undo that a spike came to the targets of a row."""
+function row_back!(w::AdjointWorker, step::Step, entry::TapeEntry, cotangents::SampleCotangents)
+    run, reached = w.run, row(w.run.synapses, Int(entry.k))
+    targets_back!(
+        of_targets(w.shares), first(reached), w.tape.rows, w.moved_bar, w.gradients, run.solver, run.θ, step,
+        run.synapses, entry.b, w.wanted,
+    )
+    entry.index == 0 && return
+    shares, _ = turn_over!(w.shares, run.team)
+    delays = w.gradients.delays
+    for (n, synapse) in enumerate(reached)
+        leads(run.team) && !isempty(delays) && (delays[synapse] += shares[n])
+        w.sent_bars[entry.index] += shares[n]
     end
-    return total
+end
+
+"""The cotangent of the time of a spike of neuron j from those of its targets and of the hazard that counts there."""
+function spike_time_bar!(w::AdjointWorker, j)
+    run = w.run
+    shares, turn = turn_over!(w.shares, run.team)
+    is_mine(run.team, j) || return 0.0
+    hazard = w.shares.of_hazard[turn]
+    w.shares.of_hazard[turn] = 0.0
+    return sum_in_order(shares, length(synapses_of(run.synapses, j))) + hazard
 end
 
 """Cotangents of the state and the local time before an external event from those after it; adds to the gradients."""
@@ -627,30 +653,59 @@ end
     adjoint(unsafe_load(problem_pointer), unsafe_load(data_pointer))
 end
 
-"""What a call of reverse mode computes with: a worker per thread, and a sum per chunk of samples."""
+"""
+What a call of reverse mode computes with: workers, in groups of those that compute a sample together, and a sum per
+chunk of samples.
+"""
 struct AdjointPlan{W<:AdjointWorker,Θ<:Model}
-    workers::Vector{W}
+    groups::Vector{Vector{W}}
     partial::Vector{Θ}
 end
 
+AdjointPlan(problem::Problem, data::AdjointData, groups) = AdjointPlan(groups, chunk_sums(problem, data, groups[1][1]))
+
 function adjoint(problem::Problem, data::AdjointData)
+    size = team_size(problem, data)
+    # Julia looks into it when it is called, and not whenever a first gradient is compiled.
+    size > 1 && return Base.invokelatest(adjoint_as_team, problem, data, size)
     threads = num_threads(problem, 8)
+    make() = AdjointPlan(problem, data, [[AdjointWorker(problem, data)] for _ in 1:threads])
+    adjoint(make, plan_key(:adjoint, problem, data, threads), problem, data)
+end
+
+"""How many threads compute one sample together; inputs have gradients of the times of their spikes by one thread."""
+team_size(problem::Problem, data::AdjointData) =
+    deepest_leaf(lookup(SOLVERS, "solver", unsafe_string(problem.solver))()) == 0 && data.input_times.pointer == C_NULL ?
+    team_size(problem) : 1
+
+function adjoint_as_team(problem::Problem, data::AdjointData, size)
     function make()
-        workers = [AdjointWorker(problem, data) for _ in 1:threads]
-        return AdjointPlan(workers, chunk_sums(problem, data, workers))
+        workers = [AdjointWorker(run, data) for run in TeamRuns(problem, size).runs]
+        foreach(w -> w.shares = Shares(workers[1].shares), workers)
+        return AdjointPlan(problem, data, [workers])
     end
+    adjoint(make, plan_key(:adjoint_as_team, problem, data, size), problem, data)
+end
+
+plan_key(mode::Symbol, problem::Problem, data::AdjointData, threads) = PlanKey(
+    mode, problem, problem.num_samples, threads, SEGMENT_BYTES[], data.entries_at_saves != C_NULL,
+    data.chunk_stops != C_NULL, data.num_chunks, data.weights.pointer != C_NULL, data.delays.pointer != C_NULL,
+)
+
+function adjoint(make, key::PlanKey, problem::Problem, data::AdjointData)
     function renew_plan!(plan::AdjointPlan)
-        foreach(w -> renew!(w, problem, data), plan.workers)
         foreach(clear!, plan.partial)
-        foreach(w -> clear!(w.gradients), plan.workers)
+        for group in plan.groups, w in group
+            renew!(w, problem, data)
+            clear!(w.gradients)
+        end
     end
-    key = PlanKey(
-        :adjoint, problem, problem.num_samples, threads, SEGMENT_BYTES[], data.entries_at_saves != C_NULL,
-        data.chunk_stops != C_NULL, data.num_chunks, data.weights.pointer != C_NULL, data.delays.pointer != C_NULL,
-    )
     with_workers(make, renew_plan!, key, 1) do plans
-        foreach(w -> want_gradients!(w.run.driver, data.path_values), plans[1].workers)
-        adjoint(plans[1].workers, problem, data, threads, plans[1].partial)
+        groups = plans[1].groups
+        for group in groups, w in group
+            want_gradients!(w.run.driver, data.path_values)
+        end
+        adjoint(groups, problem, data, plans[1].partial)
     end
 end
 
@@ -668,8 +723,8 @@ host_has_sums(data::AdjointData, num_chunks) = data.chunk_stops != C_NULL || num
 Sums over chunks of samples, all zero: as many as there are chunks. Those by numbers of synapses are kept here unless
 the host has arrays for them.
 """
-function chunk_sums(problem::Problem, data::AdjointData, workers)
-    Θ = typeof(workers[1].gradients)
+function chunk_sums(problem::Problem, data::AdjointData, worker)
+    Θ = typeof(worker.gradients)
     partial = Θ[Model(problem) for _ in summed_chunks(problem, data)]
     host_has_sums(data, length(partial)) && return partial
     for part in partial, (numbers, into) in of_synapses(part, data)
@@ -682,39 +737,46 @@ end
 of_synapses(p::Model, data::AdjointData) = ((p.weights, data.weights), (p.delays, data.delays))
 
 """
-Gradients of all samples. Each chunk sums its own; the chunks are summed in their order, so that threads do not matter,
-unless the host wants them apart. `partial` are the sums over chunks; those by coefficients of neurons are zero.
+Gradients of all samples, each computed by a group of workers. Each chunk sums its own; the chunks are summed in their
+order, so that threads do not matter, unless the host wants them apart. `partial` are the sums over chunks; those by
+coefficients of neurons are zero.
 """
 function adjoint(
-    workers::Vector, problem::Problem, data::AdjointData, threads = problem.threads,
-    partial = chunk_sums(problem, data, workers),
+    groups::Vector{<:Vector}, problem::Problem, data::AdjointData, partial = chunk_sums(problem, data, groups[1][1]),
 )
     in_place = host_has_sums(data, length(partial))
     for (chunk, part) in enumerate(partial), (numbers, into) in of_synapses(part, data)
         in_place ? look_at!(numbers, into, chunk) : fill!(numbers.memory, 0.0)
     end
-    foreach_chunk(summed_chunks(problem, data), threads) do worker, chunk, samples
-        w = workers[worker]
-        look_at!(w.gradients.weights, partial[chunk].weights)
-        look_at!(w.gradients.delays, partial[chunk].delays)
+    foreach_chunk(summed_chunks(problem, data), length(groups)) do index, chunk, samples
+        group, sums = groups[index], partial[chunk]
+        for w in group
+            data.weights.pointer == C_NULL || look_at!(w.gradients.weights, sums.weights)
+            data.delays.pointer == C_NULL || look_at!(w.gradients.delays, sums.delays)
+        end
         for sample in samples
             check_cancelled()
-            adjoint_sample!(w, data, sample)
-            scatter_path!(w.run.driver, data.path_values, sample)
-            scatter!(w.list, w.gradients, sample; per_sample = true)
-            add!(partial[chunk], w.gradients)
-            clear!(w.gradients)
+            adjoint_sample!(group, data, sample)
+            foreach(w -> add_sample!(sums, w, data, sample), group)
         end
     end
     apart = data.chunk_stops != C_NULL
     apart || foreach(part -> add!(partial[1], part), partial[2:end])
     for chunk in (apart ? eachindex(partial) : 1:1)
-        scatter!(workers[1].list, partial[chunk], 1, chunk; per_sample = false)
+        scatter!(groups[1][1].list, partial[chunk], 1, chunk; per_sample = false)
     end
     in_place && return
     for part in partial, (numbers, into) in of_synapses(part, data)
         into.pointer == C_NULL || add_to_host!(into, numbers)
     end
+end
+
+"""Add the gradients of a sample, as one of its workers has found them, and have none of them left."""
+function add_sample!(sums::Model, w, data::AdjointData, sample)
+    scatter_path!(w.run.driver, data.path_values, sample)
+    scatter!(w.list, w.gradients, sample; per_sample = true)
+    add!(sums, w.gradients)
+    clear!(w.gradients)
 end
 
 """Add a number per synapse to the host's."""

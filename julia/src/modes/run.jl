@@ -17,7 +17,7 @@ prepare!(::Observer, team) = nothing
 begin_sample!(::Observer, run) = nothing
 after_full_step!(::Observer, run, step, n) = nothing
 before_spike!(::Observer, run, step, spike, y, a) = nothing
-at_spike!(::Observer, run, step, τ) = nothing
+at_spike!(::Observer, run, step, j, τ) = nothing
 before_move!(::Observer, run, step, k, y, a, τ) = nothing
 before_transition!(::Observer, run, step, j, event) = nothing
 before_delivery!(::Observer, run, step, spike, e, k, y) = nothing
@@ -311,7 +311,7 @@ function resolve_events!(run::Run, observer::Observer, step::Step)
             set_state!(x.y, j, spike.y)
             mark_moved!(x, j, τ)
         end
-        at_spike!(observer, run, step, τ)
+        at_spike!(observer, run, step, j, τ)
         fire!(run, observer, step, j, event, τ)
         run.stopped && return
         run.insertion.spike == run.num_spikes && insert_spike!(run, observer, step, run.insertion.neuron, τ)

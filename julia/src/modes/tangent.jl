@@ -124,7 +124,7 @@ function before_spike!(o::TangentObserver, run::Run, step::Step, spike::Spike, y
     end
 end
 
-function at_spike!(o::TangentObserver, run::Run, step::Step, τ)
+function at_spike!(o::TangentObserver, run::Run, step::Step, j, τ)
     meet!(run.team)                 # all know now how the spike moves
     inserted = o.insertion.spike == run.num_spikes + 1 && is_mine(run.team, o.insertion.neuron)
     inserted && hazard_at_spike!(o, run, step, o.insertion.neuron, τ)

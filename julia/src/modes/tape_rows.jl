@@ -68,13 +68,15 @@ end
 
 """
 Undo that a spike came to the targets of the last row at τ: turns the cotangents of their states and local times into
-those before, and adds to the gradients θ̄. What each says of τ goes into `shares`; returns the row's first synapse and
-how many there are.
+those before, and adds to the gradients θ̄. What each says of τ goes into `shares`, in the order of the synapses from
+`first_synapse` on.
 """
 function targets_back!(
-    shares, rows::TapeRows, bar::StateAdjoint, θ̄::Model, solver, θ::Model, step::Step, synapses, τ, wanted,
+    shares, first_synapse, rows::TapeRows, bar::StateAdjoint, θ̄::Model, solver, θ::Model, step::Step, synapses, τ,
+    wanted,
 )
     before, count, synapse = take_row!(rows)
+    offset = synapse - first_synapse
     y, start, bars, start_bars, stop = rows.y, rows.start, bar.y, bar.start, step.stop
     @inbounds @simd ivdep for n in 1:count
         e, y_k, a = synapse + n - 1, state_at(y, before + n), start[before+n]
@@ -84,11 +86,10 @@ function targets_back!(
         at_τ = arrival_adjoint!(θ̄, θ, e, k, found, state_at(bars, k))
         straight_path_adjoint!(solver, θ, step, k, y_k, at_τ, a, τ)
         at_a, a_bar, τ_bar = leaf_piece_adjoint!(θ̄, solver, θ, k, y_k, at_τ, a, τ, stop, slopes, wanted, true)
-        shares[n] = start_bars[k] + τ_bar
+        shares[offset+n] = start_bars[k] + τ_bar
         set_state!(bars, k, at_a)
         start_bars[k] = a_bar
     end
-    return synapse, count
 end
 
 """
@@ -115,12 +116,48 @@ function moved_back!(
 end
 
 """Add the cotangents of the neurons' states to those of the whole step, and have none of them and of local times."""
-function join_bars!(end_bar::StateAdjoint, bar::StateAdjoint)
+function join_bars!(end_bar::StateAdjoint, bar::StateAdjoint, neurons::UnitRange{Int})
     end_bars, bars, start_bars = end_bar.y, bar.y, bar.start
-    @inbounds @simd ivdep for k in eachindex(start_bars)
+    @inbounds @simd ivdep for k in neurons
         of_k = state_at(bars, k)
         add_state!(end_bars, k, of_k)
         set_state!(bars, k, map(zero, of_k))
         start_bars[k] = 0.0             # the first piece starts at a fixed time
     end
+end
+
+"""
+What the targets of a spike owe to its time, in the order of its synapses, and what the neuron does whose hazard counts
+there. Each thread of a team puts down what it knows, and sees that of all after they have met: spikes take turns with
+two sets, so that nobody writes where others still read.
+"""
+mutable struct Shares
+    of_targets::NTuple{2,Vector{Float64}}
+    of_hazard::Vector{Float64}
+    turn::Int
+end
+
+Shares(most_targets::Integer) = Shares((zeros(most_targets), zeros(most_targets)), zeros(2), 1)
+
+"""Those of another of a team."""
+Shares(shares::Shares) = Shares(shares.of_targets, shares.of_hazard, 1)
+
+"""Where those of the spike at hand go."""
+of_targets(shares::Shares) = @inbounds shares.of_targets[shares.turn]
+
+"""Leave the spike at hand, when all have put down theirs; returns where they stand, and in which turn."""
+function turn_over!(shares::Shares, team::Team)
+    turn = shares.turn
+    meet!(team)
+    shares.turn = 3 - turn
+    return shares.of_targets[turn], turn
+end
+
+"""The sum of the first `count` numbers, one after the other, so that no number of threads matters."""
+function sum_in_order(numbers, count)
+    total = 0.0
+    for n in 1:count
+        total += @inbounds numbers[n]
+    end
+    return total
 end

@@ -252,11 +252,10 @@ end
 function sciml_adjoint(problem::Problem, data::AdjointData, options::NamedTuple)
     rest = NamedTuple{filter(!=(:sensealg), keys(options))}(options)
     depth = noise_depth(sciml_solver(unsafe_string(problem.solver)), rest)
-    workers = map(1:num_workers(problem)) do _
+    groups = map(1:num_workers(problem)) do _
         run = SciMLRun(problem)
-        WalkAdjointWorker(
-            run, sciml_smooth_solver(problem, rest, run, Model[]), piece_adjoint(options.sensealg, run), depth, data,
-        )
+        smooth, method = sciml_smooth_solver(problem, rest, run, Model[]), piece_adjoint(options.sensealg, run)
+        [WalkAdjointWorker(run, smooth, method, depth, data)]
     end
-    adjoint(workers, problem, data)
+    adjoint(groups, problem, data)
 end

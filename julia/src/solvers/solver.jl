@@ -210,18 +210,20 @@ function full_step_tangent!(
 end
 
 """
-Turns the cotangent `bar` of the state at the end of the step into that at its start, and adds to the wanted gradients
-θ̄.
+Turns the cotangent `bar` of the `neurons` at the end of the step into that at its start, and adds to the wanted
+gradients θ̄.
 """
-function full_step_adjoint!(bar::StateAdjoint, θ̄::Model, solver::Solver, y, θ::Model, step::Step, wanted)
+function full_step_adjoint!(
+    bar::StateAdjoint, θ̄::Model, solver::Solver, y, θ::Model, step::Step, wanted, neurons::UnitRange{Int},
+)
     at_end = bar.y
     if wants_gradients(step.driver)
-        for k in eachindex(bar.start)
+        for k in neurons
             y_k, bar_k, x_k = state_at(y, k), state_at(at_end, k), step_increment(solver, step, k)
             one_step_path_adjoint!(step.driver, solver, θ, k, y_k, bar_k, step.start, step.stop, step.length, x_k)
         end
     end
-    @inbounds @simd ivdep for k in eachindex(bar.start)
+    @inbounds @simd ivdep for k in neurons
         y_k, bar_k, x_k = state_at(y, k), state_at(at_end, k), step_increment(solver, step, k)
         before = one_step_adjoint!(θ̄, solver, θ, k, y_k, bar_k, step.start, step.length, x_k, wanted)
         set_state!(at_end, k, before)
