@@ -160,19 +160,24 @@ end
 
 # --- what arrives -----------------------------------------------------------------------------------------------------
 
+"""The variable to which synapse e adds its weight; 0 where it does what the model's synapses do."""
+@inline target_variable(synapses::SynapseList, e) = is_input(synapses, e) ? input_variable(synapses, e) : 0
+
+"""That of all synapses of a row."""
+@inline row_variable(synapses::SynapseList, reached) = isempty(reached) ? 0 : target_variable(synapses, first(reached))
+
 """The state of neuron k after a spike has come to it by synapse e; y before."""
-@inline function delivery(θ, synapses::SynapseList, e, k, y)
-    is_input(synapses, e) || return arrival(θ, e, k, y)
-    variable = input_variable(synapses, e)
+@inline delivery(θ, synapses::SynapseList, e, k, y) = delivery(θ, target_variable(synapses, e), e, k, y)
+@inline function delivery(θ, variable::Int, e, k, y)
     variable == 0 && return arrival(θ, e, k, y)
     w = coefficient(θ, Val(:weights), e)
     return ntuple(n -> n == variable ? y[n] + w : y[n], Val(length(y)))
 end
 
 """Cotangent of the state before from that of the state after it; adds to the gradients θ̄."""
-@inline function delivery_adjoint!(θ̄::Model, θ::Model, synapses::SynapseList, e, k, y, bar)
-    is_input(synapses, e) || return arrival_adjoint!(θ̄, θ, e, k, y, bar)
-    variable = input_variable(synapses, e)
+@inline delivery_adjoint!(θ̄::Model, θ::Model, synapses::SynapseList, e, k, y, bar) =
+    delivery_adjoint!(θ̄, θ, target_variable(synapses, e), e, k, y, bar)
+@inline function delivery_adjoint!(θ̄::Model, θ::Model, variable::Int, e, k, y, bar)
     variable == 0 && return arrival_adjoint!(θ̄, θ, e, k, y, bar)
     @inbounds θ̄.weights[e] += bar[variable]
     return bar

@@ -91,12 +91,12 @@ end
 
 """Bring the spike under way that arrives first, within this step, to those targets that it reaches then."""
 function deliver!(run, observer, step::Step)
-    x, θ, synapses, d = run.x, run.θ, run.synapses, run.external.deliveries
+    θ, synapses, d = run.θ, run.synapses, run.external.deliveries
     spike = d.under_way[1]
     reached = reached_next(d, θ, synapses, spike)
     places = mine(run.team, synapses, reached)
-    # A whole row of a neuron's is that of a spike without delay.
-    if isempty(d.order) && spike.source <= num_neurons(x) && takes_rows(observer, run.solver)
+    # Where all delays are equal a spike comes to its whole row at once, as one without delay does.
+    if isempty(d.order) && takes_rows(observer, run.solver)
         before_row!(observer, run, step, places, spike)
         bring!(run, step, places, spike.arrival)
     else

@@ -580,11 +580,13 @@ function row_back!(w::AdjointWorker, step::Step, entry::TapeEntry, cotangents::S
     )
     entry.index == 0 && return
     shares, _ = turn_over!(w.shares, run.team)
-    delays = w.gradients.delays
-    for (n, synapse) in enumerate(reached)
-        leads(run.team) && !isempty(delays) && (delays[synapse] += shares[n])
-        w.sent_bars[entry.index] += shares[n]
+    leads(run.team) && !isempty(w.gradients.delays) && for (n, e) in enumerate(reached)
+        w.gradients.delays[e] += shares[n]
     end
+    # Of a neuron's spike every thread of a team keeps it, as each may have its crossing.
+    from_outside = entry.k > num_neurons(run.x)
+    leads(run.team) || !from_outside || return
+    sent_bar!(w, cotangents, from_outside, entry.index, sum_in_order(shares, length(reached)))
 end
 
 """The cotangent of the time of a spike of neuron j from those of its targets and of the hazard that counts there."""
@@ -641,7 +643,12 @@ end
 function delivered_adjoint!(w::AdjointWorker, cotangents::SampleCotangents, synapse, index, bar)
     delays = w.gradients.delays
     isempty(delays) || (delays[synapse] += bar)
-    if is_input(w.run.synapses, synapse)
+    sent_bar!(w, cotangents, is_input(w.run.synapses, synapse), index, bar)
+end
+
+"""Adds to the cotangent of the time at which spike `index` was sent."""
+function sent_bar!(w::AdjointWorker, cotangents::SampleCotangents, from_outside::Bool, index, bar)
+    if from_outside
         to = cotangents.input_times
         to.pointer == C_NULL || add_at!(to, position(to, cotangents.sample, 1, index), bar)
     else
@@ -673,10 +680,9 @@ function adjoint(problem::Problem, data::AdjointData)
     adjoint(make, plan_key(:adjoint, problem, data, threads), problem, data)
 end
 
-"""How many threads compute one sample together; inputs have gradients of the times of their spikes by one thread."""
+"""How many threads compute one sample together."""
 team_size(problem::Problem, data::AdjointData) =
-    deepest_leaf(lookup(SOLVERS, "solver", unsafe_string(problem.solver))()) == 0 && data.input_times.pointer == C_NULL ?
-    team_size(problem) : 1
+    is_straight(lookup(SOLVERS, "solver", unsafe_string(problem.solver))()) ? team_size(problem) : 1
 
 function adjoint_as_team(problem::Problem, data::AdjointData, size)
     function make()

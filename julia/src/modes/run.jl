@@ -427,8 +427,8 @@ function arrive!(run::Run, step::Step, j, τ)
 end
 
 """
-Bring the targets of these synapses between neurons, which are of one row, to τ, where a spike comes by them, and let
-them go on from there.
+Bring the targets of these synapses, which are of one row, to τ, where a spike comes by them, and let them go on from
+there.
 """
 function bring!(run::Run, step::Step, reached, τ)
     x, θ, synapses = run.x, run.θ, run.synapses
@@ -439,7 +439,7 @@ function bring!(run::Run, step::Step, reached, τ)
     for e in reached
         k = target(synapses, e)
         y = advance(run.solver, θ, step, k, state_at(x.y, k), piece_start(x, step, k), τ)
-        set_state!(x.y, k, arrival(θ, e, k, y))
+        set_state!(x.y, k, delivery(θ, synapses, e, k, y))
         mark_moved!(x, k, τ)
         restart!(run, step, k)
     end
@@ -463,11 +463,11 @@ end
 
 """The same of states alone; returns how many of them fire in what is left of the step, or were about to."""
 function bring_straight!(solver, x, θ, step, synapses, reached, τ, expected)
-    y, y_end, start, stop, firing = x.y, x.y_end, x.start, step.stop, 0
+    y, y_end, start, stop, firing, variable = x.y, x.y_end, x.start, step.stop, 0, row_variable(synapses, reached)
     @inbounds @simd ivdep for e in reached
         k = target(synapses, e)
         slopes = step_slopes(step, k)
-        there = arrival(θ, e, k, leaf_piece(solver, θ, k, state_at(y, k), start[k], τ, stop, slopes))
+        there = delivery(θ, variable, e, k, leaf_piece(solver, θ, k, state_at(y, k), start[k], τ, stop, slopes))
         after = leaf_piece(solver, θ, k, there, τ, stop, stop, slopes)
         set_state!(y, k, there)
         set_state!(y_end, k, after)

@@ -212,11 +212,11 @@ function bring_tangents!(
     solver, (dx,)::Tuple{StateTangent}, x::NetworkState, (θ,)::Tuple{DualModel}, step::Step, synapses, reached, τ,
     (sent,),
 )
-    θ = plain(θ)
+    θ, variable = plain(θ), row_variable(synapses, reached)
     @inbounds @simd ivdep for e in reached
         k, dτ = target(synapses, e), sent + delay_tangent(θ, e)
         there = straight_passage(solver, dx, x, θ, step, k, Dual(τ, dτ))
-        set_state!(dx.y, k, tangents_of(arrival(θ, e, k, there)))
+        set_state!(dx.y, k, tangents_of(delivery(θ, variable, e, k, there)))
         dx.start[k] = dτ
     end
 end
@@ -225,15 +225,14 @@ function bring_tangents!(
     solver, (dx1, dx2)::NTuple{2,StateTangent}, x::NetworkState, (θ1, θ2)::NTuple{2,DualModel}, step::Step, synapses,
     reached, τ, (sent1, sent2),
 )
-    primal = θ1.primal
+    primal, variable = θ1.primal, row_variable(synapses, reached)
     θ1, θ2 = plain(θ1, primal), plain(θ2, primal)
     @inbounds @simd ivdep for e in reached
         k, dτ1, dτ2 = target(synapses, e), sent1 + delay_tangent(θ1, e), sent2 + delay_tangent(θ2, e)
         there1 = straight_passage(solver, dx1, x, θ1, step, k, Dual(τ, dτ1))
         there2 = straight_passage(solver, dx2, x, θ2, step, k, Dual(τ, dτ2))
-        dy1, dy2 = tangents_of(arrival(θ1, e, k, there1)), tangents_of(arrival(θ2, e, k, there2))
-        set_state!(dx1.y, k, dy1)
-        set_state!(dx2.y, k, dy2)
+        set_state!(dx1.y, k, tangents_of(delivery(θ1, variable, e, k, there1)))
+        set_state!(dx2.y, k, tangents_of(delivery(θ2, variable, e, k, there2)))
         dx1.start[k], dx2.start[k] = dτ1, dτ2
     end
 end

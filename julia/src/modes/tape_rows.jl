@@ -78,12 +78,13 @@ function targets_back!(
     before, count, synapse = take_row!(rows)
     offset = synapse - first_synapse
     y, start, bars, start_bars, stop = rows.y, rows.start, bar.y, bar.start, step.stop
+    variable = count == 0 ? 0 : target_variable(synapses, synapse)
     @inbounds @simd ivdep for n in 1:count
         e, y_k, a = synapse + n - 1, state_at(y, before + n), start[before+n]
         k = target(synapses, e)
         slopes = step_slopes(step, k)
         found = leaf_piece(solver, θ, k, y_k, a, τ, stop, slopes)
-        at_τ = arrival_adjoint!(θ̄, θ, e, k, found, state_at(bars, k))
+        at_τ = delivery_adjoint!(θ̄, θ, variable, e, k, found, state_at(bars, k))
         straight_path_adjoint!(solver, θ, step, k, y_k, at_τ, a, τ)
         at_a, a_bar, τ_bar = leaf_piece_adjoint!(θ̄, solver, θ, k, y_k, at_τ, a, τ, stop, slopes, wanted, true)
         shares[offset+n] = start_bars[k] + τ_bar
