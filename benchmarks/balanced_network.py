@@ -20,10 +20,11 @@ the part of its synaptic events. Rates and CVs are those after the first 0.2 s, 
 spikes, with the standard errors between runs of different seeds: what all neurons of a run do together moves them far
 more than the spread over neurons tells. Times are the least of these runs.
 
-The last table has the gradient of the mean rate with respect to the constant drive I and to v_th, unbiased, in forward
-mode: of the same network, but that a spike takes v_reset from v, as a pathwise gradient needs; beside the forward run
-of the same process, least times of a few repeats each. (What it is worth is another matter: the network is chaotic, and
-the gradient of a run grows with its length.)
+The last table has gradients of the same network, but that a spike takes v_reset from v, as a pathwise gradient needs:
+that of the mean rate with respect to the constant drive I and to v_th, unbiased, in forward mode, with the rate itself;
+and that of the sum of all spike times with respect to all weights, in reverse mode, of a run that is there already.
+Beside them the forward run of the same process, least times of a few repeats each. (What they are worth is another
+matter: the network is chaotic, and the gradient of a run grows with its length.)
 
 Run with ``python benchmarks/balanced_network.py --peers PYTHON``, where PYTHON is an interpreter that has ``nest`` or
 ``brian2``, or both; default: this one.
@@ -139,7 +140,7 @@ def ours(chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def gradient(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Least seconds of a forward run, and of the mean rate with its gradient."""
+    """Least seconds of a forward run, of the mean rate with its gradient, and of that by all weights."""
     import ssnn_py as ssnn
 
     net, run, n = network(chosen, reset="subtract"), arguments_of_run(chosen), chosen.neurons
@@ -152,19 +153,28 @@ def gradient(chosen: argparse.Namespace) -> dict[str, Any]:
     def rate_and_gradient(t1: float) -> Any:
         return ssnn.value_and_grad(mean_rate, net, ("input_current", "v_th"), gradient="unbiased", t1=t1, **run)
 
+    def by_weights(t1: float) -> Any:
+        solution = ssnn.simulate(net, t1=t1, **run)
+        begin = time.perf_counter()
+        solution.vjp(np.ones(solution.spike_times.shape), "weights")
+        return time.perf_counter() - begin
+
+    def timed(work: Any) -> float:
+        begin = time.perf_counter()
+        work()
+        return time.perf_counter() - begin
+
     rate_and_gradient(20 * DT)
-    times: dict[str, list[float]] = {"forward": [], "gradient": []}
-    memory = {}
-    for _ in range(5):
-        for name, work in (
-            ("forward", lambda: ssnn.simulate(net, t1=chosen.seconds, **run)),
-            ("gradient", lambda: rate_and_gradient(chosen.seconds)),
-        ):
-            begin = time.perf_counter()
-            work()
-            times[name].append(time.perf_counter() - begin)
-            memory.setdefault(name, peak_memory() / 1024**2)
-    return {**{name: min(every) for name, every in times.items()}, "memory": memory}
+    by_weights(20 * DT)
+    modes = {
+        "forward run": lambda: timed(lambda: ssnn.simulate(net, t1=chosen.seconds, **run)),
+        "rate, 2 parameters": lambda: timed(lambda: rate_and_gradient(chosen.seconds)),
+        "times, all weights": lambda: by_weights(chosen.seconds),
+    }
+    found = {}
+    for name, seconds in modes.items():
+        found[name] = {"seconds": min(seconds() for _ in range(5)), "memory": peak_memory() / 1024**2}
+    return found
 
 
 def nest(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -336,10 +346,12 @@ def main(chosen: argparse.Namespace) -> None:
     for threads in (1, 2):
         settings = {"neurons": chosen.neurons, "degree": chosen.degree, "seconds": short, "threads": threads}
         facts = apart(sys.executable, "gradient", **settings)
-        forward, more = facts["forward"], facts["gradient"]
-        rows.append([threads, forward, more, more / forward, *facts["memory"].values()])
-    print(f"\nssnn, euler_maruyama, gradient of the mean rate in two parameters, {short:g} s")
-    print(table(["threads", "forward run, s", "with gradient, s", "ratio", "MB, forward", "MB, with gradient"], rows))
+        forward = facts["forward run"]["seconds"]
+        rows += [
+            [threads, name, each["seconds"], each["seconds"] / forward, each["memory"]] for name, each in facts.items()
+        ]
+    print(f"\nssnn, euler_maruyama, gradients of {short:g} s; memory is the peak so far")
+    print(table(["threads", "what", "s", "forward runs", "MB"], rows))
 
 
 if __name__ == "__main__":

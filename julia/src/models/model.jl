@@ -63,6 +63,17 @@ with_arrays(change, array::AbstractArray) = change(array)
 with_arrays(change, parts::Tuple) = map(part -> with_arrays(change, part), parts)
 rebuilt(old, fields...) = Base.typename(typeof(old)).wrapper(fields...)
 
+# --- terms ---------------------------------------------------------------------------------------------------------------
+
+"""The terms of which none is wanted: whatever is asked for, it is not. Known by the type, so that loops have no branches."""
+struct NoTerms end
+
+Base.getproperty(::NoTerms, ::Symbol) = false
+
+"""The terms that are wanted, as loops over neurons take them."""
+@inline known(wanted) = wants_any(wanted) ? wanted : NoTerms()
+@inline wants_any(wanted::W) where {W} = |(ntuple(n -> getfield(wanted, n), Val(fieldcount(W)))...)
+
 # --- states -----------------------------------------------------------------------------------------------------------
 # A neuron's state is a tuple, that of the network a tuple of vectors.
 

@@ -106,7 +106,7 @@ end
     -(coefficient(θ, Val(:mu2), k) * i),
     firing_rate(θ, k, v)
 
-@inline function drift_adjoint!(θ̄::SLIF, θ::SLIF, k, (v, i, _), t, (v̇_bar, i̇_bar, ṡ_bar), wanted::SLIFTerms)
+@inline function drift_adjoint!(θ̄::SLIF, θ::SLIF, k, (v, i, _), t, (v̇_bar, i̇_bar, ṡ_bar), wanted)
     drive = @inbounds θ.mu1[k] * v̇_bar
     v_bar = firing_rate_adjoint!(θ̄, θ, k, v, ṡ_bar, wanted) - drive
     if wanted.mu
@@ -150,11 +150,11 @@ end
 )...)
 
 """Cotangents of v and of the variance from that of the mean rate; adds to the gradients of a wanted intensity."""
-@inline mean_firing_rate_adjoint!(θ̄::SLIF, θ::SLIF, k, v, variance, bar, wanted::SLIFTerms) =
+@inline mean_firing_rate_adjoint!(θ̄::SLIF, θ::SLIF, k, v, variance, bar, wanted) =
     mean_rate_adjoint!(θ̄.intensity, θ.intensity, k, v, variance, bar, wanted.intensity)
 
 """Cotangent of v from that of λ(v); adds to the gradients of a wanted intensity."""
-@inline function firing_rate_adjoint!(θ̄::SLIF, θ::SLIF, k, v, bar, wanted::SLIFTerms)
+@inline function firing_rate_adjoint!(θ̄::SLIF, θ::SLIF, k, v, bar, wanted)
     at = rate(θ.intensity, k, v)
     wanted.intensity && rate_adjoint!(θ̄.intensity, θ.intensity, k, v, at, bar)
     return bar * slope(θ.intensity, k, v, at)
@@ -184,7 +184,7 @@ end
     return is_additive(θ) ? n1 : noise_factor(θ, k, v)[1] * n1, n2, 0.0
 end
 
-@inline function noise_adjoint!(θ̄::SLIF, θ::SLIF, k, (v, _, _), w, (v_bar, i_bar, _), wanted::SLIFTerms)
+@inline function noise_adjoint!(θ̄::SLIF, θ::SLIF, k, (v, _, _), w, (v_bar, i_bar, _), wanted)
     if is_additive(θ)
         wanted.sigma && sigma_adjoint!(θ̄, k, w, v_bar, i_bar)
         return 0.0, 0.0, 0.0

@@ -518,7 +518,7 @@ function undo_events!(w::AdjointWorker{M}, step::Step, entries, cotangents::Samp
             τ_bar = spike_time_bar!(w, k)
             continue
         elseif what == FINISH && takes_rows(w.tape, solver)
-            moved_back!(w.tape.rows, moved, bar, gradients, solver, θ, step, wanted)
+            moved_back!(w.tape.rows, moved, bar, gradients, solver, θ, step, known(wanted))
             continue
         elseif what == TRANSITION && takes_rows(w.tape, solver)
             transition_back!(w, k, Int(entry.event), y)
@@ -576,7 +576,7 @@ function row_back!(w::AdjointWorker, step::Step, entry::TapeEntry, cotangents::S
     run, reached = w.run, row(w.run.synapses, Int(entry.k))
     targets_back!(
         of_targets(w.shares), first(reached), w.tape.rows, w.moved_bar, w.gradients, run.solver, run.θ, step,
-        run.synapses, entry.b, w.wanted,
+        run.synapses, entry.b, known(w.wanted),
     )
     entry.index == 0 && return
     shares, _ = turn_over!(w.shares, run.team)

@@ -223,6 +223,10 @@ function full_step_adjoint!(
             one_step_path_adjoint!(step.driver, solver, θ, k, y_k, bar_k, step.start, step.stop, step.length, x_k)
         end
     end
+    whole_step_back!(at_end, θ̄, solver, y, θ, step, known(wanted), neurons)
+end
+
+function whole_step_back!(at_end, θ̄, solver, y, θ, step, wanted, neurons)
     @inbounds @simd ivdep for k in neurons
         y_k, bar_k, x_k = state_at(y, k), state_at(at_end, k), step_increment(solver, step, k)
         before = one_step_adjoint!(θ̄, solver, θ, k, y_k, bar_k, step.start, step.length, x_k, wanted)
