@@ -19,7 +19,13 @@ from .engine import reference_signature
 from .errors import ValidationError
 from .recordings import Recordings, with_spike_at_end
 from .signature_kernels import GRAM, SYMMETRIC, SignatureKernel, mmd_exchange, mmd_weights
-from .signatures import expected_signature, expected_signature_backprop, expected_signature_loss, signature
+from .signatures import (
+    expected_signature,
+    expected_signature_backprop,
+    expected_signature_exchange,
+    expected_signature_loss,
+    signature,
+)
 from .spike_trains import SpikeTrains
 from .validation import as_int, as_real_array, describe, require, short
 from .values import Remembered, equal, fingerprint
@@ -319,6 +325,8 @@ class ExpectedSignatureLoss(Loss):
         _, before, theirs, _ = self._pair(generated, data)
         after = observed_pair(other, data, self.neurons)[1]
         factors, engine = self._factors(before.num_neurons + 1), _engine_of(generated)
+        if engine == "julia" and not self.match_spikes:
+            return expected_signature_exchange(before, after, self._mean_of(data, theirs, factors), self.depth, factors)
 
         def differences(trains: SpikeTrains) -> Array:
             """S(X_s) of each sample, less the target's, or its partner's."""

@@ -300,3 +300,22 @@ def expected_signature_loss(
         structs.address(entries),
     )
     return value.value, times_bar, entries
+
+
+def expected_signature_exchange(
+    X: SpikeTrains, Z: SpikeTrains, target: Array, depth: int, factors: Array | None
+) -> Array:
+    """By how much that loss of X, against an expected signature, changes where sample s is replaced by that of Z, (S,),
+    in Julia.
+    """
+    changes = np.zeros(X.num_samples)
+    batches = [POINTER(structs.SpikeTrains)] * 2
+    core_function("ssnn_expected_signature_exchange", *batches, c_void_p, c_int64, c_int64, c_void_p)(
+        structs.SpikeTrains.of(X, factors),
+        structs.SpikeTrains.of(Z, factors),
+        structs.address(target),
+        depth,
+        default_threads(),
+        structs.address(changes),
+    )
+    return changes

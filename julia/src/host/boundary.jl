@@ -5,7 +5,7 @@
 Version of the C interface. Raise it with every change to a signature or a struct that crosses the boundary; the host
 checks it at start.
 """
-const INTERFACE_VERSION = 16
+const INTERFACE_VERSION = 17
 
 const STATUS_OK = Int32(0)
 const STATUS_ERROR = Int32(1)

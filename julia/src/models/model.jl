@@ -63,9 +63,9 @@ with_arrays(change, array::AbstractArray) = change(array)
 with_arrays(change, parts::Tuple) = map(part -> with_arrays(change, part), parts)
 rebuilt(old, fields...) = Base.typename(typeof(old)).wrapper(fields...)
 
-# --- terms ---------------------------------------------------------------------------------------------------------------
+# --- terms -------------------------------------------------------------------------------------------------------------
 
-"""The terms of which none is wanted: whatever is asked for, it is not. Known by the type, so that loops have no branches."""
+"""None of the terms is wanted. The type says so, and loops over neurons have no branches then."""
 struct NoTerms end
 
 Base.getproperty(::NoTerms, ::Symbol) = false

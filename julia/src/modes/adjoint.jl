@@ -94,8 +94,8 @@ end
 
 Tape{M}(n, components, steps, areas::Bool) where {M} = Tape{M}(
     0, ntuple(_ -> zeros(n, steps), Val(M)), zeros(n * components * steps), zeros(areas ? n * components * steps : 0),
-    zeros(steps), zeros(steps), zeros(steps), TapeEntry{M}[], Passage{M}[], TapeRows{M}(), zeros(Int, steps), zeros(Int, steps),
-    zeros(Bool, n, 0), Insertion(0, 0, 0), 0,
+    zeros(steps), zeros(steps), zeros(steps), TapeEntry{M}[], Passage{M}[], TapeRows{M}(), zeros(Int, steps),
+    zeros(Int, steps), zeros(Bool, n, 0), Insertion(0, 0, 0), 0,
 )
 
 function after_full_step!(tape::Tape, run::Run, step::Step{M,C}, n) where {M,C}

@@ -1,5 +1,5 @@
-# Neurons to which the same happens at once, on the tape of reverse mode, where every piece is straight: the targets of a
-# spike, and those that come to the end of a step in pieces. Nothing depends on their order, as no two are the same
+# Neurons to which the same happens at once, on the tape of reverse mode, where every piece is straight: the targets of
+# a spike, and those that come to the end of a step in pieces. Nothing depends on their order, as no two are the same
 # neuron: most of the work is loops without branches, there and back.
 
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...errors import JuliaError
 
-INTERFACE_VERSION = 16
+INTERFACE_VERSION = 17
 
 
 def source_dir() -> Path:
