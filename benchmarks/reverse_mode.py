@@ -1,5 +1,5 @@
-"""Cost of gradients: reverse mode against the forward solve, the number of parameters, figure 2's training step, and
-memory on a long run.
+"""Cost of gradients: reverse mode against the forward solve, by network, by solver and step, and the number of
+parameters; figure 2's training step, and memory on a long run.
 
 Run with ``python benchmarks/reverse_mode.py``.
 """
@@ -54,6 +54,23 @@ def reverse_against_forward() -> None:
     print(table(head, rows))
 
 
+def by_solver() -> None:
+    one = ssnn.SLIFNetwork([[0.0]], input_current=1.5, mu=(15.0, 0.0), sigma=0.25, v_reset=1.4, alpha=0.03)
+    rows = []
+    for solver in ("euler_maruyama", "milstein", "stochastic_heun", "shark", "exact_ou"):
+        row: list[object] = [solver]
+        for net, dt in ((one, 0.01), (one, 0.001), (network(22), 0.01)):
+            run = {"t1": 1.0, "dt": dt, "num_samples": 128, "seed": 1, "solver": solver}
+            solution = ssnn.simulate(net, **run)
+            bar = np.where(np.isfinite(solution.spike_times), 1.0, 0.0)
+            forward, _ = milliseconds(lambda run=run, net=net: ssnn.simulate(net, **run), 15)
+            reverse, _ = milliseconds(lambda s=solution, bar=bar: s.vjp(bar), 15)
+            row.append(reverse / forward)
+        rows.append(row)
+    print("\nreverse mode by everything, in forward solves")
+    print(table(["solver", "figure 1's neuron, dt 0.01", "dt 0.001", "22 all to all, dt 0.01"], rows))
+
+
 def training_step(gradient: str) -> None:
     truth = ssnn.feedforward_weights(figure2.LAYERS, gain=3.0)
     data = ssnn.simulate(figure2.network(truth), num_samples=128, seed=1, **figure2.SIMULATION).spike_trains
@@ -90,6 +107,7 @@ def long_run(steps: int) -> None:
 
 if __name__ == "__main__":
     reverse_against_forward()
+    by_solver()
     training_step("pathwise")
     training_step("unbiased")
     long_run(10**6 if "--long" in sys.argv else 10**5)

@@ -92,6 +92,9 @@ Base.size(numbers::SynapseNumbers) = (numbers.count,)
 @inline Base.setindex!(numbers::SynapseNumbers, x, e::Int) =
     unsafe_store!(numbers.pointer, x, 1 + (e - 1) * numbers.stride)
 
+"""Whether there are synapses, and each has a number of its own."""
+are_apart(numbers::SynapseNumbers) = !isempty(numbers) && numbers.stride != 0
+
 """Have the numbers be the host's in one direction; all 0 where it has none."""
 function look_at!(numbers::SynapseNumbers, given::PerSynapse, direction = 1)
     if given.pointer == C_NULL

@@ -580,7 +580,7 @@ function row_back!(w::AdjointWorker, step::Step, entry::TapeEntry, cotangents::S
     )
     entry.index == 0 && return
     shares, _ = turn_over!(w.shares, run.team)
-    leads(run.team) && !isempty(w.gradients.delays) && for (n, e) in enumerate(reached)
+    leads(run.team) && are_apart(w.gradients.delays) && for (n, e) in enumerate(reached)
         w.gradients.delays[e] += shares[n]
     end
     # Of a neuron's spike every thread of a team keeps it, as each may have its crossing.
