@@ -200,8 +200,9 @@ end
 """Derivatives of neuron k's responses in μ1 and μ2."""
 @inline function known_derivatives(solver::AnyOU, θ::SLIF, k, h)
     place = known_place(solver, k, h)
-    place == 0 && return responses_with_derivatives(solver, θ.mu1[k], θ.mu2[k], h)[2:3]
-    return @inbounds solver.in_mu1[place], solver.in_mu2[place]
+    place == 0 || return @inbounds solver.in_mu1[place], solver.in_mu2[place]
+    _, in_mu1, in_mu2 = responses_with_derivatives(solver, θ.mu1[k], θ.mu2[k], h)
+    return in_mu1, in_mu2
 end
 
 # Responses that depend on μ1 and μ2.
@@ -266,20 +267,22 @@ end
     return total
 end
 
+"""What cause n owes to the cotangents of v at the four times."""
+@inline pulled(r, n, bars) = r[n] * bars[1] + r[n+6] * bars[2] + r[n+12] * bars[3] + r[n+18] * bars[4]
+
 @inline function one_step_adjoint!(
     θ̄::SLIF, solver::AnyOU, θ::SLIF, k, (v, i, _), (v_bar, i_bar, s_bar), t, h, x, wanted,
 )
     r = known_responses(solver, θ, k, h)
     means, _, (p2, q2, start, growth, f0, f1) = ou_path(θ, k, r, v, i, t, h, x)
     variance, variances, mu1 = variance_rate(θ, k), (r[28], r[29], r[30]), @inbounds θ.mu1[k]
-    bars = ntuple(Val(3)) do n
-        mean_firing_rate_adjoint!(θ̄, θ, k, means[n], variance * variances[n], h * HAZARD_WEIGHTS[n] * s_bar, wanted)
-    end
-    v_bars, variance_bars = map(first, bars), map(last, bars)
-    # What each response at the four times owes to the cotangents of v there.
-    pulled(n) = r[n] * v_bars[1] + r[n+6] * v_bars[2] + r[n+12] * v_bars[3] + r[n+18] * v_bar
-    f0_bar, f1_bar = pulled(3), pulled(4)
-    p2_bar, q2_bar = pulled(5) + r[26] * i_bar, pulled(6) + r[27] * i_bar
+    outer, inner = h * HAZARD_WEIGHTS[1] * s_bar, h * HAZARD_WEIGHTS[2] * s_bar
+    bar1, variance_bar1 = mean_firing_rate_adjoint!(θ̄, θ, k, means[1], variance * r[28], outer, wanted)
+    bar2, variance_bar2 = mean_firing_rate_adjoint!(θ̄, θ, k, means[2], variance * r[29], inner, wanted)
+    bar3, variance_bar3 = mean_firing_rate_adjoint!(θ̄, θ, k, means[3], variance * r[30], outer, wanted)
+    v_bars, variance_bars = (bar1, bar2, bar3, v_bar), (variance_bar1, variance_bar2, variance_bar3)
+    f0_bar, f1_bar = pulled(r, 3, v_bars), pulled(r, 4, v_bars)
+    p2_bar, q2_bar = pulled(r, 5, v_bars) + r[26] * i_bar, pulled(r, 6, v_bars) + r[27] * i_bar
     per_time = 1 / h
     if wanted.sigma
         sigma_adjoint!(θ̄, k, x.w, f0_bar * per_time, p2_bar * per_time)
@@ -300,12 +303,12 @@ end
         causes = (v, i, f0, f1, p2, q2)
         response_bars = (
             scaled(v_bars[1], causes)..., scaled(v_bars[2], causes)..., scaled(v_bars[3], causes)...,
-            scaled(v_bar, causes)...,
+            scaled(v_bars[4], causes)...,
             i_bar * i, i_bar * p2, i_bar * q2,
             variance * variance_bars[1], variance * variance_bars[2], variance * variance_bars[3],
         )
         @inbounds θ̄.mu1[k] += f0_bar * start + f1_bar * growth + contract(response_bars, in_mu1)
         @inbounds θ̄.mu2[k] += contract(response_bars, in_mu2)
     end
-    return pulled(1), pulled(2) + r[25] * i_bar, s_bar
+    return pulled(r, 1, v_bars), pulled(r, 2, v_bars) + r[25] * i_bar, s_bar
 end
