@@ -44,9 +44,10 @@ print(np.array_equal(shared.spike_times, whole.spike_times))
 # has prepared, and uses one thread unless ``threads`` says otherwise. Worth it where a call takes longer than its
 # parameters travel: by two of Dask's workers the loss of a training by signature kernels, of 256 samples of figure 2,
 # took 14.5 s of processor time, one process 24.4 s, and the ideal is half of it. A training step of figure 2 with a
-# batch of 1024, whose loss is not shared, is short: 275 ms in one process and 238 ms by two workers, 37 % more than the
-# ideal (``benchmarks/executors.py overhead``). Dask samples what its workers do every 10 ms and wakes every 20; for
-# steps of less than a second it need not, and then they are 215 ms, 23 % more, of which tasks that do nothing are 19::
+# batch of 1024, whose loss is not shared, is short: 220 ms in one process and 179 to 187 ms by two workers, 21 to 24 %
+# more than the ideal (``benchmarks/executors.py overhead``). Dask samples what its workers do every 10 ms and wakes
+# every 20; for steps of less than a second it need not, and then they are 180 ms, 19 to 22 % more, which is what tasks
+# that do nothing cost::
 #
 #     # ~/.config/dask/ssnn.yaml, on all machines, or dask.config.set before a LocalCluster starts
 #     distributed:

@@ -32,7 +32,7 @@ For models whose noise depends on the state,
   * `iterated_noise(θ, k, y, w)`: ½·ΣΣ ∂g_c·g_d·w_c·w_d, for noise that commutes.
 
 The adjoint of each stands beside it: from the cotangent `bar` of what it gives, that of y; it adds to the gradients θ̄
-those of the terms that are `wanted` (`wanted_terms(θ, table)`, `all_terms(θ)`):
+those of the terms that are `wanted` (`wanted_terms(θ, table)`, `all_terms(θ)`, or `NoTerms()`; a field per term):
 
   * `initial_state_adjoint!(θ̄, θ, k, bar)`, `drift_adjoint!(θ̄, θ, k, y, t, bar, wanted)`,
     `noise_adjoint!(θ̄, θ, k, y, w, bar, wanted)`, `transition_adjoint!(θ̄, θ, k, event, y, bar)`,
