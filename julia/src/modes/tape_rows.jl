@@ -77,20 +77,34 @@ function targets_back!(
 )
     before, count, synapse = take_row!(rows)
     offset = synapse - first_synapse
-    y, start, bars, start_bars, stop = rows.y, rows.start, bar.y, bar.start, step.stop
+    y, start, bars, start_bars = rows.y, rows.start, bar.y, bar.start
     variable = count == 0 ? 0 : target_variable(synapses, synapse)
-    @inbounds @simd ivdep for n in 1:count
-        e, y_k, a = synapse + n - 1, state_at(y, before + n), start[before+n]
-        k = target(synapses, e)
-        slopes = step_slopes(step, k)
-        found = leaf_piece(solver, θ, k, y_k, a, τ, stop, slopes)
-        at_τ = delivery_adjoint!(θ̄, θ, variable, e, k, found, state_at(bars, k))
-        straight_path_adjoint!(solver, θ, step, k, y_k, at_τ, a, τ)
-        at_a, a_bar, τ_bar = leaf_piece_adjoint!(θ̄, solver, θ, k, y_k, at_τ, a, τ, stop, slopes, wanted, true)
-        shares[offset+n] = start_bars[k] + τ_bar
-        set_state!(bars, k, at_a)
-        start_bars[k] = a_bar
+    if wants_gradients(step.driver)     # neurons may have one path, to whose gradient they add in turn
+        for n in 1:count
+            e = synapse + n - 1
+            k, y_k, a, at = target(synapses, e), state_at(y, before + n), start[before+n], offset + n
+            shares[at] = target_back!(bars, start_bars, θ̄, solver, θ, step, e, k, y_k, a, τ, variable, wanted)
+        end
+        return
     end
+    @inbounds @simd ivdep for n in 1:count
+        e = synapse + n - 1
+        k, y_k, a, at = target(synapses, e), state_at(y, before + n), start[before+n], offset + n
+        shares[at] = target_back!(bars, start_bars, θ̄, solver, θ, step, e, k, y_k, a, τ, variable, wanted)
+    end
+end
+
+"""The same of one target, k, which was in state y_k at a; returns what it says of τ."""
+@inline function target_back!(bars, start_bars, θ̄, solver, θ, step, e, k, y_k, a, τ, variable, wanted)
+    slopes = step_slopes(step, k)
+    found = leaf_piece(solver, θ, k, y_k, a, τ, step.stop, slopes)
+    at_τ = delivery_adjoint!(θ̄, θ, variable, e, k, found, state_at(bars, k))
+    straight_path_adjoint!(solver, θ, step, k, y_k, at_τ, a, τ)
+    at_a, a_bar, τ_bar = leaf_piece_adjoint!(θ̄, solver, θ, k, y_k, at_τ, a, τ, step.stop, slopes, wanted, true)
+    share = @inbounds start_bars[k] + τ_bar
+    set_state!(bars, k, at_a)
+    @inbounds start_bars[k] = a_bar
+    return share
 end
 
 """
@@ -103,11 +117,16 @@ function moved_back!(
     before, count, _ = take_row!(rows)
     y, start, neurons, stop = rows.y, rows.start, rows.neurons, step.stop
     bars, start_bars, end_bars = bar.y, bar.start, end_bar.y
+    if wants_gradients(step.driver)
+        for n in before+1:before+count
+            k = neurons[n]
+            straight_path_adjoint!(solver, θ, step, k, state_at(y, n), state_at(end_bars, k), start[n], stop)
+        end
+    end
     @inbounds @simd ivdep for n in 1:count
         k, y_k, a = neurons[before+n], state_at(y, before + n), start[before+n]
         at_end = state_at(end_bars, k)
         set_state!(end_bars, k, map(zero, at_end))
-        straight_path_adjoint!(solver, θ, step, k, y_k, at_end, a, stop)
         at_a, a_bar, _ = leaf_piece_adjoint!(
             θ̄, solver, θ, k, y_k, at_end, a, stop, stop, step_slopes(step, k), wanted, true,
         )
