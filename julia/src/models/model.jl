@@ -63,7 +63,7 @@ with_arrays(change, array::AbstractArray) = change(array)
 with_arrays(change, parts::Tuple) = map(part -> with_arrays(change, part), parts)
 rebuilt(old, fields...) = Base.typename(typeof(old)).wrapper(fields...)
 
-# --- terms -------------------------------------------------------------------------------------------------------------
+# --- terms ------------------------------------------------------------------------------------------------------------
 
 """None of the terms is wanted. The type says so, and loops over neurons have no branches then."""
 struct NoTerms end
