@@ -140,7 +140,7 @@ def ours(chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def gradient(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Least seconds of a forward run, of the mean rate with its gradient, and of that by all weights."""
+    """Least seconds of a forward run, of the mean rate with its gradient, and of that of spike times by all weights."""
     import ssnn_py as ssnn
 
     net, run, n = network(chosen, reset="subtract"), arguments_of_run(chosen), chosen.neurons
@@ -153,16 +153,14 @@ def gradient(chosen: argparse.Namespace) -> dict[str, Any]:
     def rate_and_gradient(t1: float) -> Any:
         return ssnn.value_and_grad(mean_rate, net, ("input_current", "v_th"), gradient="unbiased", t1=t1, **run)
 
-    def by_weights(t1: float) -> Any:
-        solution = ssnn.simulate(net, t1=t1, **run)
-        begin = time.perf_counter()
-        solution.vjp(np.ones(solution.spike_times.shape), "weights")
-        return time.perf_counter() - begin
-
     def timed(work: Any) -> float:
         begin = time.perf_counter()
         work()
         return time.perf_counter() - begin
+
+    def by_weights(t1: float) -> float:
+        solution = ssnn.simulate(net, t1=t1, **run)
+        return timed(lambda: solution.vjp(np.ones(solution.spike_times.shape), "weights"))
 
     rate_and_gradient(20 * DT)
     by_weights(20 * DT)

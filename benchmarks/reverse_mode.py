@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from typing import Any
 
 import numpy as np
 from common import milliseconds, table
@@ -21,6 +22,16 @@ def network(neurons: int, seed: int = 0) -> ssnn.SLIFNetwork:
     return ssnn.SLIFNetwork(weights, 1.2, mu=(6.0, 5.0), sigma=0.25 * np.eye(2), v_reset=1.2)
 
 
+def forward_and_reverse(
+    net: ssnn.SLIFNetwork, run: dict[str, Any], names: list[str | None], repeats: int
+) -> tuple[ssnn.Solution, float, list[float]]:
+    """A solution, and the milliseconds of a forward run and of a gradient of its spike times by each of the names."""
+    solution = ssnn.simulate(net, **run)
+    bar = np.where(np.isfinite(solution.spike_times), 1.0, 0.0)
+    forward, _ = milliseconds(lambda: ssnn.simulate(net, **run), repeats)
+    return solution, forward, [milliseconds(lambda name=name: solution.vjp(bar, name), repeats)[0] for name in names]
+
+
 def reverse_against_forward() -> None:
     rows = []
     cases = [
@@ -30,12 +41,7 @@ def reverse_against_forward() -> None:
     ]
     for name, net, samples, arguments in cases:
         run = {**arguments, "num_samples": samples, "seed": 1}
-        solution = ssnn.simulate(net, **run)
-        bar = np.where(np.isfinite(solution.spike_times), 1.0, 0.0)
-        forward, _ = milliseconds(lambda run=run, net=net: ssnn.simulate(net, **run), 30)
-        weights, _ = milliseconds(lambda s=solution, bar=bar: s.vjp(bar, "weights"), 30)
-        one, _ = milliseconds(lambda s=solution, bar=bar: s.vjp(bar, "alpha"), 30)
-        everything, _ = milliseconds(lambda s=solution, bar=bar: s.vjp(bar), 30)
+        solution, forward, (weights, one, everything) = forward_and_reverse(net, run, ["weights", "alpha", None], 30)
         synapses = net.synapses.targets.size
         spikes = float(solution.num_spikes.mean())
         rows.append([name, samples, spikes, synapses, forward, one, weights, everything, weights / forward])
@@ -61,10 +67,7 @@ def by_solver() -> None:
         row: list[object] = [solver]
         for net, dt in ((one, 0.01), (one, 0.001), (network(22), 0.01)):
             run = {"t1": 1.0, "dt": dt, "num_samples": 128, "seed": 1, "solver": solver}
-            solution = ssnn.simulate(net, **run)
-            bar = np.where(np.isfinite(solution.spike_times), 1.0, 0.0)
-            forward, _ = milliseconds(lambda run=run, net=net: ssnn.simulate(net, **run), 15)
-            reverse, _ = milliseconds(lambda s=solution, bar=bar: s.vjp(bar), 15)
+            _, forward, (reverse,) = forward_and_reverse(net, run, [None], 15)
             row.append(reverse / forward)
         rows.append(row)
     print("\nreverse mode by everything, in forward solves")

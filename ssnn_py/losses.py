@@ -305,6 +305,7 @@ class ExpectedSignatureLoss(Loss):
         if self.scales is not None:
             require("scales", self.scales, self.scales > 0, "positive")
         self._target: Remembered[Array] = Remembered()
+        self._difference: Remembered[Array] = Remembered()
 
     def __call__(self, generated: Any, data: Any) -> LossValue:
         return self._evaluate(generated, data, with_entries=False)
@@ -326,7 +327,13 @@ class ExpectedSignatureLoss(Loss):
         after = observed_pair(other, data, self.neurons)[1]
         factors, engine = self._factors(before.num_neurons + 1), _engine_of(generated)
         if engine == "julia" and not self.match_spikes:
-            return expected_signature_exchange(before, after, self._mean_of(data, theirs, factors), self.depth, factors)
+
+            def of_this_batch() -> Array:
+                return expected_signature(before, self.depth, scales=factors) - self._mean_of(data, theirs, factors)
+
+            # A batch's own difference is remembered: its samples are exchanged for some and for others in turn.
+            difference = self._difference(of_this_batch, generated, data)
+            return expected_signature_exchange(before, after, difference, self.depth, factors)
 
         def differences(trains: SpikeTrains) -> Array:
             """S(X_s) of each sample, less the target's, or its partner's."""

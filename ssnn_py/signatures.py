@@ -303,17 +303,17 @@ def expected_signature_loss(
 
 
 def expected_signature_exchange(
-    X: SpikeTrains, Z: SpikeTrains, target: Array, depth: int, factors: Array | None
+    X: SpikeTrains, Z: SpikeTrains, difference: Array, depth: int, factors: Array | None
 ) -> Array:
-    """By how much that loss of X, against an expected signature, changes where sample s is replaced by that of Z, (S,),
-    in Julia.
+    """By how much that loss of X changes where sample s is replaced by that of Z, (S,), in Julia; `difference` is that
+    of the expected signatures.
     """
     changes = np.zeros(X.num_samples)
     batches = [POINTER(structs.SpikeTrains)] * 2
     core_function("ssnn_expected_signature_exchange", *batches, c_void_p, c_int64, c_int64, c_void_p)(
         structs.SpikeTrains.of(X, factors),
         structs.SpikeTrains.of(Z, factors),
-        structs.address(target),
+        structs.address(difference),
         depth,
         default_threads(),
         structs.address(changes),

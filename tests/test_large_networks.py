@@ -67,7 +67,7 @@ def same_gradients(one, two):
 
 
 def stored(gradient):
-    return getattr(gradient, "data", gradient) if hasattr(gradient, "tocsr") else gradient
+    return gradient.data if hasattr(gradient, "tocsr") else gradient
 
 
 def runs(net, **arguments):

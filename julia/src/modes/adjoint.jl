@@ -143,6 +143,10 @@ end
     @inbounds tape.entries[n] = entry
 end
 
+"""The same of one that says of no neuron where it was."""
+@inline record!(tape::Tape{M}, what::Happening, k, τ, index = 0) where {M} =
+    record!(tape, TapeEntry(what, k, zero_state(Val(M)), 0.0, τ, index))
+
 """The same of one that has a passage."""
 function record!(tape::Tape, entry::TapeEntry, passage::Passage)
     record!(tape, entry)
@@ -154,8 +158,8 @@ function before_spike!(tape::Tape, run::Run, step, spike, y, a)
     record!(tape, entry, Passage(spike.y, spike.ẏ))
 end
 
-function at_spike!(tape::Tape, run::Run{M}, step::Step, j, τ) where {M}
-    takes_rows(tape, run.solver) && record!(tape, TapeEntry(SPIKE, j, zero_state(Val(M)), 0.0, τ, 0))
+function at_spike!(tape::Tape, run::Run, step::Step, j, τ)
+    takes_rows(tape, run.solver) && record!(tape, SPIKE, j, τ)
     k = tape.insertion.neuron
     tape.insertion.spike == run.num_spikes + 1 && is_mine(run.team, k) || return
     may_fire(run, k, state_within(run, step, k, τ)) || return
@@ -178,8 +182,8 @@ takes_rows(::Tape, solver) = is_straight(solver)
 
 function before_firing!(tape::Tape, run::Run, step::Step, j, event, τ)
     before, _, after = around(run.synapses, mine(run.team, run.synapses, synapses_of(run.synapses, j)), j)
-    isempty(before) || record_row!(tape, run, step, before, j, τ, 0)
-    isempty(after) || record_row!(tape, run, step, after, j, τ, 0)
+    isempty(before) || record_row!(tape, run, step, before, j, τ)
+    isempty(after) || record_row!(tape, run, step, after, j, τ)
     is_mine(run.team, j) && record!(tape, TapeEntry(TRANSITION, j, state_at(run.x.y, j), 0.0, 0.0, 0, event))
 end
 
@@ -187,9 +191,9 @@ end
 before_row!(tape::Tape, run::Run, step::Step, places, spike::SpikeUnderWay) =
     record_row!(tape, run, step, places, spike.source, spike.arrival, spike.index)
 
-function record_row!(tape::Tape, run::Run{M}, step::Step, reached, j, τ, index) where {M}
+function record_row!(tape::Tape, run::Run, step::Step, reached, j, τ, index = 0)
     put_targets!(tape.rows, run.x, step, run.synapses, reached)
-    record!(tape, TapeEntry(ROW, j, zero_state(Val(M)), 0.0, τ, index))
+    record!(tape, ROW, j, τ, index)
 end
 
 function before_delivery!(tape::Tape, run::Run, step, spike, e, k, y)
@@ -221,11 +225,11 @@ function at_save!(tape::Tape, run::Run, step::Step, index, t)
     end
 end
 
-function end_step!(tape::Tape, run::Run{M}, step::Step) where {M}
+function end_step!(tape::Tape, run::Run, step::Step)
     if takes_rows(tape, run.solver)
         isempty(run.x.moved_neurons) && return
         put_moved!(tape.rows, run.x)
-        record!(tape, TapeEntry(FINISH, 0, zero_state(Val(M)), 0.0, step.stop, 0))
+        record!(tape, FINISH, 0, step.stop)
         return
     end
     for k in run.x.moved_neurons

@@ -61,12 +61,17 @@ function matched_end_entries!(
         for level in 1:S.depth, j in 1:end_change!(at_end.change, S, a, scale(X, a), level)
             difference[S.offsets[level]+(j-1)*S.d+a] += at_end.change[j]
         end
-        total = 0.0
-        @inbounds @simd for j in eachindex(difference)
-            total += (cotangent[j] + share * difference[j]) * difference[j]
-        end
-        unsafe_store!(entries, total, a - 1)
+        unsafe_store!(entries, change_of_square(cotangent, share, difference), a - 1)
     end
+end
+
+"""By how much the loss changes with a change of one sample's signature: ⟨cotangent, change⟩ + share·|change|²."""
+function change_of_square(cotangent, share, change)
+    total = 0.0
+    @inbounds @simd for j in eachindex(change)
+        total += (cotangent[j] + share * change[j]) * change[j]
+    end
+    return total
 end
 
 """

@@ -29,38 +29,28 @@ LossWork(num_neurons::Integer, depth::Integer) =
     end
 end
 
-# By how much the loss of X against an expected signature changes where sample s is replaced by that of Z, for each s by
-# itself.
+# By how much the loss of X changes where sample s is replaced by that of Z, for each s by itself, given the difference
+# of expected signatures.
 @entry_point function ssnn_expected_signature_exchange(
-    x_pointer::Ptr{SpikeTrains}, z_pointer::Ptr{SpikeTrains}, y_mean::Ptr{Float64}, depth::Int64, threads::Int64,
+    x_pointer::Ptr{SpikeTrains}, z_pointer::Ptr{SpikeTrains}, difference::Ptr{Float64}, depth::Int64, threads::Int64,
     changes::Ptr{Float64},
 )
     X, Z = unsafe_load(x_pointer), unsafe_load(z_pointer)
     used = num_threads(X, depth, threads)
     with_loss_works(X, depth, used) do works
         num_words = signature_length(X, depth)
-        mean = expected_signature([work.forward for work in works], X, depth, used)
-        cotangent = (mean .- host_array(y_mean, num_words)) .* (2 / (num_words * X.num_samples))
+        cotangent = host_array(difference, num_words) .* (2 / (num_words * X.num_samples))
         share = 1 / (num_words * X.num_samples^2)
         foreach_chunk(X.num_samples, used) do worker, chunk, samples
             before, after = works[worker].forward, works[worker].at_end.partner
             for sample in samples
                 S = train_signature!(before, X, read_train!(before.train, X, sample, Int[], before.seen))
-                S_after = train_signature!(after, Z, read_train!(after.train, Z, sample, Int[], after.seen))
-                unsafe_store!(changes, change_of_square(cotangent, share, S.values, S_after.values), sample)
+                change = train_signature!(after, Z, read_train!(after.train, Z, sample, Int[], after.seen)).values
+                change .-= S.values
+                unsafe_store!(changes, change_of_square(cotangent, share, change), sample)
             end
         end
     end
-end
-
-"""What a change of one sample's signature changes: ⟨cotangent, ΔS⟩ + share·|ΔS|²."""
-function change_of_square(cotangent, share, before, after)
-    total = 0.0
-    @inbounds @simd for j in eachindex(before)
-        change = after[j] - before[j]
-        total += (cotangent[j] + share * change) * change
-    end
-    return total
 end
 
 """`work(works)` with what so many threads need."""

@@ -303,7 +303,7 @@ end
         causes = (v, i, f0, f1, p2, q2)
         response_bars = (
             scaled(v_bars[1], causes)..., scaled(v_bars[2], causes)..., scaled(v_bars[3], causes)...,
-            scaled(v_bars[4], causes)...,
+            scaled(v_bar, causes)...,
             i_bar * i, i_bar * p2, i_bar * q2,
             variance * variance_bars[1], variance * variance_bars[2], variance * variance_bars[3],
         )

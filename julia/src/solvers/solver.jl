@@ -226,6 +226,7 @@ function full_step_adjoint!(
     whole_step_back!(at_end, θ̄, solver, y, θ, step, known(wanted), neurons)
 end
 
+"""The same but for the driver's gradients, from cotangents in vectors over neurons."""
 function whole_step_back!(at_end, θ̄, solver, y, θ, step, wanted, neurons)
     @inbounds @simd ivdep for k in neurons
         y_k, bar_k, x_k = state_at(y, k), state_at(at_end, k), step_increment(solver, step, k)
